@@ -1,0 +1,70 @@
+"""Operators' actions in AuditLog: written before the action, settled after it.
+
+An action that cannot be recorded is not carried out. One whose process dies in the middle stays
+`requested`, which says exactly that; what it did to each job is in the job's own entries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import insert, update
+
+from teknav_ops.errors import TekNavError
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import AuditLog
+
+
+class OperatorAction:
+    """One action under way; `detail` may be added to until it ends."""
+
+    def __init__(self, detail: dict[str, Any]) -> None:
+        self.detail = detail
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to the entry."""
+        self.detail.update(facts)
+
+
+class OperatorLog:
+    """Writes operators' actions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @contextlib.contextmanager
+    def record(
+        self, action: str, *, actor: str, queue: str | None = None, job_id: str | None = None, **detail: Any
+    ) -> Iterator[OperatorAction]:
+        """Record an action around the work of the `with` block.
+
+        Raises:
+            StorageUnavailable: AuditLog cannot be written, so the block is not entered.
+        """
+        entry = OperatorAction(dict(detail))
+        entry_id = self._begin(action, actor, queue, job_id, entry.detail)
+        try:
+            yield entry
+        except BaseException as error:
+            entry.note(error=f"{type(error).__name__}: {error}")
+            self._settle(entry_id, "refused" if isinstance(error, TekNavError) else "failed", entry.detail)
+            raise
+        self._settle(entry_id, "done", entry.detail)
+
+    def _begin(self, action: str, actor: str, queue: str | None, job_id: str | None, detail: Mapping[str, Any]) -> int:
+        row = {
+            "at": datetime.now(UTC), "action": action, "actor": actor, "queue": queue, "job_id": job_id,
+            "outcome": "requested", "detail": dict(detail),
+        }  # fmt: skip
+        with self._database.session() as session:
+            entry_id = session.execute(insert(AuditLog).values(row).returning(AuditLog.id)).scalar_one()
+        return int(entry_id)
+
+    def _settle(self, entry_id: int, outcome: str, detail: Mapping[str, Any]) -> None:
+        with self._database.session() as session:
+            session.execute(
+                update(AuditLog).where(AuditLog.id == entry_id).values(outcome=outcome, detail=dict(detail))
+            )

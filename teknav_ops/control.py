@@ -1,0 +1,222 @@
+"""THE ONE DOOR for operators: everything a person may do to queues, jobs and dead letters.
+
+The API, the pages, the widgets and the command line are handles on it. Every use is checked
+against the policy and recorded in AuditLog with the operator's name before it reports success.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from teknav_ops.access.policy import Operator, require_owner
+from teknav_ops.audit.operator_log import OperatorAction, OperatorLog
+from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
+from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.payloads import codec
+from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.scripts import ScriptRunner
+from teknav_ops.replays import Replay, Replays
+from teknav_ops.topology import TOPOLOGY, Topology
+
+_PURGE_CHUNK: Final = 500
+
+
+def _silent(_: Any) -> None:
+    """Progress nobody watches."""
+
+
+class Control:
+    """What one operator may do."""
+
+    def __init__(
+        self,
+        client: Client,
+        operator: Operator,
+        operator_log: OperatorLog,
+        *,
+        cipher: codec.Cipher,
+        topology: Topology = TOPOLOGY,
+        payload_limit_bytes: int = 256 * 1024,
+    ) -> None:
+        self._client = client
+        self._operator = operator
+        self._log = operator_log
+        self._cipher = cipher
+        self._topology = topology
+        self._payload_limit_bytes = payload_limit_bytes
+        self._runner = ScriptRunner(client)
+        self._jobs = JobQueries(client, topology)
+        self._dead_letters = DeadLetterQueries(client, topology)
+        self._replays = Replays(client, self._dead_letters)
+
+    # Queues ------------------------------------------------------------------------------------
+
+    def pause(self, queue: str) -> bool:
+        """Hand out no more of the queue's jobs; running ones finish. False when it was paused already."""
+        if self._jobs.counts(queue).is_paused:
+            return False
+        return self._set(queue, "queue.paused", {"paused": str(int(time.time() * 1000))})
+
+    def resume(self, queue: str) -> bool:
+        """Hand out jobs again. False when the queue was not paused."""
+        return self._set(queue, "queue.resumed", {"paused": ""})
+
+    def configure(
+        self,
+        queue: str,
+        *,
+        concurrency: int | None = None,
+        global_concurrency: int | None = None,
+        rate_count: int | None = None,
+        rate_period_ms: int | None = None,
+    ) -> bool:
+        """Change limits while running; 0 puts the topology's value back, None leaves it. False if nothing changed."""
+        wanted = {
+            "concurrency": concurrency,
+            "global_concurrency": global_concurrency,
+            "rate_count": rate_count,
+            "rate_period_ms": rate_period_ms,
+        }
+        fields = {name: str(value or "") for name, value in wanted.items() if value is not None}
+        negative = [name for name, value in wanted.items() if value is not None and value < 0]
+        if negative:
+            raise InvalidRequest(f"{negative[0]}: must not be negative; 0 puts the topology's value back")
+        if fields.get("rate_count") and not fields.get("rate_period_ms"):
+            raise InvalidRequest("rate_period_ms: give the period together with rate_count")
+        return self._set(queue, "queue.configured", fields)
+
+    def _set(self, queue: str, action: str, fields: Mapping[str, str]) -> bool:
+        keys = QueueKeys(self._topology[queue].name)
+        with self._recorded(action, queue, **fields) as entry:
+            call = scripts.set_control(keys, actor=self._operator.name, action=action, fields=dict(fields))
+            changed = self._runner.run(call) > 0
+            entry.note(changed=changed)
+        return changed
+
+    # Jobs --------------------------------------------------------------------------------------
+
+    def retry(self, queue: str, job_id: str) -> None:
+        """Run a failed job again, whether or not its dead letter is still there. Raises WrongState."""
+        self.replay(queue, job_id)
+
+    def promote(self, queue: str, job_id: str) -> None:
+        """Run a delayed job now. Raises WrongState or UnknownJob."""
+        keys = QueueKeys(self._topology[queue].name)
+        with self._recorded("job.promoted", queue, job_id):
+            call = scripts.promote(keys, job_id=job_id, actor=self._operator.name)
+            self._expect("promoted", self._runner.run(call), job_id, "only delayed jobs can be promoted")
+
+    def cancel(self, queue: str, job_id: str) -> None:
+        """Take a waiting or delayed job out. Raises WrongState or UnknownJob."""
+        known = self._topology[queue]
+        with self._recorded("job.cancelled", queue, job_id):
+            call = scripts.cancel(
+                QueueKeys(queue),
+                job_id=job_id,
+                actor=self._operator.name,
+                cancelled_kept=known.cancelled_kept,
+            )
+            self._expect("cancelled", self._runner.run(call), job_id, "only waiting or delayed jobs can be cancelled")
+
+    def _expect(self, wanted: str, answer: str, job_id: str, rule: str) -> None:
+        if answer == "":
+            raise UnknownJob(f"job: there is no record of {job_id!r}")
+        if answer != wanted:
+            raise WrongState(f"job: {job_id} is {answer}; {rule}")
+
+    # Dead letters ------------------------------------------------------------------------------
+
+    def replay(self, queue: str, job_id: str, *, data: Mapping[str, Any] | None = None) -> None:
+        """Put a failed job back to wait with fresh attempts; `data` replaces its payload.
+
+        Raises:
+            WrongState: the job is not failed (someone may have replayed it a moment ago).
+            UnknownJob: there is no record of it.
+            InvalidPayload: `data` does not fit the model. Nothing was changed.
+        """
+        record = self._jobs.get(queue, job_id)
+        payload = "" if data is None else self._seal(queue, record.name, data)
+        with self._recorded("dlq.replayed", queue, job_id, edited=data is not None):
+            call = scripts.replay_dead_letter(
+                QueueKeys(queue), job_id=job_id, actor=self._operator.name, payload=payload
+            )
+            if not self._runner.run(call):
+                raise WrongState(
+                    f"job: {job_id} is {self._jobs.get(queue, job_id).state}; only failed jobs are replayed"
+                )
+
+    def _seal(self, queue: str, job: str, data: Mapping[str, Any]) -> str:
+        payload = codec.validate(self._topology[queue].payload_of(job), data, where=f"{queue} {job}")
+        return codec.seal(payload, self._cipher, limit_bytes=self._payload_limit_bytes)
+
+    def preview_replay(self, queue: str, where: DeadLetterFilter, *, limit: int) -> Replay:
+        """Freeze the list of dead letters that a batch replay would take. Nothing is replayed yet."""
+        require_owner(self._operator, "replay")
+        return self._replays.preview(self._topology[queue].name, where, limit=limit, operator=self._operator.name)
+
+    def run_replay(
+        self,
+        queue: str,
+        replay_id: str,
+        *,
+        rate_per_second: float | None = None,
+        on_progress: Callable[[Replay], None] = _silent,
+    ) -> Replay:
+        """Replay a previewed list, or take one up again that was interrupted. Raises WrongState."""
+        if rate_per_second is not None and rate_per_second <= 0:
+            raise InvalidRequest(f"rate: {rate_per_second} is not a positive number of jobs per second")
+        with self._recorded("dlq.batch_replayed", self._topology[queue].name, replay=replay_id) as entry:
+            replay = self._replays.run(
+                queue,
+                replay_id,
+                actor=self._operator.name,
+                rate_per_second=rate_per_second,
+                on_progress=on_progress,
+            )
+            entry.note(state=replay.state, replayed=replay.replayed_count, skipped=replay.skipped_count)
+        return replay
+
+    def abort_replay(self, queue: str, replay_id: str) -> Replay:
+        """Stop a batch replay. Raises WrongState when it has ended."""
+        with self._recorded("dlq.replay_aborted", self._topology[queue].name, replay=replay_id):
+            return self._replays.abort(queue, replay_id)
+
+    def delete(self, queue: str, job_id: str) -> None:
+        """Delete one dead letter. Raises UnknownJob when it is not there."""
+        keys = QueueKeys(self._topology[queue].name)
+        with self._recorded("dlq.deleted", queue, job_id):
+            call = scripts.delete_dead_letters(keys, actor=self._operator.name, action="dlq.deleted", job_ids=[job_id])
+            if not self._runner.run(call):
+                raise UnknownJob(f"job: {queue} holds no dead letter {job_id!r}")
+
+    def purge(self, queue: str, *, confirmation: str, on_progress: Callable[[int], None] = _silent) -> int:
+        """Delete all dead letters there are at this moment. `confirmation` must be the queue's name.
+
+        Raises:
+            InvalidRequest: the confirmation is not the queue's name. Nothing was deleted.
+        """
+        keys = QueueKeys(self._topology[queue].name)
+        if confirmation != queue:
+            raise InvalidRequest(f"confirmation: type {queue} to delete all its dead letters")
+        with self._recorded("dlq.purged", queue) as entry:
+            return self._purge_until(keys, int(time.time() * 1000), entry, on_progress)
+
+    def _purge_until(
+        self, keys: QueueKeys, until_ms: int, entry: OperatorAction, on_progress: Callable[[int], None]
+    ) -> int:
+        deleted = 0
+        while ids := self._client.zrangebyscore(keys.dlq, "-inf", until_ms, start=0, num=_PURGE_CHUNK):
+            call = scripts.delete_dead_letters(keys, actor=self._operator.name, action="dlq.purged", job_ids=ids)
+            deleted += self._runner.run(call)
+            entry.note(deleted=deleted)
+            on_progress(deleted)
+        return deleted
+
+    def _recorded(self, action: str, queue: str, job_id: str | None = None, **detail: Any) -> Any:
+        require_owner(self._operator, action)
+        return self._log.record(action, actor=self._operator.name, queue=queue, job_id=job_id, **detail)

@@ -1,0 +1,1 @@
+"""The Dramatiq broker in which each state change of a job is one Lua script."""

@@ -1,0 +1,202 @@
+"""The consumer: hands a queue's jobs to Dramatiq's worker threads, and their outcomes to the finisher."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from dramatiq import Message
+from dramatiq.broker import Consumer, MessageProxy
+
+from teknav_ops.engine.delivery import JobMessage, decode_message
+from teknav_ops.engine.lane import Lane
+from teknav_ops.engine.outcome import Complete, GiveUp
+from teknav_ops.errors import CorruptRecord, TransientError
+from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+from teknav_ops.redis_state.scripts import Delivery
+
+if TYPE_CHECKING:
+    from teknav_ops.engine.broker import TekNavBroker
+
+log = structlog.get_logger("teknav.engine")
+
+_OUTAGE_PAUSE_SECONDS: Final = 0.5
+#: Blocking commands of Redis are punctual to about a tenth of a second; nearer than that we sleep.
+_NEAR_MS: Final = 150
+_FLUSH_SECONDS: Final = 10.0
+
+
+class JobConsumer(Consumer):
+    """Iterates over one queue. Blocks on the queue's wake-up list while there is nothing to do."""
+
+    def __init__(self, broker: TekNavBroker, lane: Lane, timeout_ms: int) -> None:
+        self._broker = broker
+        self._lane = lane
+        self._timeout_seconds = timeout_ms / 1000
+        self._was_unreachable = False
+
+    def __next__(self) -> MessageProxy | None:
+        """The next job, or None when none could be handed over within the timeout."""
+        deadline = time.monotonic() + self._timeout_seconds
+        desk, lane = self._broker.desk, self._lane
+        while not desk.is_closing.is_set() and desk.reserve(lane, deadline - time.monotonic()):
+            try:
+                message = self._take()
+            except OUTAGE_ERRORS as error:
+                message = None
+                self._note_outage(error)
+            if message is not None:
+                return message
+            desk.give_back(lane)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            self._wait_for_work(left)
+        # Dramatiq asks again at once: do not spin while it finishes the running jobs.
+        desk.is_closing.wait(0.05)
+        return None
+
+    def _take(self) -> MessageProxy | None:
+        if not self._lane.buffer:
+            self._fetch()
+        # Once round the buffer: suspects whose turn has not come go to its end.
+        for _ in range(len(self._lane.buffer)):
+            delivery = self._next_buffered()
+            if delivery is None:
+                return None
+            if delivery.lost and not self._broker.desk.try_suspect(delivery):
+                self._lane.buffer.append(delivery)
+                continue
+            message = self._open(delivery)
+            if message is not None:
+                return message
+        return None
+
+    def _next_buffered(self) -> Delivery | None:
+        try:
+            return self._lane.buffer.popleft()
+        except IndexError:
+            # The lease keeper has just found that all of them are lost.
+            return None
+
+    def _fetch(self) -> None:
+        lane, broker = self._lane, self._broker
+        rate = lane.queue.rate_limit
+        call = scripts.fetch(
+            lane.keys,
+            count=broker.desk.fetch_count(lane),
+            lease_ms=broker.lease_ms,
+            worker=broker.worker_id,
+            global_concurrency=lane.queue.global_concurrency or 0,
+            rate_count=rate.count if rate else 0,
+            rate_period_ms=rate.period_ms if rate else 0,
+        )
+        lane.take_in(broker.runner.run(call))
+        if self._was_unreachable:
+            self._was_unreachable = False
+            log.info("redis.reachable", queue=lane.queue.name)
+
+    def _open(self, delivery: Delivery) -> JobMessage | None:
+        """The delivery as a message; one that cannot be read, or is no longer ours, ends here."""
+        if delivery.lost and not self._mark_started(delivery):
+            self._broker.desk.clear(delivery)
+            self._lane.let_go(delivery.id, delivery.delivery)
+            return None
+        try:
+            return JobMessage(decode_message(self._lane.queue.name, delivery), self._lane, delivery)
+        except CorruptRecord as error:
+            self._set_aside(delivery, error)
+            return None
+
+    def _mark_started(self, delivery: Delivery) -> bool:
+        call = scripts.mark_started(self._lane.keys, job_id=delivery.id, delivery=delivery.delivery)
+        return self._broker.runner.run(call)
+
+    def _set_aside(self, delivery: Delivery, error: CorruptRecord) -> None:
+        blank: Message[Any] = Message(
+            queue_name=self._lane.queue.name, actor_name=delivery.name, args=(), kwargs={}, options={},
+            message_id=delivery.id,
+        )  # fmt: skip
+        message = JobMessage(blank, self._lane, delivery)
+        message.outcome = GiveUp(error)
+        log.error("job.corrupt", queue=self._lane.queue.name, job_id=delivery.id, error=str(error))
+        # `submit` gives a place back; this job took none of its own.
+        self._broker.desk.occupy(self._lane)
+        self._broker.finisher.submit(message)
+
+    def _wait_for_work(self, left_seconds: float) -> None:
+        """Sleep until someone rings, something is due, or time is up."""
+        due_ms = self._lane.look_again_ms
+        if due_ms is not None and due_ms < _NEAR_MS:
+            self._broker.desk.is_closing.wait(min(left_seconds, due_ms / 1000))
+            return
+        seconds = min(left_seconds, due_ms / 1000 - 0.1) if due_ms is not None else left_seconds
+        try:
+            self._broker.client.blpop([self._lane.keys.wake], timeout=max(seconds, 0.01))
+        except OUTAGE_ERRORS as error:
+            self._note_outage(error)
+
+    def _note_outage(self, error: Exception) -> None:
+        if not self._was_unreachable:
+            self._was_unreachable = True
+            log.warning("redis.unreachable", queue=self._lane.queue.name, error=str(error))
+        self._broker.desk.is_closing.wait(_OUTAGE_PAUSE_SECONDS)
+
+    def ack(self, message: MessageProxy) -> None:
+        """Hand in the outcome; the middleware has decided it."""
+        assert isinstance(message, JobMessage)
+        if message.outcome is None:
+            message.outcome = self._default_outcome(message)
+        self._broker.finisher.submit(message)
+
+    def nack(self, message: MessageProxy) -> None:
+        """Dramatiq rejects: the same path, since the outcome already says so."""
+        assert isinstance(message, JobMessage)
+        if message.outcome is None or isinstance(message.outcome, Complete):
+            message.outcome = GiveUp(message.exception or TransientError("the job was rejected"))
+        self._broker.finisher.submit(message)
+
+    def _default_outcome(self, message: JobMessage) -> Complete | GiveUp:
+        # Dramatiq swallows what a middleware raises; a failure whose verdict got lost must not pass as success.
+        if message.exception is not None:
+            return GiveUp(message.exception)
+        return Complete("" if message.summary is None else json.dumps(message.summary, ensure_ascii=False, default=str))
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Shutdown: jobs no thread has begun go back unharmed."""
+        unstarted = [message.delivery for message in messages if isinstance(message, JobMessage)]
+        for delivery in unstarted:
+            self._broker.desk.clear(delivery)
+            self._broker.desk.give_back(self._lane)
+        self._release(unstarted)
+
+    def close(self) -> None:
+        """Commit what is finished; at shutdown give back everything still held."""
+        if not self._broker.finisher.flush(_FLUSH_SECONDS):
+            log.error("finish.unflushed", queue=self._lane.queue.name)
+        buffered = list(self._lane.buffer)
+        self._lane.buffer.clear()
+        self._release(buffered)
+        if self._broker.desk.is_closing.is_set():
+            self._release_held()
+
+    def _release(self, deliveries: list[Delivery]) -> None:
+        self._give_up_leases([(delivery.id, delivery.delivery) for delivery in deliveries])
+
+    def _release_held(self) -> None:
+        # What still runs after the grace period dies with the process: let another begin it now.
+        self._give_up_leases(list(self._lane.held.items()))
+
+    def _give_up_leases(self, held: list[tuple[str, int]]) -> None:
+        if not held:
+            return
+        for job_id, delivery in held:
+            self._lane.let_go(job_id, delivery)
+        try:
+            self._broker.runner.run(scripts.release(self._lane.keys, held=reversed(held)))
+        except OUTAGE_ERRORS as error:
+            log.warning("release.failed", error=str(error), job_count=len(held))

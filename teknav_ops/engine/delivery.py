@@ -1,0 +1,90 @@
+"""JobMessage: a delivered job as Dramatiq's worker sees it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from dramatiq import Message
+from dramatiq.broker import MessageProxy
+
+from teknav_ops.engine.outcome import Outcome
+from teknav_ops.errors import CorruptRecord
+from teknav_ops.metrics.sketch import bucket
+from teknav_ops.payloads.base import Payload
+from teknav_ops.redis_state.scripts import Delivery, Run
+
+if TYPE_CHECKING:
+    from teknav_ops.engine.lane import Lane
+
+
+class JobMessage(MessageProxy):
+    """A Dramatiq message with its delivery, and what the middleware learns on the way.
+
+    `order` is the validated payload, `secrets` its secret values (to redact), `outcome` the
+    verdict that will be committed.
+    """
+
+    def __init__(self, message: Message[Any], lane: Lane, delivery: Delivery) -> None:
+        super().__init__(message)
+        self.lane = lane
+        self.delivery = delivery
+        self.order: Payload | None = None
+        self.secrets: frozenset[str] = frozenset()
+        self.outcome: Outcome | None = None
+        self.summary: Any = None
+        self.started_at_ms = int(time.time() * 1000)
+        self._started = time.perf_counter()
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt of this life this run is, from 1."""
+        return self.delivery.attempts + 1
+
+    @property
+    def exception(self) -> BaseException | None:
+        """What the run raised, if it did."""
+        return self._exception
+
+    def begin(self) -> None:
+        """Start the run's clock; waiting for a thread is not part of its duration."""
+        self.started_at_ms = int(time.time() * 1000)
+        self._started = time.perf_counter()
+
+    def run_facts(self) -> Run:
+        """The run as it will be recorded; its duration ends now."""
+        duration_ms = round((time.perf_counter() - self._started) * 1000, 3)
+        return Run(self.delivery.id, self.delivery.delivery, self.started_at_ms, duration_ms, bucket(duration_ms))
+
+
+def encode_envelope(message: Message[Any]) -> str:
+    """What a message carries beside its payload, as stored: '' when there is nothing."""
+    envelope: dict[str, Any] = {}
+    if message.args:
+        envelope["args"] = message.args
+    if message.options:
+        envelope["options"] = message.options
+    return json.dumps(envelope, separators=(",", ":")) if envelope else ""
+
+
+def decode_message(queue: str, delivery: Delivery) -> Message[Any]:
+    """The message behind a delivery.
+
+    Raises:
+        CorruptRecord: when payload or envelope are not the JSON objects that were written.
+    """
+    try:
+        kwargs = json.loads(delivery.payload or "")
+        envelope = json.loads(delivery.options) if delivery.options else {}
+        return Message(
+            queue_name=queue,
+            actor_name=delivery.name,
+            args=tuple(envelope.get("args", ())),
+            kwargs={**kwargs},
+            options={**envelope.get("options", {})},
+            message_id=delivery.id,
+            message_timestamp=delivery.enqueued_at_ms,
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CorruptRecord(f"the stored message cannot be read: {type(error).__name__}: {error}") from error

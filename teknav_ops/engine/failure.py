@@ -1,0 +1,37 @@
+"""A failed run as it is recorded: sorted, fingerprinted, and with every secret masked."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from typing import Final
+
+from teknav_ops.jobs.fingerprint import fingerprint
+from teknav_ops.payloads.codec import redact
+from teknav_ops.redis_state.scripts import Failure, Run
+
+ERROR_LIMIT_CHARACTERS: Final = 2_000
+STACK_LIMIT_CHARACTERS: Final = 12_000
+_DEEPEST_FRAMES: Final = 30
+
+
+def describe(
+    run: Run, exception: BaseException, *, attempt: int, worker: str, secrets: frozenset[str] = frozenset()
+) -> Failure:
+    """The facts of a failure. Error type is the exception's class name."""
+    error_type = type(exception).__name__
+    error = redact(str(exception) or error_type, secrets)[:ERROR_LIMIT_CHARACTERS]
+    lines = traceback.format_exception(exception, limit=-_DEEPEST_FRAMES)
+    stack = redact("".join(lines), secrets)[-STACK_LIMIT_CHARACTERS:]
+    entry = {
+        "attempt": attempt,
+        "delivery": run.delivery,
+        "started_at": run.started_at_ms / 1000,
+        "duration_ms": run.duration_ms,
+        "worker": worker,
+        "error_type": error_type,
+        "error": error,
+        "stack": stack,
+    }
+    mark = fingerprint(error_type, error, exception.__traceback__)
+    return Failure(error_type, error, stack, mark, json.dumps(entry, ensure_ascii=False))

@@ -1,0 +1,165 @@
+"""Lanes and the desk: how many jobs this process may hold, per queue and in all.
+
+A process has one desk and a lane per queue. Worker threads serve all queues, so a lane may only
+hand over a job while its own concurrency and the process's threads allow it: otherwise one
+process would hoard slow jobs while another is idle.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.scripts import Delivery, Fetched
+from teknav_ops.topology import Queue
+
+if TYPE_CHECKING:
+    from teknav_ops.engine.delivery import JobMessage
+
+#: A lane of jobs shorter than this may have jobs ready beyond the running ones.
+FAST_MS: Final = 20.0
+#: How much work, in time, a fast lane may read ahead.
+READ_AHEAD_MS: Final = 50.0
+MOST_FETCHED: Final = 128
+#: Weight of the newest run in the moving average of durations.
+_NEWEST_WEIGHT: Final = 0.05
+
+
+class Lane:
+    """One queue in this process: jobs fetched but not handed over, and all those it holds."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.keys = QueueKeys(queue.name)
+        self.limit = queue.concurrency
+        self.is_limited_globally = False
+        self.handed_count = 0
+        self.look_again_ms: int | None = None
+        self.average_ms: float | None = None
+        #: Fetched, not yet handed to a worker thread. Only the consumer thread touches it.
+        self.buffer: deque[Delivery] = deque()
+        #: job id -> delivery, from fetch until the finish is committed: the leases to extend.
+        self.held: dict[str, int] = {}
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether reading ahead pays and cannot hoard."""
+        return self.average_ms is not None and self.average_ms < FAST_MS and not self.is_limited_globally
+
+    def take_in(self, fetched: Fetched) -> None:
+        """Keep what a fetch answered."""
+        self.limit = fetched.concurrency or self.queue.concurrency
+        self.is_limited_globally = fetched.is_limited_globally
+        self.look_again_ms = fetched.look_again_ms
+        for delivery in fetched.deliveries:
+            self.held[delivery.id] = delivery.delivery
+        self.buffer.extend(fetched.deliveries)
+
+    def observe(self, duration_ms: float) -> None:
+        """Let a run's duration count towards the lane's average."""
+        if self.average_ms is None:
+            self.average_ms = duration_ms
+        else:
+            self.average_ms += _NEWEST_WEIGHT * (duration_ms - self.average_ms)
+
+    def let_go(self, job_id: str, delivery: int) -> None:
+        """A finish was committed or refused. The same job may be here again under a newer delivery."""
+        if self.held.get(job_id) == delivery:
+            del self.held[job_id]
+
+    def drop(self, job_ids: list[str]) -> None:
+        """Forget jobs that are no longer ours, before they are begun where possible."""
+        for job_id in job_ids:
+            self.held.pop(job_id, None)
+        if job_ids:
+            lost = set(job_ids)
+            kept = [delivery for delivery in list(self.buffer) if delivery.id not in lost]
+            self.buffer = deque(kept)
+
+
+class Desk:
+    """Gives lanes leave to hand over jobs, and hears when they are done."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._handed_count = 0
+        #: The one running job that has outlived a worker before, if any.
+        self._suspect: str | None = None
+        self.thread_count = 8
+        self.is_closing = threading.Event()
+
+    def reserve(self, lane: Lane, timeout_seconds: float) -> bool:
+        """Take a place for one job of this lane, waiting for one to come free."""
+        deadline = time.monotonic() + timeout_seconds
+        with self._changed:
+            while not self._has_place(lane):
+                left = deadline - time.monotonic()
+                if left <= 0 or self.is_closing.is_set() or not self._changed.wait(left):
+                    return False
+            lane.handed_count += 1
+            self._handed_count += 1
+            return True
+
+    def _has_place(self, lane: Lane) -> bool:
+        ready_factor = 2 if lane.is_fast else 1
+        lane_limit = lane.limit if lane.limit < self.thread_count else lane.limit * ready_factor
+        return lane.handed_count < lane_limit and self._handed_count < self.thread_count * ready_factor
+
+    def occupy(self, lane: Lane) -> None:
+        """Take a place without asking, for a job that will give it back at once."""
+        with self._changed:
+            lane.handed_count += 1
+            self._handed_count += 1
+
+    def try_suspect(self, delivery: Delivery) -> bool:
+        """Leave to begin a job that has outlived a worker: one at a time, so that a poison pill dies alone.
+
+        Otherwise jobs that only ran beside it would be counted as the cause as often as it is.
+        """
+        with self._changed:
+            if self._suspect is None:
+                self._suspect = delivery.id
+            return self._suspect == delivery.id
+
+    def clear(self, delivery: Delivery) -> None:
+        """The suspect has ended, or was not begun after all."""
+        with self._changed:
+            if self._suspect == delivery.id:
+                self._suspect = None
+
+    def give_back(self, lane: Lane) -> None:
+        """A place is free again."""
+        with self._changed:
+            lane.handed_count -= 1
+            self._handed_count -= 1
+            self._changed.notify_all()
+
+    def done(self, message: JobMessage, duration_ms: float) -> None:
+        """A run ended: its place is free."""
+        message.lane.observe(duration_ms)
+        if message.delivery.lost:
+            self.clear(message.delivery)
+        self.give_back(message.lane)
+
+    def fetch_count(self, lane: Lane) -> int:
+        """How many jobs to ask for: the free places, and a short read-ahead on a fast lane."""
+        with self._changed:
+            free = 1 + min(lane.limit - lane.handed_count, self.thread_count - self._handed_count)
+        if lane.is_fast and lane.average_ms is not None:
+            ahead = int(READ_AHEAD_MS / max(lane.average_ms, 0.05)) * min(lane.limit, self.thread_count)
+            return max(1, free, min(ahead, MOST_FETCHED))
+        return max(1, free)
+
+    def open(self, thread_count: int) -> None:
+        """Begin handing over to so many threads."""
+        self.thread_count = thread_count
+        self.is_closing.clear()
+
+    def close(self) -> None:
+        """Stop handing over: the process is shutting down."""
+        self.is_closing.set()
+        with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,104 @@
+"""The lease keeper: this process's heartbeat, and the one who takes back what dead workers left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import structlog
+
+from teknav_ops.engine.failure import describe
+from teknav_ops.engine.lane import Lane
+from teknav_ops.errors import WorkerLost
+from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+from teknav_ops.redis_state.scripts import Run, ScriptRunner
+
+log = structlog.get_logger("teknav.engine")
+
+_RECLAIM_COUNT = 100
+
+
+class LeaseKeeper:
+    """Extends the leases of all lanes every third of a lease, and reclaims expired ones."""
+
+    def __init__(
+        self, runner: ScriptRunner, lanes: dict[str, Lane], *, worker: str, lease_ms: int, lost_limit: int
+    ) -> None:
+        self._runner = runner
+        self._lanes = lanes
+        self._worker = worker
+        self._lease_ms = lease_ms
+        self._lost_limit = lost_limit
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="teknav-lease-keeper", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the heartbeat."""
+        self._stopped.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._lease_ms / 3_000):
+            try:
+                self.beat()
+            except OUTAGE_ERRORS as error:
+                log.warning("redis.unreachable", error=str(error))
+            except Exception:
+                log.exception("lease_keeper.failed")
+
+    def beat(self) -> None:
+        """One heartbeat: two round trips for all lanes."""
+        lanes = list(self._lanes.values())
+        self._extend(lanes)
+        self._reclaim(lanes)
+
+    def _extend(self, lanes: Iterable[Lane]) -> None:
+        lanes = list(lanes)
+        calls = [
+            scripts.extend_leases(lane.keys, worker=self._worker, lease_ms=self._lease_ms, held=list(lane.held.items()))
+            for lane in lanes
+        ]
+        for lane, lost in zip(lanes, self._answers(calls), strict=True):
+            # A finish may have been committed since the list was taken: only what is still held is lost.
+            gone = [job_id for job_id in lost or () if job_id in lane.held]
+            if gone:
+                log.warning("lease.lost", queue=lane.queue.name, job_ids=gone)
+                lane.drop(gone)
+
+    def _reclaim(self, lanes: Iterable[Lane]) -> None:
+        lanes = list(lanes)
+        calls = [
+            scripts.reclaim(
+                lane.keys, count=_RECLAIM_COUNT, lost_limit=self._lost_limit,
+                lease_ms=self._lease_ms, worker=self._worker,
+            )
+            for lane in lanes
+        ]  # fmt: skip
+        for lane, reclaimed in zip(lanes, self._answers(calls), strict=True):
+            if reclaimed and (reclaimed.returned_count or reclaimed.doomed):
+                log.warning("lease.reclaimed", queue=lane.queue.name, count=reclaimed.returned_count,
+                            dead_lettered=len(reclaimed.doomed))  # fmt: skip
+                for job_id, delivery, last_worker in reclaimed.doomed:
+                    self._bury(lane, job_id, delivery, last_worker)
+
+    def _answers(self, calls: Sequence[scripts.Call[Any]]) -> list[Any]:
+        answers: list[Any] = self._runner.run_many(calls) if calls else []
+        for answer in answers:
+            if isinstance(answer, OUTAGE_ERRORS):
+                raise answer
+            if isinstance(answer, Exception):
+                log.error("lease_keeper.refused", error=str(answer))
+        return [None if isinstance(answer, Exception) else answer for answer in answers]
+
+    def _bury(self, lane: Lane, job_id: str, delivery: int, last_worker: str) -> None:
+        error = WorkerLost(f"its worker died {self._lost_limit} times while it ran; the last was {last_worker}")
+        run = Run(job_id, delivery, 0, 0.0, "")
+        failure = describe(run, error, attempt=self._lost_limit, worker=last_worker)
+        self._runner.run(
+            scripts.dead_letter(
+                lane.keys, worker=self._worker, run=run, failure=failure, failed_kept=lane.queue.failed_kept
+            )
+        )

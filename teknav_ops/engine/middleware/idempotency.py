@@ -1,0 +1,40 @@
+"""Idempotency: a job handed out again whose effect is recorded is not run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import structlog
+from dramatiq.middleware import SkipMessage
+
+from teknav_ops.engine.delivery import JobMessage
+from teknav_ops.engine.middleware.guard import Guard
+from teknav_ops.engine.outcome import Complete
+
+log = structlog.get_logger("teknav.engine")
+
+
+class EffectLedger(Protocol):
+    """Where processors record, in one transaction with their effect, that it happened."""
+
+    def find(self, job_id: str) -> Mapping[str, Any] | None:
+        """The recorded summary of the job's effect, or None."""
+
+
+class Idempotency(Guard):
+    """Looks only at jobs handed out before: the first delivery costs nothing."""
+
+    def __init__(self, effects: EffectLedger) -> None:
+        self._effects = effects
+
+    def check(self, message: JobMessage) -> None:
+        """Skip the job and complete it with the recorded summary."""
+        if message.delivery.delivery == 1:
+            return
+        summary = self._effects.find(message.message_id)
+        if summary is not None:
+            message.outcome = Complete(json.dumps(dict(summary), ensure_ascii=False))
+            log.info("job.effect_recorded", job_id=message.message_id)
+            raise SkipMessage("the effect of this job is recorded")

@@ -1,0 +1,25 @@
+"""Payload validation: an invalid payload never reaches a processor."""
+
+from __future__ import annotations
+
+from teknav_ops.engine.delivery import JobMessage
+from teknav_ops.engine.middleware.guard import Guard
+from teknav_ops.payloads import codec
+from teknav_ops.topology import Topology
+
+
+class PayloadValidation(Guard):
+    """Validates again at handling: a release in between may have changed the model."""
+
+    def __init__(self, topology: Topology, cipher: codec.Cipher) -> None:
+        self._topology = topology
+        self._cipher = cipher
+
+    def check(self, message: JobMessage) -> None:
+        """Decrypt and build `message.order`; raises InvalidPayload."""
+        queue = message.lane.queue
+        if message.actor_name not in queue.jobs:
+            return
+        data = codec.unseal(message.kwargs, self._cipher)
+        message.order = codec.validate(queue.jobs[message.actor_name], data, where=f"{queue.name} {message.actor_name}")
+        message.secrets = frozenset(codec.secret_values(message.order))

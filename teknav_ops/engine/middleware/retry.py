@@ -1,0 +1,84 @@
+"""Retries: which failures are tried again, and when."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import dramatiq
+from dramatiq import Broker
+from dramatiq.broker import MessageProxy
+from dramatiq.middleware import Middleware
+
+from teknav_ops.engine.delivery import JobMessage
+from teknav_ops.engine.middleware.guard import cause_of
+from teknav_ops.engine.outcome import Postpone
+from teknav_ops.errors import PermanentError, Throttled, TransientError
+from teknav_ops.topology import RetryPolicy, Topology
+
+#: Spread of the backoff, so that jobs that failed together do not come back together.
+JITTER = 0.25
+#: A snooze shorter than this would only make the other side refuse again.
+LEAST_SNOOZE_MS = 100
+
+
+class Retries(Middleware):
+    """Decides; the move itself is the script's, committed with the finish."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+
+    @property
+    def actor_options(self) -> set[str]:
+        """Options of Dramatiq's own Retries that actors outside the topology may use."""
+        return {"max_retries", "min_backoff", "max_backoff", "throws", "retry_when"}
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Postpone the job if another attempt may help and one is left."""
+        if exception is None or not isinstance(message, JobMessage):
+            return
+        cause = cause_of(exception)
+        actor = broker.actors.get(message.actor_name)
+        options = {**(actor.options if actor else {}), **message.options}
+        if isinstance(cause, Throttled):
+            delay_ms = max(LEAST_SNOOZE_MS, int(cause.retry_after_seconds * 1000))
+            message.outcome = Postpone(delay_ms, uses_attempt=False, exception=cause)
+        elif self._may_retry(message, cause, options):
+            policy = self._policy(message, options)
+            message.outcome = Postpone(_delay_ms(policy, message.attempt, cause), uses_attempt=True, exception=cause)
+
+    def _may_retry(self, message: JobMessage, cause: BaseException, options: dict[str, Any]) -> bool:
+        throws = options.get("throws")
+        if isinstance(cause, PermanentError) or (throws and isinstance(cause, throws)):
+            return False
+        retry_when = options.get("retry_when")
+        if retry_when is not None:
+            return bool(retry_when(message.attempt - 1, cause))
+        return message.attempt < self._policy(message, options).attempts
+
+    def _policy(self, message: JobMessage, options: dict[str, Any]) -> RetryPolicy:
+        policy = message.lane.queue.retry
+        max_retries = options.get("max_retries", policy.attempts - 1)
+        return RetryPolicy(
+            attempts=2**31 if max_retries is None else max_retries + 1,
+            min_backoff_ms=options.get("min_backoff", policy.min_backoff_ms),
+            max_backoff_ms=options.get("max_backoff", policy.max_backoff_ms),
+        )
+
+
+def _delay_ms(policy: RetryPolicy, attempt: int, cause: BaseException) -> int:
+    """Backoff after this attempt; what the other side asked for wins when it is longer."""
+    if isinstance(cause, dramatiq.Retry) and cause.delay is not None:
+        return int(cause.delay)
+    backoff_ms = min(policy.max_backoff_ms, policy.min_backoff_ms * 2.0 ** min(attempt - 1, 40))
+    spread_ms = min(policy.max_backoff_ms, backoff_ms * random.uniform(1, 1 + JITTER))
+    if isinstance(cause, TransientError) and cause.retry_after_seconds is not None:
+        return int(max(spread_ms, cause.retry_after_seconds * 1000))
+    return int(spread_ms)

@@ -1,0 +1,108 @@
+"""Every exception of TekNav ops, sorted by what happens next.
+
+A processor raises one of three sorts. `PermanentError`: another attempt cannot help, so the
+job goes to the dead letters at once. `TransientError`, like any exception not named here: the
+job is retried with backoff. `Throttled`: the other side asked us to slow down, so the job
+waits without using up an attempt.
+"""
+
+from __future__ import annotations
+
+from dramatiq.middleware import MiddlewareError
+
+
+class TekNavError(Exception):
+    """The root of all errors that TekNav ops raises on purpose."""
+
+
+# What a processor may raise ------------------------------------------------------------------
+
+
+class PermanentError(TekNavError):
+    """Never retried: the job goes to the dead letters at the first attempt."""
+
+
+class TransientError(TekNavError):
+    """Retried with backoff. `retry_after_seconds`, where the other side named it, is honoured."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Throttled(TekNavError):
+    """The other side asked for a pause: the job is snoozed and no attempt is used up."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+# What a producer or an operator may meet -----------------------------------------------------
+
+
+class InvalidRequest(TekNavError):
+    """The caller's input is wrong; the message names the field and the fix. Nothing was written."""
+
+
+class UnknownQueue(InvalidRequest):
+    """No queue of that name is in the topology."""
+
+
+class UnknownJob(InvalidRequest):
+    """The queue carries no job of that name, or keeps no record with that id."""
+
+
+class InvalidPayload(InvalidRequest, PermanentError):
+    """The payload does not fit its model. Field errors are in `fields`, as (path, problem) pairs."""
+
+    def __init__(self, message: str, fields: list[tuple[str, str]] | None = None) -> None:
+        super().__init__(message)
+        self.fields = fields or []
+
+
+class PayloadTooLarge(InvalidRequest):
+    """The payload is larger than the limit: store the data elsewhere and pass its id."""
+
+
+class NotAllowed(TekNavError):
+    """The operator's role does not permit this."""
+
+
+class WrongState(InvalidRequest):
+    """The job is not in a state from which this move is allowed. Nothing was changed."""
+
+
+class RedisUnavailable(TekNavError):
+    """Redis did not answer within the allowed time. Nothing was accepted; try again."""
+
+
+class StorageUnavailable(TekNavError):
+    """The SQL database did not answer. Nothing was done; try again."""
+
+
+class MissingProcessor(TekNavError):
+    """A job in the topology has no processor, so the workers refuse to start."""
+
+
+class MissingSecretKey(TekNavError):
+    """A payload has secret fields but no key is set: set TEKNAV_SECRET_KEY (`teknav doctor` says how)."""
+
+
+class EmbeddedServerFailed(TekNavError):
+    """The embedded Valkey did not start; the message carries the end of its log."""
+
+
+# What the engine records ---------------------------------------------------------------------
+
+
+class GuardFailed(MiddlewareError):
+    """A check before the job could not be made. Translated to this so that Dramatiq stops the job."""
+
+
+class WorkerLost(PermanentError):
+    """The worker died three times while it ran this job, so the job is set aside."""
+
+
+class CorruptRecord(PermanentError):
+    """What Redis holds for this job cannot be read as a job."""

@@ -1,0 +1,155 @@
+"""Reading jobs: by id, by state, by name, trace and time, a page at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
+from teknav_ops.jobs.paging import Page, Window, check_page, fill_page, list_steps, zset_steps
+from teknav_ops.jobs.record import JobRecord, read_record
+from teknav_ops.jobs.states import JobState
+from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.connection import Client, is_cluster
+from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
+from teknav_ops.topology import Topology
+
+log = structlog.get_logger("teknav.jobs")
+
+#: A worker silent for this long is not counted.
+HEARTBEAT_MS = 60_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs to list. `text` looks into the payload as stored (secrets stay encrypted)."""
+
+    name: str | None = None
+    trace_id: str | None = None
+    text: str | None = None
+    window: Window = Window()
+
+    def matches(self, fields: Mapping[str, str]) -> bool:
+        """Whether a job's hash passes; time is the caller's to check."""
+        return (
+            (self.name is None or fields.get("name") == self.name)
+            and (self.trace_id is None or fields.get("trace") == self.trace_id)
+            and (self.text is None or self.text.casefold() in fields.get("payload", "").casefold())
+        )
+
+
+def read_hashes(client: Client, keys: Sequence[str]) -> list[dict[str, str]]:
+    """Many hashes in one round trip (one per slot's node on a Cluster)."""
+    if is_cluster(client):
+        return [client.hgetall(key) for key in keys]
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        pipeline.hgetall(key)
+    answers: list[Any] = pipeline.execute(raise_on_error=False)
+    # A damaged record (another type under its key) reads as empty, and is left out by the caller.
+    return [answer if isinstance(answer, dict) else {} for answer in answers]
+
+
+class JobQueries:
+    """Everything that is asked of jobs. Nothing here writes."""
+
+    def __init__(self, client: Client, topology: Topology) -> None:
+        self._client = client
+        self._topology = topology
+        self._runner = ScriptRunner(client)
+
+    def counts(self, queue: str) -> QueueCounts:
+        """One queue's counts at one instant. Raises UnknownQueue."""
+        keys = QueueKeys(self._topology[queue].name)
+        return self._runner.run(scripts.queue_counts(keys, heartbeat_ms=HEARTBEAT_MS))
+
+    def all_counts(self) -> dict[str, QueueCounts]:
+        """Every queue's counts, in one round trip."""
+        calls = [scripts.queue_counts(QueueKeys(name), heartbeat_ms=HEARTBEAT_MS) for name in self._topology]
+        answers = self._runner.run_many(calls)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return dict(zip(self._topology, answers, strict=True))
+
+    def get(self, queue: str, job_id: str) -> JobRecord:
+        """One job. Raises UnknownQueue, UnknownJob or CorruptRecord."""
+        keys = QueueKeys(self._topology[queue].name)
+        fields = read_hashes(self._client, [keys.job(job_id), keys.job(job_id)])[0]
+        if not fields:
+            raise UnknownJob(f"job: {queue} keeps no record of {job_id!r}; finished jobs are kept for a while only")
+        return read_record(queue, job_id, fields)
+
+    def find(self, job_id: str) -> JobRecord:
+        """One job, whichever queue it is on. Raises UnknownJob."""
+        for queue in self._topology:
+            if self._client.exists(QueueKeys(queue).job(job_id)):
+                return self.get(queue, job_id)
+        raise UnknownJob(f"job: no queue keeps a record of {job_id!r}; finished jobs are kept for a while only")
+
+    def page(
+        self, queue: str, state: JobState, *, where: JobFilter | None = None, offset: int = 0, limit: int = 50
+    ) -> Page[JobRecord]:
+        """Jobs in a state: what runs next first, what ended newest first.
+
+        Raises:
+            InvalidRequest: offset or limit out of range, or a time window for waiting jobs, which have none.
+        """
+        check_page(offset, limit)
+        where = where or JobFilter()
+        keys = QueueKeys(self._topology[queue].name)
+        total = self._total(keys, state)
+
+        def read(ids: list[str]) -> list[JobRecord | None]:
+            hashes = read_hashes(self._client, [keys.job(job_id) for job_id in ids])
+            return [
+                self._readable(queue, job_id, fields) if where.matches(fields) else None
+                for job_id, fields in zip(ids, hashes, strict=True)
+            ]
+
+        if state is JobState.WAITING:
+            return self._waiting_page(keys, where, read, offset, limit, total)
+        newest_first = state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+        steps = zset_steps(self._client, _zset(keys, state), where.window, newest_first=newest_first, offset=offset)
+        return fill_page(steps, read, offset=offset, limit=limit, total=total)
+
+    def _waiting_page(
+        self, keys: QueueKeys, where: JobFilter, read: Any, offset: int, limit: int, total: int
+    ) -> Page[JobRecord]:
+        if where.window != Window():
+            raise InvalidRequest("since/until: waiting jobs are listed in their order; leave the times out")
+        prioritized_count = int(self._client.zcard(keys.prioritized))
+
+        def steps() -> Any:
+            # Jobs with a priority first: most of them run before the list does.
+            if offset < prioritized_count:
+                yield from zset_steps(self._client, keys.prioritized, Window(), newest_first=False, offset=offset)
+            yield from list_steps(self._client, keys.waiting, offset=max(0, offset - prioritized_count))
+
+        return fill_page(steps(), read, offset=offset, limit=limit, total=total)
+
+    def _readable(self, queue: str, job_id: str, fields: Mapping[str, str]) -> JobRecord | None:
+        try:
+            return read_record(queue, job_id, fields)
+        except CorruptRecord as error:
+            log.error("job.corrupt", queue=queue, job_id=job_id, error=str(error))
+            return None
+
+    def _total(self, keys: QueueKeys, state: JobState) -> int:
+        if state is JobState.WAITING:
+            return int(self._client.llen(keys.waiting)) + int(self._client.zcard(keys.prioritized))
+        return int(self._client.zcard(_zset(keys, state)))
+
+
+def _zset(keys: QueueKeys, state: JobState) -> str:
+    return {
+        JobState.ACTIVE: keys.active,
+        JobState.DELAYED: keys.delayed,
+        JobState.COMPLETED: keys.completed,
+        JobState.FAILED: keys.failed,
+        JobState.CANCELLED: keys.cancelled,
+    }[state]

@@ -1,0 +1,115 @@
+"""JobRecord: one job's current facts, as read from its hash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from teknav_ops.errors import CorruptRecord
+from teknav_ops.jobs.states import JobState
+from teknav_ops.payloads.codec import mask
+
+
+class Attempt(BaseModel):
+    """One run that did not succeed: when it began, how long it took, why it failed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    attempt: int
+    delivery: int
+    started_at: datetime
+    duration_ms: float
+    worker: str
+    error_type: str
+    error: str
+    stack: str
+
+
+class JobRecord(BaseModel):
+    """One job. Times are UTC; the payload's secrets are masked.
+
+    `attempts_made` counts the runs of this life (a replay starts a new one); `attempts` keeps the
+    newest twenty runs that failed, over all lives.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    queue: str
+    name: str
+    state: JobState
+    payload: Any
+    priority: int = 0
+    idempotency_key: str | None = None
+    trace_id: str = ""
+    enqueued_at: datetime
+    due_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_ms: float | None = None
+    attempts_made: int = 0
+    delivery: int = 0
+    lost_count: int = 0
+    replay_count: int = 0
+    worker: str | None = None
+    progress: float | None = None
+    progress_note: str | None = None
+    result: Any = None
+    error_type: str | None = None
+    error: str | None = None
+    fingerprint: str | None = None
+    attempts: list[Attempt] = []
+
+
+def moment(ms: str | float | None) -> datetime | None:
+    """A stored time in ms as a UTC datetime."""
+    return None if ms in (None, "") else datetime.fromtimestamp(float(ms) / 1000, UTC)
+
+
+def read_record(queue: str, job_id: str, fields: Mapping[str, str]) -> JobRecord:
+    """Build the record from a job's hash.
+
+    Raises:
+        CorruptRecord: when the hash cannot be read as a job.
+    """
+    try:
+        return JobRecord.model_validate({"id": job_id, "queue": queue, **_facts(fields), "attempts": _attempts(fields)})
+    except (ValueError, TypeError, KeyError) as error:
+        raise CorruptRecord(f"job {job_id} of {queue}: {type(error).__name__}: {error}") from error
+
+
+def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
+    state = JobState(fields["state"])
+    return {
+        "name": fields["name"],
+        "state": state,
+        "payload": mask(json.loads(fields["payload"])),
+        "priority": fields.get("priority", 0),
+        "idempotency_key": fields.get("idempotency_key"),
+        "trace_id": fields.get("trace", ""),
+        "enqueued_at": moment(fields["enqueued_at_ms"]),
+        "due_at": moment(fields.get("due_at_ms")) if state is JobState.DELAYED else None,
+        "started_at": moment(fields.get("started_at_ms") or fields.get("fetched_at_ms")),
+        "finished_at": moment(fields.get("finished_at_ms")),
+        "duration_ms": fields.get("duration_ms"),
+        "attempts_made": fields.get("attempts", 0),
+        "delivery": fields.get("delivery", 0),
+        "lost_count": fields.get("lost", 0),
+        "replay_count": fields.get("replays", 0),
+        "worker": fields.get("worker"),
+        "progress": fields.get("progress"),
+        "progress_note": fields.get("progress_note"),
+        "result": json.loads(fields["result"]) if fields.get("result") else None,
+        "error_type": fields.get("error_type"),
+        "error": fields.get("error"),
+        "fingerprint": fields.get("fingerprint"),
+    }
+
+
+def _attempts(fields: Mapping[str, str]) -> list[Any]:
+    entries = (json.loads(value) for name, value in fields.items() if name.startswith("attempt:"))
+    return sorted(entries, key=lambda entry: entry["delivery"])

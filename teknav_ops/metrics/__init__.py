@@ -1,0 +1,1 @@
+"""Numbers about queues: the duration sketch, and what is counted."""

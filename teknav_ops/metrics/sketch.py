@@ -1,0 +1,45 @@
+"""A mergeable sketch of durations: logarithmic buckets with a relative error of at most 2 %.
+
+Bucket k holds durations in (gamma^(k-1), gamma^k]; merging is adding counts. The same
+constants serve writer and reader; a change needs a new field prefix, or merges are silently wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+ALPHA: Final = 0.02
+GAMMA: Final = (1 + ALPHA) / (1 - ALPHA)
+_INVERSE_LOG_GAMMA: Final = 1 / math.log(GAMMA)
+#: Durations below this are one bucket: no queue's slowness hides there.
+SMALLEST_MS: Final = 0.1
+PREFIX: Final = "b"
+_ZERO: Final = PREFIX + "z"
+
+
+def bucket(duration_ms: float) -> str:
+    """The field that counts this duration."""
+    if duration_ms < SMALLEST_MS:
+        return _ZERO
+    return f"{PREFIX}{math.ceil(math.log(duration_ms) * _INVERSE_LOG_GAMMA)}"
+
+
+def quantile(counts: Mapping[str, int], q: float) -> float | None:
+    """The q-quantile in ms of the merged counts (bucket field -> count), or None without samples."""
+    ordered = sorted((_index(field), count) for field, count in counts.items() if count > 0)
+    total = sum(count for _, count in ordered)
+    if not total:
+        return None
+    rank = q * (total - 1)
+    seen = 0
+    for index, count in ordered:
+        seen += count
+        if seen > rank:
+            return 0.0 if index == -math.inf else 2 * GAMMA**index / (GAMMA + 1)
+    raise AssertionError("the ranks of a sketch add up to its total")
+
+
+def _index(field: str) -> float:
+    return -math.inf if field == _ZERO else int(field.removeprefix(PREFIX))

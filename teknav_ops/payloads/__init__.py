@@ -1,0 +1,1 @@
+"""The pydantic models of what jobs carry, one module per queue."""

@@ -1,0 +1,40 @@
+"""email:send: mail to one recipient."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import EmailStr, Field, HttpUrl, SecretStr, field_validator, model_validator
+
+from teknav_ops.payloads.base import Payload
+
+
+class SendEmail(Payload):
+    """Deliver one mail.
+
+    `secrets` are values such as sign-in links: `{{name}}` in `text` and `html` is replaced at sending,
+    and the value is stored nowhere in clear.
+    """
+
+    to: EmailStr
+    subject: Annotated[str, Field(min_length=1, max_length=300)]
+    text: Annotated[str, Field(min_length=1)]
+    html: str | None = None
+    language: Literal["fa", "en"] = "en"
+    reply_to: EmailStr | None = None
+    unsubscribe_url: HttpUrl | None = None
+    secrets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")], SecretStr] = Field(default_factory=dict)
+
+    @field_validator("subject")
+    @classmethod
+    def _one_line(cls, subject: str) -> str:
+        if any(character in subject for character in "\r\n\0"):
+            raise ValueError("must be one line: remove line breaks (they could add mail headers)")
+        return subject
+
+    @model_validator(mode="after")
+    def _secrets_are_used(self) -> Self:
+        unused = [name for name in self.secrets if "{{" + name + "}}" not in self.text + (self.html or "")]
+        if unused:
+            raise ValueError(f"secrets never used in text or html: {', '.join(unused)}")
+        return self

@@ -1,0 +1,176 @@
+"""Producer: how jobs are enqueued, from a script, FastAPI or Django, without starting workers.
+
+producer = Producer.from_settings(get_settings())
+job = producer.enqueue_media_optimize(file_id=7, idempotency_key="file-7-v1")
+job.job_id, job.is_new
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Final, Self
+
+from teknav_ops.engine.submission import submit
+from teknav_ops.errors import InvalidRequest
+from teknav_ops.payloads import codec
+from teknav_ops.redis_state.connection import Client, connect
+from teknav_ops.redis_state.scripts import Accepted, NewJob, ScriptRunner
+from teknav_ops.redis_url import find_redis_url
+from teknav_ops.secret_key import cipher_keys
+from teknav_ops.settings import Settings
+from teknav_ops.topology import TOPOLOGY, Queue, Topology
+
+PRIORITIES: Final = range(-9, 10)
+DELAY_LIMIT: Final = timedelta(days=366)
+KEY_LIMIT_CHARACTERS: Final = 200
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+class Producer:
+    """Validates, seals and enqueues. Thread-safe; one per process is enough."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        cipher: codec.Cipher,
+        topology: Topology = TOPOLOGY,
+        actor: str = "producer",
+        payload_limit_bytes: int = 256 * 1024,
+        timeout_seconds: float = 10.0,
+    ) -> None:
+        self._runner = ScriptRunner(client)
+        self._cipher = cipher
+        self._topology = topology
+        self._actor = actor
+        self._payload_limit_bytes = payload_limit_bytes
+        self._timeout_seconds = timeout_seconds
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, actor: str = "producer") -> Self:
+        """A producer on the Redis that the settings name."""
+        client = connect(find_redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
+        return cls(
+            client,
+            cipher=codec.Cipher(cipher_keys(settings)),
+            actor=actor,
+            payload_limit_bytes=settings.payload_limit_bytes,
+            timeout_seconds=settings.producer_timeout_seconds,
+        )
+
+    def enqueue(
+        self,
+        queue: str,
+        job: str,
+        data: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        delay: timedelta | float | None = None,
+        priority: int = 0,
+        trace_id: str | None = None,
+    ) -> Accepted:
+        """Enqueue one job; says its id and whether it is new.
+
+        `delay` is a timedelta or seconds. `priority` runs from -9 (first) to 9 (last). A used
+        `idempotency_key` makes no second job for 24 h: the first one's id comes back.
+
+        Raises:
+            UnknownQueue, UnknownJob, InvalidPayload, PayloadTooLarge, InvalidRequest: nothing was written.
+            RedisUnavailable: Redis did not answer in time.
+        """
+        known = self._topology[queue]
+        new_job = self._build(known, job, data, idempotency_key, delay, priority, trace_id)
+        return self._submit(known, [new_job])[0]
+
+    def enqueue_many(
+        self,
+        queue: str,
+        job: str,
+        items: Iterable[Mapping[str, Any]],
+        *,
+        delay: timedelta | float | None = None,
+        priority: int = 0,
+        trace_id: str | None = None,
+    ) -> list[Accepted]:
+        """Enqueue jobs of one kind, a thousand per round trip. All are validated before the first is written."""
+        known = self._topology[queue]
+        jobs = [
+            self._build(known, job, data, None, delay, priority, trace_id, where=f"item {index}")
+            for index, data in enumerate(items)
+        ]
+        return self._submit(known, jobs)
+
+    def enqueue_media_optimize(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Make the web-sized copies of one uploaded image (OptimizeImage)."""
+        return self.enqueue("media:optimize", "optimize-image", data, idempotency_key=idempotency_key)
+
+    def enqueue_search_index(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Bring an article up to date in the search index (IndexArticle)."""
+        return self.enqueue("search:index", "index-article", data, idempotency_key=idempotency_key)
+
+    def enqueue_email_send(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Deliver one mail (SendEmail)."""
+        return self.enqueue("email:send", "send-email", data, idempotency_key=idempotency_key)
+
+    def _submit(self, queue: Queue, jobs: list[NewJob]) -> list[Accepted]:
+        return submit(self._runner, queue, jobs, actor=self._actor, timeout_seconds=self._timeout_seconds)
+
+    def _build(
+        self,
+        queue: Queue,
+        job: str,
+        data: Mapping[str, Any],
+        idempotency_key: str | None,
+        delay: timedelta | float | None,
+        priority: int,
+        trace_id: str | None,
+        where: str = "",
+    ) -> NewJob:
+        place = f"{queue.name} {job}" + (f" {where}" if where else "")
+        payload = codec.validate(queue.payload_of(job), data, where=place)
+        trace = _check_trace_id(trace_id) or secrets.token_hex(16)
+        envelope = {"options": {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}}
+        return NewJob(
+            id=str(uuid.uuid4()),
+            name=job,
+            payload=codec.seal(payload, self._cipher, limit_bytes=self._payload_limit_bytes),
+            options=json.dumps(envelope, separators=(",", ":")),
+            idempotency_key=_check_key(idempotency_key),
+            delay_ms=_check_delay(delay),
+            priority=_check_priority(priority),
+            trace_id=trace,
+        )
+
+
+def _check_key(key: str | None) -> str:
+    if key is None:
+        return ""
+    if not key or len(key) > KEY_LIMIT_CHARACTERS:
+        raise InvalidRequest(f"idempotency_key: must be 1 to {KEY_LIMIT_CHARACTERS} characters")
+    return key
+
+
+def _check_delay(delay: timedelta | float | None) -> int:
+    if delay is None:
+        return 0
+    span = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+    if not timedelta(0) <= span <= DELAY_LIMIT:
+        raise InvalidRequest(f"delay: {span} is not between 0 and {DELAY_LIMIT.days} days")
+    return round(span.total_seconds() * 1000)
+
+
+def _check_priority(priority: int) -> int:
+    if priority not in PRIORITIES:
+        raise InvalidRequest(f"priority: {priority} is not between {PRIORITIES[0]} (first) and {PRIORITIES[-1]} (last)")
+    return priority
+
+
+def _check_trace_id(trace_id: str | None) -> str | None:
+    if trace_id is not None and not _TRACE_ID.fullmatch(trace_id):
+        raise InvalidRequest("trace_id: must be 32 lower-case hex digits (W3C trace context)")
+    return trace_id

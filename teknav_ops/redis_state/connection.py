@@ -1,0 +1,127 @@
+"""Connections to Redis, whatever form it takes: one server, Sentinel, or a Cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, Self, cast
+from urllib.parse import unquote, urlsplit
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, RedisClusterException
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+#: What a lost, overloaded or failing-over Redis raises. Anything else is a bug or a refusal.
+OUTAGE_ERRORS: tuple[type[Exception], ...] = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    ReadOnlyError,
+    RedisClusterException,
+    ConnectionError,
+)
+
+
+class Pipeline(Protocol):
+    """Commands gathered for one round trip."""
+
+    def execute_command(self, *args: Any) -> Any: ...
+    def hgetall(self, name: str) -> Any: ...
+    def hset(
+        self, name: str, key: str | None = None, value: Any = None, mapping: Mapping[str, Any] | None = None
+    ) -> Any: ...
+    def hincrby(self, name: str, key: str, amount: int) -> Any: ...
+    def expire(self, name: str, time: int) -> Any: ...
+    def rpush(self, name: str, *values: Any) -> Any: ...
+    def execute(self, raise_on_error: bool = True) -> list[Any]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: Any) -> None: ...
+
+
+class Client(Protocol):
+    """The commands used outside scripts. Answers are text: `connect` decodes them."""
+
+    def execute_command(self, *args: Any) -> Any: ...
+    def pipeline(self, transaction: bool = True) -> Pipeline: ...
+    def ping(self) -> bool: ...
+    def info(self, section: str | None = None) -> dict[str, Any]: ...
+    def exists(self, *names: str) -> int: ...
+    def get(self, name: str) -> str | None: ...
+    def set(self, name: str, value: str, *, px: int | None = None, nx: bool = False) -> bool | None: ...
+    def hget(self, name: str, key: str) -> str | None: ...
+    def hgetall(self, name: str) -> dict[str, str]: ...
+    def hset(
+        self, name: str, key: str | None = None, value: Any = None, mapping: Mapping[str, Any] | None = None
+    ) -> int: ...
+    def llen(self, name: str) -> int: ...
+    def lrange(self, name: str, start: int, end: int) -> list[str]: ...
+    def blpop(self, keys: list[str], timeout: float) -> Any: ...
+    def zcard(self, name: str) -> int: ...
+    def zcount(self, name: str, min: Any, max: Any) -> int: ...
+    def zrange(self, name: str, start: int, end: int, *, withscores: bool) -> list[tuple[str, float]]: ...
+    def zrangebyscore(self, name: str, min: Any, max: Any, start: int, num: int) -> list[str]: ...
+    def zrevrangebyscore(self, name: str, max: Any, min: Any, start: int, num: int) -> list[str]: ...
+    def xrange(self, name: str, min: str, max: str, count: int) -> list[tuple[str, dict[str, str]]]: ...
+    def xtrim(self, name: str, *, minid: str, approximate: bool) -> int: ...
+    def close(self) -> None: ...
+
+
+def connect(url: str, *, timeout_seconds: float = 5.0) -> Client:
+    """A thread-safe client. It connects at the first command, so this never fails on an outage.
+
+    `redis://`, `rediss://` and `unix://` name one server; `redis+sentinel://host:port,host:port/service/db`
+    follows a Sentinel's primary; `redis+cluster://host:port,host:port` is a Cluster.
+    """
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        # A record damaged in Redis must be readable enough to be set aside.
+        "encoding_errors": "replace",
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        "health_check_interval": 30,
+        "protocol": 2,
+    }
+    scheme = urlsplit(url).scheme
+    if scheme == "redis+sentinel":
+        return _sentinel(url, options)
+    if scheme == "redis+cluster":
+        return _cluster(url, options)
+    return cast(Client, Redis.from_url(url, **options))
+
+
+def is_cluster(client: Client) -> bool:
+    """Whether commands are routed by slot, so that a pipeline cannot carry scripts."""
+    return isinstance(client, RedisCluster)
+
+
+def _hosts(url: str, default_port: int) -> list[tuple[str, int]]:
+    netloc = urlsplit(url).netloc.rpartition("@")[2]
+    pairs = (part.partition(":") for part in netloc.split(","))
+    return [(host, int(port or default_port)) for host, _, port in pairs]
+
+
+def _credentials(url: str) -> dict[str, str]:
+    user, _, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
+    named = {"username": unquote(user), "password": unquote(password)}
+    return {name: value for name, value in named.items() if value}
+
+
+def _sentinel(url: str, options: dict[str, Any]) -> Client:
+    service, _, db = urlsplit(url).path.strip("/").partition("/")
+    watchers: Any = Sentinel(  # type: ignore[no-untyped-call]
+        _hosts(url, 26379), sentinel_kwargs={"socket_timeout": options["socket_timeout"]}
+    )
+    return cast(Client, watchers.master_for(service, db=int(db or 0), **options, **_credentials(url)))
+
+
+def _cluster(url: str, options: dict[str, Any]) -> Client:
+    new_node: Any = ClusterNode
+    nodes = [new_node(host, port) for host, port in _hosts(url, 6379)]
+    options |= _credentials(url)
+    cluster = RedisCluster(startup_nodes=nodes, **options)
+    # RedisCluster offers the commands used here with the same signatures.
+    return cast(Client, cluster)

@@ -1,0 +1,128 @@
+"""The only place that spells Redis keys.
+
+All keys of a queue carry the hash tag `{<queue>}`, so each script touches one cluster slot. A
+*family* is the common beginning of keys that are completed with an id; scripts receive a
+family as a key, since the ids are only known inside.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Channel on which every process publishes what happened.
+EVENTS_CHANNEL: Final = "teknav:owner:queue:events"
+
+
+def stats(queue: str) -> str:
+    """STRING: the queue's live metrics as JSON, written every 10 s."""
+    return f"teknav:queue:{queue}:stats"
+
+
+def lease(role: str) -> str:
+    """STRING: which process leads in a role (one scheduler at a time)."""
+    return f"teknav:lease:{role}"
+
+
+class QueueKeys:
+    """The keys of one queue."""
+
+    __slots__ = (
+        "active",
+        "audit",
+        "cancelled",
+        "completed",
+        "control",
+        "corrupt",
+        "delayed",
+        "dlq",
+        "dlq_fingerprint_family",
+        "dlq_groups",
+        "dlq_record_family",
+        "dlq_type_family",
+        "failed",
+        "idempotency_family",
+        "job_family",
+        "minute_family",
+        "prioritized",
+        "queue",
+        "rate",
+        "replay_family",
+        "sequence",
+        "waiting",
+        "wake",
+        "workers",
+    )
+
+    def __init__(self, queue: str) -> None:
+        prefix = f"teknav:{{{queue}}}:"
+        self.queue = queue
+        #: LIST of job ids, oldest first.
+        self.waiting = prefix + "waiting"
+        #: ZSET of job ids with a priority other than 0; score is priority, then order of arrival.
+        self.prioritized = prefix + "prioritized"
+        #: STRING: counter behind the order of arrival in `prioritized`.
+        self.sequence = prefix + "sequence"
+        #: LIST with at most one token; idle consumers block on it.
+        self.wake = prefix + "wake"
+        #: ZSET of job ids handed to a worker; score is the lease's deadline (ms).
+        self.active = prefix + "active"
+        #: ZSET of job ids; score is when they are due (ms).
+        self.delayed = prefix + "delayed"
+        #: ZSETs of job ids, newest kept; score is when they ended (ms).
+        self.completed = prefix + "completed"
+        self.failed = prefix + "failed"
+        self.cancelled = prefix + "cancelled"
+        #: HASH per job: its record.
+        self.job_family = prefix + "job:"
+        #: ZSET of dead letters (score: failed at, ms), one more per error type and per fingerprint.
+        self.dlq = prefix + "dlq"
+        self.dlq_type_family = prefix + "dlq-type:"
+        self.dlq_fingerprint_family = prefix + "dlq-fingerprint:"
+        #: HASH `<error type>|<fingerprint>` -> how many dead letters.
+        self.dlq_groups = prefix + "dlq-groups"
+        #: HASH per dead letter: the fields a person needs to decide.
+        self.dlq_record_family = prefix + "dlq:"
+        #: STRING per idempotency key: the id of the job it made.
+        self.idempotency_family = prefix + "idempotency:"
+        #: HASH: paused, and limits changed while running.
+        self.control = prefix + "control"
+        #: STRING: jobs handed out in the current rate-limit period.
+        self.rate = prefix + "rate"
+        #: HASH per minute: counters and the duration sketch, kept 24 h.
+        self.minute_family = prefix + "minute:"
+        #: STREAM: one entry per transition, until it is in AuditLog.
+        self.audit = prefix + "audit"
+        #: ZSET of worker processes; score is the last heartbeat (ms).
+        self.workers = prefix + "workers"
+        #: ZSET of job ids whose record could not be read (score: found at, ms).
+        self.corrupt = prefix + "corrupt"
+        #: HASH per batch replay, and a LIST of its frozen ids under `<id>:ids`.
+        self.replay_family = prefix + "replay:"
+
+    def job(self, job_id: str) -> str:
+        """HASH: one job's record."""
+        return self.job_family + job_id
+
+    def dlq_record(self, job_id: str) -> str:
+        """HASH: one dead letter."""
+        return self.dlq_record_family + job_id
+
+    def dlq_type(self, error_type: str) -> str:
+        """ZSET: the dead letters of one error type."""
+        return self.dlq_type_family + error_type
+
+    def dlq_fingerprint(self, fingerprint: str) -> str:
+        """ZSET: the dead letters with one fingerprint."""
+        return self.dlq_fingerprint_family + fingerprint
+
+    def minute(self, minute: int) -> str:
+        """HASH: what happened in one minute (minutes since the epoch)."""
+        return f"{self.minute_family}{minute}"
+
+    def replay(self, replay_id: str) -> str:
+        """HASH: one batch replay."""
+        return self.replay_family + replay_id
+
+    def replay_ids(self, replay_id: str) -> str:
+        """LIST: the frozen `<job id>|<failed at>` entries of one batch replay."""
+        return f"{self.replay_family}{replay_id}:ids"

@@ -1,0 +1,74 @@
+-- Accept jobs: write each record and put it where it waits. A used idempotency key is refused.
+--
+-- KEYS[1]  waiting            list
+-- KEYS[2]  prioritized        zset
+-- KEYS[3]  delayed            zset
+-- KEYS[4]  wake               list
+-- KEYS[5]  audit              stream
+-- KEYS[6]  sequence           string
+-- KEYS[7]  job family         hash each
+-- KEYS[8]  idempotency family string each
+-- KEYS[9]  minute family      hash each
+-- ARGV[1]  idempotency_ms     how long a key stays used
+-- ARGV[2]  actor              who enqueues
+-- ARGV[3+] eight per job: id, name, payload, options, idempotency key ('' none), delay_ms, priority, trace id
+-- Returns  per job {status, id}: 1 accepted; 2 this very job had been accepted before; 0 the key is used,
+--          and the id is the first job's
+
+local waiting, prioritized, delayed, wake, audit, sequence = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local job_family, idempotency_family, minute_family = KEYS[7], KEYS[8], KEYS[9]
+local idempotency_ms, actor = ARGV[1], ARGV[2]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local results, accepted, ready = {}, 0, {}
+for i = 3, #ARGV, 8 do
+    local id, name, payload, options = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+    local key, delay_ms, priority, trace = ARGV[i + 4], tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6]), ARGV[i + 7]
+    local job = job_family .. id
+    local first = key ~= '' and redis.call('GET', idempotency_family .. key)
+
+    if redis.call('EXISTS', job) == 1 then
+        results[#results + 1] = {2, id}
+    elseif first and first ~= id then
+        results[#results + 1] = {0, first}
+    else
+        local state = delay_ms > 0 and 'delayed' or 'waiting'
+        redis.call('HSET', job, 'state', state, 'name', name, 'payload', payload, 'options', options,
+            'trace', trace, 'enqueued_at_ms', now)
+        if key ~= '' then
+            redis.call('SET', idempotency_family .. key, id, 'PX', idempotency_ms)
+            redis.call('HSET', job, 'idempotency_key', key)
+        end
+        if priority ~= 0 then
+            redis.call('HSET', job, 'priority', priority)
+        end
+        if delay_ms > 0 then
+            redis.call('HSET', job, 'due_at_ms', now + delay_ms)
+            redis.call('ZADD', delayed, now + delay_ms, id)
+        elseif priority ~= 0 then
+            redis.call('ZADD', prioritized, priority * 1099511627776 + redis.call('INCR', sequence), id)
+        else
+            ready[#ready + 1] = id
+        end
+        redis.call('XADD', audit, '*', 'action', 'job.enqueued', 'job_id', id, 'job_name', name,
+            'actor', actor, 'trace_id', trace)
+        accepted = accepted + 1
+        results[#results + 1] = {1, id}
+    end
+end
+
+for first = 1, #ready, 500 do
+    redis.call('RPUSH', waiting, unpack(ready, first, math.min(first + 499, #ready)))
+end
+if accepted > 0 then
+    local minute = minute_family .. math.floor(now / 60000)
+    if redis.call('HINCRBY', minute, 'enqueued', accepted) == accepted then
+        redis.call('EXPIRE', minute, 90000)
+    end
+    -- Delayed jobs wake too: a sleeping consumer must learn of an earlier due time.
+    if redis.call('LLEN', wake) == 0 then
+        redis.call('RPUSH', wake, '1')
+    end
+end
+return results

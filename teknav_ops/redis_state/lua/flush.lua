@@ -1,0 +1,29 @@
+-- Drop jobs that have not begun, a bounded number at a time (Dramatiq's Broker.flush).
+--
+-- KEYS[1]  waiting       list
+-- KEYS[2]  prioritized   zset
+-- KEYS[3]  delayed       zset
+-- KEYS[4]  audit         stream
+-- KEYS[5]  job family    hash each
+-- ARGV[1]  actor
+-- ARGV[2]  count         at most so many of each
+-- Returns  how many were dropped
+
+local waiting, prioritized, delayed, audit, job_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local dropped = 0
+local function drop(id)
+    redis.call('UNLINK', job_family .. id)
+    redis.call('XADD', audit, '*', 'action', 'job.dropped', 'job_id', id, 'actor', ARGV[1])
+    dropped = dropped + 1
+end
+
+for _, id in ipairs(redis.call('LPOP', waiting, ARGV[2]) or {}) do
+    drop(id)
+end
+for _, from in ipairs({prioritized, delayed}) do
+    local popped = redis.call('ZPOPMIN', from, ARGV[2])
+    for i = 1, #popped, 2 do
+        drop(popped[i])
+    end
+end
+return dropped

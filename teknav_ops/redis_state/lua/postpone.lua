@@ -1,0 +1,56 @@
+-- Send an active job back to wait: a retry after a failure, or a snooze that uses no attempt.
+--
+-- KEYS[1]  active          zset
+-- KEYS[2]  delayed         zset
+-- KEYS[3]  wake            list
+-- KEYS[4]  audit           stream
+-- KEYS[5]  job             hash
+-- KEYS[6]  minute family   hash each
+-- ARGV[1]  id
+-- ARGV[2]  delivery
+-- ARGV[3]  worker
+-- ARGV[4]  delay_ms
+-- ARGV[5]  uses_attempt    '1' for a retry, '0' for a snooze
+-- ARGV[6]  started_at_ms
+-- ARGV[7]  duration_ms
+-- ARGV[8]  sketch bucket
+-- ARGV[9]  error_type
+-- ARGV[10] error
+-- ARGV[11] fingerprint
+-- ARGV[12] attempt record  JSON
+-- Returns  1 done; 2 this delivery had been postponed before; 0 stale (nothing is written)
+
+local active, delayed, wake, audit, job, minute_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local id, delivery, worker, delay_ms, uses_attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts')
+if record[2] ~= delivery then
+    return 0
+elseif record[1] ~= 'active' then
+    return record[1] == 'delayed' and 2 or 0
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local is_retry = uses_attempt == '1'
+local attempt = (record[5] or 0) + 1
+local due = now + delay_ms
+redis.call('HSET', job, 'state', 'delayed', 'due_at_ms', due, 'attempts', is_retry and attempt or attempt - 1,
+    'started_at_ms', ARGV[6], 'duration_ms', ARGV[7], 'error_type', ARGV[9], 'error', ARGV[10],
+    'fingerprint', ARGV[11], 'attempt:' .. delivery, ARGV[12])
+redis.call('HDEL', job, 'attempt:' .. delivery - 20)
+redis.call('ZREM', active, id)
+redis.call('ZADD', delayed, due, id)
+redis.call('XADD', audit, '*', 'action', is_retry and 'job.retried' or 'job.snoozed', 'job_id', id,
+    'job_name', record[3], 'actor', worker, 'trace_id', record[4], 'attempt', attempt, 'delivery', delivery,
+    'duration_ms', ARGV[7], 'error_type', ARGV[9], 'fingerprint', ARGV[11], 'detail', ARGV[10]:sub(1, 500))
+if is_retry then
+    local minute = minute_family .. math.floor(now / 60000)
+    redis.call('HINCRBY', minute, record[3] .. '|retried', 1)
+    redis.call('HINCRBY', minute, record[3] .. '|' .. ARGV[8], 1)
+    redis.call('HINCRBY', minute, record[3] .. '|sum_us', math.floor(ARGV[7] * 1000))
+    redis.call('EXPIRE', minute, 90000, 'NX')
+end
+if redis.call('LLEN', wake) == 0 then
+    redis.call('RPUSH', wake, '1')
+end
+return 1

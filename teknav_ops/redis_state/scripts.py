@@ -1,0 +1,374 @@
+"""The state changes of a job: one typed function per Lua file.
+
+Each function builds a `Call`; a `ScriptRunner` sends one, or many in one round trip. Arguments
+are positional in the order the Lua file's header names them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+from typing import Any, Generic, TypeVar
+
+from redis.exceptions import NoScriptError
+
+from teknav_ops.redis_state.connection import Client, is_cluster
+from teknav_ops.redis_state.keys import EVENTS_CHANNEL, QueueKeys
+
+Result = TypeVar("Result")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Script:
+    """One Lua file and the digest under which a server caches it."""
+
+    name: str
+    source: str
+    digest: str
+
+
+@functools.cache
+def load(name: str) -> Script:
+    """Read `lua/<name>.lua`."""
+    source = resources.files("teknav_ops.redis_state").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _same(raw: Any) -> Any:
+    return raw
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call(Generic[Result]):
+    """A script with its keys and arguments, ready to be sent; `parse` gives the answer its type."""
+
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[Any]
+    parse: Callable[[Any], Result] = _same
+
+
+class ScriptRunner:
+    """Sends calls to Redis. A server that does not know a script yet is given its source."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def run(self, call: Call[Result]) -> Result:
+        """Send one call. Raises redis-py's errors."""
+        try:
+            raw = self._send("EVALSHA", call.script.digest, call)
+        except NoScriptError:
+            raw = self._send("EVAL", call.script.source, call)
+        return call.parse(raw)
+
+    def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Send calls in one round trip; each stands alone, and its error stands in its place."""
+        if len(calls) == 1 or is_cluster(self.client):
+            return [self._run_safely(call) for call in calls]
+        pipeline = self.client.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command("EVALSHA", call.script.digest, len(call.keys), *call.keys, *call.args)
+        answers = pipeline.execute(raise_on_error=False)
+        return [self._settle(call, answer) for call, answer in zip(calls, answers, strict=True)]
+
+    def _settle(self, call: Call[Any], answer: Any) -> Any:
+        if isinstance(answer, NoScriptError):
+            return self._run_safely(call)
+        return answer if isinstance(answer, Exception) else call.parse(answer)
+
+    def _run_safely(self, call: Call[Any]) -> Any:
+        try:
+            return self.run(call)
+        except Exception as error:
+            return error
+
+    def _send(self, command: str, script: str, call: Call[Any]) -> Any:
+        return self.client.execute_command(command, script, len(call.keys), *call.keys, *call.args)
+
+
+# Producers -------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job as it is written: `payload` and `options` are JSON; `delay_ms` 0 means now."""
+
+    id: str
+    name: str
+    payload: str
+    options: str = ""
+    idempotency_key: str = ""
+    delay_ms: int = 0
+    priority: int = 0
+    trace_id: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a job that was offered: its id, and whether it is new or the key's first job."""
+
+    job_id: str
+    is_new: bool
+
+
+def enqueue(keys: QueueKeys, *, idempotency_ms: int, actor: str, jobs: Iterable[NewJob]) -> Call[list[Accepted]]:
+    """Accept jobs of one queue; at most a thousand at a time."""
+    args: list[Any] = [idempotency_ms, actor]
+    for job in jobs:
+        args += (job.id, job.name, job.payload, job.options)
+        args += (job.idempotency_key, job.delay_ms, job.priority, job.trace_id)
+    names = [keys.waiting, keys.prioritized, keys.delayed, keys.wake, keys.audit, keys.sequence]
+    names += [keys.job_family, keys.idempotency_family, keys.minute_family]
+    return Call(load("enqueue"), names, args, _parse_accepted)
+
+
+def _parse_accepted(raw: list[tuple[int, str]]) -> list[Accepted]:
+    return [Accepted(job_id, status != 0) for status, job_id in raw]
+
+
+# Workers ---------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Delivery:
+    """One hand-over of a job to this process."""
+
+    id: str
+    delivery: int
+    name: str
+    payload: str | None
+    options: str | None
+    attempts: int
+    lost: int
+    enqueued_at_ms: int
+    trace_id: str
+    idempotency_key: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fetched:
+    """The answer to a fetch. `look_again_ms` is None when nothing is due that would not wake us."""
+
+    look_again_ms: int | None
+    concurrency: int | None
+    is_limited_globally: bool
+    deliveries: list[Delivery]
+
+
+def fetch(
+    keys: QueueKeys,
+    *,
+    count: int,
+    lease_ms: int,
+    worker: str,
+    global_concurrency: int,
+    rate_count: int,
+    rate_period_ms: int,
+) -> Call[Fetched]:
+    """Take up to `count` jobs under a lease."""
+    names = [keys.waiting, keys.prioritized, keys.delayed, keys.active, keys.wake]
+    names += [keys.control, keys.rate, keys.corrupt, keys.sequence, keys.job_family]
+    args = [count, lease_ms, worker, global_concurrency, rate_count, rate_period_ms]
+    return Call(load("fetch"), names, args, _parse_fetched)
+
+
+def _parse_fetched(raw: list[Any]) -> Fetched:
+    look_again, concurrency, limited = raw[:3]
+    return Fetched(
+        look_again if look_again >= 0 else None,
+        int(concurrency) if concurrency else None,
+        bool(limited),
+        [_parse_delivery(job) for job in raw[3:]],
+    )
+
+
+def _parse_delivery(raw: list[Any]) -> Delivery:
+    job_id, delivery, name, payload, options, attempts, lost, enqueued_at, trace, key = raw
+    return Delivery(
+        job_id, delivery, name, payload, options, int(attempts or 0), int(lost or 0),
+        int(enqueued_at or 0), trace or "", key,
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """How one run of a job went: when, how long, and its bucket in the duration sketch."""
+
+    job_id: str
+    delivery: int
+    started_at_ms: int
+    duration_ms: float
+    bucket: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run failed, as recorded. `attempt` is the JSON entry in the job's history."""
+
+    error_type: str
+    error: str
+    stack: str
+    fingerprint: str
+    attempt: str
+
+
+def complete(
+    keys: QueueKeys, *, worker: str, completed_kept: int, wakes: bool, runs: Iterable[tuple[Run, str]]
+) -> Call[list[int]]:
+    """Finish successful runs, each with its result as JSON ('' for none)."""
+    args: list[Any] = [worker, completed_kept, "1" if wakes else "0", EVENTS_CHANNEL, keys.queue]
+    for run, result in runs:
+        args += (run.job_id, run.delivery, run.started_at_ms, run.duration_ms, run.bucket, result)
+    names = [keys.active, keys.completed, keys.wake, keys.audit, keys.job_family, keys.minute_family]
+    return Call(load("complete"), names, args)
+
+
+def postpone(
+    keys: QueueKeys, *, worker: str, run: Run, failure: Failure, delay_ms: int, uses_attempt: bool
+) -> Call[int]:
+    """Retry later, or snooze."""
+    names = [keys.active, keys.delayed, keys.wake, keys.audit, keys.job(run.job_id), keys.minute_family]
+    args = [run.job_id, run.delivery, worker, delay_ms, "1" if uses_attempt else "0"]
+    args += [run.started_at_ms, run.duration_ms, run.bucket]
+    args += [failure.error_type, failure.error, failure.fingerprint, failure.attempt]
+    return Call(load("postpone"), names, args)
+
+
+def dead_letter(keys: QueueKeys, *, worker: str, run: Run, failure: Failure, failed_kept: int) -> Call[int]:
+    """Give a job up."""
+    names = [keys.active, keys.failed, keys.dlq, keys.dlq_record(run.job_id)]
+    names += [keys.dlq_type(failure.error_type), keys.dlq_fingerprint(failure.fingerprint), keys.dlq_groups]
+    names += [keys.wake, keys.audit, keys.job(run.job_id), keys.job_family, keys.minute_family]
+    args = [run.job_id, run.delivery, worker, run.started_at_ms, run.duration_ms, run.bucket]
+    args += [failure.error_type, failure.error, failure.stack, failure.fingerprint, failure.attempt]
+    return Call(load("dead_letter"), names, [*args, failed_kept, keys.queue, EVENTS_CHANNEL])
+
+
+def extend_leases(keys: QueueKeys, *, worker: str, lease_ms: int, held: Iterable[tuple[str, int]]) -> Call[list[str]]:
+    """Heartbeat; answers with the ids that are no longer ours."""
+    args = [worker, lease_ms, *(part for pair in held for part in pair)]
+    return Call(load("extend_leases"), [keys.active, keys.workers, keys.job_family], args)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """Jobs that went back to wait, and those to dead-letter: (job id, delivery, last worker)."""
+
+    returned_count: int
+    doomed: list[tuple[str, int, str]]
+
+
+def reclaim(keys: QueueKeys, *, count: int, lost_limit: int, lease_ms: int, worker: str) -> Call[Reclaimed]:
+    """Take back jobs whose lease ran out."""
+    names = [keys.active, keys.waiting, keys.wake, keys.audit, keys.corrupt, keys.job_family]
+    return Call(load("reclaim"), names, [count, lost_limit, lease_ms, worker], _parse_reclaimed)
+
+
+def _parse_reclaimed(raw: list[Any]) -> Reclaimed:
+    return Reclaimed(raw[0], [(job_id, delivery, worker) for job_id, delivery, worker in raw[1:]])
+
+
+def mark_started(keys: QueueKeys, *, job_id: str, delivery: int) -> Call[bool]:
+    """Say that a job which outlived a worker begins now; False when it is no longer ours."""
+    return Call(load("mark_started"), [keys.job(job_id)], [delivery], bool)
+
+
+def report_progress(keys: QueueKeys, *, job_id: str, delivery: int, fraction: float, note: str) -> Call[bool]:
+    """Record progress; False when the job is no longer ours."""
+    return Call(load("report_progress"), [keys.job(job_id)], [delivery, fraction, note], bool)
+
+
+def release(keys: QueueKeys, *, held: Iterable[tuple[str, int]]) -> Call[int]:
+    """Give unstarted jobs back, newest first so that they keep their order at the front."""
+    args = [part for pair in held for part in pair]
+    return Call(load("release"), [keys.active, keys.waiting, keys.wake, keys.job_family], args)
+
+
+# Operators -------------------------------------------------------------------------------------
+
+
+def cancel(keys: QueueKeys, *, job_id: str, actor: str, cancelled_kept: int) -> Call[str]:
+    """Cancel a job that has not begun; answers 'cancelled' or the state in the way."""
+    names = [keys.waiting, keys.prioritized, keys.delayed, keys.cancelled]
+    names += [keys.audit, keys.job(job_id), keys.job_family]
+    return Call(load("cancel"), names, [job_id, actor, cancelled_kept])
+
+
+def promote(keys: QueueKeys, *, job_id: str, actor: str) -> Call[str]:
+    """Let a delayed job run now; answers 'promoted' or the state in the way."""
+    names = [keys.delayed, keys.waiting, keys.prioritized, keys.sequence, keys.wake]
+    return Call(load("promote"), [*names, keys.audit, keys.job(job_id)], [job_id, actor])
+
+
+def replay_dead_letter(
+    keys: QueueKeys, *, job_id: str, actor: str, failed_at_ms: int | None = None, payload: str = ""
+) -> Call[bool]:
+    """Replay a failed job; with `failed_at_ms`, only the failure of that moment."""
+    names = [keys.dlq, keys.dlq_record(job_id), keys.dlq_type_family, keys.dlq_fingerprint_family]
+    names += [keys.dlq_groups, keys.failed, keys.waiting, keys.wake, keys.audit, keys.job(job_id)]
+    moment = "" if failed_at_ms is None else failed_at_ms
+    return Call(load("replay_dead_letter"), names, [job_id, actor, moment, payload], bool)
+
+
+def delete_dead_letters(keys: QueueKeys, *, actor: str, action: str, job_ids: Iterable[str]) -> Call[int]:
+    """Delete dead letters; at most five hundred at a time."""
+    names = [keys.dlq, keys.dlq_record_family, keys.dlq_type_family, keys.dlq_fingerprint_family]
+    names += [keys.dlq_groups, keys.failed, keys.audit, keys.job_family]
+    return Call(load("delete_dead_letters"), names, [actor, action, *job_ids])
+
+
+def set_control(keys: QueueKeys, *, actor: str, action: str, fields: dict[str, str]) -> Call[int]:
+    """Change control fields; '' puts the topology's value back. Answers how many changed."""
+    args = [actor, action, keys.queue, EVENTS_CHANNEL, *(part for pair in fields.items() for part in pair)]
+    return Call(load("set_control"), [keys.control, keys.wake, keys.audit], args)
+
+
+def flush(keys: QueueKeys, *, actor: str, count: int) -> Call[int]:
+    """Drop up to `count` of the jobs that have not begun from each place they wait in."""
+    names = [keys.waiting, keys.prioritized, keys.delayed, keys.audit, keys.job_family]
+    return Call(load("flush"), names, [actor, count])
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class QueueCounts:
+    """A queue at one instant. `paused_since_ms` is None while it runs; limits are None where not overridden."""
+
+    waiting: int
+    active: int
+    delayed: int
+    completed: int
+    failed: int
+    cancelled: int
+    dlq: int
+    corrupt: int
+    workers: int
+    paused_since_ms: int | None
+    concurrency: int | None
+    global_concurrency: int | None
+    rate_count: int | None
+    rate_period_ms: int | None
+    audit_backlog: int
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the queue hands out jobs."""
+        return self.paused_since_ms is not None
+
+
+def queue_counts(keys: QueueKeys, *, heartbeat_ms: int) -> Call[QueueCounts]:
+    """Count a queue's jobs by state."""
+    names = [keys.waiting, keys.prioritized, keys.active, keys.delayed, keys.completed, keys.failed]
+    names += [keys.cancelled, keys.dlq, keys.corrupt, keys.workers, keys.control, keys.audit]
+    return Call(load("queue_counts"), names, [heartbeat_ms], _parse_counts)
+
+
+def _parse_counts(raw: list[Any]) -> QueueCounts:
+    names = [field.name for field in dataclasses.fields(QueueCounts)]
+    values: dict[str, Any] = {
+        name: None if raw_value == "" else int(raw_value) for name, raw_value in zip(names, raw, strict=True)
+    }
+    return QueueCounts(**values)

@@ -1,0 +1,59 @@
+"""The key that encrypts secret payload fields: from the settings, or made once for development."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from teknav_ops.errors import MissingSecretKey
+from teknav_ops.settings import Settings
+
+
+def cipher_keys(settings: Settings) -> list[str]:
+    """The Fernet keys, newest first.
+
+    Raises:
+        MissingSecretKey: a key is malformed, or none is set in production.
+    """
+    if settings.secret_key is None:
+        return [_development_key(settings)]
+    keys = [key.strip() for key in settings.secret_key.get_secret_value().split(",") if key.strip()]
+    for key in keys:
+        _check(key)
+    return keys
+
+
+def _check(key: str) -> None:
+    try:
+        Fernet(key)
+    except ValueError:
+        raise MissingSecretKey(
+            "TEKNAV_SECRET_KEY: each key must be 32 url-safe base64 bytes; make one with `teknav secret-key`"
+        ) from None
+
+
+def _development_key(settings: Settings) -> str:
+    if settings.environment == "production":
+        raise MissingSecretKey("TEKNAV_SECRET_KEY is required in production; make one with `teknav secret-key`")
+    path = settings.data_dir / "secret.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        _create(path, Fernet.generate_key())
+    return path.read_text().strip()
+
+
+def _create(path: Path, key: bytes) -> None:
+    """Write the key whole or not at all: two processes may start at once, and either may die."""
+    draft = path.with_suffix(f".{os.getpid()}")
+    descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)
+    finally:
+        draft.unlink()

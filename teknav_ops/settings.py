@@ -1,0 +1,92 @@
+"""Settings: the only reader of the environment.
+
+Every setting is an environment variable `TEKNAV_<NAME>`; `docs/settings.md` lists them and a
+test compares the two.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """All settings, validated once. Frozen: a process never changes its mind."""
+
+    model_config = SettingsConfigDict(env_prefix="TEKNAV_", env_file=None, frozen=True, extra="ignore")
+
+    environment: Literal["development", "production"] = Field(
+        "development", description="`production` logs JSON and refuses the embedded defaults for secrets."
+    )
+    data_dir: Path = Field(
+        Path(".teknav"), description="Folder for the embedded Valkey, SQLite, media and the mail outbox."
+    )
+    redis_url: str | None = Field(
+        None,
+        description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://host,host/service` or "
+        "`redis+cluster://host:port`. Unset: the embedded Valkey.",
+    )
+    redis_timeout_seconds: float = Field(
+        5.0, gt=0, description="How long one Redis call may take before it counts as failed."
+    )
+    producer_timeout_seconds: float = Field(
+        10.0, gt=0, description="How long `enqueue` keeps trying before it raises RedisUnavailable."
+    )
+    appendfsync: Literal["always", "everysec"] = Field(
+        "everysec",
+        description="The embedded Valkey's durability: `always` loses nothing on a power cut, and is slower.",
+    )
+    database_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL. Unset: SQLite in `data_dir`. PostgreSQL: `postgresql+psycopg://…`."
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Key that encrypts secret payload fields (44-character Fernet key). Several keys, newest "
+        "first, separated by commas, allow rotation. Unset in development: made once in `data_dir`.",
+    )
+    operator: str | None = Field(
+        None, description="Name recorded for what is done on this command line. Unset: the login name."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+    telemetry: bool = Field(
+        False,
+        description="Emit OpenTelemetry spans (needs the `telemetry` extra and the usual OTEL_* variables).",
+    )
+    lease_seconds: float = Field(
+        30.0,
+        ge=0.2,
+        description="How long a job may go without its worker's heartbeat before it is taken back.",
+    )
+    lost_worker_limit: int = Field(
+        3, ge=1, description="After how many worker deaths a job is dead-lettered as WorkerLost."
+    )
+    payload_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest payload accepted, as JSON.")
+    media_dir: Path | None = Field(None, description="Root of stored files. Unset: `data_dir`/media.")
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="`smtp://user:password@host:587` (STARTTLS when offered), `smtps://` or "
+        "`smtp+plain://` (no TLS). Unset: mails are written into `data_dir`/outbox.",
+    )
+    mail_from: str = Field("TekNav <noreply@teknav.example>", description="Sender of mails.")
+
+    @property
+    def media_root(self) -> Path:
+        """Folder that holds originals and variants."""
+        return self.media_dir or self.data_dir / "media"
+
+    @property
+    def sql_url(self) -> str:
+        """SQLAlchemy URL of the records; SQLite in the data folder unless set."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.data_dir / 'teknav.sqlite3').absolute()}"
+
+
+@functools.cache
+def get_settings() -> Settings:
+    """The process's settings, read from the environment once."""
+    return Settings()

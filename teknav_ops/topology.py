@@ -1,0 +1,140 @@
+"""THE CATALOGUE: every queue, the jobs it carries, what they are for, and how they may fail.
+
+A new queue is one entry here, one payload module, one processor module and one test. Nothing
+else spells a queue name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from teknav_ops.errors import UnknownJob, UnknownQueue
+from teknav_ops.payloads.base import Payload
+from teknav_ops.payloads.email_send import SendEmail
+from teknav_ops.payloads.media_optimize import OptimizeImage
+from teknav_ops.payloads.search_index import IndexArticle
+
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a job is tried again."""
+
+    attempts: int = 5
+    min_backoff_ms: int = 2 * SECOND_MS
+    max_backoff_ms: int = 2 * MINUTE_MS
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """At most `count` jobs are handed out per `period_ms`, over all workers."""
+
+    count: int
+    period_ms: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """One queue: its jobs, its limits and its failure policy.
+
+    `concurrency` is per worker process; `global_concurrency`, where set, is over all of them.
+    Both, and `rate_limit`, can be changed while running (`control.py`); these are the defaults.
+    """
+
+    name: str
+    purpose: str
+    jobs: Mapping[str, type[Payload]]
+    concurrency: int = 8
+    global_concurrency: int | None = None
+    rate_limit: RateLimit | None = None
+    retry: RetryPolicy = RetryPolicy()
+    time_limit_ms: int = MINUTE_MS
+    idempotency_ms: int = DAY_MS
+    completed_kept: int = 1_000
+    failed_kept: int = 5_000
+    cancelled_kept: int = 1_000
+
+    @property
+    def dlq_name(self) -> str:
+        """Name of the paired dead-letter queue."""
+        return f"{self.name}:dlq"
+
+    def payload_of(self, job: str) -> type[Payload]:
+        """The payload model of a job this queue carries.
+
+        Raises:
+            UnknownJob: names the jobs that the queue does carry.
+        """
+        try:
+            return self.jobs[job]
+        except KeyError:
+            raise UnknownJob(
+                f"job: {self.name} carries no {job!r}; it carries {', '.join(sorted(self.jobs))}"
+            ) from None
+
+
+class Topology(Mapping[str, Queue]):
+    """The queues by name, in the catalogue's order."""
+
+    def __init__(self, *queues: Queue) -> None:
+        self._queues = MappingProxyType({queue.name: queue for queue in queues})
+        self._queue_of_job = {job: queue for queue in queues for job in queue.jobs}
+
+    def __getitem__(self, name: str) -> Queue:
+        try:
+            return self._queues[name]
+        except KeyError:
+            raise UnknownQueue(f"queue: no {name!r}; there are {', '.join(self._queues)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._queues)
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._queues
+
+    def queue_carrying(self, job: str) -> Queue:
+        """The queue that carries a job of this name (job names are unique across queues)."""
+        try:
+            return self._queue_of_job[job]
+        except KeyError:
+            raise UnknownJob(f"job: no queue carries {job!r}") from None
+
+
+def purpose_of(payload: type[Payload]) -> str:
+    """The first line of a payload's docstring."""
+    return (inspect.getdoc(payload) or "").partition("\n")[0]
+
+
+TOPOLOGY = Topology(
+    Queue(
+        name="email:send",
+        purpose="Deliver mails.",
+        jobs={"send-email": SendEmail},
+        concurrency=8,
+        time_limit_ms=2 * MINUTE_MS,
+    ),
+    Queue(
+        name="media:optimize",
+        purpose="Turn uploaded images into web-sized variants.",
+        jobs={"optimize-image": OptimizeImage},
+        concurrency=2,
+        time_limit_ms=5 * MINUTE_MS,
+    ),
+    Queue(
+        name="search:index",
+        purpose="Keep what readers can find up to date.",
+        jobs={"index-article": IndexArticle},
+        concurrency=4,
+        time_limit_ms=2 * MINUTE_MS,
+    ),
+)

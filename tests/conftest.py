@@ -1,0 +1,61 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from cryptography.fernet import Fernet
+
+from teknav_ops.payloads.codec import Cipher
+from teknav_ops.producer import Producer
+from tests.support.orders import TOPOLOGY
+from tests.support.redis_server import RedisServer, new_folder, remove_folder
+
+SECRET_KEY = Fernet.generate_key().decode()
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[RedisServer]:
+    """One server for all tests that do not kill it."""
+    folder = new_folder()
+    server = RedisServer(folder, "--appendonly", "no").start()
+    yield server
+    server.stop()
+    remove_folder(folder)
+
+
+@pytest.fixture
+def redis_server(shared_server: RedisServer) -> RedisServer:
+    """The shared server, emptied."""
+    with shared_server.client() as client:
+        client.flushall()
+        client.script_flush()
+    return shared_server
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    with redis_server.client() as connected:
+        yield connected
+
+
+@pytest.fixture
+def own_server() -> Iterator[RedisServer]:
+    """A server of the test's own, with an append-only file, to be killed and started again."""
+    folder = new_folder()
+    server = RedisServer(folder, "--appendonly", "yes", "--appendfsync", "always").start()
+    yield server
+    server.stop()
+    remove_folder(folder)
+
+
+@pytest.fixture
+def cipher() -> Cipher:
+    return Cipher([SECRET_KEY])
+
+
+@pytest.fixture
+def producer(client: redis.Redis, cipher: Cipher) -> Producer:
+    return Producer(client, cipher=cipher, topology=TOPOLOGY, timeout_seconds=2)
