@@ -11,7 +11,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from redis.exceptions import NoScriptError
 
@@ -372,3 +372,11 @@ def _parse_counts(raw: list[Any]) -> QueueCounts:
         name: None if raw_value == "" else int(raw_value) for name, raw_value in zip(names, raw, strict=True)
     }
     return QueueCounts(**values)
+
+
+# Processes -------------------------------------------------------------------------------------
+
+
+def lead(lease: str, *, holder: str, lease_ms: int, wish: Literal["renew", "release"]) -> Call[bool]:
+    """Take, renew or release the lease of a role; False while another holds it."""
+    return Call(load("lead"), [lease], [holder, lease_ms, wish], bool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from teknav_ops.engine.delivery import JobMessage
 from teknav_ops.engine.middleware.guard import Guard
+from teknav_ops.logs import current_secrets
 from teknav_ops.payloads import codec
 from teknav_ops.topology import Topology
 
@@ -23,3 +24,5 @@ class PayloadValidation(Guard):
         data = codec.unseal(message.kwargs, self._cipher)
         message.order = codec.validate(queue.jobs[message.actor_name], data, where=f"{queue.name} {message.actor_name}")
         message.secrets = frozenset(codec.secret_values(message.order))
+        # Not unset after the run: Dramatiq logs a failure later. The next job in this thread sets its own.
+        current_secrets.set(message.secrets)

@@ -1,0 +1,64 @@
+"""What commands need, made when a command first asks for it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from teknav_ops.access.policy import local_operator
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.control import Control
+from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
+from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.payloads.codec import Cipher
+from teknav_ops.producer import Producer
+from teknav_ops.redis_state.connection import Client, connect
+from teknav_ops.redis_url import find_redis_url
+from teknav_ops.secret_key import cipher_keys
+from teknav_ops.settings import Settings, get_settings
+from teknav_ops.storage.database import Database
+from teknav_ops.topology import TOPOLOGY
+
+
+class Context:
+    """One command's connections."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The environment's settings."""
+        return get_settings()
+
+    @cached_property
+    def client(self) -> Client:
+        """Redis."""
+        return connect(find_redis_url(self.settings), timeout_seconds=self.settings.redis_timeout_seconds)
+
+    @cached_property
+    def database(self) -> Database:
+        """SQL."""
+        return Database.open(self.settings.sql_url)
+
+    @cached_property
+    def jobs(self) -> JobQueries:
+        """Reading jobs."""
+        return JobQueries(self.client, TOPOLOGY)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetterQueries:
+        """Reading dead letters."""
+        return DeadLetterQueries(self.client, TOPOLOGY)
+
+    @cached_property
+    def producer(self) -> Producer:
+        """Enqueueing."""
+        return Producer.from_settings(self.settings, actor=local_operator(self.settings).name)
+
+    @cached_property
+    def control(self) -> Control:
+        """The operators' door, for whoever is at this command line."""
+        return Control(
+            self.client,
+            local_operator(self.settings),
+            OperatorLog(self.database),
+            cipher=Cipher(cipher_keys(self.settings)),
+            payload_limit_bytes=self.settings.payload_limit_bytes,
+        )

@@ -1,0 +1,188 @@
+"""`teknav dlq`: dead letters by cause, one by one, and in batches."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from teknav_ops.cli import show
+from teknav_ops.cli.context import Context
+from teknav_ops.cli.options import (
+    JobArgument,
+    JsonOption,
+    LimitOption,
+    OffsetOption,
+    QueueArgument,
+    SinceOption,
+    UntilOption,
+    parse_data,
+    parse_window,
+)
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
+from teknav_ops.replays import Replay
+
+app = typer.Typer(help="List, show, replay, delete and purge dead letters.", no_args_is_help=True)
+
+ErrorTypeOption = Annotated[str | None, typer.Option("--error-type", help="Only this error type.")]
+FingerprintOption = Annotated[str | None, typer.Option("--fingerprint", help="Only this cause (see `dlq groups`).")]
+TextOption = Annotated[str | None, typer.Option("--text", help="Only where error, payload or id hold this.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@app.command()
+def groups(queue: QueueArgument, json_output: JsonOption = False) -> None:
+    """The causes, most frequent first."""
+    found = Context().dead_letters.groups(queue)
+    if json_output:
+        show.as_json(found)
+        return
+    show.table(
+        ("count", "error type", "fingerprint", "first", "last", "example"),
+        [
+            (g.count, g.error_type, g.fingerprint, g.first_failed_at, g.last_failed_at, g.example_error[:100])
+            for g in found
+        ],
+        empty=f"No dead letters on {queue}: nothing to decide.",
+    )
+
+
+@app.command("list")
+def list_dead_letters(
+    queue: QueueArgument,
+    error_type: ErrorTypeOption = None,
+    fingerprint: FingerprintOption = None,
+    text: TextOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: LimitOption = 20,
+    offset: OffsetOption = 0,
+    json_output: JsonOption = False,
+) -> None:
+    """A page of dead letters, newest first."""
+    where = DeadLetterFilter(
+        error_type=error_type, fingerprint=fingerprint, text=text, window=parse_window(since, until)
+    )
+    page = Context().dead_letters.page(queue, where=where, offset=offset, limit=limit)
+    if json_output:
+        show.as_json(page)
+        return
+    show.table(
+        ("id", "job", "failed", "attempts", "error type", "error"),
+        [
+            (d.original_job_id, d.job_name, d.failed_at, d.attempts_made, d.error_type, d.error[:100])
+            for d in page.items
+        ],
+        empty=f"No dead letters match on {queue}.",
+    )
+    if page.next_offset is not None:
+        show.console.print(f"[dim]{page.total_count:,} in all; go on with --offset {page.next_offset}[/dim]")
+
+
+@app.command("show")
+def show_dead_letter(queue: QueueArgument, job_id: JobArgument, json_output: JsonOption = False) -> None:
+    """One dead letter, with its stack trace."""
+    letter = Context().dead_letters.get(queue, job_id)
+    if json_output:
+        show.as_json(letter)
+        return
+    for name, value in letter.model_dump(mode="json", by_alias=True, exclude={"stack", "payload"}).items():
+        show.console.print(f"[bold]{name:>16}[/bold]  ", end="")
+        show.console.print(str(value), markup=False)
+    show.console.print_json(data=letter.payload, ensure_ascii=False)
+    show.console.print(letter.stack, markup=False)
+
+
+@app.command()
+def replay(
+    queue: QueueArgument,
+    job_id: JobArgument,
+    data: Annotated[str | None, typer.Option(help="Replay with this payload (JSON or @file).")] = None,
+) -> None:
+    """Put one dead letter's job back to wait."""
+    Context().control.replay(queue, job_id, data=None if data is None else parse_data(data))
+    show.console.print(f"{job_id} is waiting")
+
+
+@app.command("replay-batch")
+def replay_batch(
+    queue: QueueArgument,
+    error_type: ErrorTypeOption = None,
+    fingerprint: FingerprintOption = None,
+    text: TextOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: LimitOption = 500,
+    rate: Annotated[float | None, typer.Option(help="Jobs per second; as fast as possible unless set.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Take up an earlier batch replay by its id.")] = None,
+    yes: YesOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Preview all that match (up to --limit), freeze the list, and replay it after a confirmation."""
+    control = Context().control
+    if resume is None:
+        where = DeadLetterFilter(
+            error_type=error_type, fingerprint=fingerprint, text=text, window=parse_window(since, until)
+        )
+        replay_id = _preview(control.preview_replay(queue, where, limit=limit), yes or json_output)
+    else:
+        replay_id = resume
+    if replay_id is None:
+        return
+    done = _run(control, queue, replay_id, rate, quiet=json_output)
+    if json_output:
+        show.as_json({**show.plain(done), "skipped_count": done.skipped_count})
+    else:
+        show.console.print(f"{done.state}: {done.replayed_count:,} replayed, {done.skipped_count:,} skipped")
+
+
+def _preview(plan: Replay, is_confirmed: bool) -> str | None:
+    if not is_confirmed or plan.total_count == 0:
+        counts = sorted(plan.counts_by_error_type.items(), key=lambda pair: -pair[1])
+        show.table(("error type", "count"), counts, empty=f"No dead letters match on {plan.queue}.")
+    if not is_confirmed and plan.total_count:
+        question = f"Replay these {plan.total_count:,} jobs? (frozen as {plan.id}; --resume {plan.id} does it later)"
+        if not typer.confirm(question):
+            return None
+    return plan.id if plan.total_count or is_confirmed else None
+
+
+def _run(control: Any, queue: str, replay_id: str, rate: float | None, *, quiet: bool) -> Replay:
+    with Progress(
+        "replaying", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=show.errors, disable=quiet
+    ) as progress:
+        task = progress.add_task("replay", total=None)
+
+        def advance(now: Replay) -> None:
+            progress.update(task, total=now.total_count, completed=now.done_count)
+
+        try:
+            done: Replay = control.run_replay(queue, replay_id, rate_per_second=rate, on_progress=advance)
+        except KeyboardInterrupt:
+            control.abort_replay(queue, replay_id)
+            raise
+    return done
+
+
+@app.command()
+def delete(queue: QueueArgument, job_id: JobArgument) -> None:
+    """Delete one dead letter: it needs no more work."""
+    Context().control.delete(queue, job_id)
+    show.console.print(f"the dead letter of {job_id} is deleted")
+
+
+@app.command()
+def purge(
+    queue: QueueArgument,
+    confirm: Annotated[str | None, typer.Option(help="The queue's name, instead of typing it when asked.")] = None,
+) -> None:
+    """Delete all dead letters of a queue. Asks you to type the queue's name."""
+    context = Context()
+    count = context.jobs.counts(queue).dlq
+    typed = confirm if confirm is not None else typer.prompt(f"Delete {count:,} dead letters? Type {queue} to confirm")
+    with show.errors.status("purging") as status:
+        deleted = context.control.purge(
+            queue, confirmation=typed, on_progress=lambda n: status.update(f"purging: {n:,} of {count:,}")
+        )
+    show.console.print(f"{deleted:,} dead letters deleted")

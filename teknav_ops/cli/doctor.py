@@ -1,0 +1,95 @@
+"""`teknav doctor`: is everything in place, and if not, what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from teknav_ops.cli.context import Context
+from teknav_ops.errors import TekNavError
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+from teknav_ops.secret_key import cipher_keys
+from teknav_ops.storage.schema import current_revision, head_revision
+from teknav_ops.topology import TOPOLOGY
+
+_TROUBLE: tuple[type[Exception], ...] = (TekNavError, *OUTAGE_ERRORS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was looked at, whether it is well, what was seen, and what to do if not."""
+
+    check: str
+    is_well: bool
+    seen: str
+    remedy: str = ""
+
+
+def examine(context: Context) -> Iterator[Finding]:
+    """All checks in the order in which they depend on each other."""
+    yield _versions()
+    yield _settings(context)
+    yield _guarded("redis", lambda: _redis(context), "Start it with `teknav up`, or set TEKNAV_REDIS_URL.")
+    yield _guarded("database", lambda: _database(context), "Check TEKNAV_DATABASE_URL and that the server runs.")
+    yield _guarded("workers", lambda: _workers(context), "Start Redis first.")
+
+
+def _guarded(check: str, look: Callable[[], Finding], remedy: str) -> Finding:
+    try:
+        return look()
+    except _TROUBLE as error:
+        return Finding(check, False, str(error), remedy)
+
+
+def _versions() -> Finding:
+    found = []
+    for package in ("teknav-ops", "dramatiq", "redis", "sqlalchemy", "pydantic"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            return Finding("versions", False, f"{package} is not installed", "Run `make install`.")
+    is_well = sys.version_info >= (3, 11)
+    return Finding("versions", is_well, f"Python {platform.python_version()}, " + ", ".join(found), "Use Python 3.11+.")
+
+
+def _settings(context: Context) -> Finding:
+    try:
+        settings = context.settings
+        cipher_keys(settings)
+    except (TekNavError, ValueError) as error:
+        return Finding(
+            "settings", False, str(error), "Correct the named TEKNAV_ variable; docs/settings.md lists them."
+        )
+    return Finding("settings", True, f"{settings.environment}, data in {settings.data_dir.absolute()}")
+
+
+def _redis(context: Context) -> Finding:
+    context.client.ping()
+    facts = context.client.info("server")
+    name = "Valkey" if "valkey_version" in facts else "Redis"
+    number = str(facts.get("valkey_version", facts["redis_version"]))
+    policy = context.client.info("memory").get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        return Finding("redis", False, f"maxmemory-policy is {policy}: it may drop jobs", "Set it to noeviction.")
+    durable = "on" if context.client.info("persistence").get("aof_enabled") else "off"
+    seen = f"{name} {number}, append-only file {durable}"
+    return Finding("redis", durable == "on", seen, "Set appendonly yes, or a crash of the server loses jobs.")
+
+
+def _database(context: Context) -> Finding:
+    current, head = current_revision(context.settings.sql_url), head_revision()
+    kind = "SQLite" if context.database.is_sqlite else "PostgreSQL"
+    return Finding(
+        "database", current == head, f"{kind}, schema {current or 'empty'} of {head}", "Run `teknav db upgrade`."
+    )
+
+
+def _workers(context: Context) -> Finding:
+    counts = context.jobs.all_counts()
+    without = [name for name in TOPOLOGY if counts[name].workers == 0]
+    if without:
+        return Finding("workers", False, f"no worker serves {', '.join(without)}", "Run `dramatiq workers`.")
+    return Finding("workers", True, f"{max(c.workers for c in counts.values())} processes")

@@ -1,0 +1,80 @@
+"""How answers look: tables for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def as_json(value: Any) -> None:
+    """Print a value as JSON, Persian text as it is."""
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=2) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON types."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
+    """Print rows, numbers to the right; or say what to do when there are none."""
+    if not rows:
+        console.print(Text(empty, style="dim"))
+        return
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    for index, name in enumerate(columns):
+        numeric = all(isinstance(row[index], int | float | None) for row in rows)
+        grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        # Text, not markup: error messages and payloads may hold square brackets.
+        grid.add_row(*(Text(cell(value)) for value in row))
+    console.print(grid)
+
+
+def cell(value: Any) -> str:
+    """One value for a table."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return age(value) if isinstance(value, datetime) else str(value)
+
+
+def age(moment: datetime) -> str:
+    """How long ago, or in how long, in the two largest units."""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    text = _span(abs(seconds))
+    return f"in {text}" if seconds < 0 else f"{text} ago"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3_600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    if seconds < 86_400:
+        return f"{seconds // 3_600:.0f} h {seconds % 3_600 // 60:.0f} min"
+    return f"{seconds // 86_400:.0f} d {seconds % 86_400 // 3_600:.0f} h"

@@ -1,0 +1,77 @@
+"""Logs: readable in a terminal, JSON in production, and never with a secret in them.
+
+Lines of libraries (Dramatiq among them) pass through the same chain as our own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from teknav_ops.payloads.codec import redact
+from teknav_ops.settings import Settings
+
+#: The secret values of the job that runs in this thread; whatever is logged meanwhile is cleaned of them.
+current_secrets: contextvars.ContextVar[frozenset[str]] = contextvars.ContextVar("current_secrets", default=frozenset())
+
+
+def configure_logs(settings: Settings) -> None:
+    """Set up structlog and the standard library's logging for this process; safe to call again."""
+    in_production = settings.environment == "production"
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _redact_secrets,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderer: Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if in_production
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    # `dramatiq -v` asked for more: let it.
+    root.setLevel(logging.DEBUG if root.level == logging.DEBUG else settings.log_level)
+
+
+def _redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    secrets = current_secrets.get()
+    if secrets:
+        for name, value in event.items():
+            event[name] = _redacted(value, secrets)
+    return event
+
+
+def _redacted(value: Any, secrets: frozenset[str]) -> Any:
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if isinstance(value, dict):
+        return {name: _redacted(item, secrets) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(item, secrets) for item in value]
+    return value

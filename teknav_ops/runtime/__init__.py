@@ -1,0 +1,1 @@
+"""Processes: the embedded server, the scheduler, and the supervisor behind `teknav up`."""

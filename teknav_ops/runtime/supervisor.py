@@ -1,0 +1,193 @@
+"""The supervisor behind `teknav up`: starts everything in order, watches it, stops it in reverse."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from rich.console import Console
+
+from teknav_ops import sample_content
+from teknav_ops.errors import RedisUnavailable, WrongState
+from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.producer import Producer
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, connect
+from teknav_ops.runtime.demo import enqueue_first, steady_load
+from teknav_ops.runtime.embedded import EmbeddedServer
+from teknav_ops.runtime.status_board import StatusBoard
+from teknav_ops.settings import Settings
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.schema import upgrade
+from teknav_ops.topology import TOPOLOGY
+
+_STOP_SECONDS: Final = 40.0
+_DEMO_INTERVAL_SECONDS: Final = 1.5
+#: A child that dies sooner than this after its start is restarted more slowly each time.
+_SETTLED_SECONDS: Final = 30.0
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class Child:
+    """A process that is kept running; its output goes to a log file."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path) -> None:
+        self.name = name
+        self._command = command
+        self._environment = environment
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._pause_seconds = 1.0
+        self.restart_count = -1
+
+    def keep_running(self) -> None:
+        """Start it if it is not running, unless it died a moment ago."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        lived_seconds = time.monotonic() - self._started_at
+        if self._process is not None and lived_seconds < self._pause_seconds:
+            return
+        is_settled = lived_seconds > _SETTLED_SECONDS
+        self._pause_seconds = 1.0 if is_settled else min(_LONGEST_PAUSE_SECONDS, self._pause_seconds * 2)
+        self._start()
+
+    def _start(self) -> None:
+        self.restart_count += 1
+        self._started_at = time.monotonic()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=log, stderr=log,
+                start_new_session=True, preexec_fn=_die_with_parent,
+            )  # fmt: skip
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL to the whole group when that does not help in time."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def _die_with_parent() -> None:
+    """A supervisor that is killed must not leave workers behind that nobody sees (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Supervisor:
+    """`run` returns when it has been stopped and everything has ended."""
+
+    def __init__(self, settings: Settings, *, processes: int, threads: int, demo: bool) -> None:
+        self._settings = settings
+        self._demo = demo
+        self._console = Console()
+        self._stopped = threading.Event()
+        self._worker_options = ["-p", str(processes), "-t", str(threads)]
+
+    def run(self) -> int:
+        """Start, keep running until SIGINT or SIGTERM, stop. Answers the exit code."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: self._stopped.set())
+        with self._only_one():
+            server = self._start_server()
+            try:
+                self._work(server.url if server else str(self._settings.redis_url))
+            finally:
+                if server:
+                    server.stop()
+        self._console.print("Stopped. Your data is in", str(self._settings.data_dir.absolute()))
+        return 0
+
+    @contextmanager
+    def _only_one(self) -> Iterator[IO[str]]:
+        self._settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with (self._settings.data_dir / "up.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise WrongState(f"`teknav up` is running already in {self._settings.data_dir.absolute()}") from None
+            yield lock
+
+    def _start_server(self) -> EmbeddedServer | None:
+        if self._settings.redis_url is not None:
+            self._console.print("Redis       as set by TEKNAV_REDIS_URL")
+            return None
+        server = EmbeddedServer(self._settings)
+        server.start()
+        self._console.print("Valkey      embedded, on", str(server.socket))
+        return server
+
+    def _work(self, redis_url: str) -> None:
+        upgrade(self._settings.sql_url)
+        self._console.print("Database    up to date")
+        database = Database.open(self._settings.sql_url)
+        content = sample_content.load(database, self._settings.media_root)
+        articles, files = len(content.article_ids), len(content.file_ids)
+        self._console.print(f"Content     {articles} articles, {files} photographs")
+        children = self._children()
+        for child in children:
+            child.keep_running()
+        self._console.print(f"Workers     and scheduler started; logs in {self._log_folder}")
+        producer = Producer.from_settings(self._settings, actor="demo")
+        if self._demo:
+            count = enqueue_first(producer, content)
+            self._console.print(f"Jobs        {count} enqueued for the sample content")
+        try:
+            self._watch(children, producer, content, redis_url)
+        finally:
+            self._console.print("Stopping: running jobs finish first …")
+            # Workers end before the scheduler, which then moves the last of the audit trail.
+            for child in children:
+                child.stop()
+            database.dispose()
+
+    @property
+    def _log_folder(self) -> Path:
+        folder = self._settings.data_dir.absolute() / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _children(self) -> list[Child]:
+        environment = {**os.environ, "TEKNAV_DATA_DIR": str(self._settings.data_dir.absolute())}
+        workers = [sys.executable, "-m", "dramatiq", "workers", *self._worker_options]
+        scheduler = [sys.executable, "-m", "teknav_ops.runtime.scheduler"]
+        return [
+            Child("workers", workers, environment, self._log_folder / "workers.log"),
+            Child("scheduler", scheduler, environment, self._log_folder / "scheduler.log"),
+        ]
+
+    def _watch(
+        self, children: list[Child], producer: Producer, content: sample_content.LoadedContent, redis_url: str
+    ) -> None:
+        load = steady_load(producer, content, random.Random())
+        client = connect(redis_url, timeout_seconds=self._settings.redis_timeout_seconds)
+        board = StatusBoard(self._console, JobQueries(client, TOPOLOGY), client)
+        enqueued_at = time.monotonic()
+        with board:
+            while not self._stopped.wait(0.5):
+                for child in children:
+                    child.keep_running()
+                try:
+                    if self._demo and time.monotonic() - enqueued_at >= _DEMO_INTERVAL_SECONDS:
+                        enqueued_at = time.monotonic()
+                        next(load)
+                    board.refresh()
+                except (RedisUnavailable, *OUTAGE_ERRORS):  # type: ignore[misc]
+                    board.say("Redis does not answer; waiting for it")
+        client.close()

@@ -1,0 +1,1 @@
+"""Records in SQL: SQLite embedded, PostgreSQL in production."""

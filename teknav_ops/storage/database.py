@@ -1,0 +1,81 @@
+"""The database: sessions with short transactions, the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from teknav_ops.errors import StorageUnavailable
+
+_BUSY_TIMEOUT_MS = 10_000
+
+
+class Database:
+    """Connects at first use, so it may be made before a fork; safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._new_session = sessionmaker(engine, expire_on_commit=False)
+
+    @classmethod
+    def open(cls, url: str) -> Database:
+        """A database by SQLAlchemy URL; the folder of a SQLite file is made."""
+        return cls(open_engine(url))
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the embedded database."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction: committed at the end of the block, rolled back when it raises.
+
+        Raises:
+            StorageUnavailable: the database could not be reached, or gave up.
+        """
+        try:
+            with self._new_session.begin() as session:
+                yield session
+        except (OperationalError, InterfaceError) as error:
+            raise StorageUnavailable(f"the database did not answer: {_reason(error)}") from error
+
+    def dispose(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+
+def _reason(error: DBAPIError) -> str:
+    """The driver's own words: SQLAlchemy's add the statement's values, which do not belong in logs."""
+    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error).__name__
+
+
+def open_engine(url: str) -> Engine:
+    """An engine with this project's settings for either database."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, pool_pre_ping=True, pool_size=10, hide_parameters=True)
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    # SQLAlchemy begins transactions (below), not the driver, which would begin them too late.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=wal", "synchronous=normal", "foreign_keys=on", f"busy_timeout={_BUSY_TIMEOUT_MS}"):
+        connection.execute(f"pragma {pragma}")
+
+
+def _begin_immediate(connection: Any) -> None:
+    # A transaction that reads first and writes later would fail, not wait, when another writes in between.
+    connection.exec_driver_sql("begin immediate")

@@ -1,0 +1,126 @@
+"""The search index: one document per article and language, the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Collection
+from importlib import resources
+from typing import Any, Final
+
+from sqlalchemy import delete, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from teknav_ops.errors import InvalidRequest
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.persian import normalise, words
+from teknav_ops.storage.tables import SearchDocument
+from teknav_ops.storage.tables.base import utc_now
+
+QUERY_LIMIT_CHARACTERS: Final = 300
+_WORD_LIMIT: Final = 12
+_SNIPPET_CHARACTERS: Final = 160
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SearchHit:
+    """One text that answers a query. `snippet` is the passage around the first word found."""
+
+    article_id: int
+    language: str
+    title: str
+    snippet: str
+    score: float
+
+
+def put_document(
+    session: Session, *, article_id: int, language: str, title: str, body: str, version: int, job_id: str
+) -> bool:
+    """Write a document unless the index holds a newer version of it. False when it does."""
+    values: dict[str, Any] = {
+        "article_id": article_id,
+        "language": language,
+        "title": title,
+        "body": body,
+        "normalised_title": normalise(title),
+        "normalised": normalise(body),
+        "version": version,
+        "job_id": job_id,
+        "indexed_at": utc_now(),
+    }
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(SearchDocument).values(values)
+    # The version is compared by the database: two jobs for one article may write at once.
+    upsert = statement.on_conflict_do_update(
+        index_elements=["article_id", "language"],
+        set_={name: statement.excluded[name] for name in values if name not in ("article_id", "language")},
+        where=SearchDocument.version <= statement.excluded.version,
+    )
+    return session.execute(upsert).rowcount == 1  # type: ignore[attr-defined, no-any-return]
+
+
+def delete_documents(session: Session, article_id: int, *, except_languages: Collection[str] = ()) -> int:
+    """Take an article out of the index, save for some languages. Answers how many documents went."""
+    statement = delete(SearchDocument).where(SearchDocument.article_id == article_id)
+    if except_languages:
+        statement = statement.where(SearchDocument.language.not_in(except_languages))
+    return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
+
+
+@functools.cache
+def _sql(name: str) -> str:
+    source = resources.files("teknav_ops.storage").joinpath("sql", f"{name}.sql").read_text("utf-8")
+    # The header names the parameters, and SQLAlchemy would bind them there too.
+    return "\n".join(line for line in source.splitlines() if not line.startswith("--"))
+
+
+def search(
+    database: Database, query: str, *, language: str | None = None, limit: int = 10, offset: int = 0
+) -> list[SearchHit]:
+    """Texts that hold every word of the query (the last one as a beginning), best first.
+
+    Raises:
+        InvalidRequest: an over-long query, or a limit out of range.
+        StorageUnavailable: the database did not answer.
+    """
+    if len(query) > QUERY_LIMIT_CHARACTERS:
+        raise InvalidRequest(f"query: {len(query)} characters is over the limit of {QUERY_LIMIT_CHARACTERS}")
+    if not 1 <= limit <= 100 or offset < 0:
+        raise InvalidRequest("limit: must be 1 to 100, and offset not negative")
+    asked = words(query)[:_WORD_LIMIT]
+    if not asked:
+        return []
+    name = "search_sqlite" if database.is_sqlite else "search_postgresql"
+    values = {"match": _match(asked, database.is_sqlite), "language": language or "", "limit": limit, "offset": offset}
+    with database.session() as session:
+        rows = session.execute(text(_sql(name)), values).all()
+    return [SearchHit(row.article_id, row.language, row.title, _snippet(row.body, asked), row.score) for row in rows]
+
+
+def _match(asked: list[str], is_sqlite: bool) -> str:
+    """The words as the database's own expression. `normalise` left only word characters: nothing to escape."""
+    if is_sqlite:
+        return " ".join(f'"{word}"' for word in asked) + "*"
+    return " & ".join(f"'{word}'" for word in asked) + ":*"
+
+
+def _snippet(body: str, asked: list[str]) -> str:
+    """The sentence part where a word is first found, in the text's own spelling."""
+    plain = " ".join(body.split())
+    position = 0
+    for match_at, word in _positions(plain):
+        if any(normalise(word).startswith(prefix) for prefix in asked):
+            position = match_at
+            break
+    start = max(0, plain.rfind(" ", 0, max(0, position - 60)) + 1)
+    piece = plain[start : start + _SNIPPET_CHARACTERS].rsplit(" ", 1)[0]
+    return ("… " if start else "") + piece + (" …" if start + _SNIPPET_CHARACTERS < len(plain) else "")
+
+
+def _positions(plain: str) -> list[tuple[int, str]]:
+    found, at = [], 0
+    for word in plain.split(" "):
+        found.append((at, word))
+        at += len(word) + 1
+    return found

@@ -1,0 +1,19 @@
+"""The tables, one module per noun. Alembic's migrations are checked against them by a test."""
+
+from teknav_ops.storage.tables.articles import Article, SearchDocument, Translation
+from teknav_ops.storage.tables.audit import AuditCursor, AuditLog, JobEffect
+from teknav_ops.storage.tables.base import Base
+from teknav_ops.storage.tables.files import File
+from teknav_ops.storage.tables.mail import EmailQueue
+
+__all__ = [
+    "Article",
+    "AuditCursor",
+    "AuditLog",
+    "Base",
+    "EmailQueue",
+    "File",
+    "JobEffect",
+    "SearchDocument",
+    "Translation",
+]

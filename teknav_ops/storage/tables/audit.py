@@ -1,0 +1,63 @@
+"""The audit trail, and the effects of jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from teknav_ops.storage.tables.base import Base, BigKey, utc_now
+
+
+class AuditLog(Base):
+    """One thing that happened. Rows of a queue's stream carry its entry's id, so none is stored twice."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (
+        UniqueConstraint("queue", "stream_id"),
+        Index("ix_audit_log_at", "at"),
+        Index("ix_audit_log_job_id", "job_id"),
+        Index("ix_audit_log_action_at", "action", "at"),
+        # Ids must never be given again: exporters go by them.
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=True)
+    at: Mapped[datetime]
+    action: Mapped[str] = mapped_column(String(60))
+    actor: Mapped[str | None] = mapped_column(String(200))
+    queue: Mapped[str | None] = mapped_column(String(100))
+    stream_id: Mapped[str | None] = mapped_column(String(40))
+    job_id: Mapped[str | None] = mapped_column(String(64))
+    job_name: Mapped[str | None] = mapped_column(String(100))
+    attempt: Mapped[int | None]
+    delivery: Mapped[int | None]
+    duration_ms: Mapped[float | None]
+    error_type: Mapped[str | None] = mapped_column(String(200))
+    fingerprint: Mapped[str | None] = mapped_column(String(16))
+    trace_id: Mapped[str | None] = mapped_column(String(32))
+    outcome: Mapped[str | None] = mapped_column(String(20))
+    detail: Mapped[dict[str, Any] | None]
+
+
+class AuditCursor(Base):
+    """How far a queue's stream has been moved into AuditLog."""
+
+    __tablename__ = "audit_cursor"
+
+    queue: Mapped[str] = mapped_column(String(100), primary_key=True)
+    stream_id: Mapped[str] = mapped_column(String(40))
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class JobEffect(Base):
+    """That a job's effect happened, written in one transaction with it."""
+
+    __tablename__ = "job_effect"
+
+    job_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    queue: Mapped[str] = mapped_column(String(100))
+    summary: Mapped[dict[str, Any]]
+    recorded_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -1,0 +1,27 @@
+"""The composition root of workers: `dramatiq workers` starts here.
+
+Processors, their services and the broker meet in this module and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dramatiq
+
+from teknav_ops.engine.assembly import build_broker, register
+from teknav_ops.logs import configure_logs
+from teknav_ops.redis_url import find_redis_url
+from teknav_ops.settings import get_settings
+from teknav_ops.storage.effects import SqlEffects
+from workers.email_send import send_email
+from workers.media_optimize import optimize_image
+from workers.search_index import index_article
+from workers.services import open_services
+
+PROCESSORS = (index_article, optimize_image, send_email)
+
+_settings = get_settings()
+configure_logs(_settings)
+_services = open_services(_settings)
+broker = build_broker(_settings, find_redis_url(_settings), effects=SqlEffects(_services.database))
+register(broker, PROCESSORS, _services)
+dramatiq.set_broker(broker)

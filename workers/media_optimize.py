@@ -1,0 +1,88 @@
+"""media:optimize: turn an uploaded image into web-sized variants."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from teknav_ops.engine.processor import JobContext, processor
+from teknav_ops.errors import PermanentError
+from teknav_ops.payloads.media_optimize import OptimizeImage
+from teknav_ops.storage.effects import record_effect
+from teknav_ops.storage.tables import File
+from workers.services import Services
+from workers.services.images import BYTE_LIMIT, ImageFacts, inspect, placeholder, renditions
+
+
+class UnknownFile(PermanentError):
+    """No File row has this id."""
+
+
+@processor("optimize-image")
+def optimize_image(job: OptimizeImage, ctx: JobContext[Services]) -> dict[str, Any]:
+    """Write the variants, then what is known of them onto the File row.
+
+    Runs twice safely: variants are named by their content, so a second run writes the same files,
+    and the row is only changed together with the record of the effect.
+    """
+    stored = _stored_path(job, ctx)
+    try:
+        content = ctx.services.media.read(stored, limit_bytes=BYTE_LIMIT)
+        facts = inspect(content)
+        variants = _make_variants(job, ctx, content, facts)
+        preview = placeholder(content)
+    except PermanentError as error:
+        _update(job, ctx, status="rejected", error=f"{type(error).__name__}: {error}")
+        raise
+    summary = {
+        "width": facts.width,
+        "height": facts.height,
+        "variants": len(variants),
+        "bytes_before": len(content),
+        "bytes_smallest_format": min(
+            variant["bytes"] for variant in variants if variant["width"] == variants[-1]["width"]
+        ),
+    }
+    _update(
+        job, ctx, summary, status="optimized", error=None, variants=variants, placeholder=preview,
+        media_type=facts.media_type, width=facts.width, height=facts.height,
+        byte_count=len(content), sha256=hashlib.sha256(content).hexdigest(),
+    )  # fmt: skip
+    return summary
+
+
+def _stored_path(job: OptimizeImage, ctx: JobContext[Services]) -> str:
+    with ctx.services.database.session() as session:
+        file = session.get(File, job.file_id)
+        if file is None:
+            raise UnknownFile(f"file_id: there is no file {job.file_id}")
+        return file.storage_path
+
+
+def _make_variants(
+    job: OptimizeImage, ctx: JobContext[Services], content: bytes, facts: ImageFacts
+) -> list[dict[str, Any]]:
+    expected = len({min(width, facts.width) for width in job.widths}) * len(job.formats)
+    variants = []
+    for rendition in renditions(content, facts, job.widths, job.formats):
+        path = ctx.services.media.put(rendition.content, folder="variants", suffix=rendition.format)
+        variants.append(
+            {
+                "format": rendition.format,
+                "width": rendition.width,
+                "height": rendition.height,
+                "bytes": len(rendition.content),
+                "path": path,
+            }
+        )
+        ctx.report_progress(len(variants) / expected, f"{rendition.width} px {rendition.format}")
+    return variants
+
+
+def _update(job: OptimizeImage, ctx: JobContext[Services], summary: dict[str, Any] | None = None, **facts: Any) -> None:
+    with ctx.services.database.session() as session:
+        file = session.get_one(File, job.file_id)
+        for name, value in (facts | {"job_id": ctx.job_id}).items():
+            setattr(file, name, value)
+        if summary is not None:
+            record_effect(session, ctx.job_id, ctx.queue, summary)
