@@ -55,6 +55,8 @@ def configure_logs(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    # libvips tells each step of its pipeline at INFO.
+    logging.getLogger("pyvips").setLevel(logging.WARNING)
     # `dramatiq -v` asked for more: let it.
     root.setLevel(logging.DEBUG if root.level == logging.DEBUG else settings.log_level)
 

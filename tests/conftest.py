@@ -8,8 +8,11 @@ import pytest
 import redis
 from cryptography.fernet import Fernet
 
+from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
+from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
+from tests.support.engine import Engine
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer, new_folder, remove_folder
 
@@ -59,3 +62,20 @@ def cipher() -> Cipher:
 @pytest.fixture
 def producer(client: redis.Redis, cipher: Cipher) -> Producer:
     return Producer(client, cipher=cipher, topology=TOPOLOGY, timeout_seconds=2)
+
+
+@pytest.fixture
+def engine(redis_server: RedisServer, cipher: Cipher) -> Iterator[Engine]:
+    built = Engine(redis_server.url, cipher)
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def queries(client: redis.Redis) -> JobQueries:
+    return JobQueries(client, TOPOLOGY)
+
+
+@pytest.fixture
+def dead_letters(client: redis.Redis) -> DeadLetterQueries:
+    return DeadLetterQueries(client, TOPOLOGY)

@@ -158,5 +158,5 @@ def run() -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    show.errors.print(f"error: {message}", markup=False, highlight=False)
+    show.errors.print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
     return code

@@ -14,19 +14,7 @@ from teknav_ops.topology import TOPOLOGY
 
 app = typer.Typer(help="List the queues, pause and resume them, change their limits.", invoke_without_command=True)
 
-_COLUMNS = (
-    "queue",
-    "state",
-    "waiting",
-    "active",
-    "delayed",
-    "completed",
-    "failed",
-    "dlq",
-    "workers",
-    "p95 ms",
-    "purpose",
-)
+_COLUMNS = ("queue", "state", "wait", "act", "delay", "done", "failed", "dlq", "workers", "p95 ms")
 
 
 @app.callback()
@@ -44,7 +32,7 @@ def list_queues(ctx: typer.Context, json_output: JsonOption = False) -> None:
         [
             (
                 row["name"], row["state"], row["waiting"], row["active"], row["delayed"], row["completed"],
-                row["failed"], row["dlq"], row["workers"], row["p95DurationMs"], row["purpose"],
+                row["failed"], row["dlq"], row["workers"], row["p95DurationMs"],
             )
             for row in rows
         ],

@@ -43,7 +43,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
     grid = Table(box=None, header_style="bold", pad_edge=False)
     for index, name in enumerate(columns):
         numeric = all(isinstance(row[index], int | float | None) for row in rows)
-        grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        is_last = index == len(columns) - 1
+        grid.add_column(name, justify="right" if numeric else "left", no_wrap=not is_last, overflow="fold")
     for row in rows:
         # Text, not markup: error messages and payloads may hold square brackets.
         grid.add_row(*(Text(cell(value)) for value in row))

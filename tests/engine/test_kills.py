@@ -11,7 +11,6 @@ import redis
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.producer import Producer
 from tests.conftest import SECRET_KEY
-from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 from tests.support.workers import Workers
@@ -22,11 +21,6 @@ def workers(redis_server: RedisServer, tmp_path: Path) -> Iterator[Workers]:
     fleet = Workers(redis_server.url, tmp_path, SECRET_KEY)
     yield fleet
     fleet.stop_all()
-
-
-@pytest.fixture
-def queries(client: redis.Redis) -> JobQueries:
-    return JobQueries(client, TOPOLOGY)
 
 
 def is_settled(queries: JobQueries) -> bool:

@@ -1,0 +1,292 @@
+"""How a job runs: attempts, verdicts, records."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from datetime import UTC, datetime
+
+import pytest
+import redis
+
+from teknav_ops.engine.processor import JobContext
+from teknav_ops.errors import PermanentError, Throttled, TransientError
+from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
+from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.producer import Producer
+from tests.support.engine import Effects, Engine, dump
+from tests.support.orders import Confide, Work
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import until
+
+
+def test_a_job_is_completed_with_its_result_and_times(engine: Engine, producer: Producer, queries: JobQueries) -> None:
+    engine.behaviour = lambda job, ctx: {"doubled": job.number * 2, "متن": "فارسی"}
+    accepted = producer.enqueue("test:work", "work", {"number": 21}, trace_id="ab" * 16)
+
+    with engine.working():
+        engine.broker.join("test:work", timeout=5_000)
+
+    record = queries.get("test:work", accepted.job_id)
+    assert record.state == "completed"
+    assert record.result == {"doubled": 42, "متن": "فارسی"}
+    assert (record.attempts_made, record.delivery, record.trace_id) == (1, 1, "ab" * 16)
+    assert record.duration_ms is not None and record.duration_ms >= 0
+    assert record.finished_at is not None and record.finished_at <= datetime.now(UTC)
+
+
+def test_a_failing_job_is_retried_with_growing_delays_and_then_succeeds(
+    engine: Engine, producer: Producer, queries: JobQueries
+) -> None:
+    def fail_twice(job: Work, ctx: JobContext[None]) -> None:
+        if ctx.attempt < 3:
+            raise TransientError("not yet")
+
+    engine.behaviour = fail_twice
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+
+    with engine.working():
+        engine.broker.join("test:work", timeout=5_000)
+
+    record = queries.get("test:work", job_id)
+    assert engine.runs == [(job_id, 1), (job_id, 2), (job_id, 3)]
+    assert (record.state, record.attempts_made) == ("completed", 3)
+    assert [attempt.error for attempt in record.attempts] == ["not yet", "not yet"]
+    assert "fail_twice" in record.attempts[0].stack
+
+
+def test_a_job_out_of_attempts_becomes_a_dead_letter_with_exactly_its_fields(
+    engine: Engine, producer: Producer, queries: JobQueries, client: redis.Redis, dead_letters: DeadLetterQueries
+) -> None:
+    def always_fail(job: Work, ctx: JobContext[None]) -> None:
+        raise ValueError(f"row {job.number} is missing")
+
+    engine.behaviour = always_fail
+    job_id = producer.enqueue("test:work", "work", {"number": 7}).job_id
+
+    with engine.working():
+        until(lambda: queries.counts("test:work").dlq == 1)
+
+    letter = dead_letters.get("test:work", job_id)
+    assert (letter.error_type, letter.error, letter.attempts_made) == ("ValueError", "row 7 is missing", 3)
+    assert letter.payload == {"number": 7}
+    assert "always_fail" in letter.stack
+    assert set(client.hgetall("teknav:{test:work}:dlq:" + job_id)) == {
+        "originalQueue", "originalJobId", "error", "stack", "attemptsMade", "failedAt", "payload", "traceId",
+        "jobName", "errorType", "fingerprint",
+    }  # fmt: skip
+
+
+def test_failures_with_one_cause_form_one_group(
+    engine: Engine, producer: Producer, queries: JobQueries, dead_letters: DeadLetterQueries
+) -> None:
+    def fail(job: Work, ctx: JobContext[None]) -> None:
+        if job.number < 10:
+            raise PermanentError(f"row {job.number} is missing")
+        raise KeyError("name")
+
+    engine.behaviour = fail
+    producer.enqueue_many("test:work", "work", [{"number": n} for n in range(9)])
+    producer.enqueue("test:work", "work", {"number": 10})
+
+    with engine.working():
+        until(lambda: queries.counts("test:work").dlq == 10)
+
+    groups = dead_letters.groups("test:work")
+    assert [(group.error_type, group.count) for group in groups] == [("PermanentError", 9), ("KeyError", 1)]
+    assert groups[0].first_failed_at <= groups[0].last_failed_at
+
+
+def test_a_permanent_error_is_not_retried(engine: Engine, producer: Producer, queries: JobQueries) -> None:
+    def refuse(job: Work, ctx: JobContext[None]) -> None:
+        raise PermanentError("no")
+
+    engine.behaviour = refuse
+    producer.enqueue("test:work", "work", {"number": 1})
+
+    with engine.working():
+        until(lambda: queries.counts("test:work").dlq == 1)
+
+    assert len(engine.runs) == 1
+
+
+def test_a_throttled_job_waits_as_asked_and_uses_no_attempt(
+    engine: Engine, producer: Producer, queries: JobQueries
+) -> None:
+    started: list[float] = []
+
+    def throttled_at_first(job: Work, ctx: JobContext[None]) -> None:
+        started.append(time.monotonic())
+        if len(started) < 5:
+            raise Throttled("slow down", retry_after_seconds=0.15)
+
+    engine.behaviour = throttled_at_first
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+
+    with engine.working():
+        engine.broker.join("test:work", timeout=8_000)
+
+    record = queries.get("test:work", job_id)
+    assert (record.state, record.attempts_made, record.delivery) == ("completed", 1, 5)
+    assert min(later - earlier for earlier, later in itertools.pairwise(started)) >= 0.15
+
+
+def test_retry_after_is_honoured_when_it_is_longer_than_the_backoff(
+    engine: Engine, producer: Producer, queries: JobQueries
+) -> None:
+    def ask_for_a_minute(job: Work, ctx: JobContext[None]) -> None:
+        raise TransientError("busy", retry_after_seconds=60)
+
+    engine.behaviour = ask_for_a_minute
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+
+    with engine.working():
+        until(lambda: queries.counts("test:work").delayed == 1)
+
+    due_at = queries.get("test:work", job_id).due_at
+    assert due_at is not None and 55 < (due_at - datetime.now(UTC)).total_seconds() <= 60
+
+
+def test_a_payload_that_no_longer_fits_never_reaches_the_processor(
+    engine: Engine, producer: Producer, queries: JobQueries, client: redis.Redis, dead_letters: DeadLetterQueries
+) -> None:
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    client.hset("teknav:{test:work}:job:" + job_id, "payload", '{"number": "many", "colour": "red"}')
+
+    with engine.working():
+        until(lambda: queries.counts("test:work").dlq == 1)
+
+    letter = dead_letters.get("test:work", job_id)
+    assert engine.runs == []
+    assert letter.error_type == "InvalidPayload"
+    assert "number: " in letter.error and "colour: " in letter.error
+
+
+@pytest.mark.parametrize("damage", ["not json", "[1, 2]", ""])
+def test_a_damaged_payload_is_set_aside_and_others_go_on(
+    engine: Engine, producer: Producer, queries: JobQueries, client: redis.Redis,
+    dead_letters: DeadLetterQueries, damage: str,
+) -> None:  # fmt: skip
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    client.hset("teknav:{test:work}:job:" + job_id, "payload", damage)
+    producer.enqueue_many("test:work", "work", [{"number": n} for n in range(5)])
+
+    with engine.working():
+        until(lambda: queries.counts("test:work").completed == 5)
+        until(lambda: queries.counts("test:work").dlq == 1)
+
+    letter = dead_letters.get("test:work", job_id)
+    assert letter.error_type == "CorruptRecord"
+    assert letter.payload == damage or letter.payload == [1, 2]
+
+
+def test_a_record_of_the_wrong_type_is_set_aside_and_others_go_on(
+    engine: Engine, producer: Producer, queries: JobQueries, client: redis.Redis
+) -> None:
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    client.delete("teknav:{test:work}:job:" + job_id)
+    client.set("teknav:{test:work}:job:" + job_id, "what is this")
+    producer.enqueue("test:work", "work", {"number": 2})
+
+    with engine.working():
+        until(lambda: queries.counts("test:work").completed == 1)
+
+    assert queries.counts("test:work").corrupt == 1
+
+
+def test_a_secret_is_in_clear_nowhere(
+    engine: Engine, producer: Producer, queries: JobQueries, client: redis.Redis, capfd: pytest.CaptureFixture[str],
+    dead_letters: DeadLetterQueries,
+) -> None:  # fmt: skip
+    seen: list[str] = []
+
+    def blurt(job: Confide, ctx: JobContext[None]) -> None:
+        seen.append(job.secret.get_secret_value())
+        ctx.log.warning("delivering", secret=job.secret.get_secret_value())
+        raise PermanentError(f"the gateway refused {job.secret.get_secret_value()}")
+
+    engine.behaviour = blurt
+    job_id = producer.enqueue("test:work", "confide", {"secret": "hunter2-سری"}).job_id
+    with engine.working():
+        until(lambda: queries.counts("test:work").dlq == 1)
+
+    assert seen == ["hunter2-سری"]
+    assert "hunter2" not in str(dump(client))
+    assert "hunter2" not in capfd.readouterr().err
+    letter = dead_letters.get("test:work", job_id)
+    assert letter.error == "the gateway refused ••••"
+    assert letter.payload == {"secret": "••••"}
+
+
+def test_a_redelivered_job_whose_effect_is_recorded_is_not_run_again(
+    redis_server: RedisServer, cipher: object, producer: Producer, queries: JobQueries
+) -> None:
+    effects = Effects()
+    engine = Engine(redis_server.url, cipher, effects=effects)  # type: ignore[arg-type]
+
+    def record_then_fail(job: Work, ctx: JobContext[None]) -> None:
+        effects.recorded[ctx.job_id] = {"sent": True}
+        raise TransientError("the connection broke after the effect")
+
+    engine.behaviour = record_then_fail
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    with engine.working():
+        engine.broker.join("test:work", timeout=5_000)
+    engine.close()
+
+    assert len(engine.runs) == 1
+    assert queries.get("test:work", job_id).result == {"sent": True}
+
+
+def test_a_ledger_that_cannot_be_read_stops_the_job_instead_of_letting_it_run_twice(
+    redis_server: RedisServer, cipher: object, producer: Producer, queries: JobQueries
+) -> None:
+    class Broken:
+        def find(self, job_id: str) -> None:
+            raise OSError("the disk is gone")
+
+    engine = Engine(redis_server.url, cipher, effects=Broken())  # type: ignore[arg-type]
+    engine.behaviour = lambda job, ctx: (_ for _ in ()).throw(TransientError("once"))
+    producer.enqueue("test:work", "work", {"number": 1})
+    with engine.working():
+        until(lambda: queries.counts("test:work").dlq == 1)
+    engine.close()
+
+    assert len(engine.runs) == 1
+
+
+def test_a_job_over_its_time_limit_is_interrupted_and_retried(
+    engine: Engine, producer: Producer, queries: JobQueries
+) -> None:
+    engine.broker.actors["work"].options["time_limit"] = 300
+
+    def too_long(job: Work, ctx: JobContext[None]) -> None:
+        if ctx.attempt == 1:
+            for _ in range(1_000):
+                time.sleep(0.01)
+
+    engine.behaviour = too_long
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    engine.broker.emit_after("process_boot")
+    with engine.working():
+        engine.broker.join("test:work", timeout=9_000)
+
+    record = queries.get("test:work", job_id)
+    assert record.state == "completed"
+    assert record.attempts[0].error_type == "TimeLimitExceeded"
+
+
+def test_progress_is_visible_while_the_job_runs(engine: Engine, producer: Producer, queries: JobQueries) -> None:
+    seen: list[tuple[float | None, str | None]] = []
+
+    def report(job: Work, ctx: JobContext[None]) -> None:
+        ctx.report_progress(0.5, "half")
+        record = queries.get("test:work", ctx.job_id)
+        seen.append((record.progress, record.progress_note))
+
+    engine.behaviour = report
+    producer.enqueue("test:work", "work", {"number": 1})
+    with engine.working():
+        engine.broker.join("test:work", timeout=5_000)
+
+    assert seen == [(0.5, "half")]

@@ -1,0 +1,55 @@
+"""complete.lua"""
+
+from __future__ import annotations
+
+from teknav_ops.redis_state import scripts
+from tests.support.engine import dump
+from tests.support.state import KEYS, State
+
+
+def test_finishes_jobs_with_record_counters_sketch_and_audit(state: State) -> None:
+    job_id = state.enqueue()
+    (delivery,) = state.fetch()
+
+    assert state.complete(delivery) == [1]
+
+    assert state.places(job_id) == ["completed"]
+    assert state.job(job_id)["result"] == '{"ok": true}'
+    assert state.actions() == ["job.enqueued", "job.completed"]
+    (minute,) = state.client.scan_iter(KEYS.minute_family + "*")
+    counters = state.client.hgetall(minute)
+    assert counters["work|completed"] == "1" and counters["work|b41"] == "1" and counters["work|sum_us"] == "5000"
+
+
+def test_finishing_twice_is_recognised_and_writes_nothing(state: State) -> None:
+    state.enqueue()
+    (delivery,) = state.fetch()
+    state.complete(delivery)
+    before = dump(state.client)
+
+    assert state.complete(delivery) == [2]
+    assert dump(state.client) == before
+
+
+def test_a_stale_delivery_is_refused_and_writes_nothing(state: State) -> None:
+    state.enqueue()
+    (old,) = state.fetch()
+    state.expire_leases()
+    state.run(scripts.reclaim(KEYS, count=10, lost_limit=3, lease_ms=1_000, worker="w:2"))
+    (new,) = state.fetch()
+    before = dump(state.client)
+
+    assert state.complete(old) == [0]
+    assert dump(state.client) == before
+    assert state.complete(new) == [1]
+
+
+def test_only_the_newest_records_stay(state: State) -> None:
+    for _ in range(5):
+        state.enqueue()
+    deliveries = state.fetch(5)
+
+    state.complete(*deliveries, kept=2)
+
+    assert state.client.zcard(KEYS.completed) == 2
+    assert len(list(state.client.scan_iter(KEYS.job_family + "*"))) == 2

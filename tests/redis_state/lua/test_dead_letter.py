@@ -1,0 +1,48 @@
+"""dead_letter.lua"""
+
+from __future__ import annotations
+
+from tests.support.engine import dump
+from tests.support.state import KEYS, State
+
+
+def test_moves_the_job_and_files_its_letter_under_its_cause(state: State) -> None:
+    job_id = state.dead()
+
+    assert state.places(job_id) == ["failed"]
+    for index in (KEYS.dlq, KEYS.dlq_type("ValueError"), KEYS.dlq_fingerprint("f1")):
+        assert state.client.zrange(index, 0, -1) == [job_id]
+    assert state.client.hgetall(KEYS.dlq_groups) == {"ValueError|f1": "1"}
+    assert state.actions()[-2:] == ["job.failed", "dlq.added"]
+
+
+def test_giving_up_twice_is_recognised_and_writes_nothing(state: State) -> None:
+    state.enqueue()
+    (delivery,) = state.fetch()
+    state.dead_letter(delivery)
+    before = dump(state.client)
+
+    assert state.dead_letter(delivery) == 2
+    assert dump(state.client) == before
+
+
+def test_a_finished_job_cannot_be_given_up(state: State) -> None:
+    state.enqueue()
+    (delivery,) = state.fetch()
+    state.complete(delivery)
+    before = dump(state.client)
+
+    assert state.dead_letter(delivery) == 0
+    assert dump(state.client) == before
+
+
+def test_history_is_bounded_but_no_dead_letter_and_no_record_of_one_is_dropped(state: State) -> None:
+    ids = []
+    for _ in range(4):
+        ids.append(state.enqueue())
+        (delivery,) = state.fetch()
+        state.dead_letter(delivery, kept=2)
+
+    assert state.client.zcard(KEYS.failed) == 2
+    assert state.client.zcard(KEYS.dlq) == 4
+    assert all(state.job(job_id) for job_id in ids)

@@ -1,0 +1,82 @@
+"""A worker in this process, on the test topology, with processors that a test can steer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dramatiq
+import redis
+
+from teknav_ops.engine.assembly import register
+from teknav_ops.engine.broker import TekNavBroker
+from teknav_ops.engine.middleware import build_middleware
+from teknav_ops.engine.middleware.idempotency import EffectLedger
+from teknav_ops.engine.processor import JobContext, Processor
+from teknav_ops.payloads.codec import Cipher
+from teknav_ops.redis_state.connection import connect
+from teknav_ops.topology import Topology
+from tests.support.orders import TOPOLOGY, Confide, Poison, Work
+
+Behaviour = Callable[[Any, JobContext[Any]], Mapping[str, Any] | None]
+
+
+class Effects:
+    """An effect ledger in memory."""
+
+    def __init__(self) -> None:
+        self.recorded: dict[str, Mapping[str, Any]] = {}
+
+    def find(self, job_id: str) -> Mapping[str, Any] | None:
+        return self.recorded.get(job_id)
+
+
+class Engine:
+    """A broker whose processors do what `behaviour` says, and note each run in `runs`."""
+
+    def __init__(
+        self, url: str, cipher: Cipher, *, topology: Topology = TOPOLOGY, lease_seconds: float = 30.0,
+        effects: EffectLedger | None = None,
+    ) -> None:  # fmt: skip
+        self.behaviour: Behaviour = lambda job, ctx: None
+        self.runs: list[tuple[str, int]] = []
+        self._lock = threading.Lock()
+        self.broker = TekNavBroker(
+            connect(url, timeout_seconds=2), topology, cipher=cipher,
+            middleware=build_middleware(topology, cipher=cipher, effects=effects, telemetry=False),
+            lease_seconds=lease_seconds, producer_timeout_seconds=2,
+        )  # fmt: skip
+        models = {"work": Work, "other": Work, "poison": Poison, "confide": Confide}
+        names = [job for queue in topology.values() for job in queue.jobs]
+        register(self.broker, [Processor(job, models[job], self._run) for job in names], None)
+
+    def _run(self, job: Any, ctx: JobContext[Any]) -> Mapping[str, Any] | None:
+        with self._lock:
+            self.runs.append((ctx.job_id, ctx.attempt))
+        return self.behaviour(job, ctx)
+
+    @contextmanager
+    def working(self, threads: int = 4, queues: set[str] | None = None) -> Iterator[dramatiq.Worker]:
+        worker = dramatiq.Worker(self.broker, worker_threads=threads, worker_timeout=100, queues=queues)
+        worker.start()
+        try:
+            yield worker
+        finally:
+            worker.stop(timeout=10_000)
+
+    def close(self) -> None:
+        self.broker.close()
+
+
+def dump(client: redis.Redis) -> dict[str, Any]:
+    """All that Redis holds, to show that a refusal wrote nothing."""
+    readers = {
+        "string": client.get,
+        "hash": client.hgetall,
+        "list": lambda key: client.lrange(key, 0, -1),
+        "zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+        "stream": client.xrange,
+    }
+    return {key: readers[client.type(key)](key) for key in sorted(client.scan_iter())}
