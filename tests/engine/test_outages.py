@@ -1,0 +1,162 @@
+"""Redis dies, is unreachable, fails over, is a cluster: jobs survive and everyone reconnects."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from teknav_ops.errors import RedisUnavailable
+from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.payloads.codec import Cipher
+from teknav_ops.producer import Producer
+from teknav_ops.redis_state.connection import connect
+from tests.conftest import SECRET_KEY
+from tests.support.engine import Engine
+from tests.support.orders import TOPOLOGY
+from tests.support.redis_server import RedisServer, free_port, new_folder, remove_folder
+from tests.support.waiting import until
+from tests.support.workers import Workers
+
+
+def producer_on(url: str, *, timeout_seconds: float = 2.0) -> Producer:
+    return Producer(
+        connect(url, timeout_seconds=1), cipher=Cipher([SECRET_KEY]), topology=TOPOLOGY, timeout_seconds=timeout_seconds
+    )
+
+
+def test_a_server_killed_under_load_and_started_again_has_lost_nothing(own_server: RedisServer, tmp_path: Path) -> None:
+    workers = Workers(own_server.url, tmp_path, SECRET_KEY)
+    producer = producer_on(own_server.url, timeout_seconds=30)
+    workers.start()
+    accepted = [producer.enqueue("test:work", "work", {"number": n, "seconds": 0.01}).job_id for n in range(100)]
+
+    for _ in range(2):
+        until(lambda: len(workers.recorded()) > 5)
+        own_server.kill()
+        own_server.start()
+        accepted += [producer.enqueue("test:work", "work", {"number": n, "seconds": 0.01}).job_id for n in range(50)]
+
+    queries = JobQueries(own_server.client(), TOPOLOGY)  # type: ignore[arg-type]
+    until(lambda: queries.counts("test:work").completed == 200, seconds=60, what="all jobs")
+    workers.stop_all()
+    assert workers.recorded() == set(accepted)
+    assert set(workers.happened().values()) == {1}
+
+
+@pytest.mark.timeout(150)
+def test_thirty_seconds_without_redis_are_waited_out(own_server: RedisServer) -> None:
+    engine = Engine(own_server.url, Cipher([SECRET_KEY]), lease_seconds=4)
+    producer = producer_on(own_server.url)
+    release = threading.Event()
+    engine.behaviour = lambda job, ctx: release.wait(60) and None
+    producer.enqueue_many("test:work", "work", [{"number": n} for n in range(8)])
+
+    with engine.working(threads=4):
+        until(lambda: len(engine.runs) == 4)
+        own_server.freeze()
+        release.set()
+        begun = time.monotonic()
+        with pytest.raises(RedisUnavailable, match="0 jobs had been accepted"):
+            producer.enqueue("test:work", "work", {"number": 9})
+        assert time.monotonic() - begun < 15
+        time.sleep(max(0.0, 30 - (time.monotonic() - begun)))
+        own_server.thaw()
+        engine.broker.join("test:work", timeout=60_000)
+
+    counts = JobQueries(own_server.client(), TOPOLOGY).counts("test:work")  # type: ignore[arg-type]
+    assert counts.completed >= 8 and counts.dlq == 0
+    engine.close()
+
+
+@pytest.fixture
+def cluster() -> Iterator[list[RedisServer]]:
+    folders = [new_folder() for _ in range(3)]
+    nodes = [
+        RedisServer(folder, "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no").start()
+        for folder in folders
+    ]
+    slots = [range(5461), range(5461, 10923), range(10923, 16384)]
+    for node, owned in zip(nodes, slots, strict=True):
+        with node.client() as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", owned.start, owned.stop - 1)
+            client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port)
+    for node in nodes:
+        with node.client() as client:
+            until(lambda client=client: len(client.execute_command("CLUSTER SHARDS")) == 3)
+            until(lambda client=client: "cluster_state:ok" in str(client.execute_command("CLUSTER INFO")) or
+                  client.execute_command("CLUSTER INFO").get("cluster_state") == "ok")  # fmt: skip
+    yield nodes
+    for node in nodes:
+        node.stop()
+    for folder in folders:
+        remove_folder(folder)
+
+
+def test_a_cluster_runs_jobs_on_queues_of_different_slots(cluster: list[RedisServer]) -> None:
+    url = f"redis+cluster://127.0.0.1:{cluster[0].port}"
+    engine, producer = Engine(url, Cipher([SECRET_KEY])), producer_on(url)
+    engine.behaviour = lambda job, ctx: (_ for _ in ()).throw(ValueError("no")) if job.number == 13 else {"ok": True}
+
+    with engine.working():
+        for queue, job in (("test:work", "work"), ("test:other", "other")):
+            producer.enqueue_many(queue, job, [{"number": n} for n in range(50)])
+        for queue in ("test:work", "test:other"):
+            engine.broker.join(queue, timeout=20_000)
+
+    queries = JobQueries(engine.broker.client, TOPOLOGY)
+    counts = queries.all_counts()
+    assert [(c.completed, c.dlq) for c in counts.values()] == [(49, 1), (49, 1)]
+    holders = {node.port for node in cluster if node.client().dbsize()}
+    assert len(holders) == 2
+    engine.close()
+
+
+def test_a_sentinel_names_the_primary_and_a_failover_is_followed(tmp_path: Path) -> None:
+    folders = [new_folder() for _ in range(3)]
+    primary = RedisServer(folders[0]).start()
+    replica = RedisServer(folders[1], "--replicaof", f"127.0.0.1 {primary.port}").start()
+    watch = folders[2] / "sentinel.conf"
+    port = free_port()
+    watch.write_text(
+        f"port {port}\ndir {folders[2]}\nsentinel monitor main 127.0.0.1 {primary.port} 1\n"
+        "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+    )
+    sentinel = RedisServer(folders[2])
+    sentinel.port = port
+
+
+    sentinel.process = subprocess.Popen(
+        [sentinel.binary, str(watch), "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    url = f"redis+sentinel://127.0.0.1:{port}/main/0"
+    try:
+        with redis.Redis(port=port, decode_responses=True) as client:
+            until(lambda: _replica_count(client) == 1, what="sentinel to see the replica")
+        engine, producer = Engine(url, Cipher([SECRET_KEY])), producer_on(url, timeout_seconds=40)
+        with engine.working():
+            producer.enqueue("test:work", "work", {"number": 1})
+            until(lambda: len(engine.runs) == 1)
+            primary.kill()
+            producer.enqueue("test:work", "work", {"number": 2})
+            until(lambda: len(engine.runs) >= 2, seconds=40)
+        with replica.client() as promoted:
+            assert promoted.info("replication")["role"] == "master"
+        engine.close()
+    finally:
+        for server in (primary, replica, sentinel):
+            server.stop()
+        for folder in folders:
+            remove_folder(folder)
+
+
+def _replica_count(client: redis.Redis) -> int:
+    try:
+        return len(client.execute_command("SENTINEL REPLICAS", "main"))
+    except redis.exceptions.RedisError:
+        return 0
