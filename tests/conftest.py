@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -12,6 +13,9 @@ from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.schema import upgrade
+from tests.support.databases import fresh_url
 from tests.support.engine import Engine
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer, new_folder, remove_folder
@@ -79,3 +83,19 @@ def queries(client: redis.Redis) -> JobQueries:
 @pytest.fixture
 def dead_letters(client: redis.Redis) -> DeadLetterQueries:
     return DeadLetterQueries(client, TOPOLOGY)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each kind."""
+    with fresh_url(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated database of each kind."""
+    upgrade(database_url)
+    opened = Database.open(database_url)
+    yield opened
+    opened.dispose()

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from teknav_ops.engine.processor import JobContext, processor
 from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.settings import get_settings
+from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import record_effect
 from teknav_ops.storage.tables import EmailQueue
 from teknav_ops.storage.tables.base import utc_now
@@ -80,20 +81,19 @@ def _page(body: str, language: str) -> str:
     )
 
 
-def _row(session: Session, job_id: str) -> EmailQueue | None:
-    return session.scalar(select(EmailQueue).where(EmailQueue.job_id == job_id))
+def _row(session: Session, job_id: str) -> EmailQueue:
+    return session.scalars(select(EmailQueue).where(EmailQueue.job_id == job_id).with_for_update()).one()
 
 
 def _begin(job: SendEmail, ctx: JobContext[Services], message_id: str) -> str:
     """The row's status before this attempt; `sending` is written unless it was sent."""
     with ctx.services.database.session() as session:
+        new = insert_into(session, EmailQueue).values(
+            job_id=ctx.job_id, to_address=str(job.to), subject=job.subject, language=job.language,
+            message_id=message_id, status="queued", attempt_count=0,
+        )  # fmt: skip
+        session.execute(new.on_conflict_do_nothing())
         row = _row(session, ctx.job_id)
-        if row is None:
-            row = EmailQueue(
-                job_id=ctx.job_id, to_address=str(job.to), subject=job.subject, language=job.language,
-                message_id=message_id, status="queued", attempt_count=0,
-            )  # fmt: skip
-            session.add(row)
         before = row.status
         if before != "sent":
             row.status = "sending"
@@ -104,7 +104,6 @@ def _begin(job: SendEmail, ctx: JobContext[Services], message_id: str) -> str:
 def _settle(ctx: JobContext[Services], summary: dict[str, Any] | None = None, **facts: Any) -> None:
     with ctx.services.database.session() as session:
         row = _row(session, ctx.job_id)
-        assert row is not None, "the row is written before the mail is sent"
         for name, value in facts.items():
             setattr(row, name, value)
         if summary is not None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from teknav_ops.errors import StorageUnavailable
+from teknav_ops.storage.tables.base import Base
 
 _BUSY_TIMEOUT_MS = 10_000
 
@@ -49,6 +51,12 @@ class Database:
     def dispose(self) -> None:
         """Close the connections."""
         self.engine.dispose()
+
+
+def insert_into(session: Session, table: type[Base]) -> Any:
+    """An INSERT that knows `on_conflict_do_…`, which SQLAlchemy spells per database."""
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
 
 
 def _reason(error: DBAPIError) -> str:

@@ -8,14 +8,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from teknav_ops.storage.database import Database
+from teknav_ops.storage.database import Database, insert_into
 from teknav_ops.storage.tables import JobEffect
 
 
 def record_effect(session: Session, job_id: str, queue: str, summary: Mapping[str, Any]) -> None:
     """Record, in the transaction of the effect itself, that it happened. Recording twice changes nothing."""
-    if session.get(JobEffect, job_id) is None:
-        session.add(JobEffect(job_id=job_id, queue=queue, summary=dict(summary)))
+    row = insert_into(session, JobEffect).values(job_id=job_id, queue=queue, summary=dict(summary))
+    session.execute(row.on_conflict_do_nothing())
 
 
 class SqlEffects:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from teknav_ops.errors import StorageUnavailable
@@ -31,7 +33,7 @@ def head_revision() -> str:
 
 def current_revision(url: str) -> str | None:
     """The database's revision; None before the first migration. Raises StorageUnavailable."""
-    with _connected(open_engine(url)) as connection:
+    with _connected(url) as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -41,19 +43,22 @@ def upgrade(url: str) -> None:
     Raises:
         StorageUnavailable: the database could not be reached.
     """
-    engine = open_engine(url)
-    with _connected(engine) as connection:
-        if engine.dialect.name == "postgresql":
+    with _connected(url) as connection:
+        if connection.dialect.name == "postgresql":
             connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()
-    engine.dispose()
 
 
-def _connected(engine: Engine) -> Connection:
+@contextlib.contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    engine = open_engine(url)
     try:
-        return engine.connect()
+        with engine.connect() as connection:
+            yield connection
     except OperationalError as error:
         raise StorageUnavailable(f"the database did not answer: {error.orig}") from error
+    finally:
+        engine.dispose()

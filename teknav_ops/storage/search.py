@@ -9,11 +9,10 @@ from importlib import resources
 from typing import Any, Final
 
 from sqlalchemy import delete, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from teknav_ops.errors import InvalidRequest
-from teknav_ops.storage.database import Database
+from teknav_ops.storage.database import Database, insert_into
 from teknav_ops.storage.persian import normalise, words
 from teknav_ops.storage.tables import SearchDocument
 from teknav_ops.storage.tables.base import utc_now
@@ -49,15 +48,14 @@ def put_document(
         "job_id": job_id,
         "indexed_at": utc_now(),
     }
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(SearchDocument).values(values)
+    statement = insert_into(session, SearchDocument).values(values)
     # The version is compared by the database: two jobs for one article may write at once.
     upsert = statement.on_conflict_do_update(
         index_elements=["article_id", "language"],
         set_={name: statement.excluded[name] for name in values if name not in ("article_id", "language")},
         where=SearchDocument.version <= statement.excluded.version,
     )
-    return session.execute(upsert).rowcount == 1  # type: ignore[attr-defined, no-any-return]
+    return session.execute(upsert.returning(SearchDocument.id)).first() is not None
 
 
 def delete_documents(session: Session, article_id: int, *, except_languages: Collection[str] = ()) -> int:

@@ -130,7 +130,6 @@ def test_a_sentinel_names_the_primary_and_a_failover_is_followed(tmp_path: Path)
     sentinel = RedisServer(folders[2])
     sentinel.port = port
 
-
     sentinel.process = subprocess.Popen(
         [sentinel.binary, str(watch), "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

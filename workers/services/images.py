@@ -63,7 +63,7 @@ class Rendition:
 
 
 def inspect(content: bytes) -> ImageFacts:
-    """Judge an image by its header, before anything is decoded.
+    """Judge an image: by its header, before anything is decoded, then by whether it can be read to its end.
 
     Raises:
         NotAnImage, ImageTooLarge, ImageDamaged.
@@ -74,6 +74,7 @@ def inspect(content: bytes) -> ImageFacts:
     image = _open(content)
     if image.width * image.height > PIXEL_LIMIT:
         raise ImageTooLarge(f"{image.width} x {image.height} pixels are over the limit of {PIXEL_LIMIT:,}")
+    _read_to_the_end(image)
     turned = _orientation(image) >= 5
     width, height = (image.height, image.width) if turned else (image.width, image.height)
     return ImageFacts(_LOADERS[loader], width, height)
@@ -120,6 +121,14 @@ def _open(content: bytes) -> Any:
         raise ImageDamaged(_first_line(error)) from None
 
 
+def _read_to_the_end(image: Any) -> None:
+    # `thumbnail` is content with the first part of a truncated file and paints the rest grey.
+    try:
+        image.avg()
+    except pyvips.Error as error:
+        raise ImageDamaged(_first_line(error)) from None
+
+
 def _orientation(image: Any) -> int:
     return int(image.get("orientation")) if image.get_typeof("orientation") else 1
 
@@ -128,7 +137,7 @@ def _scaled(content: bytes, width: int) -> Any:
     """Shrunk while loading, turned upright, in sRGB with 8 bits."""
     try:
         image = pyvips.Image.thumbnail_buffer(
-            content, width, height=PIXEL_LIMIT, size="down", fail_on="truncated",
+            content, width, height=PIXEL_LIMIT, size="down",
             output_profile="srgb", intent="perceptual",
         )  # fmt: skip
         image = image.colourspace("srgb").cast("uchar")

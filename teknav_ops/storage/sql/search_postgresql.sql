@@ -7,7 +7,8 @@ select
     document.language,
     document.title,
     document.body,
-    ts_rank_cd(
+    ts_rank(
+        '{0, 0, 0.1, 1.0}',
         setweight(to_tsvector('simple', document.normalised_title), 'A')
         || setweight(to_tsvector('simple', document.normalised), 'B'),
         to_tsquery('simple', :match)

@@ -1,0 +1,179 @@
+"""email:send against a real SMTP server that accepts, refuses, delays, hangs up and never answers."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from pydantic import ValidationError
+from sqlalchemy import select
+
+from teknav_ops.payloads.email_send import SendEmail
+from teknav_ops.storage.effects import SqlEffects
+from teknav_ops.storage.tables import EmailQueue
+from tests.support.redis_server import free_port
+from tests.workers.conftest import MakeContext
+from workers.email_send import send_email
+from workers.services import Services
+from workers.services.mail import MailDelayed, MailRefused, OutboxMailer, SmtpMailer
+
+
+class Inbox:
+    """Keeps what arrives; `answers` overrules the answer at a step."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.answers: dict[str, str] = {}
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
+        if "RCPT" in self.answers:
+            return self.answers["RCPT"]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.answers.get("DATA") == "hang up":
+            server.transport.close()
+            return "250 OK"
+        if "DATA" in self.answers:
+            return self.answers["DATA"]
+        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))  # type: ignore[arg-type]
+        return "250 kept as 1"
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture
+def smtp(inbox: Inbox, services: Services) -> Iterator[Services]:
+    controller = Controller(inbox, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield Services(services.database, SmtpMailer(f"smtp+plain://127.0.0.1:{controller.port}"), services.media)
+    controller.stop()
+
+
+def order(**facts: Any) -> SendEmail:
+    return SendEmail(**{"to": "reader@example.com", "subject": "سلام دنیا", "text": "متن ساده", **facts})
+
+
+def row(services: Services, job_id: str) -> EmailQueue:
+    with services.database.session() as session:
+        return session.scalars(select(EmailQueue).where(EmailQueue.job_id == job_id)).one()
+
+
+def test_a_mail_arrives_with_text_html_and_headers(smtp: Services, inbox: Inbox, make_context: MakeContext) -> None:
+    ctx = make_context(services=smtp)
+
+    send_email(order(html="<p>متن</p>", language="fa", unsubscribe_url="https://teknav.example/u"), ctx)
+
+    (mail,) = inbox.mails
+    assert mail["Subject"] == "سلام دنیا"
+    assert mail["Message-ID"] == f"<{ctx.job_id}@teknav.example>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    text, page = (part.get_content() for part in mail.iter_parts())  # type: ignore[attr-defined]
+    assert "متن ساده" in text
+    assert 'dir="rtl"' in page and 'lang="fa"' in page
+    sent = row(smtp, ctx.job_id)
+    assert (sent.status, sent.server_answer, sent.attempt_count) == ("sent", "250 kept as 1", 1)
+    assert SqlEffects(smtp.database).find(ctx.job_id) is not None
+
+
+def test_running_twice_sends_once(smtp: Services, inbox: Inbox, make_context: MakeContext) -> None:
+    ctx = make_context(services=smtp)
+    send_email(order(), ctx)
+    send_email(order(), ctx)
+
+    assert len(inbox.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "error"),
+    [
+        ("RCPT", "550 no such user", MailRefused),
+        ("DATA", "554 looks like spam", MailRefused),
+        ("RCPT", "451 greylisted, come back", MailDelayed),
+        ("DATA", "421 too busy", MailDelayed),
+        ("DATA", "hang up", MailDelayed),
+    ],
+)
+def test_the_servers_refusal_is_sorted_and_recorded(
+    smtp: Services, inbox: Inbox, make_context: MakeContext, step: str, answer: str, error: type[Exception]
+) -> None:
+    inbox.answers[step] = answer
+    ctx = make_context(services=smtp)
+
+    with pytest.raises(error):
+        send_email(order(), ctx)
+
+    failed = row(smtp, ctx.job_id)
+    assert failed.status == "failed" and error.__name__ in (failed.error or "")
+    assert SqlEffects(smtp.database).find(ctx.job_id) is None
+    inbox.answers.clear()
+    send_email(order(), ctx)
+    assert (row(smtp, ctx.job_id).status, row(smtp, ctx.job_id).attempt_count) == ("sent", 2)
+
+
+def test_a_server_that_is_not_there_or_never_answers_is_tried_again(
+    services: Services, make_context: MakeContext
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for port in (1, silent.getsockname()[1]):
+            mailer = SmtpMailer(f"smtp://127.0.0.1:{port}", timeout_seconds=0.3)
+            with pytest.raises(MailDelayed):
+                send_email(order(), make_context(services=Services(services.database, mailer, services.media)))
+
+
+def test_secrets_are_filled_in_at_sending_and_kept_nowhere(
+    smtp: Services, inbox: Inbox, make_context: MakeContext
+) -> None:
+    ctx = make_context(services=smtp)
+
+    summary = send_email(
+        order(text="Enter: {{link}}", html="<a>{{link}}</a>", secrets={"link": "https://t/?a=1&b=<2>"}), ctx
+    )
+
+    text, page = (part.get_content() for part in inbox.mails[0].iter_parts())  # type: ignore[attr-defined]
+    assert "https://t/?a=1&b=<2>" in text
+    assert "https://t/?a=1&amp;b=&lt;2&gt;" in page
+    assert "https://t/" not in str(vars(row(smtp, ctx.job_id))) + str(summary)
+
+
+@pytest.mark.parametrize(
+    ("facts", "field"),
+    [
+        ({"to": "nobody"}, "to"),
+        ({"subject": "hello\r\nBcc: all@example.com"}, "subject"),
+        ({"to": "a@example.com\nBcc: b@example.com"}, "to"),
+        ({"secrets": {"link": "x"}}, "payload"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_bad_orders_are_refused_before_they_are_queued(facts: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        order(**facts)
+
+    assert field in {str(error["loc"][0]) if error["loc"] else "payload" for error in caught.value.errors()}
+
+
+def test_the_outbox_keeps_one_whole_file_per_mail(
+    services: Services, make_context: MakeContext, tmp_path: Path
+) -> None:
+    ctx = make_context()
+    threads = [threading.Thread(target=send_email.function, args=(order(), ctx)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    (path,) = (tmp_path / "outbox").iterdir()
+    assert path.name == f"{ctx.job_id}.eml"
+    assert isinstance(services.mailer, OutboxMailer)
