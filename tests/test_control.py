@@ -1,0 +1,244 @@
+"""The operators' door: what it does, what it refuses, and what it writes down."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import select
+
+from teknav_ops.access.policy import Operator, Role
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.control import Control
+from teknav_ops.errors import InvalidPayload, InvalidRequest, NotAllowed, StorageUnavailable, UnknownJob, WrongState
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
+from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.payloads.codec import Cipher
+from teknav_ops.replays import Replay
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.schema import upgrade
+from teknav_ops.storage.tables import AuditLog
+from tests.support.orders import TOPOLOGY
+from tests.support.state import KEYS, QUEUE, State
+
+SARA = Operator("sara", Role.OWNER)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Database:
+    url = f"sqlite:///{tmp_path / 'r.sqlite3'}"
+    upgrade(url)
+    return Database.open(url)
+
+
+@pytest.fixture
+def control(client: redis.Redis, records: Database, cipher: Cipher) -> Control:
+    return Control(client, SARA, OperatorLog(records), cipher=cipher, topology=TOPOLOGY)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def state(client: redis.Redis) -> State:
+    return State(client)
+
+
+def entries(records: Database) -> list[AuditLog]:
+    with records.session() as session:
+        return list(session.scalars(select(AuditLog).order_by(AuditLog.id)))
+
+
+def test_every_action_is_recorded_with_name_and_outcome(
+    control: Control, records: Database, state: State, queries: JobQueries
+) -> None:
+    control.pause(QUEUE)
+    control.resume(QUEUE)
+    control.configure(QUEUE, concurrency=2)
+    delayed, waiting, dead, unwanted = (
+        state.enqueue(delay_ms=60_000), state.enqueue(priority=9), state.dead(), state.dead(priority=-9)
+    )  # fmt: skip
+    control.promote(QUEUE, delayed)
+    control.cancel(QUEUE, waiting)
+    control.replay(QUEUE, dead)
+    control.delete(QUEUE, unwanted)
+
+    assert [(entry.action, entry.actor, entry.outcome) for entry in entries(records)] == [
+        (action, "sara", "done")
+        for action in (
+            "queue.paused", "queue.resumed", "queue.configured", "job.promoted", "job.cancelled", "dlq.replayed",
+            "dlq.deleted",
+        )
+    ]  # fmt: skip
+    assert queries.counts(QUEUE).concurrency == 2
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER])
+def test_only_an_owner_may_act(
+    client: redis.Redis, records: Database, cipher: Cipher, state: State, role: Role
+) -> None:
+    viewer = Control(
+        client, Operator("ali", role), OperatorLog(records), cipher=cipher, topology=TOPOLOGY  # type: ignore[arg-type]
+    )  # fmt: skip
+    dead = state.dead()
+    attempts = [
+        lambda: viewer.pause(QUEUE), lambda: viewer.resume(QUEUE), lambda: viewer.configure(QUEUE, concurrency=1),
+        lambda: viewer.replay(QUEUE, dead), lambda: viewer.retry(QUEUE, dead), lambda: viewer.promote(QUEUE, dead),
+        lambda: viewer.cancel(QUEUE, dead), lambda: viewer.delete(QUEUE, dead),
+        lambda: viewer.purge(QUEUE, confirmation=QUEUE),
+        lambda: viewer.preview_replay(QUEUE, DeadLetterFilter(), limit=1),
+        lambda: viewer.run_replay(QUEUE, "x"), lambda: viewer.abort_replay(QUEUE, "x"),
+    ]  # fmt: skip
+    for attempt in attempts:
+        with pytest.raises(NotAllowed):
+            attempt()
+    assert entries(records) == []
+    assert client.zcard(KEYS.dlq) == 1
+
+
+def test_an_action_that_cannot_be_recorded_is_not_carried_out(
+    client: redis.Redis, cipher: Cipher, state: State
+) -> None:
+    nowhere = Database.open("postgresql+psycopg://nobody@127.0.0.1:1/nowhere?connect_timeout=1")
+    control = Control(client, SARA, OperatorLog(nowhere), cipher=cipher, topology=TOPOLOGY)  # type: ignore[arg-type]
+    dead = state.dead()
+
+    with pytest.raises(StorageUnavailable):
+        control.replay(QUEUE, dead)
+
+    assert state.places(dead) == ["failed"]
+    nowhere.dispose()
+
+
+def test_refusals_name_the_state_and_are_recorded_as_such(control: Control, records: Database, state: State) -> None:
+    job_id = state.enqueue()
+    state.fetch()
+
+    for attempt, words in (
+        (lambda: control.cancel(QUEUE, job_id), "is active; only waiting or delayed"),
+        (lambda: control.promote(QUEUE, job_id), "is active; only delayed"),
+        (lambda: control.replay(QUEUE, job_id), "is active; only failed"),
+    ):
+        with pytest.raises(WrongState, match=words):
+            attempt()
+    with pytest.raises(UnknownJob):
+        control.delete(QUEUE, job_id)
+    assert [entry.outcome for entry in entries(records)] == ["refused"] * 4
+
+
+def test_two_operators_replaying_one_dead_letter_at_once_run_it_once(
+    redis_server: object, records: Database, cipher: Cipher, state: State
+) -> None:
+    dead = [state.dead() for _ in range(20)]
+    outcomes: list[str] = []
+    start = threading.Barrier(2)
+
+    def replay_all(name: str) -> None:
+        with redis_server.client() as own:  # type: ignore[attr-defined]
+            control = Control(own, Operator(name, Role.OWNER), OperatorLog(records), cipher=cipher, topology=TOPOLOGY)
+            start.wait()
+            for job_id in dead:
+                try:
+                    control.replay(QUEUE, job_id)
+                    outcomes.append(job_id)
+                except WrongState:
+                    pass
+
+    people = [threading.Thread(target=replay_all, args=(name,)) for name in ("sara", "ali")]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+
+    assert sorted(outcomes) == sorted(dead)
+    assert all(state.places(job_id) == ["waiting"] for job_id in dead)
+
+
+def test_an_edited_payload_is_validated(control: Control, state: State, queries: JobQueries) -> None:
+    job_id = state.dead()
+
+    with pytest.raises(InvalidPayload, match="number: "):
+        control.replay(QUEUE, job_id, data={"number": "x"})
+    assert state.places(job_id) == ["failed"]
+
+    control.replay(QUEUE, job_id, data={"number": 5})
+    assert queries.get(QUEUE, job_id).payload == {"number": 5}
+
+
+def test_a_batch_replay_acts_on_its_frozen_list(control: Control, records: Database, state: State) -> None:
+    frozen = [state.dead() for _ in range(5)]
+    plan = control.preview_replay(QUEUE, DeadLetterFilter(error_type="ValueError"), limit=4)
+    later = state.dead()
+    seen: list[int] = []
+
+    done = control.run_replay(QUEUE, plan.id, on_progress=lambda now: seen.append(now.done_count))
+
+    assert plan.total_count == 4 and plan.counts_by_error_type == {"ValueError": 4}
+    assert (done.state, done.replayed_count, done.skipped_count) == ("finished", 4, 0)
+    assert seen[-1] == 4
+    assert [state.places(job_id) for job_id in (*frozen, later)] == [["waiting"]] * 4 + [["failed"]] * 2
+    with pytest.raises(WrongState, match="finished"):
+        control.run_replay(QUEUE, plan.id)
+    assert entries(records)[0].detail == {"replay": plan.id, "state": "finished", "replayed": 4, "skipped": 0}
+
+
+def test_a_job_that_failed_again_meanwhile_is_skipped(control: Control, state: State) -> None:
+    job_id = state.dead()
+    plan = control.preview_replay(QUEUE, DeadLetterFilter(), limit=10)
+    control.replay(QUEUE, job_id)
+    state.client.hset(KEYS.job(job_id), "x", 1)
+    (delivery,) = state.fetch()
+    state.dead_letter(delivery)
+    state.client.hset(KEYS.job(job_id), "finished_at_ms", 1)
+
+    done = control.run_replay(QUEUE, plan.id)
+
+    assert (done.replayed_count, done.skipped_count) == (0, 1)
+    assert state.places(job_id) == ["failed"]
+
+
+def test_a_batch_replay_is_aborted_and_keeps_its_rate(control: Control, state: State) -> None:
+    for _ in range(30):
+        state.dead()
+    plan = control.preview_replay(QUEUE, DeadLetterFilter(), limit=30)
+
+    def stop_after_ten(now: Replay) -> None:
+        if now.done_count >= 10 and now.state == "running":
+            control.abort_replay(QUEUE, plan.id)
+
+    done = control.run_replay(QUEUE, plan.id, rate_per_second=10, on_progress=stop_after_ten)
+
+    assert done.state == "aborted"
+    assert 10 <= done.done_count <= 20
+
+
+def test_an_interrupted_batch_replay_goes_on_where_it_stood(control: Control, state: State) -> None:
+    dead = [state.dead() for _ in range(6)]
+    plan = control.preview_replay(QUEUE, DeadLetterFilter(), limit=10)
+
+    def die(now: Replay) -> None:
+        if now.done_count == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        control.run_replay(QUEUE, plan.id, rate_per_second=2, on_progress=die)
+    done = control.run_replay(QUEUE, plan.id)
+
+    assert (done.state, done.replayed_count) == ("finished", 6)
+    assert all(state.places(job_id) == ["waiting"] for job_id in dead)
+
+
+def test_purging_needs_the_queues_name(control: Control, state: State) -> None:
+    for _ in range(3):
+        state.dead()
+
+    with pytest.raises(InvalidRequest, match="type test:work"):
+        control.purge(QUEUE, confirmation="yes")
+    assert state.client.zcard(KEYS.dlq) == 3
+    assert control.purge(QUEUE, confirmation=QUEUE) == 3
+    assert state.client.zcard(KEYS.dlq) == 0
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1_000_000_000])
+def test_a_batch_has_bounds(control: Control, limit: int) -> None:
+    with pytest.raises(InvalidRequest, match="limit"):
+        control.preview_replay(QUEUE, DeadLetterFilter(), limit=limit)

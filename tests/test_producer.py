@@ -1,0 +1,127 @@
+"""What producers may offer, and what they are told."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+
+from teknav_ops.errors import (
+    InvalidPayload,
+    InvalidRequest,
+    PayloadTooLarge,
+    RedisUnavailable,
+    UnknownJob,
+    UnknownQueue,
+)
+from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.payloads.codec import Cipher
+from teknav_ops.producer import Producer
+from teknav_ops.redis_state.connection import connect
+from teknav_ops.topology import TOPOLOGY
+from tests.support.engine import dump
+from tests.support.orders import TOPOLOGY as TEST_TOPOLOGY
+from tests.support.redis_server import RedisServer, free_port
+
+
+def test_the_named_helpers_enqueue_on_their_queues(client: redis.Redis, cipher: Cipher) -> None:
+    producer = Producer(client, cipher=cipher)  # type: ignore[arg-type]
+    accepted = {
+        "media:optimize": producer.enqueue_media_optimize(file_id=1),
+        "search:index": producer.enqueue_search_index(article_id=1),
+        "email:send": producer.enqueue_email_send(to="a@example.com", subject="s", text="t"),
+    }
+
+    queries = JobQueries(client, TOPOLOGY)  # type: ignore[arg-type]
+    assert {queue: queries.get(queue, job.job_id).state for queue, job in accepted.items()} == dict.fromkeys(
+        TOPOLOGY, "waiting"
+    )
+
+
+def test_a_key_makes_one_job(producer: Producer, queries: JobQueries) -> None:
+    first = producer.enqueue("test:work", "work", {"number": 1}, idempotency_key="k")
+    second = producer.enqueue("test:work", "work", {"number": 2}, idempotency_key="k")
+
+    assert first.is_new and not second.is_new and first.job_id == second.job_id
+    assert queries.counts("test:work").waiting == 1
+    assert queries.get("test:work", first.job_id).idempotency_key == "k"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"queue": "no:such"}, UnknownQueue, "queue: no 'no:such'; there are test:work"),
+        ({"job": "dance"}, UnknownJob, "job: test:work carries no 'dance'; it carries confide"),
+        ({"data": {"number": "many"}}, InvalidPayload, "number: "),
+        ({"data": {"number": 1, "colour": "red"}}, InvalidPayload, "colour: "),
+        ({"data": {}}, InvalidPayload, "number: Field required"),
+        ({"data": [1]}, InvalidPayload, "must be a JSON object, not list"),
+        ({"delay": -1}, InvalidRequest, "delay: "),
+        ({"delay": timedelta(days=400)}, InvalidRequest, "366 days"),
+        ({"priority": 10}, InvalidRequest, "priority: 10 is not between -9"),
+        ({"idempotency_key": ""}, InvalidRequest, "idempotency_key: "),
+        ({"idempotency_key": "x" * 201}, InvalidRequest, "idempotency_key: "),
+        ({"trace_id": "zz"}, InvalidRequest, "trace_id: "),
+        (
+            {"job": "confide", "data": {"secret": "s", "note": "x" * 150_000}},
+            PayloadTooLarge,
+            "store the data and pass",
+        ),
+    ],
+)
+def test_bad_input_names_the_field_and_writes_nothing(
+    client: redis.Redis, cipher: Cipher, arguments: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    producer = Producer(client, cipher=cipher, topology=TEST_TOPOLOGY, payload_limit_bytes=100_000)  # type: ignore[arg-type]
+    call = {"queue": "test:work", "job": "work", "data": {"number": 1}, **arguments}
+
+    with pytest.raises(error) as caught:
+        producer.enqueue(call.pop("queue"), call.pop("job"), call.pop("data"), **call)
+
+    assert words in str(caught.value)
+    assert dump(client) == {}
+
+
+def test_one_bad_item_of_many_refuses_them_all_and_says_which(producer: Producer, client: redis.Redis) -> None:
+    with pytest.raises(InvalidPayload, match="item 2: number"):
+        producer.enqueue_many("test:work", "work", [{"number": 1}, {"number": 2}, {"number": "x"}])
+
+    assert dump(client) == {}
+
+
+def test_many_are_written_in_one_round_trip_per_thousand(
+    producer: Producer, client: redis.Redis, queries: JobQueries
+) -> None:
+    before = client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"]
+    accepted = producer.enqueue_many("test:work", "work", ({"number": n} for n in range(2_500)))
+    after = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+
+    assert len({job.job_id for job in accepted}) == 2_500
+    assert queries.counts("test:work").waiting == 2_500
+    # One more for the first, which the server did not know the script of.
+    assert after - before <= 4
+
+
+def test_an_unreachable_redis_is_a_clear_error_after_a_bounded_time(cipher: Cipher) -> None:
+    client = connect(f"redis://127.0.0.1:{free_port()}", timeout_seconds=0.5)
+    producer = Producer(client, cipher=cipher, topology=TEST_TOPOLOGY, timeout_seconds=1)
+
+    begun = time.monotonic()
+    with pytest.raises(RedisUnavailable, match="teknav doctor"):
+        producer.enqueue("test:work", "work", {"number": 1})
+    assert time.monotonic() - begun < 20
+
+
+def test_a_secret_needs_a_key(redis_server: RedisServer) -> None:
+    producer = Producer(connect(redis_server.url), cipher=Cipher([]), topology=TEST_TOPOLOGY)
+    with pytest.raises(Exception, match="TEKNAV_SECRET_KEY"):
+        producer.enqueue("test:work", "confide", {"secret": "s"})
+
+
+def test_errors_about_secret_fields_do_not_quote_them(producer: Producer) -> None:
+    with pytest.raises(InvalidPayload) as caught:
+        producer.enqueue("test:work", "confide", {"secret": ["hunter2"]})
+    assert "hunter2" not in str(caught.value)

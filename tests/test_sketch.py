@@ -1,0 +1,41 @@
+"""The duration sketch holds its bound against exact quantiles."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+
+import pytest
+
+from teknav_ops.metrics.sketch import ALPHA, bucket, quantile
+
+SHAPES = {
+    "lognormal": lambda chance: chance.lognormvariate(4, 1.2),
+    "bimodal": lambda chance: chance.choice([5, 900]) * chance.uniform(0.9, 1.1),
+    "pareto": lambda chance: 10 * chance.paretovariate(1.3),
+    "constant": lambda chance: 42.0,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("count", [100, 1_000, 20_000])
+@pytest.mark.parametrize("q", [0.5, 0.95, 0.99])
+def test_the_error_is_at_most_two_per_cent(shape: str, count: int, q: float) -> None:
+    chance = random.Random(f"{shape}{count}")
+    samples = sorted(SHAPES[shape](chance) for _ in range(count))
+    exact = samples[math.floor(q * (count - 1))]
+
+    estimate = quantile(Counter(map(bucket, samples)), q)
+
+    assert estimate == pytest.approx(exact, rel=ALPHA * 1.0001)
+
+
+def test_merging_is_adding() -> None:
+    first, second = Counter(map(bucket, [1, 2, 3])), Counter(map(bucket, [100, 200]))
+    assert quantile(first + second, 0.5) == pytest.approx(3, rel=ALPHA)
+
+
+def test_nothing_and_next_to_nothing() -> None:
+    assert quantile({}, 0.5) is None
+    assert quantile({bucket(0.0): 5}, 0.99) == 0.0
