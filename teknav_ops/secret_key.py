@@ -18,9 +18,10 @@ def cipher_keys(settings: Settings) -> list[str]:
     Raises:
         MissingSecretKey: a key is malformed, or none is set in production.
     """
-    if settings.secret_key is None:
+    listed = settings.secret_key.get_secret_value() if settings.secret_key else ""
+    keys = [key.strip() for key in listed.split(",") if key.strip()]
+    if not keys:
         return [_development_key(settings)]
-    keys = [key.strip() for key in settings.secret_key.get_secret_value().split(",") if key.strip()]
     for key in keys:
         _check(key)
     return keys

@@ -135,7 +135,8 @@ def main() -> None:
 def run() -> int:
     """Run the command line; answers its exit code."""
     try:
-        app(standalone_mode=False)
+        # Outside standalone mode, an Exit comes back as its code.
+        code = app(standalone_mode=False)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     except (typer.Abort, KeyboardInterrupt):
@@ -154,7 +155,7 @@ def run() -> int:
             raise
         shown()
         return int(getattr(error, "exit_code", 2))
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _fail(message: str, code: int) -> int:

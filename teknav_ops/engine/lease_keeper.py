@@ -18,6 +18,8 @@ from teknav_ops.redis_state.scripts import Run, ScriptRunner
 log = structlog.get_logger("teknav.engine")
 
 _RECLAIM_COUNT = 100
+#: Time for Dramatiq to declare all queues after the first.
+_FIRST_BEAT_SECONDS = 0.3
 
 
 class LeaseKeeper:
@@ -41,7 +43,10 @@ class LeaseKeeper:
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._lease_ms / 3_000):
+        # The first beat comes early: a new worker shows up, and what a dead one left is taken up.
+        pause_seconds = min(_FIRST_BEAT_SECONDS, self._lease_ms / 3_000)
+        while not self._stopped.wait(pause_seconds):
+            pause_seconds = self._lease_ms / 3_000
             try:
                 self.beat()
             except OUTAGE_ERRORS as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import random
@@ -21,6 +20,7 @@ from rich.console import Console
 from teknav_ops import sample_content
 from teknav_ops.errors import RedisUnavailable, WrongState
 from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.parent_death import end_with_parent
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, connect
 from teknav_ops.runtime.demo import enqueue_first, steady_load
@@ -36,7 +36,6 @@ _DEMO_INTERVAL_SECONDS: Final = 1.5
 #: A child that dies sooner than this after its start is restarted more slowly each time.
 _SETTLED_SECONDS: Final = 30.0
 _LONGEST_PAUSE_SECONDS: Final = 30.0
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class Child:
@@ -69,7 +68,7 @@ class Child:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, env=self._environment, stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=_die_with_parent,
+                start_new_session=True, preexec_fn=end_with_parent,
             )  # fmt: skip
 
     def stop(self) -> None:
@@ -82,12 +81,6 @@ class Child:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-
-
-def _die_with_parent() -> None:
-    """A supervisor that is killed must not leave workers behind that nobody sees (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Supervisor:

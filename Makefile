@@ -1,0 +1,64 @@
+# The verbs. `make help` explains them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Folders that a package index or the environment may have configured are left to the tools themselves.
+UV := $(BIN)/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help install up test check format bench lock clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (set PYTHON=...)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet uv
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(UV)
+	$(UV) pip install --quiet --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --no-deps -e .
+	@touch $@
+
+$(VENV)/.test: requirements-test.lock $(VENV)/.run
+	$(UV) pip install --quiet --require-hashes -r requirements-test.lock
+	$(UV) pip install --quiet --no-deps -e .
+	@touch $@
+
+install: $(VENV)/.run ## Make .venv with everything that `make up` needs
+
+up: $(VENV)/.run ## Start Valkey, database, workers and scheduler, and run jobs; Ctrl-C stops it all
+	@$(BIN)/teknav up
+
+test: $(VENV)/.test ## Install what the tests need and run all of them
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 --dist loadgroup -rs
+
+check: $(VENV)/.test ## The quick loop: format, lint, types, imports, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 -q tests/architecture tests/redis_state tests/jobs tests/test_sketch.py tests/test_payload_codec.py
+
+format: $(VENV)/.test ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.test ## Compare the engine with stock Dramatiq, Celery, RQ, and BullMQ where node is present
+	$(UV) pip install --quiet "celery[redis]>=5.5" "rq>=2.6"
+	$(BIN)/python -m benchmarks
+
+lock: $(UV) ## Resolve the lock files anew
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--extra embedded --extra postgresql --extra watch pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--extra embedded --extra postgresql --extra watch --extra test pyproject.toml -o requirements-test.lock
+
+clean: ## Remove .venv and caches; data in .teknav stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,190 @@
+"""The command line against a real Redis and database: answers, JSON, errors, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.storage.schema import upgrade
+from tests.conftest import SECRET_KEY
+from tests.support.redis_server import RedisServer, free_port
+from tests.support.state import State
+
+Teknav = Callable[..., subprocess.CompletedProcess[str]]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def environment(redis_server: RedisServer, tmp_path: Path) -> dict[str, str]:
+    upgrade(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("TEKNAV_")},
+        "TEKNAV_REDIS_URL": redis_server.url,
+        "TEKNAV_DATA_DIR": str(tmp_path),
+        "TEKNAV_SECRET_KEY": SECRET_KEY,
+        "TEKNAV_OPERATOR": "sara",
+        "COLUMNS": "160",
+    }
+
+
+@pytest.fixture
+def teknav(environment: dict[str, str]) -> Iterator[Teknav]:
+    def run(*arguments: str, typed: str | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", "from teknav_ops.cli.app import main; main()", *arguments],
+            env={**environment, **changes}, input=typed, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    yield run
+
+
+def kill_one(redis_server: RedisServer, queue: str = "search:index") -> str:
+    """A dead letter on a real queue, made by the scripts."""
+    with redis_server.client() as client:
+        state = State(client)
+        keys = QueueKeys(queue)
+        job = scripts.NewJob(id=os.urandom(8).hex(), name="index-article", payload='{"article_id": 1}')
+        state.run(scripts.enqueue(keys, idempotency_ms=1, actor="t", jobs=[job]))
+        call = scripts.fetch(
+            keys, count=1, lease_ms=60_000, worker="w", global_concurrency=0, rate_count=0, rate_period_ms=0
+        )
+        (delivery,) = state.run(call).deliveries
+        run = scripts.Run(delivery.id, delivery.delivery, 1, 1.0, "b1")
+        attempt = {"attempt": 1, "delivery": 1, "started_at": 0, "duration_ms": 5, "worker": "w",
+                   "error_type": "Broken[x]", "error": "[bold]e[/bold]", "stack": "Traceback [/x]"}  # fmt: skip
+        failure = scripts.Failure("Broken", "[bold]e[/bold]", "Traceback [/x]", "f1", json.dumps(attempt))
+        state.run(scripts.dead_letter(keys, worker="w", run=run, failure=failure, failed_kept=100))
+    return job.id
+
+
+def test_a_job_from_enqueue_to_cancel(teknav: Teknav) -> None:
+    answer = teknav(
+        "enqueue",
+        "search:index",
+        "index-article",
+        "--data",
+        '{"article_id": 7}',
+        "--key",
+        "k",
+        "--delay",
+        "2h",
+        "--json",
+    )
+    assert answer.returncode == 0, answer.stderr
+    accepted = json.loads(answer.stdout)
+    again = teknav("enqueue", "search:index", "index-article", "--data", '{"article_id": 7}', "--key", "k", "--json")
+    assert json.loads(again.stdout) == {"job_id": accepted["job_id"], "is_new": False}
+
+    listed = json.loads(teknav("jobs", "list", "search:index", "--state", "delayed", "--json").stdout)
+    assert [job["id"] for job in listed["items"]] == [accepted["job_id"]]
+    assert teknav("jobs", "promote", "search:index", accepted["job_id"]).returncode == 0
+    assert teknav("jobs", "cancel", "search:index", accepted["job_id"]).returncode == 0
+    shown = teknav("jobs", "show", accepted["job_id"])
+    assert "cancelled" in shown.stdout and "article_id" in shown.stdout
+
+
+def test_queues_are_listed_paused_and_resumed(teknav: Teknav) -> None:
+    assert teknav("queues", "pause", "email:send").stdout == "email:send is paused\n"
+    assert teknav("queues", "pause", "email:send").stdout == "email:send was paused already\n"
+    rows = {row["name"]: row for row in json.loads(teknav("queues", "--json").stdout)}
+    assert (rows["email:send"]["state"], rows["media:optimize"]["state"]) == ("paused", "running")
+    assert "email:send" in teknav("queues").stdout
+    assert teknav("queues", "resume", "email:send").stdout == "email:send is running\n"
+    assert teknav("queues", "configure", "email:send", "--concurrency", "3").returncode == 0
+    rows = {row["name"]: row for row in json.loads(teknav("queues", "--json").stdout)}
+    assert rows["email:send"]["concurrency"] == {"configured": 8, "override": 3}
+
+
+def test_dead_letters_are_grouped_shown_replayed_deleted_and_purged(teknav: Teknav, redis_server: RedisServer) -> None:
+    first, second, third = (kill_one(redis_server) for _ in range(3))
+
+    (group,) = json.loads(teknav("dlq", "groups", "search:index", "--json").stdout)
+    assert (group["error_type"], group["count"]) == ("Broken", 3)
+    assert "[bold]e[/bold]" in teknav("dlq", "list", "search:index").stdout
+    assert "Traceback [/x]" in teknav("dlq", "show", "search:index", first).stdout
+    assert "Traceback [/x]" in teknav("jobs", "show", first).stdout
+    letter = json.loads(teknav("dlq", "show", "search:index", first, "--json").stdout)
+    assert (letter["originalJobId"], letter["attemptsMade"]) == (first, 1)
+    assert teknav("dlq", "replay", "search:index", first).returncode == 0
+    assert teknav("dlq", "delete", "search:index", second).returncode == 0
+    refused = teknav("dlq", "purge", "search:index", typed="yes\n")
+    assert refused.returncode == 2 and "type search:index" in refused.stderr
+    assert teknav("dlq", "purge", "search:index", typed="search:index\n").returncode == 0
+    assert "nothing to decide" in teknav("dlq", "groups", "search:index").stdout
+    assert json.loads(teknav("jobs", "show", third, "--json").stdout)["state"] == "failed"
+
+
+def test_a_batch_is_previewed_and_replayed_after_a_yes(teknav: Teknav, redis_server: RedisServer) -> None:
+    for _ in range(3):
+        kill_one(redis_server)
+
+    asked = teknav("dlq", "replay-batch", "search:index", "--limit", "2", typed="n\n")
+    assert "Replay these 2 jobs?" in asked.stdout and "Broken" in asked.stdout
+    done = json.loads(teknav("dlq", "replay-batch", "search:index", "--limit", "2", "--json").stdout)
+    assert (done["state"], done["replayed_count"]) == ("finished", 2)
+    nothing = teknav("dlq", "replay-batch", "search:index", "--error-type", "Other")
+    assert "No dead letters match" in nothing.stdout and nothing.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("queues", "pause", "no:such"), 2, "queue: no 'no:such'"),
+        (("enqueue", "search:index", "index-article", "--data", "{"), 2, "--data: not JSON"),
+        (("enqueue", "search:index", "index-article", "--data", "@/no/file"), 2, "--data: /no/file"),
+        (("enqueue", "search:index", "index-article", "--data", '{"article_id": 0}'), 2, "article_id: "),
+        (("enqueue", "search:index", "index-article", "--data", '{"article_id": 1}', "--delay", "soon"), 2, "--delay"),
+        (("jobs", "show", "ghost"), 2, "no queue keeps a record"),
+        (("jobs", "list", "search:index", "--since", "yesterday"), 2, "--since"),
+        (("jobs", "list", "search:index", "--limit", "100000"), 2, "limit: "),
+        (("jobs", "list", "search:index", "--state", "lost"), 2, "lost"),
+        (("dlq", "replay", "search:index", "ghost"), 2, "no record of"),
+        (("dlq", "replay-batch", "search:index", "--rate", "-1", "--yes", "--resume", "x"), 2, "rate: "),
+        (("dance",), 2, "dance"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_field_and_exit_with_their_code(
+    teknav: Teknav, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    answer = teknav(*arguments)
+
+    assert answer.returncode == code, answer.stdout + answer.stderr
+    assert words in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_an_unreachable_redis_is_exit_code_3(teknav: Teknav) -> None:
+    answer = teknav("queues", TEKNAV_REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+
+    assert answer.returncode == 3
+    assert "teknav doctor" in answer.stderr and "Traceback" not in answer.stderr
+
+
+def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(teknav: Teknav) -> None:
+    found = {item["check"]: item for item in json.loads(teknav("doctor", "--json").stdout)}
+    assert found["database"]["is_well"] and found["settings"]["is_well"] and found["versions"]["is_well"]
+    assert not found["redis"]["is_well"] and "appendonly" in found["redis"]["remedy"]
+    assert not found["workers"]["is_well"] and "dramatiq workers" in found["workers"]["remedy"]
+    sick = teknav("doctor", TEKNAV_REDIS_URL=f"redis://127.0.0.1:{free_port()}", TEKNAV_SECRET_KEY="short")
+    assert sick.returncode == 1
+    assert "TEKNAV_SECRET_KEY" in sick.stdout and "teknav up" in sick.stdout
+
+
+def test_production_refuses_to_make_its_own_key(teknav: Teknav) -> None:
+    answer = teknav("enqueue", "search:index", "index-article", "--data", '{"article_id": 1}',
+                    TEKNAV_ENVIRONMENT="production", TEKNAV_SECRET_KEY="")  # fmt: skip
+    assert answer.returncode == 2
+    assert "TEKNAV_SECRET_KEY" in answer.stderr
+
+
+def test_the_schema_is_upgraded(teknav: Teknav, tmp_path: Path) -> None:
+    answer = teknav("db", "upgrade", TEKNAV_DATABASE_URL=f"sqlite:///{tmp_path / 'other.sqlite3'}")
+    assert answer.stdout == "schema empty -> 0001\n"
