@@ -1,0 +1,107 @@
+"""The rules a reviewer would otherwise have to remember."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from teknav_ops.jobs.states import MOVES
+from teknav_ops.redis_state import scripts
+from teknav_ops.storage import search
+from teknav_ops.topology import TOPOLOGY, purpose_of
+from workers import PROCESSORS
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "teknav_ops/redis_state/lua").glob("*.lua"))
+QUERIES = sorted((ROOT / "teknav_ops").rglob("sql/*.sql"))
+MODULES = sorted(path for folder in ("teknav_ops", "workers") for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_states_its_contract(path: Path) -> None:
+    header, _, body = path.read_text().partition("\n\n")
+
+    named = set(re.findall(r"KEYS\[\d+\]", header))
+    assert named == set(re.findall(r"KEYS\[\d+\]", body))
+    assert "\n-- Returns " in header
+    assert inspect.isfunction(getattr(scripts, path.stem))
+    assert (ROOT / f"tests/redis_state/lua/test_{path.stem}.py").exists()
+    assert not re.search(r"'(KEYS|SCAN)'|while ", body), "unbounded work in a script"
+
+
+@pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
+def test_a_query_states_its_question(path: Path) -> None:
+    question, grain, parameters, *body = path.read_text().splitlines()
+
+    assert question.endswith("?")
+    assert grain.startswith("-- Grain: one row per ")
+    assert set(re.findall(r":\w+", parameters)) == set(re.findall(r"(?<!:):[a-z]\w*", "\n".join(body)))
+    assert path.stem in inspect.getsource(search)
+
+
+@pytest.mark.parametrize("processor", PROCESSORS, ids=lambda processor: processor.job)
+def test_a_processor_is_where_its_queue_says_and_survives_a_rerun(processor: object) -> None:
+    queue = TOPOLOGY.queue_carrying(processor.job)  # type: ignore[attr-defined]
+    stem = re.sub(r"\W", "_", queue.name)
+
+    assert processor.function.__module__ == f"workers.{stem}"  # type: ignore[attr-defined]
+    assert processor.payload is queue.jobs[processor.job]  # type: ignore[attr-defined]
+    assert "Runs twice safely: " in (inspect.getdoc(processor.function) or "")  # type: ignore[attr-defined]
+    assert (ROOT / f"tests/workers/test_{stem}.py").exists()
+
+
+def test_every_queue_and_job_says_what_it_is_for() -> None:
+    for queue in TOPOLOGY.values():
+        assert queue.purpose.endswith(".")
+        assert all(purpose_of(payload).endswith((".", "unpublished.")) for payload in queue.jobs.values())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_is_short_documented_and_named_for_what_it_owns(path: Path) -> None:
+    source = path.read_text()
+    tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+    assert ast.get_docstring(tree), "no module docstring"
+    assert path.stem not in {"utils", "helpers", "common", "manager", "misc", "base_utils"}
+    # `scripts.py` is one short function per Lua file; the first migration is a table per statement.
+    assert len(source.splitlines()) <= 260 or path.stem in {"scripts", "0001_first_tables"}
+    if "migrations" not in path.parts:
+        too_long = [f.name for f in functions if (f.end_lineno or 0) - f.lineno > 50]
+        assert not too_long
+        undocumented = [
+            f.name
+            for f in functions
+            if not f.name.startswith("_") and not ast.get_docstring(f) and not _is_nested(tree, f)
+        ]
+        assert not undocumented or "Protocol" in source
+
+
+def _is_nested(tree: ast.Module, function: ast.AST) -> bool:
+    outer = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node is not function]
+    return any(function in ast.walk(node) for node in outer)
+
+
+def test_only_settings_read_the_environment_and_only_keys_spell_redis_keys() -> None:
+    for path in MODULES:
+        source = path.read_text()
+        if path.name != "settings.py":
+            reads = re.findall(r"os\.environ\[|os\.getenv|os\.environ\.get", source)
+            assert not reads, f"{path} reads the environment"
+        if path.name != "keys.py":
+            spelt = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)
+                     and isinstance(node.value, str) and node.value.startswith("teknav:")]  # fmt: skip
+            assert not spelt, f"{path} spells {spelt}"
+
+
+def test_the_diagram_of_the_life_of_a_job_draws_exactly_the_table_of_moves() -> None:
+    drawn = set(re.findall(r"^ +(\S+) --> (\S+): (.+)$", (ROOT / "docs/job-lifecycle.md").read_text(), re.M))
+    table = {
+        (before.value if before else "[*]", after.value, ", ".join(names)) for (before, after), names in MOVES.items()
+    }
+
+    assert {edge for edge in drawn if edge[1] != "[*]"} == table

@@ -1,0 +1,90 @@
+"""The docs say what the code says."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import typer.main
+import yaml
+
+from teknav_ops.cli.app import app
+from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def words(path: str) -> str:
+    return (ROOT / path).read_text()
+
+
+def test_every_setting_is_documented_with_its_default_and_no_other_is() -> None:
+    documented = dict(re.findall(r"^\| `(TEKNAV_\w+)` \| (.+?) \|", words("docs/settings.md"), re.M))
+
+    assert set(documented) == {f"TEKNAV_{name.upper()}" for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        shown = "unset" if field.default is None else f"`{field.default}`"
+        assert documented[f"TEKNAV_{name.upper()}"] == shown, name
+
+
+def test_every_command_is_documented_and_no_other_is() -> None:
+    documented = set(re.findall(r"^\| `(teknav [^`]+)` \|", words("docs/cli.md"), re.M))
+
+    assert documented == set(_commands(typer.main.get_command(app), "teknav"))
+
+
+def _commands(command: Any, name: str) -> list[str]:
+    children = getattr(command, "commands", {})
+    found = [path for child, sub in children.items() for path in _commands(sub, f"{name} {child}")]
+    return [*found, name] if getattr(command, "invoke_without_command", False) or not children else found
+
+
+def test_every_redis_key_is_documented() -> None:
+    documented = set(re.findall(r"^\| `([a-z-]+)(?::<[^`]*>)?` \|", words("docs/redis-keys.md"), re.M))
+    keys = QueueKeys("q")
+    names = {
+        getattr(keys, slot).removeprefix("teknav:{q}:").rstrip(":") for slot in QueueKeys.__slots__ if slot != "queue"
+    }
+
+    assert documented == names
+
+
+def test_every_audit_action_is_documented() -> None:
+    documented = set(re.findall(r"^\| `([a-z.]+\.[a-z_]+)` \|", words("docs/audit-actions.md"), re.M))
+    lua = "\n".join(path.read_text() for path in (ROOT / "teknav_ops/redis_state/lua").glob("*.lua"))
+    control = words("teknav_ops/control.py")
+    used = set(re.findall(r"'((?:job|dlq|queue)\.[a-z_]+)'", lua)) | set(
+        re.findall(r'"((?:job|dlq|queue)\.[a-z_]+)"', control)
+    )
+
+    assert documented == used
+
+
+def test_conda_and_pip_install_the_same_packages() -> None:
+    project = tomllib.loads(words("pyproject.toml"))["project"]
+    optional = project["optional-dependencies"]
+    wanted = project["dependencies"] + optional["postgresql"] + optional["watch"] + optional["lab"] + optional["web"]
+    names = {re.split(r"[\[<>=; ]", requirement)[0].lower() for requirement in wanted}
+    # In conda the server is a package, libvips comes with pyvips, and psycopg with its own libpq.
+    names = (names - {"pyvips-binary", "redis"}) | {"redis-py", "redis-server", "python", "pip"}
+    listed = yaml.safe_load(words("environment.yml"))["dependencies"]
+    conda = {re.split(r"[<>= ]", entry)[0] for entry in listed if isinstance(entry, str)}
+
+    assert conda == names
+
+
+def test_the_readmes_commands_exist() -> None:
+    readme = words("README.md")
+    targets = set(re.findall(r"^([a-z]+):.*##", words("Makefile"), re.M))
+
+    assert (
+        set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", readme, re.M))
+        - {(t, "") for t in targets}
+        - {("", t) for t in targets}
+        == set()
+    )
+    top_level = {"up", "doctor", "enqueue", "search", "secret-key", "queues", "jobs", "dlq", "db"}
+    assert set(re.findall(r"^teknav ([a-z-]+)", readme, re.M)) <= top_level
