@@ -6,6 +6,7 @@ Lines of libraries (Dramatiq among them) pass through the same chain as our own.
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import logging
 import sys
 from typing import Any
@@ -16,8 +17,21 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from teknav_ops.payloads.codec import redact
 from teknav_ops.settings import Settings
 
-#: The secret values of the job that runs in this thread; whatever is logged meanwhile is cleaned of them.
-current_secrets: contextvars.ContextVar[frozenset[str]] = contextvars.ContextVar("current_secrets", default=frozenset())
+
+@dataclasses.dataclass(slots=True)
+class JobFacts:
+    """The job that runs in this thread, and the secrets that no line may show."""
+
+    job_id: str
+    queue: str
+    job: str
+    attempt: int
+    delivery: int
+    trace_id: str
+    secrets: frozenset[str] = frozenset()
+
+
+current_job: contextvars.ContextVar[JobFacts | None] = contextvars.ContextVar("current_job", default=None)
 
 
 def configure_logs(settings: Settings) -> None:
@@ -25,6 +39,7 @@ def configure_logs(settings: Settings) -> None:
     in_production = settings.environment == "production"
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_job,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -61,11 +76,19 @@ def configure_logs(settings: Settings) -> None:
     root.setLevel(logging.DEBUG if root.level == logging.DEBUG else settings.log_level)
 
 
+def _add_job(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    facts = current_job.get()
+    if facts is not None:
+        for name in ("job_id", "queue", "job", "attempt", "delivery", "trace_id"):
+            event.setdefault(name, getattr(facts, name))
+    return event
+
+
 def _redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    secrets = current_secrets.get()
-    if secrets:
+    facts = current_job.get()
+    if facts is not None and facts.secrets:
         for name, value in event.items():
-            event[name] = _redacted(value, secrets)
+            event[name] = _redacted(value, facts.secrets)
     return event
 
 

@@ -27,6 +27,8 @@ log = structlog.get_logger("teknav.engine")
 
 #: Jobs in one script call: bounds how long the server is busy with one.
 GROUP_LIMIT: Final = 100
+#: While finishes come thick, so long is waited for a group; a lone one is committed at once.
+_GATHER_SECONDS: Final = 0.002
 _RETRY_SECONDS: Final = 0.25
 _STALE: Final = 0
 
@@ -85,15 +87,17 @@ class Finisher:
         )  # fmt: skip
 
     def _run(self) -> None:
-        is_open = True
+        is_open, was_busy = True, False
         while is_open:
             items = [self._inbox.get()]
+            if was_busy:
+                time.sleep(_GATHER_SECONDS)
             while len(items) < 4 * GROUP_LIMIT:
                 try:
                     items.append(self._inbox.get_nowait())
                 except queue.Empty:
                     break
-            is_open = None not in items
+            is_open, was_busy = None not in items, len(items) > 1
             self._commit(self._group(items))
             for item in items:
                 if isinstance(item, threading.Event):

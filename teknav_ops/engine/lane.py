@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
 #: A lane of jobs shorter than this may have jobs ready beyond the running ones.
 FAST_MS: Final = 20.0
+#: How much work, in time, may be ready per thread, and how many jobs at most.
+READY_MS: Final = 20.0
+MOST_READY: Final = 16
 #: How much work, in time, a fast lane may read ahead.
 READ_AHEAD_MS: Final = 50.0
 MOST_FETCHED: Final = 128
+#: Marks at which waiting lanes are woken: at every place that comes free, or never, since none waits.
+_ALWAYS: Final = 2**31
+_NEVER: Final = -1
 #: Weight of the newest run in the moving average of durations.
 _NEWEST_WEIGHT: Final = 0.05
 
@@ -48,6 +54,13 @@ class Lane:
     def is_fast(self) -> bool:
         """Whether reading ahead pays and cannot hoard."""
         return self.average_ms is not None and self.average_ms < FAST_MS and not self.is_limited_globally
+
+    @property
+    def ready_factor(self) -> int:
+        """How many jobs may be handed over per thread: handing over one by one costs two thread switches each."""
+        if not self.is_fast or self.average_ms is None:
+            return 1
+        return int(max(2, min(MOST_READY, READY_MS / max(self.average_ms, 0.05))))
 
     def take_in(self, fetched: Fetched) -> None:
         """Keep what a fetch answered."""
@@ -86,6 +99,7 @@ class Desk:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._handed_count = 0
+        self._wake_at = _NEVER
         #: The one running job that has outlived a worker before, if any.
         self._suspect: str | None = None
         self.thread_count = 8
@@ -97,16 +111,25 @@ class Desk:
         with self._changed:
             while not self._has_place(lane):
                 left = deadline - time.monotonic()
-                if left <= 0 or self.is_closing.is_set() or not self._changed.wait(left):
+                if left <= 0 or self.is_closing.is_set():
+                    return False
+                self._wake_at = max(self._wake_at, self._mark_of(lane))
+                if not self._changed.wait(left):
                     return False
             lane.handed_count += 1
             self._handed_count += 1
             return True
 
     def _has_place(self, lane: Lane) -> bool:
-        ready_factor = 2 if lane.is_fast else 1
-        lane_limit = lane.limit if lane.limit < self.thread_count else lane.limit * ready_factor
-        return lane.handed_count < lane_limit and self._handed_count < self.thread_count * ready_factor
+        # A limit below the thread count must hold strictly; above it the threads themselves are the limit.
+        lane_limit = lane.limit if lane.limit < self.thread_count else lane.limit * lane.ready_factor
+        return lane.handed_count < lane_limit and self._handed_count < self.thread_count * lane.ready_factor
+
+    def _mark_of(self, lane: Lane) -> int:
+        """A fast lane is refilled when half of what was ready is gone, not after each job."""
+        if lane.is_fast and lane.limit >= self.thread_count:
+            return self.thread_count * lane.ready_factor // 2
+        return _ALWAYS
 
     def occupy(self, lane: Lane) -> None:
         """Take a place without asking, for a job that will give it back at once."""
@@ -135,7 +158,9 @@ class Desk:
         with self._changed:
             lane.handed_count -= 1
             self._handed_count -= 1
-            self._changed.notify_all()
+            if self._handed_count <= self._wake_at:
+                self._wake_at = _NEVER
+                self._changed.notify_all()
 
     def done(self, message: JobMessage, duration_ms: float) -> None:
         """A run ended: its place is free."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dramatiq.middleware import CurrentMessage, Middleware, ShutdownNotifications
+from dramatiq.middleware import CurrentMessage, Middleware
 
 from teknav_ops.engine.middleware.dead_letter import DeadLetters
 from teknav_ops.engine.middleware.idempotency import EffectLedger, Idempotency
@@ -28,9 +28,8 @@ def build_middleware(
     middleware: list[Middleware] = [
         Lifecycle(),
         LogContext(),
-        Trace(telemetry=telemetry),
+        *([Trace()] if telemetry else []),
         TimeLimits(topology),
-        ShutdownNotifications(),
         DeadLetters(),
         Retries(topology),
         CurrentMessage(),

@@ -1,44 +1,35 @@
-"""Log context: every line logged while a job runs says which job."""
+"""Log context: every line logged while a job runs says which job, and none says its secrets."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import structlog
 from dramatiq import Broker
 from dramatiq.broker import MessageProxy
 from dramatiq.middleware import Middleware
 
 from teknav_ops.engine.delivery import JobMessage
-
-_NAMES = ("job_id", "queue", "job", "attempt", "delivery")
+from teknav_ops.logs import JobFacts, current_job
 
 
 class LogContext(Middleware):
-    """Binds the job's identity to the thread's log context."""
+    """Names the thread's job to the log chain: one variable, since this is done for every job."""
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
-        """Bind."""
+        """Name it. Its secrets are added when the payload is opened."""
         if isinstance(message, JobMessage):
-            structlog.contextvars.bind_contextvars(
-                job_id=message.delivery.id,
-                queue=message.lane.queue.name,
-                job=message.delivery.name,
-                attempt=message.attempt,
-                delivery=message.delivery.delivery,
-            )
-
-    def after_process_message(
-        self,
-        broker: Broker,
-        message: MessageProxy,
-        *,
-        result: Any = None,
-        exception: BaseException | None = None,
-    ) -> None:
-        """Unbind."""
-        structlog.contextvars.unbind_contextvars(*_NAMES)
+            delivery = message.delivery
+            current_job.set(
+                JobFacts(delivery.id, message.lane.queue.name, delivery.name, message.attempt, delivery.delivery,
+                         delivery.trace_id)
+            )  # fmt: skip
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
-        """Unbind."""
-        structlog.contextvars.unbind_contextvars(*_NAMES)
+        """Forget it."""
+        current_job.set(None)
+
+    def after_ack(self, broker: Broker, message: MessageProxy) -> None:
+        """Forget it only now: Dramatiq logs a failure after `after_process_message`, with the secrets in its text."""
+        current_job.set(None)
+
+    def after_nack(self, broker: Broker, message: MessageProxy) -> None:
+        """Forget it."""
+        current_job.set(None)

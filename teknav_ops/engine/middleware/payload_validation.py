@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from teknav_ops.engine.delivery import JobMessage
 from teknav_ops.engine.middleware.guard import Guard
-from teknav_ops.logs import current_secrets
+from teknav_ops.logs import current_job
 from teknav_ops.payloads import codec
 from teknav_ops.topology import Topology
 
@@ -21,8 +21,13 @@ class PayloadValidation(Guard):
         queue = message.lane.queue
         if message.actor_name not in queue.jobs:
             return
-        data = codec.unseal(message.kwargs, self._cipher)
-        message.order = codec.validate(queue.jobs[message.actor_name], data, where=f"{queue.name} {message.actor_name}")
+        where = f"{queue.name} {message.actor_name}"
+        model = queue.jobs[message.actor_name]
+        if codec.SECRET_MARK not in (message.delivery.payload or ""):
+            message.order = codec.validate(model, message.kwargs, where=where)
+            return
+        message.order = codec.validate(model, codec.unseal(message.kwargs, self._cipher), where=where)
         message.secrets = frozenset(codec.secret_values(message.order))
-        # Not unset after the run: Dramatiq logs a failure later. The next job in this thread sets its own.
-        current_secrets.set(message.secrets)
+        facts = current_job.get()
+        if facts is not None:
+            facts.secrets = message.secrets

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-import structlog
 from dramatiq import Broker
 from dramatiq.broker import MessageProxy
 from dramatiq.middleware import Middleware
@@ -14,18 +13,14 @@ from teknav_ops.engine.delivery import JobMessage
 
 
 class Trace(Middleware):
-    """Binds the trace id to the log context, and wraps each run in an OpenTelemetry span when configured."""
+    """Wraps each run in an OpenTelemetry span. The trace id itself travels with the job and stands in every log line."""
 
-    def __init__(self, *, telemetry: bool) -> None:
-        self._telemetry = telemetry
+    def __init__(self) -> None:
         self._open_spans: dict[str, AbstractContextManager[Any]] = {}
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
-        """Bind, and open the span."""
-        if not isinstance(message, JobMessage):
-            return
-        structlog.contextvars.bind_contextvars(trace_id=message.delivery.trace_id)
-        if self._telemetry:
+        """Open the span."""
+        if isinstance(message, JobMessage):
             span = _span(message)
             span.__enter__()
             self._open_spans[message.message_id] = span
@@ -39,7 +34,6 @@ class Trace(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         """Close the span, with the failure if there was one."""
-        structlog.contextvars.unbind_contextvars("trace_id")
         span = self._open_spans.pop(message.message_id, None)
         if span is not None:
             span.__exit__(type(exception) if exception else None, exception, None)

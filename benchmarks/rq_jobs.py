@@ -1,0 +1,5 @@
+"""RQ for the benchmark."""
+
+
+def noop(number: int) -> None:
+    """Do nothing."""
