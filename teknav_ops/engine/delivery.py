@@ -34,8 +34,8 @@ class JobMessage(MessageProxy):
         self.secrets: frozenset[str] = frozenset()
         self.outcome: Outcome | None = None
         self.summary: Any = None
-        self.started_at_ms = int(time.time() * 1000)
-        self._started = time.perf_counter()
+        self.started_at_ms = 0
+        self._started = 0.0
 
     @property
     def attempt(self) -> int:
@@ -54,6 +54,9 @@ class JobMessage(MessageProxy):
 
     def run_facts(self) -> Run:
         """The run as it will be recorded; its duration ends now."""
+        if not self.started_at_ms:
+            # Set aside before it was begun.
+            self.begin()
         duration_ms = round((time.perf_counter() - self._started) * 1000, 3)
         return Run(self.delivery.id, self.delivery.delivery, self.started_at_ms, duration_ms, bucket(duration_ms))
 

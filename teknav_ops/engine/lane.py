@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 FAST_MS: Final = 20.0
 #: How much work, in time, may be ready per thread, and how many jobs at most.
 READY_MS: Final = 20.0
-MOST_READY: Final = 16
+MOST_READY: Final = 32
 #: How much work, in time, a fast lane may read ahead.
 READ_AHEAD_MS: Final = 50.0
-MOST_FETCHED: Final = 128
+MOST_FETCHED: Final = 256
 #: Marks at which waiting lanes are woken: at every place that comes free, or never, since none waits.
 _ALWAYS: Final = 2**31
 _NEVER: Final = -1

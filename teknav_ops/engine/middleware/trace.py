@@ -13,7 +13,7 @@ from teknav_ops.engine.delivery import JobMessage
 
 
 class Trace(Middleware):
-    """Wraps each run in an OpenTelemetry span. The trace id itself travels with the job and stands in every log line."""
+    """Wraps each run in an OpenTelemetry span. The trace id itself stands in every log line anyway."""
 
     def __init__(self) -> None:
         self._open_spans: dict[str, AbstractContextManager[Any]] = {}
