@@ -11,7 +11,7 @@ from teknav_ops.payloads.media_optimize import OptimizeImage
 from teknav_ops.storage.effects import record_effect
 from teknav_ops.storage.tables import File
 from workers.services import Services
-from workers.services.images import BYTE_LIMIT, ImageFacts, inspect, placeholder, renditions
+from workers.services.images import BYTE_LIMIT, ImageFacts, inspect, placeholder, renditions, variant_widths
 
 
 class UnknownFile(PermanentError):
@@ -26,6 +26,7 @@ def optimize_image(job: OptimizeImage, ctx: JobContext[Services]) -> dict[str, A
     and the row is only changed together with the record of the effect.
     """
     stored = _stored_path(job, ctx)
+    ctx.services.media.remove_stale_drafts()
     try:
         content = ctx.services.media.read(stored, limit_bytes=BYTE_LIMIT)
         facts = inspect(content)
@@ -34,21 +35,25 @@ def optimize_image(job: OptimizeImage, ctx: JobContext[Services]) -> dict[str, A
     except PermanentError as error:
         _update(job, ctx, status="rejected", error=f"{type(error).__name__}: {error}")
         raise
-    summary = {
-        "width": facts.width,
-        "height": facts.height,
-        "variants": len(variants),
-        "bytes_before": len(content),
-        "bytes_smallest_format": min(
-            variant["bytes"] for variant in variants if variant["width"] == variants[-1]["width"]
-        ),
-    }
+    summary = _summary(facts, len(content), variants)
     _update(
         job, ctx, summary, status="optimized", error=None, variants=variants, placeholder=preview,
         media_type=facts.media_type, width=facts.width, height=facts.height,
         byte_count=len(content), sha256=hashlib.sha256(content).hexdigest(),
     )  # fmt: skip
+    ctx.log.info("media.optimized", file_id=job.file_id, **summary)
     return summary
+
+
+def _summary(facts: ImageFacts, byte_count: int, variants: list[dict[str, Any]]) -> dict[str, Any]:
+    widest = variants[-1]["width"]
+    return {
+        "width": facts.width,
+        "height": facts.height,
+        "variants": len(variants),
+        "bytes_before": byte_count,
+        "bytes_smallest_format": min(variant["bytes"] for variant in variants if variant["width"] == widest),
+    }
 
 
 def _stored_path(job: OptimizeImage, ctx: JobContext[Services]) -> str:
@@ -62,7 +67,7 @@ def _stored_path(job: OptimizeImage, ctx: JobContext[Services]) -> str:
 def _make_variants(
     job: OptimizeImage, ctx: JobContext[Services], content: bytes, facts: ImageFacts
 ) -> list[dict[str, Any]]:
-    expected = len({min(width, facts.width) for width in job.widths}) * len(job.formats)
+    expected = len(variant_widths(facts, job.widths)) * len(set(job.formats))
     variants = []
     for rendition in renditions(content, facts, job.widths, job.formats):
         path = ctx.services.media.put(rendition.content, folder="variants", suffix=rendition.format)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import secrets
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from teknav_ops.storage.database import Database
+from teknav_ops.storage.database import Database, insert_into
 from teknav_ops.storage.tables import Article, File, Translation
 
 _PUBLISHED_AT: Final = datetime(2026, 11, 1, 6, 30, tzinfo=UTC)
@@ -69,10 +71,18 @@ def photo_paths() -> list[Path]:
 
 
 def load(database: Database, media_root: Path) -> LoadedContent:
-    """Put the sample content in place. What is there already stays as it is, edits included."""
+    """Put the sample content in place. What is there already stays as it is, edits included.
+
+    A second call changes nothing, and completes what an interrupted one left out; two at once are harmless.
+
+    Raises:
+        StorageUnavailable: the database did not answer.
+        OSError: the media folder cannot be written.
+    """
+    articles = read_articles()
     with database.session() as session:
-        article_ids = [_put_article(session, article) for article in read_articles() if not article.translation_of]
-        for article in read_articles():
+        article_ids = [_put_article(session, article) for article in articles if not article.translation_of]
+        for article in articles:
             if article.translation_of:
                 _put_translation(session, article)
     file_ids = [_put_photo(database, media_root, path) for path in photo_paths()]
@@ -80,43 +90,54 @@ def load(database: Database, media_root: Path) -> LoadedContent:
 
 
 def _put_article(session: Session, sample: SampleArticle) -> int:
-    article = session.scalar(select(Article).where(Article.slug == sample.slug))
-    if article is None:
-        article = Article(
-            slug=sample.slug, language=sample.language, title=sample.title, body=sample.body, author=sample.author,
-            tags=sample.tags, status=sample.status, version=1,
-            published_at=_PUBLISHED_AT if sample.status == "published" else None,
-        )  # fmt: skip
-        session.add(article)
-        session.flush()
-    return article.id
+    return _put_row(
+        session, Article, {"slug": sample.slug},
+        language=sample.language, title=sample.title, body=sample.body, author=sample.author,
+        tags=sample.tags, status=sample.status, version=1,
+        published_at=_PUBLISHED_AT if sample.status == "published" else None,
+    )  # fmt: skip
 
 
 def _put_translation(session: Session, sample: SampleArticle) -> None:
-    original = session.scalars(select(Article).where(Article.slug == sample.translation_of)).one()
-    if all(translation.language != sample.language for translation in original.translations):
-        original.translations.append(
-            Translation(language=sample.language, title=sample.title, body=sample.body, version=1)
-        )
+    original_id = session.scalars(select(Article.id).where(Article.slug == sample.translation_of)).one()
+    key = {"article_id": original_id, "language": sample.language}
+    _put_row(session, Translation, key, title=sample.title, body=sample.body, version=1)
 
 
 def _put_photo(database: Database, media_root: Path, photo: Path) -> int:
     content = photo.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     stored = f"originals/{digest[:32]}{photo.suffix}"
-    target = media_root / stored
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_suffix(".draft")
-        draft.write_bytes(content)
-        draft.replace(target)
+    if not (media_root / stored).exists():
+        _write_whole(content, media_root / stored, drafts=media_root / "drafts")
     # The row comes after its file: a row without one would be a broken upload.
     with database.session() as session:
-        file = session.scalar(select(File).where(File.storage_path == stored))
-        if file is None:
-            file = File(
-                storage_path=stored, original_name=photo.name, byte_count=len(content), sha256=digest, variants=[]
-            )
-            session.add(file)
-            session.flush()
-        return file.id
+        return _put_row(
+            session, File, {"storage_path": stored},
+            original_name=photo.name, byte_count=len(content), sha256=digest, variants=[],
+        )  # fmt: skip
+
+
+def _write_whole(content: bytes, target: Path, *, drafts: Path) -> None:
+    # The workers' media store clears stale drafts out of this folder.
+    draft = drafts / secrets.token_hex(16)
+    for folder in (drafts, target.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _put_row(session: Session, table: type[Article | Translation | File], key: dict[str, Any], **facts: Any) -> int:
+    """The id of the row with this key, made if it is missing."""
+    find = select(table.id).filter_by(**key)
+    row_id = session.scalar(find)
+    if row_id is None:
+        session.execute(insert_into(session, table).values(**key, **facts).on_conflict_do_nothing())
+        row_id = session.scalars(find).one()
+    return row_id

@@ -77,15 +77,17 @@ def test_thirty_seconds_without_redis_are_waited_out(own_server: RedisServer) ->
 @pytest.fixture
 def cluster() -> Iterator[list[RedisServer]]:
     folders = [new_folder() for _ in range(3)]
-    nodes = [
-        RedisServer(folder, "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no").start()
-        for folder in folders
-    ]
-    slots = [range(5461), range(5461, 10923), range(10923, 16384)]
+    nodes, bus_ports = [], []
+    for folder in folders:
+        # By default the bus is 10,000 above the port, which may be no port at all.
+        bus_ports.append(free_port())
+        options = ("--cluster-enabled", "yes", "--cluster-port", str(bus_ports[-1]))
+        nodes.append(RedisServer(folder, *options, "--cluster-require-full-coverage", "no").start())
+    slots = [range(0, 5461), range(5461, 10923), range(10923, 16384)]
     for node, owned in zip(nodes, slots, strict=True):
         with node.client() as client:
             client.execute_command("CLUSTER ADDSLOTSRANGE", owned.start, owned.stop - 1)
-            client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port)
+            client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, bus_ports[0])
     for node in nodes:
         with node.client() as client:
             until(lambda client=client: len(client.execute_command("CLUSTER SHARDS")) == 3)

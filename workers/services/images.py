@@ -18,17 +18,24 @@ from teknav_ops.payloads.media_optimize import ImageFormat
 
 BYTE_LIMIT: Final = 40 * 1024 * 1024
 PIXEL_LIMIT: Final = 50_000_000
+#: The longest side, in pixels, that WebP can hold.
+SIDE_LIMIT: Final = 16_383
 #: Content decides, never the file's name. Loaders for documents, vectors and raw data are left out.
-_LOADERS: Final = {
-    "jpegload_buffer": "image/jpeg",
-    "pngload_buffer": "image/png",
-    "webpload_buffer": "image/webp",
-    "gifload_buffer": "image/gif",
-    "tiffload_buffer": "image/tiff",
-    "heifload_buffer": "image/avif",
+_MEDIA_TYPES: Final = {
+    "VipsForeignLoadJpegBuffer": "image/jpeg",
+    "VipsForeignLoadPngBuffer": "image/png",
+    "VipsForeignLoadWebpBuffer": "image/webp",
+    "VipsForeignLoadNsgifBuffer": "image/gif",
+    "VipsForeignLoadTiffBuffer": "image/tiff",
+    "VipsForeignLoadHeifBuffer": "image/avif",
 }
-_PLACEHOLDER_WIDTH: Final = 16
+_PLACEHOLDER_SIDE: Final = 16
 _JPEG_QUALITY, _WEBP_QUALITY, _AVIF_QUALITY = 80, 80, 55
+
+# Loaders that libvips' authors would not trust with strangers' files are switched off for the whole process.
+pyvips.block_untrusted_set(True)
+# The cache would hold on to the last hundred uploads, and no operation here is asked for twice.
+pyvips.cache_set_max(0)
 
 
 class NotAnImage(PermanentError):
@@ -37,6 +44,10 @@ class NotAnImage(PermanentError):
 
 class ImageTooLarge(PermanentError):
     """More bytes or pixels than we decode."""
+
+
+class UnsupportedImage(PermanentError):
+    """A kind of image that cannot be shown faithfully: HEIC without its decoder, or measurements instead of colours."""
 
 
 class ImageDamaged(PermanentError):
@@ -66,18 +77,24 @@ def inspect(content: bytes) -> ImageFacts:
     """Judge an image: by its header, before anything is decoded, then by whether it can be read to its end.
 
     Raises:
-        NotAnImage, ImageTooLarge, ImageDamaged.
+        NotAnImage, ImageTooLarge, UnsupportedImage, ImageDamaged.
     """
     if len(content) > BYTE_LIMIT:
         raise ImageTooLarge(f"the file is over the limit of {BYTE_LIMIT:,} bytes")
-    loader = _loader(content)
+    media_type = _media_type(content)
     image = _open(content)
     if image.width * image.height > PIXEL_LIMIT:
         raise ImageTooLarge(f"{image.width} x {image.height} pixels are over the limit of {PIXEL_LIMIT:,}")
+    _require_colours(image)
     _read_to_the_end(image)
     turned = _orientation(image) >= 5
     width, height = (image.height, image.width) if turned else (image.width, image.height)
-    return ImageFacts(_LOADERS[loader], width, height)
+    return ImageFacts("image/heic" if _is_heic(image) else media_type, width, height)
+
+
+def variant_widths(facts: ImageFacts, widths: tuple[int, ...]) -> list[int]:
+    """The widths to make, smallest first: each once, and none wider than the original."""
+    return sorted({min(width, facts.width) for width in widths})
 
 
 def renditions(
@@ -86,32 +103,35 @@ def renditions(
     """The variants, smallest first; none is wider than the original. Of an animation, the first frame.
 
     Raises:
+        ImageTooLarge: a variant would be taller than WebP can hold.
         ImageDamaged: the image cannot be decoded to its end.
     """
-    for width in sorted({min(width, facts.width) for width in widths}):
+    wanted = variant_widths(facts, widths)
+    tallest = round(facts.height * wanted[-1] / facts.width)
+    if tallest > SIDE_LIMIT:
+        raise ImageTooLarge(f"{wanted[-1]} pixels wide it would be {tallest} tall, over the limit of {SIDE_LIMIT:,}")
+    for width in wanted:
         picture = _scaled(content, width)
-        for kind in formats:
+        for kind in dict.fromkeys(formats):
             yield Rendition(kind, picture.width, picture.height, _encode(picture, kind))
 
 
 def placeholder(content: bytes) -> str:
-    """A few hundred bytes to show until the image arrives, as a data URI."""
-    tiny = _encode(_scaled(content, _PLACEHOLDER_WIDTH), "webp", quality=30)
+    """A few hundred bytes to show, enlarged and so blurred, until the image arrives: a data URI."""
+    tiny = _encode(_scaled(content, _PLACEHOLDER_SIDE, _PLACEHOLDER_SIDE), "webp", quality=30)
     return "data:image/webp;base64," + base64.b64encode(tiny).decode()
 
 
-def _loader(content: bytes) -> str:
-    loader = pyvips.vips_lib.vips_foreign_find_load_buffer(content, len(content))
-    nickname = "" if loader == pyvips.ffi.NULL else _nickname(loader)
-    if nickname not in _LOADERS:
-        raise NotAnImage(f"not a JPEG, PNG, WebP, GIF, TIFF or AVIF image ({nickname or 'unknown content'})")
-    return nickname
-
-
-def _nickname(loader: Any) -> str:
-    return str(
-        pyvips.ffi.string(pyvips.vips_lib.vips_nickname_find(pyvips.gobject_lib.g_type_from_name(loader))), "utf-8"
-    )
+def _media_type(content: bytes) -> str:
+    found = pyvips.vips_lib.vips_foreign_find_load_buffer(content, len(content))
+    if found == pyvips.ffi.NULL:
+        # Otherwise libvips would put this search's complaint before the next error's text.
+        pyvips.vips_lib.vips_error_clear()
+        raise NotAnImage("not a JPEG, PNG, WebP, GIF, TIFF or AVIF image")
+    loader = str(pyvips.ffi.string(found), "ascii")
+    if loader not in _MEDIA_TYPES:
+        raise NotAnImage(f"not a JPEG, PNG, WebP, GIF, TIFF or AVIF image, but one for {loader}")
+    return _MEDIA_TYPES[loader]
 
 
 def _open(content: bytes) -> Any:
@@ -121,23 +141,35 @@ def _open(content: bytes) -> Any:
         raise ImageDamaged(_first_line(error)) from None
 
 
+def _require_colours(image: Any) -> None:
+    band_limit = 5 if image.interpretation == "cmyk" else 4
+    if image.format not in ("uchar", "ushort") or image.bands > band_limit:
+        raise UnsupportedImage(f"{image.bands} channels of {image.format}; save it with 8 or 16 bits per colour")
+
+
 def _read_to_the_end(image: Any) -> None:
-    # `thumbnail` is content with the first part of a truncated file and paints the rest grey.
+    # `thumbnail` is content with the first part of a truncated file, even when told to fail on one.
     try:
         image.avg()
     except pyvips.Error as error:
+        if _is_heic(image):
+            raise UnsupportedImage("a HEIC image, for which no decoder is installed; save it as JPEG") from None
         raise ImageDamaged(_first_line(error)) from None
+
+
+def _is_heic(image: Any) -> bool:
+    return bool(image.get_typeof("heif-compression")) and image.get("heif-compression") == "hevc"
 
 
 def _orientation(image: Any) -> int:
     return int(image.get("orientation")) if image.get_typeof("orientation") else 1
 
 
-def _scaled(content: bytes, width: int) -> Any:
+def _scaled(content: bytes, width: int, height: int = PIXEL_LIMIT) -> Any:
     """Shrunk while loading, turned upright, in sRGB with 8 bits."""
     try:
         image = pyvips.Image.thumbnail_buffer(
-            content, width, height=PIXEL_LIMIT, size="down",
+            content, width, height=height, size="down",
             output_profile="srgb", intent="perceptual",
         )  # fmt: skip
         image = image.colourspace("srgb").cast("uchar")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
+import secrets
+import time
 from pathlib import Path
+from typing import Final
 
 from teknav_ops.errors import PermanentError, TransientError
+
+#: Far longer than any write takes: a draft of this age was left by a worker that died.
+STALE_SECONDS: Final = 3_600.0
 
 
 class UnsafePath(PermanentError):
@@ -19,14 +24,17 @@ class StorageFailed(TransientError):
 
 
 class MediaStore:
-    """A folder with originals and content-addressed variants."""
+    """A folder with originals and content-addressed variants. It must be one file system, so that renames work."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
 
     def path(self, stored: str) -> Path:
         """The file behind a stored path. Raises UnsafePath."""
-        path = (self._root / stored).resolve()
+        try:
+            path = (self._root / stored).resolve()
+        except ValueError as error:
+            raise UnsafePath(f"storage_path: {stored!r}: {error}") from None
         if not path.is_relative_to(self._root.resolve()):
             raise UnsafePath(f"storage_path: {stored!r} leads outside the media folder")
         return path
@@ -43,21 +51,65 @@ class MediaStore:
         """Store bytes under the hash of their content; answers with the stored path.
 
         The name appears only when the file is complete and on disk. Storing twice is harmless.
+
+        Raises:
+            StorageFailed: the disk is full, or the folder cannot be written.
+            UnsafePath: the folder leads outside.
         """
         digest = hashlib.sha256(content).hexdigest()
         stored = f"{folder}/{digest[:2]}/{digest[:32]}.{suffix}"
         path = self.path(stored)
-        if path.exists():
-            return stored
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                self._write_whole(content, path)
+        except OSError as error:
+            raise StorageFailed(f"{stored}: {error.strerror}") from error
+        return stored
+
+    def stale_drafts(self, *, older_than_seconds: float = STALE_SECONDS) -> list[Path]:
+        """What workers that died while writing have left behind. Raises StorageFailed."""
+        limit = time.time() - older_than_seconds
+        try:
+            return [path for path in self._drafts.iterdir() if path.stat().st_mtime <= limit]
+        except FileNotFoundError:
+            # No folder yet, or a draft that was finished meanwhile: nothing that cannot wait.
+            return []
+        except OSError as error:
+            raise StorageFailed(f"{self._drafts.name}: {error.strerror}") from error
+
+    def remove_stale_drafts(self, *, older_than_seconds: float = STALE_SECONDS) -> int:
+        """Remove them; answers how many. Cheap: all drafts lie in one folder. Raises StorageFailed."""
+        stale = self.stale_drafts(older_than_seconds=older_than_seconds)
+        for path in stale:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageFailed(f"{path.name}: {error.strerror}") from error
+        return len(stale)
+
+    @property
+    def _drafts(self) -> Path:
+        return self._root / "drafts"
+
+    def _write_whole(self, content: bytes, path: Path) -> None:
+        draft = self._drafts / secrets.token_hex(16)
+        for folder in (self._drafts, path.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
             with draft.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
-        except OSError as error:
+            _sync_folder(path.parent)
+        finally:
             draft.unlink(missing_ok=True)
-            raise StorageFailed(f"{stored}: {error.strerror}") from error
-        return stored
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without this a power cut may undo the rename, although the row that names the file survives.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
