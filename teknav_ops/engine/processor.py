@@ -18,7 +18,7 @@ PayloadT = TypeVar("PayloadT", bound=Payload)
 Summary = Mapping[str, Any] | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(slots=True, kw_only=True)
 class JobContext(Generic[Services]):
     """What a processor may know of its job, and the outside world it may use.
 

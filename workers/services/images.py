@@ -29,6 +29,7 @@ _MEDIA_TYPES: Final = {
     "VipsForeignLoadTiffBuffer": "image/tiff",
     "VipsForeignLoadHeifBuffer": "image/avif",
 }
+_HEIC_BRANDS: Final = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftyphevx")
 _PLACEHOLDER_SIDE: Final = 16
 _JPEG_QUALITY, _WEBP_QUALITY, _AVIF_QUALITY = 80, 80, 55
 
@@ -86,10 +87,10 @@ def inspect(content: bytes) -> ImageFacts:
     if image.width * image.height > PIXEL_LIMIT:
         raise ImageTooLarge(f"{image.width} x {image.height} pixels are over the limit of {PIXEL_LIMIT:,}")
     _require_colours(image)
-    _read_to_the_end(image)
+    _read_to_the_end(content, image)
     turned = _orientation(image) >= 5
     width, height = (image.height, image.width) if turned else (image.width, image.height)
-    return ImageFacts("image/heic" if _is_heic(image) else media_type, width, height)
+    return ImageFacts(media_type, width, height)
 
 
 def variant_widths(facts: ImageFacts, widths: tuple[int, ...]) -> list[int]:
@@ -131,14 +132,14 @@ def _media_type(content: bytes) -> str:
     loader = str(pyvips.ffi.string(found), "ascii")
     if loader not in _MEDIA_TYPES:
         raise NotAnImage(f"not a JPEG, PNG, WebP, GIF, TIFF or AVIF image, but one for {loader}")
-    return _MEDIA_TYPES[loader]
+    return "image/heic" if _is_heic(content) else _MEDIA_TYPES[loader]
 
 
 def _open(content: bytes) -> Any:
     try:
         return pyvips.Image.new_from_buffer(content, "", access="sequential", fail_on="truncated")
     except pyvips.Error as error:
-        raise ImageDamaged(_first_line(error)) from None
+        raise _refusal(content, error) from None
 
 
 def _require_colours(image: Any) -> None:
@@ -147,18 +148,23 @@ def _require_colours(image: Any) -> None:
         raise UnsupportedImage(f"{image.bands} channels of {image.format}; save it with 8 or 16 bits per colour")
 
 
-def _read_to_the_end(image: Any) -> None:
+def _read_to_the_end(content: bytes, image: Any) -> None:
     # `thumbnail` is content with the first part of a truncated file, even when told to fail on one.
     try:
         image.avg()
     except pyvips.Error as error:
-        if _is_heic(image):
-            raise UnsupportedImage("a HEIC image, for which no decoder is installed; save it as JPEG") from None
-        raise ImageDamaged(_first_line(error)) from None
+        raise _refusal(content, error) from None
 
 
-def _is_heic(image: Any) -> bool:
-    return bool(image.get_typeof("heif-compression")) and image.get("heif-compression") == "hevc"
+def _is_heic(content: bytes) -> bool:
+    return content[4:12] in _HEIC_BRANDS
+
+
+def _refusal(content: bytes, error: Any) -> PermanentError:
+    if _is_heic(content):
+        return UnsupportedImage("a HEIC image that cannot be decoded here; save it as JPEG")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ImageDamaged(lines[-1][:300] if lines else "the image cannot be decoded")
 
 
 def _orientation(image: Any) -> int:
@@ -170,13 +176,13 @@ def _scaled(content: bytes, width: int, height: int = PIXEL_LIMIT) -> Any:
     try:
         image = pyvips.Image.thumbnail_buffer(
             content, width, height=height, size="down",
-            output_profile="srgb", intent="perceptual",
+            output_profile="srgb", intent="relative",
         )  # fmt: skip
         image = image.colourspace("srgb").cast("uchar")
         # Decoded once, here: each format's encoder would otherwise decode it again.
         return image.copy_memory()
     except pyvips.Error as error:
-        raise ImageDamaged(_first_line(error)) from None
+        raise _refusal(content, error) from None
 
 
 def _encode(picture: Any, kind: ImageFormat, quality: int | None = None) -> bytes:
@@ -189,8 +195,3 @@ def _encode(picture: Any, kind: ImageFormat, quality: int | None = None) -> byte
     if kind == "webp":
         return bytes(picture.webpsave_buffer(Q=quality or _WEBP_QUALITY, keep="none", effort=4))
     return bytes(picture.heifsave_buffer(Q=quality or _AVIF_QUALITY, keep="none", compression="av1", effort=2))
-
-
-def _first_line(error: Any) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "the image cannot be decoded"

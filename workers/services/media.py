@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -78,14 +79,14 @@ class MediaStore:
             raise StorageFailed(f"{self._drafts.name}: {error.strerror}") from error
 
     def remove_stale_drafts(self, *, older_than_seconds: float = STALE_SECONDS) -> int:
-        """Remove them; answers how many. Cheap: all drafts lie in one folder. Raises StorageFailed."""
-        stale = self.stale_drafts(older_than_seconds=older_than_seconds)
-        for path in stale:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise StorageFailed(f"{path.name}: {error.strerror}") from error
-        return len(stale)
+        """Remove them; answers how many went. Cheap: all drafts lie in one folder. Raises StorageFailed."""
+        count = 0
+        for path in self.stale_drafts(older_than_seconds=older_than_seconds):
+            # One that cannot be removed does no harm, and must not stop the job.
+            with contextlib.suppress(OSError):
+                path.unlink()
+                count += 1
+        return count
 
     @property
     def _drafts(self) -> Path:
