@@ -6,10 +6,9 @@ Lines of libraries (Dramatiq among them) pass through the same chain as our own.
 from __future__ import annotations
 
 import contextvars
-import dataclasses
 import logging
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -18,20 +17,17 @@ from teknav_ops.payloads.codec import redact
 from teknav_ops.settings import Settings
 
 
-@dataclasses.dataclass(slots=True)
-class JobFacts:
-    """The job that runs in this thread, and the secrets that no line may show."""
+class LoggedJob(Protocol):
+    """A running job, as far as its log lines need it."""
 
-    job_id: str
-    queue: str
-    job: str
-    attempt: int
-    delivery: int
-    trace_id: str
-    secrets: frozenset[str] = frozenset()
+    secrets: frozenset[str]
+
+    def log_facts(self) -> dict[str, Any]:
+        """What every line says of it."""
 
 
-current_job: contextvars.ContextVar[JobFacts | None] = contextvars.ContextVar("current_job", default=None)
+#: The job that runs in this thread. Its secrets are masked in whatever is logged meanwhile.
+current_job: contextvars.ContextVar[LoggedJob | None] = contextvars.ContextVar("current_job", default=None)
 
 
 def configure_logs(settings: Settings) -> None:
@@ -77,18 +73,15 @@ def configure_logs(settings: Settings) -> None:
 
 
 def _add_job(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    facts = current_job.get()
-    if facts is not None:
-        for name in ("job_id", "queue", "job", "attempt", "delivery", "trace_id"):
-            event.setdefault(name, getattr(facts, name))
-    return event
+    job = current_job.get()
+    return {**job.log_facts(), **event} if job is not None else event
 
 
 def _redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    facts = current_job.get()
-    if facts is not None and facts.secrets:
+    job = current_job.get()
+    if job is not None and job.secrets:
         for name, value in event.items():
-            event[name] = _redacted(value, facts.secrets)
+            event[name] = _redacted(value, job.secrets)
     return event
 
 

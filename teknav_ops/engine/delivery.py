@@ -47,6 +47,17 @@ class JobMessage(MessageProxy):
         """What the run raised, if it did."""
         return self._exception
 
+    def log_facts(self) -> dict[str, Any]:
+        """What every log line of this run says."""
+        return {
+            "job_id": self.delivery.id,
+            "queue": self.lane.queue.name,
+            "job": self.delivery.name,
+            "attempt": self.attempt,
+            "delivery": self.delivery.delivery,
+            "trace_id": self.delivery.trace_id,
+        }
+
     def begin(self) -> None:
         """Start the run's clock; waiting for a thread is not part of its duration."""
         self.started_at_ms = int(time.time() * 1000)

@@ -83,7 +83,7 @@ def cluster() -> Iterator[list[RedisServer]]:
         bus_ports.append(free_port())
         options = ("--cluster-enabled", "yes", "--cluster-port", str(bus_ports[-1]))
         nodes.append(RedisServer(folder, *options, "--cluster-require-full-coverage", "no").start())
-    slots = [range(0, 5461), range(5461, 10923), range(10923, 16384)]
+    slots = [range(5461), range(5461, 10923), range(10923, 16384)]
     for node, owned in zip(nodes, slots, strict=True):
         with node.client() as client:
             client.execute_command("CLUSTER ADDSLOTSRANGE", owned.start, owned.stop - 1)

@@ -7,20 +7,16 @@ from dramatiq.broker import MessageProxy
 from dramatiq.middleware import Middleware
 
 from teknav_ops.engine.delivery import JobMessage
-from teknav_ops.logs import JobFacts, current_job
+from teknav_ops.logs import current_job
 
 
 class LogContext(Middleware):
     """Names the thread's job to the log chain: one variable, since this is done for every job."""
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
-        """Name it. Its secrets are added when the payload is opened."""
+        """Name it. Its secrets are known once the payload is opened."""
         if isinstance(message, JobMessage):
-            delivery = message.delivery
-            current_job.set(
-                JobFacts(delivery.id, message.lane.queue.name, delivery.name, message.attempt, delivery.delivery,
-                         delivery.trace_id)
-            )  # fmt: skip
+            current_job.set(message)
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
         """Forget it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from teknav_ops.engine.delivery import JobMessage
 from teknav_ops.engine.middleware.guard import Guard
-from teknav_ops.logs import current_job
 from teknav_ops.payloads import codec
 from teknav_ops.topology import Topology
 
@@ -28,6 +27,3 @@ class PayloadValidation(Guard):
             return
         message.order = codec.validate(model, codec.unseal(message.kwargs, self._cipher), where=where)
         message.secrets = frozenset(codec.secret_values(message.order))
-        facts = current_job.get()
-        if facts is not None:
-            facts.secrets = message.secrets
