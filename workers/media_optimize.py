@@ -57,7 +57,7 @@ def _summary(facts: ImageFacts, byte_count: int, variants: list[dict[str, Any]])
 
 
 def _stored_path(job: OptimizeImage, ctx: JobContext[Services]) -> str:
-    with ctx.services.database.session() as session:
+    with ctx.services.database.reading() as session:
         file = session.get(File, job.file_id)
         if file is None:
             raise UnknownFile(f"file_id: there is no file {job.file_id}")

@@ -8,7 +8,7 @@ rolls back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
-from teknav_ops.storage.database import Database
+from teknav_ops.storage.database import Database, insert_into
 from teknav_ops.storage.tables import AuditCursor, AuditLog
 from teknav_ops.topology import Topology
 
@@ -41,6 +41,8 @@ class AuditWriter:
         self._client = client
         self._database = database
         self._queues = [QueueKeys(name) for name in topology]
+        #: queue -> the cursor as last seen: an idle writer asks SQL nothing.
+        self._seen: dict[str, str] = {}
 
     def step(self) -> int:
         """Move at most one batch of each queue. Answers how many entries were moved."""
@@ -54,29 +56,36 @@ class AuditWriter:
         return total
 
     def _move(self, keys: QueueKeys) -> int:
-        try:
-            with self._database.session() as session:
-                cursor = self._cursor(session, keys.queue)
-                entries: list[Any] = self._client.xrange(keys.audit, f"({cursor}", "+", count=BATCH_LIMIT)
-                if entries:
-                    self._store(session, keys.queue, cursor, entries)
-        except CursorMoved:
-            log.info("audit.overtaken", queue=keys.queue)
-            return 0
+        cursor = self._seen.get(keys.queue) or self._read_cursor(keys.queue)
+        entries = self._client.xrange(keys.audit, f"({cursor}", "+", count=BATCH_LIMIT)
         if entries:
-            cursor = entries[-1][0]
-        if cursor != _START:
+            try:
+                with self._database.session() as session:
+                    self._store(session, keys.queue, cursor, entries)
+            except CursorMoved:
+                log.info("audit.overtaken", queue=keys.queue)
+                del self._seen[keys.queue]
+                return 0
+            cursor = self._seen[keys.queue] = entries[-1][0]
             self._client.xtrim(keys.audit, minid=_next(cursor), approximate=False)
         return len(entries)
 
-    def _cursor(self, session: Session, queue: str) -> str:
-        found = session.scalar(select(AuditCursor.stream_id).where(AuditCursor.queue == queue))
-        if found is None:
-            session.execute(insert(AuditCursor).values(queue=queue, stream_id=_START, updated_at=datetime.now(UTC)))
-            return _START
-        return found
+    def _read_cursor(self, queue: str) -> str:
+        with self._database.session() as session:
+            start = insert_into(session, AuditCursor).values(
+                queue=queue, stream_id=_START, updated_at=datetime.now(UTC)
+            )
+            session.execute(start.on_conflict_do_nothing())
+            cursor = session.scalars(select(AuditCursor.stream_id).where(AuditCursor.queue == queue)).one()
+        self._seen[queue] = cursor
+        if cursor != _START:
+            # Whoever wrote it may have died before trimming.
+            self._client.xtrim(QueueKeys(queue).audit, minid=_next(cursor), approximate=False)
+        return cursor
 
-    def _store(self, session: Session, queue: str, cursor: str, entries: list[tuple[str, Mapping[str, str]]]) -> None:
+    def _store(
+        self, session: Session, queue: str, cursor: str, entries: Sequence[tuple[str, Mapping[str, str]]]
+    ) -> None:
         moved = session.execute(
             update(AuditCursor)
             .where(AuditCursor.queue == queue, AuditCursor.stream_id == cursor)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
@@ -24,6 +24,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._new_session = sessionmaker(engine, expire_on_commit=False)
+        self._new_reader = sessionmaker(engine.execution_options(read_only=True), expire_on_commit=False)
 
     @classmethod
     def open(cls, url: str) -> Database:
@@ -42,15 +43,30 @@ class Database:
         Raises:
             StorageUnavailable: the database could not be reached, or gave up.
         """
-        try:
-            with self._new_session.begin() as session:
-                yield session
-        except (OperationalError, InterfaceError) as error:
-            raise StorageUnavailable(f"the database did not answer: {_reason(error)}") from error
+        with _translated(), self._new_session.begin() as session:
+            yield session
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that only reads; on SQLite it waits for nobody and nobody waits for it.
+
+        Raises:
+            StorageUnavailable: the database could not be reached, or gave up.
+        """
+        with _translated(), self._new_reader.begin() as session:
+            yield session
 
     def dispose(self) -> None:
         """Close the connections."""
         self.engine.dispose()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise StorageUnavailable(f"the database did not answer: {_reason(error)}") from error
 
 
 def insert_into(session: Session, table: type[Base]) -> Any:
@@ -73,7 +89,7 @@ def open_engine(url: str) -> Engine:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
     event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_immediate)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -84,6 +100,7 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
         connection.execute(f"pragma {pragma}")
 
 
-def _begin_immediate(connection: Any) -> None:
+def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes later would fail, not wait, when another writes in between.
-    connection.exec_driver_sql("begin immediate")
+    is_read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("begin" if is_read_only else "begin immediate")

@@ -26,5 +26,5 @@ class SqlEffects:
 
     def find(self, job_id: str) -> Mapping[str, Any] | None:
         """The recorded summary, or None. Raises StorageUnavailable."""
-        with self._database.session() as session:
+        with self._database.reading() as session:
             return session.scalar(select(JobEffect.summary).where(JobEffect.job_id == job_id))

@@ -91,7 +91,7 @@ def search(
         return []
     name = "search_sqlite" if database.is_sqlite else "search_postgresql"
     values = {"match": _match(asked, database.is_sqlite), "language": language or "", "limit": limit, "offset": offset}
-    with database.session() as session:
+    with database.reading() as session:
         rows = session.execute(text(_sql(name)), values).all()
     return [SearchHit(row.article_id, row.language, row.title, _snippet(row.body, asked), row.score) for row in rows]
 

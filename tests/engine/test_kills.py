@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
+from teknav_ops.access.policy import Operator, Role
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.control import Control
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
+from teknav_ops.redis_state.connection import connect
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.schema import upgrade
 from tests.conftest import SECRET_KEY
+from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
+from tests.support.state import State
 from tests.support.waiting import until
 from tests.support.workers import Workers
 
@@ -65,3 +80,53 @@ def test_a_job_that_kills_its_worker_is_dead_lettered_after_three_and_others_go_
     assert (record.state, record.error_type) == ("failed", "WorkerLost")
     assert queries.counts("test:work").completed == 40
     assert queries.counts("test:work").dlq == 1
+
+
+def _replay_and_die(redis_url: str, folder: str, replay_id: str, moment: str) -> None:
+    """An operator's process, killed around the script that replays its second chunk."""
+    database = Database.open(f"sqlite:///{folder}/records.sqlite3")
+    client = connect(redis_url)
+    control = Control(
+        client, Operator("sara", Role.OWNER), OperatorLog(database), cipher=Cipher([]), topology=TOPOLOGY
+    )  # fmt: skip
+    runner = control._replays._runner
+    run_many, calls = runner.run_many, itertools.count()
+
+    def dying(batch: list[Any]) -> Any:
+        is_second = next(calls) == 1
+        if is_second and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        answers = run_many(batch)
+        if is_second and moment == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answers
+
+    runner.run_many = dying  # type: ignore[method-assign, assignment]
+    control.run_replay("test:work", replay_id, rate_per_second=5)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_operator_killed_while_replaying_loses_and_doubles_nothing(
+    redis_server: RedisServer, client: redis.Redis, tmp_path: Path, moment: str
+) -> None:
+    state = State(client)
+    dead = [state.dead() for _ in range(20)]
+    upgrade(f"sqlite:///{tmp_path}/records.sqlite3")
+    records = Database.open(f"sqlite:///{tmp_path}/records.sqlite3")
+    control = Control(
+        client, Operator("ali", Role.OWNER), OperatorLog(records), cipher=Cipher([]), topology=TOPOLOGY  # type: ignore[arg-type]
+    )  # fmt: skip
+    plan = control.preview_replay("test:work", DeadLetterFilter(), limit=100)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_replay_and_die, args=(redis_server.url, str(tmp_path), plan.id, moment)
+    )
+    process.start()
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+
+    done = control.run_replay("test:work", plan.id)
+
+    assert done.state == "finished" and done.done_count == 20
+    assert all(state.places(job_id) == ["waiting"] for job_id in dead)
+    assert {state.job(job_id)["replays"] for job_id in dead} == {"1"}
+    records.dispose()

