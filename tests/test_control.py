@@ -175,7 +175,10 @@ def test_a_batch_replay_acts_on_its_frozen_list(control: Control, records: Datab
     assert plan.total_count == 4 and plan.counts_by_error_type == {"ValueError": 4}
     assert (done.state, done.replayed_count, done.skipped_count) == ("finished", 4, 0)
     assert seen[-1] == 4
-    assert [state.places(job_id) for job_id in (*frozen, later)] == [["waiting"]] * 4 + [["failed"]] * 2
+    # Which four is open where several failed within one millisecond.
+    places = [state.places(job_id) for job_id in frozen]
+    assert sorted(places) == [["failed"], *[["waiting"]] * 4]
+    assert state.places(later) == ["failed"]
     with pytest.raises(WrongState, match="finished"):
         control.run_replay(QUEUE, plan.id)
     assert entries(records)[0].detail == {"replay": plan.id, "state": "finished", "replayed": 4, "skipped": 0}

@@ -31,6 +31,13 @@ TextOption = Annotated[str | None, typer.Option("--text", help="Only where error
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
+def _filter(
+    error_type: str | None, fingerprint: str | None, text: str | None, since: str | None, until: str | None
+) -> DeadLetterFilter:
+    window = parse_window(since, until)
+    return DeadLetterFilter(error_type=error_type, fingerprint=fingerprint, text=text, window=window)
+
+
 @app.command()
 def groups(queue: QueueArgument, json_output: JsonOption = False) -> None:
     """The causes, most frequent first."""
@@ -61,9 +68,7 @@ def list_dead_letters(
     json_output: JsonOption = False,
 ) -> None:
     """A page of dead letters, newest first."""
-    where = DeadLetterFilter(
-        error_type=error_type, fingerprint=fingerprint, text=text, window=parse_window(since, until)
-    )
+    where = _filter(error_type, fingerprint, text, since, until)
     page = Context().dead_letters.page(queue, where=where, offset=offset, limit=limit)
     if json_output:
         show.as_json(page)
@@ -122,9 +127,7 @@ def replay_batch(
     """Preview all that match (up to --limit), freeze the list, and replay it after a confirmation."""
     control = Context().control
     if resume is None:
-        where = DeadLetterFilter(
-            error_type=error_type, fingerprint=fingerprint, text=text, window=parse_window(since, until)
-        )
+        where = _filter(error_type, fingerprint, text, since, until)
         replay_id = _preview(control.preview_replay(queue, where, limit=limit), yes or json_output)
     else:
         replay_id = resume

@@ -10,14 +10,16 @@ import structlog
 
 from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
 from teknav_ops.jobs.dead_letter import DeadLetter, read_dead_letter
-from teknav_ops.jobs.paging import Page, Window, check_page, fill_page, zset_steps
-from teknav_ops.jobs.queries import read_hashes
+from teknav_ops.jobs.paging import STEP, Page, Window, check_page, fill_page, read_fields, read_hashes, zset_steps
 from teknav_ops.jobs.record import moment
-from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.topology import Topology
 
 log = structlog.get_logger("teknav.jobs")
+
+#: A job id and when it failed, ms.
+_Ended = tuple[str, float]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +32,19 @@ class DeadLetterFilter:
     text: str | None = None
     window: Window = Window()
 
+    @property
+    def fields(self) -> list[str]:
+        """What `matches` looks at beyond what the index has settled; stack traces are never read for it."""
+        settled_by_index = self.fingerprint is None or self.error_type is None
+        looked_at = [] if settled_by_index else ["errorType", "fingerprint"]
+        looked_at += ["jobName"] if self.job_name is not None else []
+        return looked_at + (["error", "payload", "originalJobId"] if self.text is not None else [])
+
     def matches(self, fields: Mapping[str, str]) -> bool:
-        """Whether a dead letter's hash passes; time is the caller's to check."""
+        """Whether a dead letter passes; time and index are the caller's to check."""
         return (
-            (self.error_type is None or fields.get("errorType") == self.error_type)
-            and (self.fingerprint is None or fields.get("fingerprint") == self.fingerprint)
+            (self.error_type is None or fields.get("errorType", self.error_type) == self.error_type)
+            and (self.fingerprint is None or fields.get("fingerprint", self.fingerprint) == self.fingerprint)
             and (self.job_name is None or fields.get("jobName") == self.job_name)
             and (self.text is None or self.text.casefold() in _searched(fields))
         )
@@ -87,18 +97,24 @@ class DeadLetterQueries:
         where = where or DeadLetterFilter()
         keys = QueueKeys(self._topology[queue].name)
 
-        def read(ids: list[str]) -> list[DeadLetter | None]:
-            hashes = read_hashes(self._client, [keys.dlq_record(job_id) for job_id in ids])
-            return [
-                _readable(job_id, fields) if where.matches(fields) else None
-                for job_id, fields in zip(ids, hashes, strict=True)
-            ]
+        def load(ids: list[str]) -> list[DeadLetter | None]:
+            hashes = read_hashes(self._client, list(map(keys.dlq_record, ids)))
+            return [_readable(job_id, row) for job_id, row in zip(ids, hashes, strict=True)]
+
+        def match(ids: list[str]) -> list[bool]:
+            return self._match(keys, where, ids)
 
         index = where.index(keys)
         low, high = where.window.scores()
         total = int(self._client.zcount(index, low, high))
-        steps = zset_steps(self._client, index, where.window, newest_first=True, offset=offset)
-        return fill_page(steps, read, offset=offset, limit=limit, total=total)
+        step = STEP if where.fields else limit
+        steps = zset_steps(self._client, index, where.window, newest_first=True, offset=offset, step=step)
+        return fill_page(steps, match, load, offset=offset, limit=limit, total=total)
+
+    def _match(self, keys: QueueKeys, where: DeadLetterFilter, ids: list[str]) -> list[bool]:
+        if not where.fields:
+            return [True] * len(ids)
+        return [where.matches(row) for row in read_fields(self._client, list(map(keys.dlq_record, ids)), where.fields)]
 
     def ids(self, queue: str, where: DeadLetterFilter, *, limit: int) -> list[tuple[str, int, str]]:
         """Up to `limit` matches, oldest first, as (job id, failed at ms, error type): a list to freeze."""
@@ -108,36 +124,56 @@ class DeadLetterQueries:
 
     def _ids(self, keys: QueueKeys, where: DeadLetterFilter, limit: int) -> Iterator[tuple[str, int, str]]:
         found = 0
+        fields = [*where.fields, "failedAt", "errorType"]
         for ids in zset_steps(self._client, where.index(keys), where.window, newest_first=False, offset=0):
-            hashes = read_hashes(self._client, [keys.dlq_record(job_id) for job_id in ids])
-            for job_id, fields in zip(ids, hashes, strict=True):
-                if fields and where.matches(fields):
-                    yield job_id, int(fields["failedAt"]), fields["errorType"]
+            rows = read_fields(self._client, list(map(keys.dlq_record, ids)), fields)
+            for job_id, row in zip(ids, rows, strict=True):
+                if "failedAt" in row and where.matches(row):
+                    yield job_id, int(row["failedAt"]), row.get("errorType", "")
                     found += 1
                     if found == limit:
                         return
 
     def groups(self, queue: str) -> list[DeadLetterGroup]:
-        """The causes, most frequent first."""
+        """The causes, most frequent first; three round trips, however many there are."""
         keys = QueueKeys(self._topology[queue].name)
-        counts = self._client.hgetall(keys.dlq_groups)
-        groups = [self._group(keys, name, int(count)) for name, count in counts.items()]
-        return sorted((group for group in groups if group), key=lambda group: -group.count)
+        counts = {name: int(count) for name, count in self._client.hgetall(keys.dlq_groups).items()}
+        indexes = [keys.dlq_fingerprint(name.rpartition("|")[2]) for name in counts]
+        spans = self._spans(indexes)
+        newest = [keys.dlq_record(last[0]) if last else "" for _, last in spans]
+        errors = read_fields(self._client, newest, ["error"])
+        groups = [
+            _group(name, count, first[1], last[1], row.get("error", ""))
+            for (name, count), (first, last), row in zip(counts.items(), spans, errors, strict=True)
+            if first and last
+        ]
+        return sorted(groups, key=lambda group: -group.count)
 
-    def _group(self, keys: QueueKeys, name: str, count: int) -> DeadLetterGroup | None:
-        error_type, _, fingerprint = name.rpartition("|")
-        index = keys.dlq_fingerprint(fingerprint)
-        oldest = self._client.zrange(index, 0, 0, withscores=True)
-        newest = self._client.zrange(index, -1, -1, withscores=True)
-        if not oldest or not newest:
-            return None
-        first, last = moment(oldest[0][1]), moment(newest[0][1])
-        assert first is not None and last is not None
-        error = self._client.hget(keys.dlq_record(newest[0][0]), "error") or ""
-        return DeadLetterGroup(error_type, fingerprint, count, first, last, str(error))
+    def _spans(self, indexes: list[str]) -> list[tuple[_Ended | None, _Ended | None]]:
+        """Oldest and newest entry of each index."""
+        if is_cluster(self._client):
+            ends = [self._client.zrange(key, at, at, withscores=True) for key in indexes for at in (0, -1)]
+        else:
+            pipeline = self._client.pipeline(transaction=False)
+            for key in indexes:
+                pipeline.zrange(key, 0, 0, withscores=True)
+                pipeline.zrange(key, -1, -1, withscores=True)
+            ends = pipeline.execute()
+        found = [end[0] if end else None for end in ends]
+        return list(zip(found[::2], found[1::2], strict=True))
+
+
+def _group(name: str, count: int, first_ms: float, last_ms: float, error: str) -> DeadLetterGroup:
+    error_type, _, fingerprint = name.rpartition("|")
+    first, last = moment(first_ms), moment(last_ms)
+    assert first is not None and last is not None
+    return DeadLetterGroup(error_type, fingerprint, count, first, last, error)
 
 
 def _readable(job_id: str, fields: Mapping[str, str]) -> DeadLetter | None:
+    if not fields:
+        # It was replayed or deleted between the list and the look.
+        return None
     try:
         return read_dead_letter(job_id, fields)
     except CorruptRecord as error:

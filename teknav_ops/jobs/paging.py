@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from teknav_ops.errors import InvalidRequest
-from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.connection import Client, is_cluster
 
 Item = TypeVar("Item")
 
@@ -48,42 +48,80 @@ def check_page(offset: int, limit: int) -> None:
         raise InvalidRequest(f"limit: {limit} is not between 1 and {PAGE_LIMIT}")
 
 
-def zset_steps(client: Client, key: str, window: Window, *, newest_first: bool, offset: int) -> Iterator[list[str]]:
+def zset_steps(
+    client: Client, key: str, window: Window, *, newest_first: bool, offset: int, step: int = STEP
+) -> Iterator[list[str]]:
     """The ids of a sorted set within a window, step by step from `offset`."""
     low, high = window.scores()
     while True:
         if newest_first:
-            ids = client.zrevrangebyscore(key, high, low, start=offset, num=STEP)
+            ids = client.zrevrangebyscore(key, high, low, start=offset, num=step)
         else:
-            ids = client.zrangebyscore(key, low, high, start=offset, num=STEP)
+            ids = client.zrangebyscore(key, low, high, start=offset, num=step)
         if not ids:
             return
         yield list(ids)
         offset += len(ids)
 
 
-def list_steps(client: Client, key: str, *, offset: int) -> Iterator[list[str]]:
+def list_steps(client: Client, key: str, *, offset: int, step: int = STEP) -> Iterator[list[str]]:
     """The ids of a list, step by step from `offset`."""
-    while ids := client.lrange(key, offset, offset + STEP - 1):
+    while ids := client.lrange(key, offset, offset + step - 1):
         yield list(ids)
         offset += len(ids)
 
 
 def fill_page(
     steps: Iterator[list[str]],
-    read: Callable[[list[str]], list[Item | None]],
+    match: Callable[[list[str]], list[bool]],
+    load: Callable[[list[str]], list[Item | None]],
     *,
     offset: int,
     limit: int,
     total: int,
 ) -> Page[Item]:
-    """Read items until the page is full; `read` answers None for ids that the filter leaves out."""
+    """Load items until the page is full. `match` looks at what the filter needs and no more; only what passes
+    is loaded whole. `load` answers None for what cannot be read.
+    """
     items: list[Item] = []
     for ids in steps:
-        for item in read(ids):
-            offset += 1
-            if item is not None:
-                items.append(item)
-                if len(items) == limit:
-                    return Page(items, offset, total)
+        matched, position = match(ids), 0
+        while position < len(ids):
+            wanted: list[str] = []
+            while position < len(ids) and len(wanted) < limit - len(items):
+                if matched[position]:
+                    wanted.append(ids[position])
+                position += 1
+            items += [item for item in load(wanted) if item is not None]
+            if len(items) == limit:
+                return Page(items, offset + position, total)
+        offset += len(ids)
     return Page(items, None, total)
+
+
+def read_hashes(client: Client, keys: Sequence[str]) -> list[dict[str, str]]:
+    """Many hashes in one round trip (one each on a Cluster); what is no hash reads as empty."""
+    if is_cluster(client):
+        return [client.hgetall(key) for key in keys]
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        pipeline.hgetall(key)
+    answers = pipeline.execute(raise_on_error=False)
+    return [answer if isinstance(answer, dict) else {} for answer in answers]
+
+
+def read_fields(client: Client, keys: Sequence[str], fields: Sequence[str]) -> list[dict[str, str]]:
+    """Some fields of many hashes, in one round trip (one each on a Cluster)."""
+    if is_cluster(client):
+        answers: list[Any] = [client.hmget(key, list(fields)) for key in keys]
+    else:
+        pipeline = client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hmget(key, list(fields))
+        answers = pipeline.execute(raise_on_error=False)
+    return [
+        {name: value for name, value in zip(fields, answer, strict=True) if value is not None}
+        if isinstance(answer, list)
+        else {}
+        for answer in answers
+    ]

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import structlog
 
 from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
-from teknav_ops.jobs.paging import Page, Window, check_page, fill_page, list_steps, zset_steps
+from teknav_ops.jobs.paging import (
+    STEP,
+    Page,
+    Window,
+    check_page,
+    fill_page,
+    list_steps,
+    read_fields,
+    read_hashes,
+    zset_steps,
+)
 from teknav_ops.jobs.record import JobRecord, read_record
 from teknav_ops.jobs.states import JobState
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.connection import Client, is_cluster
+from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
 from teknav_ops.topology import Topology
@@ -33,25 +42,19 @@ class JobFilter:
     text: str | None = None
     window: Window = Window()
 
+    @property
+    def fields(self) -> list[str]:
+        """What `matches` looks at; nothing for a filter that lets all pass."""
+        looked_at = {"name": self.name, "trace": self.trace_id, "payload": self.text}
+        return [name for name, wanted in looked_at.items() if wanted is not None]
+
     def matches(self, fields: Mapping[str, str]) -> bool:
-        """Whether a job's hash passes; time is the caller's to check."""
+        """Whether a job passes; time is the caller's to check."""
         return (
             (self.name is None or fields.get("name") == self.name)
             and (self.trace_id is None or fields.get("trace") == self.trace_id)
             and (self.text is None or self.text.casefold() in fields.get("payload", "").casefold())
         )
-
-
-def read_hashes(client: Client, keys: Sequence[str]) -> list[dict[str, str]]:
-    """Many hashes in one round trip (one per slot's node on a Cluster)."""
-    if is_cluster(client):
-        return [client.hgetall(key) for key in keys]
-    pipeline = client.pipeline(transaction=False)
-    for key in keys:
-        pipeline.hgetall(key)
-    answers: list[Any] = pipeline.execute(raise_on_error=False)
-    # A damaged record (another type under its key) reads as empty, and is left out by the caller.
-    return [answer if isinstance(answer, dict) else {} for answer in answers]
 
 
 class JobQueries:
@@ -79,7 +82,7 @@ class JobQueries:
     def get(self, queue: str, job_id: str) -> JobRecord:
         """One job. Raises UnknownQueue, UnknownJob or CorruptRecord."""
         keys = QueueKeys(self._topology[queue].name)
-        fields = read_hashes(self._client, [keys.job(job_id), keys.job(job_id)])[0]
+        (fields,) = read_hashes(self._client, [keys.job(job_id)])
         if not fields:
             raise UnknownJob(f"job: {queue} keeps no record of {job_id!r}; finished jobs are kept for a while only")
         return read_record(queue, job_id, fields)
@@ -104,35 +107,38 @@ class JobQueries:
         keys = QueueKeys(self._topology[queue].name)
         total = self._total(keys, state)
 
-        def read(ids: list[str]) -> list[JobRecord | None]:
-            hashes = read_hashes(self._client, [keys.job(job_id) for job_id in ids])
-            return [
-                self._readable(queue, job_id, fields) if where.matches(fields) else None
-                for job_id, fields in zip(ids, hashes, strict=True)
-            ]
+        def match(ids: list[str]) -> list[bool]:
+            if not where.fields:
+                return [True] * len(ids)
+            return [where.matches(row) for row in read_fields(self._client, list(map(keys.job, ids)), where.fields)]
 
-        if state is JobState.WAITING:
-            return self._waiting_page(keys, where, read, offset, limit, total)
-        newest_first = state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
-        steps = zset_steps(self._client, _zset(keys, state), where.window, newest_first=newest_first, offset=offset)
-        return fill_page(steps, read, offset=offset, limit=limit, total=total)
+        def load(ids: list[str]) -> list[JobRecord | None]:
+            hashes = read_hashes(self._client, list(map(keys.job, ids)))
+            return [self._readable(queue, job_id, row) for job_id, row in zip(ids, hashes, strict=True)]
 
-    def _waiting_page(
-        self, keys: QueueKeys, where: JobFilter, read: Any, offset: int, limit: int, total: int
-    ) -> Page[JobRecord]:
-        if where.window != Window():
+        step = STEP if where.fields else limit
+        steps = self._steps(keys, state, where.window, offset, step)
+        return fill_page(steps, match, load, offset=offset, limit=limit, total=total)
+
+    def _steps(self, keys: QueueKeys, state: JobState, window: Window, offset: int, step: int) -> Iterator[list[str]]:
+        if state is not JobState.WAITING:
+            newest_first = state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+            yield from zset_steps(
+                self._client, _zset(keys, state), window, newest_first=newest_first, offset=offset, step=step
+            )
+            return
+        if window != Window():
             raise InvalidRequest("since/until: waiting jobs are listed in their order; leave the times out")
         prioritized_count = int(self._client.zcard(keys.prioritized))
-
-        def steps() -> Any:
-            # Jobs with a priority first: most of them run before the list does.
-            if offset < prioritized_count:
-                yield from zset_steps(self._client, keys.prioritized, Window(), newest_first=False, offset=offset)
-            yield from list_steps(self._client, keys.waiting, offset=max(0, offset - prioritized_count))
-
-        return fill_page(steps(), read, offset=offset, limit=limit, total=total)
+        # Jobs with a priority first: most of them run before the list does.
+        if offset < prioritized_count:
+            yield from zset_steps(self._client, keys.prioritized, window, newest_first=False, offset=offset, step=step)
+        yield from list_steps(self._client, keys.waiting, offset=max(0, offset - prioritized_count), step=step)
 
     def _readable(self, queue: str, job_id: str, fields: Mapping[str, str]) -> JobRecord | None:
+        if not fields:
+            # It was trimmed, or ended, between the list and the look.
+            return None
         try:
             return read_record(queue, job_id, fields)
         except CorruptRecord as error:

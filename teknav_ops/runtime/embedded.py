@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Final
 from teknav_ops.errors import EmbeddedServerFailed
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, connect
 from teknav_ops.redis_url import embedded_socket
+from teknav_ops.runtime.processes import stop_process
 from teknav_ops.settings import Settings
 
 _START_SECONDS: Final = 60.0
@@ -111,11 +110,5 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """Shut it down in order, if this object started it."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.kill(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        if self._process is not None:
+            stop_process(self._process, _STOP_SECONDS)

@@ -25,6 +25,7 @@ from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, connect
 from teknav_ops.runtime.demo import enqueue_first, steady_load
 from teknav_ops.runtime.embedded import EmbeddedServer
+from teknav_ops.runtime.processes import stop_process
 from teknav_ops.runtime.status_board import StatusBoard
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
@@ -73,14 +74,8 @@ class Child:
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL to the whole group when that does not help in time."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        if self._process is not None:
+            stop_process(self._process, _STOP_SECONDS)
 
 
 class Supervisor:

@@ -1,0 +1,140 @@
+"""Lists and pages: every filter against a count by hand, page by page, and what is damaged left out."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+import redis
+
+from teknav_ops.errors import InvalidRequest, UnknownJob, UnknownQueue
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
+from teknav_ops.jobs.paging import Window
+from teknav_ops.jobs.queries import JobFilter, JobQueries
+from teknav_ops.jobs.states import JobState
+from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.scripts import NewJob
+from tests.support.state import KEYS, QUEUE, State, run_of
+
+
+@pytest.fixture
+def state(client: redis.Redis) -> State:
+    return State(client)
+
+
+@pytest.fixture
+def letters(state: State) -> list[dict[str, str]]:
+    """1,200 dead letters of three types and four causes; number n failed at n seconds."""
+    made = []
+    jobs = [NewJob(id=f"{n:04}", name="work" if n % 2 else "rest", payload=json.dumps({"n": n})) for n in range(1_200)]
+    for first in range(0, 1_200, 400):
+        batch = jobs[first : first + 400]
+        state.run(scripts.enqueue(KEYS, idempotency_ms=1, actor="t", jobs=batch))
+        for delivery in state.fetch(400):
+            n = int(delivery.id)
+            kind, mark = f"E{n % 3}", f"f{n % 4}"
+            failure = scripts.Failure(kind, f"error number-{n}", "Traceback\n" * 50, mark, "{}")
+            state.run(scripts.dead_letter(KEYS, worker="w", run=run_of(delivery), failure=failure, failed_kept=5_000))
+            for index in (KEYS.dlq, KEYS.dlq_type(kind), KEYS.dlq_fingerprint(mark)):
+                state.client.zadd(index, {delivery.id: n * 1_000})
+            made.append({"id": delivery.id, "kind": kind, "mark": mark, "name": delivery.name})
+    return made
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{}, {"error_type": "E1"}, {"fingerprint": "f2"}, {"error_type": "E1", "fingerprint": "f2"}, {"job_name": "work"},
+     {"text": "NUMBER-11"}, {"error_type": "E0", "job_name": "rest", "text": '"n": 6'}],
+)  # fmt: skip
+def test_every_filter_finds_what_counting_by_hand_finds_page_by_page(
+    dead_letters: DeadLetterQueries, letters: list[dict[str, str]], chosen: dict[str, str]
+) -> None:
+    expected = [
+        letter["id"] for letter in reversed(letters)
+        if letter["kind"] == chosen.get("error_type", letter["kind"])
+        and letter["mark"] == chosen.get("fingerprint", letter["mark"])
+        and letter["name"] == chosen.get("job_name", letter["name"])
+        and chosen.get("text", "").casefold() in f'error number-{int(letter["id"])} {{"n": {int(letter["id"])}}}'
+    ]  # fmt: skip
+    where = DeadLetterFilter(**chosen)  # type: ignore[arg-type]
+
+    found, offset = [], 0
+    while True:
+        page = dead_letters.page(QUEUE, where=where, offset=offset, limit=70)
+        found += [letter.original_job_id for letter in page.items]
+        assert len(page.items) == 70 or page.next_offset is None
+        if page.next_offset is None:
+            break
+        offset = page.next_offset
+
+    assert found == expected
+    assert [job_id for job_id, _, _ in dead_letters.ids(QUEUE, where, limit=10_000)] == expected[::-1]
+
+
+def test_a_window_of_time_and_a_limit_bound_the_list(
+    dead_letters: DeadLetterQueries, letters: list[dict[str, str]]
+) -> None:
+    window = Window(datetime.fromtimestamp(100, UTC), datetime.fromtimestamp(110, UTC))
+
+    page = dead_letters.page(QUEUE, where=DeadLetterFilter(window=window))
+
+    assert [letter.original_job_id for letter in page.items] == [f"{n:04}" for n in range(109, 99, -1)]
+    assert page.total_count == 10
+    assert len(dead_letters.ids(QUEUE, DeadLetterFilter(), limit=7)) == 7
+
+
+def test_groups_say_how_many_since_when_and_what(
+    dead_letters: DeadLetterQueries, letters: list[dict[str, str]]
+) -> None:
+    groups = dead_letters.groups(QUEUE)
+
+    assert sum(group.count for group in groups) == 1_200 and len(groups) == 12
+    first = next(group for group in groups if (group.error_type, group.fingerprint) == ("E0", "f0"))
+    assert first.count == 100
+    assert first.first_failed_at == datetime.fromtimestamp(0, UTC)
+    assert first.example_error.startswith("error number-")
+
+
+def test_a_letter_that_goes_while_it_is_listed_is_left_out(dead_letters: DeadLetterQueries, state: State) -> None:
+    kept, gone = state.dead(), state.dead()
+    state.client.delete(KEYS.dlq_record(gone))
+
+    assert [letter.original_job_id for letter in dead_letters.page(QUEUE).items] == [kept]
+
+
+def test_jobs_are_listed_in_the_order_they_will_run_and_filtered(queries: JobQueries, state: State) -> None:
+    ordinary = [state.enqueue(payload=json.dumps({"n": n}), trace_id="a" * 32 if n % 5 == 0 else "") for n in range(60)]
+    urgent = state.enqueue(priority=-1, name="rest")
+
+    def ids(where: JobFilter | None = None, **page: int) -> list[str]:
+        return [job.id for job in queries.page(QUEUE, JobState.WAITING, where=where, **page).items]
+
+    assert ids(limit=100) == [urgent, *ordinary]
+    assert ids(offset=1, limit=10) == ordinary[:10]
+    assert ids(JobFilter(name="rest")) == [urgent]
+    assert ids(JobFilter(trace_id="a" * 32)) == ordinary[::5]
+    assert ids(JobFilter(text='"n": 59')) == [ordinary[59]]
+
+
+def test_a_damaged_record_is_left_out_of_the_list(queries: JobQueries, state: State) -> None:
+    good, bad, wrong = state.enqueue(), state.enqueue(), state.enqueue()
+    state.client.hset(KEYS.job(bad), "payload", "{")
+    state.client.delete(KEYS.job(wrong))
+    state.client.set(KEYS.job(wrong), "x")
+
+    assert [job.id for job in queries.page(QUEUE, JobState.WAITING).items] == [good]
+
+
+def test_what_is_asked_wrongly_is_refused(queries: JobQueries, dead_letters: DeadLetterQueries) -> None:
+    for offset, limit, word in ((-1, 10, "offset"), (0, 0, "limit"), (0, 1_001, "limit")):
+        with pytest.raises(InvalidRequest, match=word):
+            queries.page(QUEUE, JobState.FAILED, offset=offset, limit=limit)
+    with pytest.raises(InvalidRequest, match="since/until"):
+        queries.page(QUEUE, JobState.WAITING, where=JobFilter(window=Window(datetime.now(UTC))))
+    with pytest.raises(UnknownQueue):
+        queries.counts("no:such")
+    with pytest.raises(UnknownJob):
+        queries.find("ghost")
+    with pytest.raises(UnknownJob):
+        dead_letters.get(QUEUE, "ghost")
