@@ -97,7 +97,8 @@ def test_what_an_editor_changed_stays(database: Database, tmp_path: Path) -> Non
 def test_an_interrupted_loading_is_completed_by_the_next(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo_number: int
 ) -> None:
-    replace, renamed = Path.replace, []
+    replace = Path.replace
+    renamed: list[Path] = []
 
     def die_at_the_photo(draft: Path, target: Path) -> Path:
         if len(renamed) == photo_number:

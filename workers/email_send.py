@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import html
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.utils import formatdate, parseaddr
+from email.utils import parseaddr
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from teknav_ops.engine.processor import JobContext, processor
+from teknav_ops.payloads.codec import redact, secret_values
 from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.settings import get_settings
 from teknav_ops.storage.database import insert_into
@@ -19,6 +18,8 @@ from teknav_ops.storage.effects import record_effect
 from teknav_ops.storage.tables import EmailQueue
 from teknav_ops.storage.tables.base import utc_now
 from workers.services import Services
+from workers.services.mail import MailDelayed, MailRefused
+from workers.services.mail_message import ascii_address, compose
 
 
 @processor("send-email")
@@ -32,53 +33,33 @@ def send_email(job: SendEmail, ctx: JobContext[Services]) -> dict[str, Any]:
     message_id = f"<{ctx.job_id}@{parseaddr(sender)[1].partition('@')[2]}>"
     if _begin(job, ctx, message_id) == "sent":
         return {"status": "sent", "message_id": message_id}
+    secrets = _secret_forms(job)
     try:
-        answer = ctx.services.mailer.send(
-            compose(job, sender=sender, message_id=message_id), sender=parseaddr(sender)[1], recipient=str(job.to)
-        )
+        message = compose(job, sender=sender, message_id=message_id)
+        answer = ctx.services.mailer.send(message, sender=parseaddr(sender)[1], recipient=ascii_address(str(job.to)))
     except Exception as error:
-        _settle(ctx, status="failed", error=f"{type(error).__name__}: {error}")
+        _record_failure(ctx, error, secrets)
         raise
+    answer = redact(answer, secrets)
     summary = {"status": "sent", "message_id": message_id, "server_answer": answer[:300]}
     _settle(ctx, summary, status="sent", server_answer=answer, error=None, sent_at=utc_now())
     return summary
 
 
-def compose(job: SendEmail, *, sender: str, message_id: str) -> EmailMessage:
-    """The mail: text and HTML, Persian right to left, with the headers that receivers look for."""
-    name, address = parseaddr(sender)
-    message = EmailMessage()
-    message["From"] = Address(name, addr_spec=address)
-    message["To"] = Address(addr_spec=str(job.to))
-    message["Subject"] = job.subject
-    message["Date"] = formatdate(usegmt=True)
-    message["Message-ID"] = message_id
-    message["Content-Language"] = job.language
-    if job.reply_to:
-        message["Reply-To"] = Address(addr_spec=str(job.reply_to))
-    if job.unsubscribe_url:
-        message["List-Unsubscribe"] = f"<{job.unsubscribe_url}>"
-        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    message.set_content(_fill(job.text, job, escape=False))
-    if job.html is not None:
-        message.add_alternative(_page(_fill(job.html, job, escape=True), job.language), subtype="html")
-    return message
+def _secret_forms(job: SendEmail) -> frozenset[str]:
+    """What a server may quote of the mail: the secrets as they stand in the text and in the page."""
+    values = frozenset(secret_values(job))
+    return values | frozenset(map(html.escape, values))
 
 
-def _fill(text: str, job: SendEmail, *, escape: bool) -> str:
-    """The only place where secrets are in clear."""
-    for name, secret in job.secrets.items():
-        value = secret.get_secret_value()
-        text = text.replace("{{" + name + "}}", html.escape(value) if escape else value)
-    return text
-
-
-def _page(body: str, language: str) -> str:
-    direction = "rtl" if language == "fa" else "ltr"
-    return (
-        f'<!doctype html><html lang="{language}" dir="{direction}"><head><meta charset="utf-8"></head>'
-        f'<body dir="{direction}">{body}</body></html>'
-    )
+def _record_failure(ctx: JobContext[Services], error: Exception, secrets: frozenset[str]) -> None:
+    answer = None
+    if isinstance(error, MailRefused | MailDelayed):
+        # The engine records the exception too, and servers quote what they refuse.
+        error.args = (redact(str(error), secrets),)
+        answer = error.server_answer = redact(error.server_answer or "", secrets) or None
+    words = redact(f"{type(error).__name__}: {error}", secrets)
+    _settle(ctx, status="failed", server_answer=answer, error=words)
 
 
 def _row(session: Session, job_id: str) -> EmailQueue:
@@ -104,6 +85,9 @@ def _begin(job: SendEmail, ctx: JobContext[Services], message_id: str) -> str:
 def _settle(ctx: JobContext[Services], summary: dict[str, Any] | None = None, **facts: Any) -> None:
     with ctx.services.database.session() as session:
         row = _row(session, ctx.job_id)
+        if row.status == "sent":
+            # The same job, handed out twice, got through elsewhere: that answer stands.
+            return
         for name, value in facts.items():
             setattr(row, name, value)
         if summary is not None:

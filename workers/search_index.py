@@ -12,7 +12,7 @@ from teknav_ops.errors import TransientError
 from teknav_ops.payloads.search_index import IndexArticle
 from teknav_ops.storage.effects import record_effect
 from teknav_ops.storage.search import delete_documents, put_document
-from teknav_ops.storage.tables import Article
+from teknav_ops.storage.tables import Article, Translation
 from workers.services import Services
 
 
@@ -24,12 +24,13 @@ class VersionNotReadable(TransientError):
 def index_article(job: IndexArticle, ctx: JobContext[Services]) -> dict[str, Any]:
     """Write a document per language of a published article; take out all others.
 
-    Runs twice safely: there is one document per article and language, and the database refuses to
-    overwrite a newer version with an older one.
+    Runs twice safely: there is one document per article and language, jobs of one article take turns,
+    and the database refuses to overwrite a newer version with an older one.
     """
     begun = time.perf_counter()
     with ctx.services.database.session() as session:
-        article = session.get(Article, job.article_id)
+        # One job of an article at a time: an older one would put back what a newer one has taken out.
+        article = session.get(Article, job.article_id, with_for_update={"key_share": True})
         if article is None or article.status != "published":
             counts = {"indexed": 0, "overtaken": 0, "removed": delete_documents(session, job.article_id)}
         else:
@@ -51,15 +52,15 @@ def _require_version(article: Article, version: int | None) -> None:
 
 
 def _index(session: Session, article: Article, job_id: str) -> dict[str, int]:
-    texts = {article.language: (article.title, article.body, article.version)}
-    # A translation's own version is counted on top of its article's, so that either one's edit is newer.
-    for text in article.translations:
-        texts[text.language] = (text.title, text.body, article.version + text.version)
+    # Only the article's version counts: a translation that is made anew starts at 1 again.
+    texts: dict[str, Article | Translation] = {text.language: text for text in article.translations}
+    texts.setdefault(article.language, article)
     written = [
         put_document(
-            session, article_id=article.id, language=language, title=title, body=body, version=version, job_id=job_id
+            session, article_id=article.id, version=article.version, job_id=job_id,
+            language=language, title=text.title, body=text.body,
         )
-        for language, (title, body, version) in texts.items()
-    ]
+        for language, text in sorted(texts.items())
+    ]  # fmt: skip
     removed = delete_documents(session, article.id, except_languages=texts.keys())
     return {"indexed": sum(written), "overtaken": len(written) - sum(written), "removed": removed}

@@ -8,42 +8,52 @@ from collections.abc import Collection
 from importlib import resources
 from typing import Any, Final
 
-from sqlalchemy import delete, text
+from sqlalchemy import Row, delete, text
 from sqlalchemy.orm import Session
 
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.storage.database import Database, insert_into
+from teknav_ops.storage.passages import find_passage
 from teknav_ops.storage.persian import normalise, words
 from teknav_ops.storage.tables import SearchDocument
 from teknav_ops.storage.tables.base import utc_now
 
 QUERY_LIMIT_CHARACTERS: Final = 300
 _WORD_LIMIT: Final = 12
-_SNIPPET_CHARACTERS: Final = 160
+#: PostgreSQL holds 1 MB per document, of which short words take twice their length.
+_MATCHED_LIMIT_BYTES: Final = 400_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SearchHit:
-    """One text that answers a query. `snippet` is the passage around the first word found."""
+    """One text that answers a query.
+
+    `snippet` is the passage around the first word found, in the text's own spelling and not escaped;
+    `highlights` are the (start, end) of the matching words in it.
+    """
 
     article_id: int
     language: str
     title: str
     snippet: str
     score: float
+    highlights: tuple[tuple[int, int], ...] = ()
 
 
 def put_document(
     session: Session, *, article_id: int, language: str, title: str, body: str, version: int, job_id: str
 ) -> bool:
-    """Write a document unless the index holds a newer version of it. False when it does."""
+    """Write a document unless the index holds a newer version of it. False when it does.
+
+    Of a body longer than 400,000 bytes, the words beyond are not found.
+    """
     values: dict[str, Any] = {
         "article_id": article_id,
         "language": language,
         "title": title,
         "body": body,
         "normalised_title": normalise(title),
-        "normalised": normalise(body),
+        "normalised": _matched_part(normalise(body)),
         "version": version,
         "job_id": job_id,
         "indexed_at": utc_now(),
@@ -93,7 +103,16 @@ def search(
     values = {"match": _match(asked, database.is_sqlite), "language": language or "", "limit": limit, "offset": offset}
     with database.reading() as session:
         rows = session.execute(text(_sql(name)), values).all()
-    return [SearchHit(row.article_id, row.language, row.title, _snippet(row.body, asked), row.score) for row in rows]
+    return [_hit(row, asked) for row in rows]
+
+
+def _hit(row: Row[Any], asked: list[str]) -> SearchHit:
+    passage = find_passage(row.body, asked)
+    return SearchHit(row.article_id, row.language, row.title, passage.text, row.score, passage.highlights)
+
+
+def _matched_part(normalised: str) -> str:
+    return normalised.encode()[:_MATCHED_LIMIT_BYTES].decode(errors="ignore")
 
 
 def _match(asked: list[str], is_sqlite: bool) -> str:
@@ -101,24 +120,3 @@ def _match(asked: list[str], is_sqlite: bool) -> str:
     if is_sqlite:
         return " ".join(f'"{word}"' for word in asked) + "*"
     return " & ".join(f"'{word}'" for word in asked) + ":*"
-
-
-def _snippet(body: str, asked: list[str]) -> str:
-    """The sentence part where a word is first found, in the text's own spelling."""
-    plain = " ".join(body.split())
-    position = 0
-    for match_at, word in _positions(plain):
-        if any(normalise(word).startswith(prefix) for prefix in asked):
-            position = match_at
-            break
-    start = max(0, plain.rfind(" ", 0, max(0, position - 60)) + 1)
-    piece = plain[start : start + _SNIPPET_CHARACTERS].rsplit(" ", 1)[0]
-    return ("… " if start else "") + piece + (" …" if start + _SNIPPET_CHARACTERS < len(plain) else "")
-
-
-def _positions(plain: str) -> list[tuple[int, str]]:
-    found, at = [], 0
-    for word in plain.split(" "):
-        found.append((at, word))
-        at += len(word) + 1
-    return found

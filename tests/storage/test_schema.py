@@ -5,13 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import delete, insert, select
 
 from teknav_ops.errors import StorageUnavailable
+from teknav_ops.storage import schema
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.effects import SqlEffects, record_effect
 from teknav_ops.storage.schema import current_revision, head_revision, upgrade
@@ -39,6 +43,18 @@ def test_two_processes_may_migrate_at_once(database_url: str) -> None:
 def test_migrating_again_changes_nothing(database_url: str) -> None:
     assert current_revision(database_url) is None
     upgrade(database_url)
+    upgrade(database_url)
+    assert current_revision(database_url) == head_revision()
+
+
+def test_the_way_down_leads_up_again(database: Database, database_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    assert current_revision(database_url) is None
+
     upgrade(database_url)
     assert current_revision(database_url) == head_revision()
 

@@ -79,11 +79,26 @@ def test_deleted_documents_are_not_found(database: Database) -> None:
     assert search(database, "tomato") == []
 
 
-@pytest.mark.parametrize("query", ["", "  ", "'; drop table article; --", '"', "*", "a OR b", "NEAR(", ")(", "&|!<->"])
+@pytest.mark.parametrize(
+    "query", ["", "  ", "'; drop table article; --", '"', "*", "a OR b", "NEAR(", ")(", "&|!<->", "_"]
+)
 def test_odd_queries_are_harmless(database: Database, query: str) -> None:
     put(database, 1, "a", "tomato")
 
     assert search(database, query) == []
+
+
+def test_a_very_long_text_is_found_by_its_beginning(database: Database) -> None:
+    put(database, 1, "numbers", " ".join(f"w{n}" for n in range(200_000)), language="en")
+
+    assert [hit.article_id for hit in search(database, "w12345")] == [1]
+
+
+def test_a_hit_says_what_to_highlight(database: Database) -> None:
+    put(database, 1, "حافظه", "داده در حافظه ذخیره می‌شود.")
+
+    (hit,) = search(database, "میشود")
+    assert [hit.snippet[start:end] for start, end in hit.highlights] == ["می‌شود"]
 
 
 def test_the_language_filter_and_the_snippet(database: Database) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 from pydantic import ValidationError
 from sqlalchemy import select
 
@@ -23,6 +24,7 @@ from tests.workers.conftest import MakeContext
 from workers.email_send import send_email
 from workers.services import Services
 from workers.services.mail import MailDelayed, MailRefused, OutboxMailer, SmtpMailer
+from workers.services.mail_message import AddressNotDeliverable, compose
 
 
 class Inbox:
@@ -30,6 +32,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.raw: list[bytes] = []
         self.answers: dict[str, str] = {}
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
@@ -44,8 +47,21 @@ class Inbox:
             return "250 OK"
         if "DATA" in self.answers:
             return self.answers["DATA"]
+        self.raw.append(envelope.content)
         self.mails.append(message_from_bytes(envelope.content, policy=policy.default))  # type: ignore[arg-type]
-        return "250 kept as 1"
+        return self.answers.get("accepted", "250 kept as 1")
+
+
+class RudeServer(SMTP):
+    """Answers QUIT with a refusal."""
+
+    async def smtp_QUIT(self, arg: str) -> None:  # noqa: N802
+        await self.push("421 too busy to say goodbye")
+
+
+class RudeController(Controller):
+    def factory(self) -> SMTP:
+        return RudeServer(self.handler)
 
 
 @pytest.fixture
@@ -116,6 +132,7 @@ def test_the_servers_refusal_is_sorted_and_recorded(
 
     failed = row(smtp, ctx.job_id)
     assert failed.status == "failed" and error.__name__ in (failed.error or "")
+    assert failed.server_answer == (None if answer == "hang up" else answer)
     assert SqlEffects(smtp.database).find(ctx.job_id) is None
     inbox.answers.clear()
     send_email(order(), ctx)
@@ -177,3 +194,101 @@ def test_the_outbox_keeps_one_whole_file_per_mail(
     (path,) = (tmp_path / "outbox").iterdir()
     assert path.name == f"{ctx.job_id}.eml"
     assert isinstance(services.mailer, OutboxMailer)
+
+
+def test_a_mail_that_was_taken_stays_sent_whatever_the_server_says_to_quit(
+    services: Services, inbox: Inbox, make_context: MakeContext
+) -> None:
+    controller = RudeController(inbox, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    mailer = SmtpMailer(f"smtp+plain://127.0.0.1:{controller.port}")
+    ctx = make_context(services=Services(services.database, mailer, services.media))
+
+    send_email(order(), ctx)
+    controller.stop()
+
+    assert row(services, ctx.job_id).status == "sent"
+    assert len(inbox.mails) == 1
+
+
+def test_a_late_failure_does_not_undo_what_another_worker_sent(services: Services, make_context: MakeContext) -> None:
+    ctx = make_context()
+
+    class Overtaken:
+        def send(self, message: EmailMessage, *, sender: str, recipient: str) -> str:
+            send_email(order(), ctx)
+            raise MailDelayed("too late")
+
+    with pytest.raises(MailDelayed):
+        send_email(order(), make_context(ctx.job_id, services=Services(services.database, Overtaken(), services.media)))
+
+    assert (row(services, ctx.job_id).status, row(services, ctx.job_id).error) == ("sent", None)
+
+
+SECRET = "https://t/?a=1&b=2"
+
+
+@pytest.mark.parametrize("quoted", [SECRET, "https://t/?a=1&amp;b=2"])
+@pytest.mark.parametrize("step", ["DATA", "accepted"])
+def test_a_server_that_quotes_a_secret_does_not_get_it_recorded(
+    smtp: Services, inbox: Inbox, make_context: MakeContext, step: str, quoted: str
+) -> None:
+    inbox.answers[step] = f"{554 if step == 'DATA' else 250} seen {quoted}"
+    ctx = make_context(services=smtp)
+    mail = order(text="{{link}}", html="{{link}}", secrets={"link": SECRET})
+
+    try:
+        told = str(send_email(mail, ctx))
+    except MailRefused as error:
+        told = f"{error} {error.server_answer}"
+
+    assert quoted not in told + str(vars(row(smtp, ctx.job_id)))
+    assert "seen ••••" in told
+
+
+def test_a_secret_is_not_searched_for_other_secrets(smtp: Services, inbox: Inbox, make_context: MakeContext) -> None:
+    send_email(order(text="{{a}} {{b}} {{c}}", secrets={"a": "x{{b}}", "b": "y{{a}}"}), make_context(services=smtp))
+
+    assert inbox.mails[0].get_content().strip() == "x{{b}} y{{a}} {{c}}"
+
+
+def test_what_goes_over_the_wire_suits_strict_servers(smtp: Services, inbox: Inbox, make_context: MakeContext) -> None:
+    page = "<p>" + "متن " * 1_000 + "</p>"
+    send_email(order(text="سلام\n.\n.dot\n", html=page, subject="سلام " * 60), make_context(services=smtp))
+
+    (raw,) = inbox.raw
+    assert raw.isascii()
+    assert b"\n" not in raw.replace(b"\r\n", b"")
+    assert max(map(len, raw.split(b"\r\n"))) <= 998
+    text, _ = (part.get_content() for part in inbox.mails[0].iter_parts())  # type: ignore[attr-defined]
+    assert text.split() == ["سلام", ".", ".dot"]
+    assert inbox.mails[0]["Subject"] == "سلام " * 60
+
+
+@pytest.mark.parametrize("length", [10, 150, 1_800])
+def test_the_unsubscribe_link_is_left_literal(length: int) -> None:
+    url = "https://teknav.example/u?" + "t" * length
+
+    raw = compose(order(unsubscribe_url=url), sender="T <t@example.com>", message_id="<1@example.com>").as_bytes()
+
+    assert f"List-Unsubscribe: <{url}>\r\n".encode() in raw.replace(b"\r\n ", b"")
+
+
+@pytest.mark.parametrize(
+    ("to", "ascii_to"), [("a@bücher.de", "a@xn--bcher-kva.de"), ("a@نمونه.com", "a@xn--hhbbbed.com")]
+)
+def test_a_domain_in_any_script_is_written_as_dns_knows_it(
+    smtp: Services, inbox: Inbox, make_context: MakeContext, to: str, ascii_to: str
+) -> None:
+    send_email(order(to=to), make_context(services=smtp))
+
+    assert inbox.mails[0]["To"] == ascii_to
+
+
+def test_an_address_that_mail_servers_cannot_take_is_refused(smtp: Services, make_context: MakeContext) -> None:
+    ctx = make_context(services=smtp)
+
+    with pytest.raises(AddressNotDeliverable):
+        send_email(order(to="کاربر@example.com"), ctx)
+
+    assert row(smtp, ctx.job_id).status == "failed"

@@ -110,6 +110,12 @@ def test_what_is_no_photograph_is_refused(content: bytes) -> None:
         inspect(content)
 
 
+def test_risky_loaders_and_the_cache_are_off_for_the_whole_process() -> None:
+    with pytest.raises(pyvips.Error):
+        pyvips.Image.new_from_buffer(b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "")
+    assert pyvips.cache_get_max() == 0
+
+
 def test_damage_behind_a_sound_header_is_refused() -> None:
     with pytest.raises(ImageDamaged):
         inspect(bytes(SAVERS["png"](SMALL))[:60] + b"\0" * 5_000)

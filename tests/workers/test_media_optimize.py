@@ -233,7 +233,10 @@ def test_a_store_killed_while_writing_leaves_no_half_file_under_a_final_name(tmp
     for path in finished:
         assert path.stem == hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     store = MediaStore(tmp_path)
-    assert store.remove_stale_drafts(older_than_seconds=-1) == len(store.stale_drafts()) <= 1
+    left_behind = store.stale_drafts(older_than_seconds=-1)
+    assert len(left_behind) <= 1
+    assert store.remove_stale_drafts(older_than_seconds=-1) == len(left_behind)
+    assert not list((tmp_path / "drafts").iterdir())
 
 
 JOB = """

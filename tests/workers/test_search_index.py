@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select, text
 
 from teknav_ops.payloads.search_index import IndexArticle
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.search import search
-from teknav_ops.storage.tables import Article, Translation
+from teknav_ops.storage.tables import Article, SearchDocument, Translation
+from tests.support.waiting import until
 from tests.workers.conftest import MakeContext
+from workers import search_index
 from workers.search_index import VersionNotReadable, index_article
 from workers.services import Services
 
@@ -97,17 +102,73 @@ def test_a_version_that_is_not_readable_yet_is_waited_for(services: Services, ma
         index_article(IndexArticle(article_id=article_id, version=4), make_context())
 
 
-def test_ten_thousand_articles_are_indexed(services: Services, make_context: MakeContext) -> None:
+def add_translation(services: Services, article_id: int, body: str, version: int) -> None:
+    with services.database.session() as session:
+        session.add(Translation(article_id=article_id, language="fa", title="ت", body=body, version=version))
+
+
+def test_a_translation_that_is_made_anew_replaces_the_old_one(services: Services, make_context: MakeContext) -> None:
+    article_id = add_article(services)
+    add_translation(services, article_id, "قدیم", version=9)
+    index_article(IndexArticle(article_id=article_id), make_context())
+    with services.database.session() as session:
+        session.delete(session.get_one(Article, article_id).translations[0])
+    add_translation(services, article_id, "تازه", version=1)
+
+    index_article(IndexArticle(article_id=article_id), make_context())
+
+    assert search(services.database, "قدیم") == []
+    assert len(search(services.database, "تازه")) == 1
+
+
+def has_waiting_session(services: Services) -> bool:
+    with services.database.reading() as session:
+        return bool(session.scalar(text("select count(*) from pg_locks where not granted")))
+
+
+def test_a_slow_job_does_not_put_back_what_was_unpublished_meanwhile(
+    services: Services, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    article_id = add_article(services)
+    is_about_to_write, may_write = threading.Event(), threading.Event()
+    write = search_index.put_document
+
+    def write_late(*args: object, **facts: object) -> bool:
+        is_about_to_write.set()
+        may_write.wait(30)
+        return write(*args, **facts)  # type: ignore[arg-type]
+
+    def unpublish() -> None:
+        change(services, article_id, status="unpublished")
+        index_article(IndexArticle(article_id=article_id), make_context())
+
+    monkeypatch.setattr(search_index, "put_document", write_late)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(index_article, IndexArticle(article_id=article_id), make_context())
+        assert is_about_to_write.wait(30)
+        later = pool.submit(unpublish)
+        if not services.database.is_sqlite:
+            until(lambda: later.done() or has_waiting_session(services))
+        may_write.set()
+        slow.result(30)
+        later.result(30)
+
+    assert search(services.database, "xadd") == []
+
+
+@pytest.mark.timeout(300)
+def test_ten_thousand_articles_are_indexed_anew(services: Services, make_context: MakeContext) -> None:
     rows = [
         {"slug": f"s{n}", "language": "en", "title": f"Article {n}", "body": f"Body of number{n} here", "author": "S",
          "status": "published", "version": 1, "tags": []} for n in range(10_000)
     ]  # fmt: skip
     with services.database.session() as session:
         ids = list(session.scalars(insert(Article).returning(Article.id, sort_by_parameter_order=True), rows))
-    ctx = make_context()
 
-    # The processor is the same for each; a hundred spread over the table show it at this size.
-    for article_id in ids[::100]:
-        index_article(IndexArticle(article_id=article_id), make_context(queue=ctx.queue))
+    with ThreadPoolExecutor(4) as pool:
+        summaries = pool.map(lambda id_: index_article(IndexArticle(article_id=id_), make_context()), ids)
+        assert sum(summary["indexed"] for summary in summaries if summary) == 10_000
 
+    with services.database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(SearchDocument)) == 10_000
     assert [hit.title for hit in search(services.database, "number9900")] == ["Article 9900"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import secrets
 import smtplib
 import ssl
 from email.message import EmailMessage
@@ -14,15 +15,24 @@ from teknav_ops.errors import InvalidRequest, PermanentError, TransientError
 from teknav_ops.settings import Settings
 
 _TIMEOUT_SECONDS: Final = 30.0
+_QUIT_TIMEOUT_SECONDS: Final = 2.0
 _DEFAULT_PORTS: Final = {"smtp": 587, "smtp+plain": 25, "smtps": 465}
 
 
 class MailRefused(PermanentError):
     """The server will not take this mail, now or later (5xx)."""
 
+    def __init__(self, message: str, *, server_answer: str | None = None) -> None:
+        super().__init__(message)
+        self.server_answer = server_answer
+
 
 class MailDelayed(TransientError):
     """The server could not be reached, or asked to be tried again (4xx)."""
+
+    def __init__(self, message: str, *, server_answer: str | None = None) -> None:
+        super().__init__(message)
+        self.server_answer = server_answer
 
 
 class Mailer(Protocol):
@@ -54,8 +64,11 @@ class SmtpMailer:
     def send(self, message: EmailMessage, *, sender: str, recipient: str) -> str:
         """One connection per mail: workers are idle for longer than servers keep connections."""
         try:
-            with self._connect() as server:
+            server = self._connect()
+            try:
                 return _deliver(server, message, sender, recipient)
+            finally:
+                _leave(server)
         except smtplib.SMTPResponseException as error:
             raise _sorted(error.smtp_code, error.smtp_error) from None
         except (smtplib.SMTPException, OSError) as error:
@@ -76,10 +89,10 @@ class SmtpMailer:
         return server
 
     def _secure(self, server: smtplib.SMTP) -> None:
-        server.ehlo()
+        server.ehlo_or_helo_if_needed()
         if self._scheme == "smtp" and server.has_extn("starttls"):
             server.starttls(context=ssl.create_default_context())
-            server.ehlo()
+            server.ehlo_or_helo_if_needed()
         if self._user:
             server.login(self._user, self._password)
 
@@ -95,10 +108,20 @@ def _deliver(server: smtplib.SMTP, message: EmailMessage, sender: str, recipient
     return f"{code} {answer.decode(errors='replace')}"
 
 
+def _leave(server: smtplib.SMTP) -> None:
+    """Say goodbye. What the server thinks of that, or whether it answers, changes nothing about the mail."""
+    with contextlib.suppress(smtplib.SMTPException, OSError):
+        if server.sock is not None:
+            server.sock.settimeout(_QUIT_TIMEOUT_SECONDS)
+        server.quit()
+    server.close()
+
+
 def _sorted(code: int, answer: bytes | str) -> MailRefused | MailDelayed:
     text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
     words = f"{code} {text}"
-    return MailRefused(words) if 500 <= code < 600 else MailDelayed(words)
+    sort = MailRefused if 500 <= code < 600 else MailDelayed
+    return sort(words, server_answer=words)
 
 
 class OutboxMailer:
@@ -111,13 +134,15 @@ class OutboxMailer:
         """Write the file; named by the Message-ID."""
         name = str(message["Message-ID"]).strip("<>").partition("@")[0]
         path = self._folder / f"{name}.eml"
-        draft = path.with_suffix(f".{os.getpid()}.draft")
+        draft = path.with_suffix(f".{secrets.token_hex(8)}.draft")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(message.as_bytes())
             draft.replace(path)
         except OSError as error:
-            raise MailDelayed(f"outbox: {error}") from error
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise MailDelayed(f"outbox: {error.strerror}") from error
         return f"written to outbox/{path.name}"
 
 

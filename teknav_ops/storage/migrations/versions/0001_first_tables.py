@@ -149,6 +149,8 @@ def downgrade() -> None:
         batch_op.drop_index("ix_search_document_language")
 
     op.drop_table("search_document")
+    if op.get_bind().dialect.name == "sqlite":
+        op.drop_table("search_text")
     op.drop_table("job_effect")
     op.drop_table("file")
     op.drop_table("email_queue")
