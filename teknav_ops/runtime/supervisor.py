@@ -153,7 +153,7 @@ class Supervisor:
 
     def _children(self) -> list[Child]:
         environment = {**os.environ, "TEKNAV_DATA_DIR": str(self._settings.data_dir.absolute())}
-        workers = [sys.executable, "-m", "dramatiq", "workers", *self._worker_options]
+        workers = [sys.executable, "-m", "dramatiq", "workers:broker", *self._worker_options]
         scheduler = [sys.executable, "-m", "teknav_ops.runtime.scheduler"]
         return [
             Child("workers", workers, environment, self._log_folder / "workers.log"),

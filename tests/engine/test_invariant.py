@@ -224,13 +224,15 @@ def test_a_thousand_deaths_lose_no_job_and_double_none(redis_server: RedisServer
     deaths.clear()
     play = settings(
         max_examples=110, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck), database=None,
-        derandomize=True,
     )  # fmt: skip
 
-    while deaths.total() < 1_000:
+    moments = {"fetch", "complete", "postpone", "dead_letter", "idle"}
+    for _ in range(6):
         run_state_machine_as_test(Life, settings=play)
+        if deaths.total() >= 1_000 and moments <= set(deaths):
+            break
 
-    assert {"fetch", "complete", "postpone", "dead_letter", "idle"} <= set(deaths)
+    assert deaths.total() >= 1_000 and moments <= set(deaths)
 
 
 def test_every_move_of_the_table_names_its_scripts_and_every_final_state_is_left_only_by_replay() -> None:
