@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     media_dir: Path | None = Field(None, description="Root of stored files. Unset: `data_dir`/media.")
     smtp_url: SecretStr | None = Field(
         None,
-        description="`smtp://user:password@host:587` (STARTTLS when offered), `smtps://` or "
+        description="`smtp://user:password@host:587` (STARTTLS when offered; no login without it), `smtps://` or "
         "`smtp+plain://` (no TLS). Unset: mails are written into `data_dir`/outbox.",
     )
     mail_from: str = Field("TekNav <noreply@teknav.example>", description="Sender of mails.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, AuthResult
 from pydantic import ValidationError
 from sqlalchemy import select
 
@@ -292,3 +292,34 @@ def test_an_address_that_mail_servers_cannot_take_is_refused(smtp: Services, mak
         send_email(order(to="کاربر@example.com"), ctx)
 
     assert row(smtp, ctx.job_id).status == "failed"
+
+
+class _Logins:
+    """Remembers who tried to log in, and refuses everyone."""
+
+    def __init__(self) -> None:
+        self.tried: list[str] = []
+
+    def __call__(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        self.tried.append(mechanism)
+        return AuthResult(success=False, handled=False)
+
+
+@pytest.mark.parametrize(("scheme", "is_tried"), [("smtp+plain", True), ("smtp", False)])
+def test_a_login_that_fails_is_tried_again_and_no_password_goes_out_in_clear_unasked(
+    services: Services, make_context: MakeContext, inbox: Inbox, scheme: str, is_tried: bool
+) -> None:
+    logins = _Logins()
+    controller = Controller(inbox, hostname="127.0.0.1", port=free_port(), authenticator=logins, auth_require_tls=False)
+    controller.start()
+    mailer = SmtpMailer(f"{scheme}://sara:hunter2@127.0.0.1:{controller.port}")
+    ctx = make_context(services=Services(services.database, mailer, services.media))
+    try:
+        with pytest.raises(MailDelayed) as caught:
+            send_email(order(), ctx)
+    finally:
+        controller.stop()
+
+    assert bool(logins.tried) == is_tried
+    assert "hunter2" not in str(caught.value) + str(row(services, ctx.job_id).error)
+    assert inbox.mails == []

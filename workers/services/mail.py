@@ -69,6 +69,9 @@ class SmtpMailer:
                 return _deliver(server, message, sender, recipient)
             finally:
                 _leave(server)
+        except smtplib.SMTPAuthenticationError as error:
+            # Our login is wrong, not the mail: giving up would dead-letter the whole queue.
+            raise MailDelayed(f"{self._host}:{self._port} refused the login ({error.smtp_code})") from None
         except smtplib.SMTPResponseException as error:
             raise _sorted(error.smtp_code, error.smtp_error) from None
         except (smtplib.SMTPException, OSError) as error:
@@ -93,6 +96,11 @@ class SmtpMailer:
         if self._scheme == "smtp" and server.has_extn("starttls"):
             server.starttls(context=ssl.create_default_context())
             server.ehlo_or_helo_if_needed()
+        elif self._scheme == "smtp" and self._user:
+            raise MailDelayed(
+                f"{self._host}:{self._port} offers no STARTTLS, so the password was not sent; "
+                "use smtps:// or, on a trusted network only, smtp+plain:// in TEKNAV_SMTP_URL"
+            )
         if self._user:
             server.login(self._user, self._password)
 
