@@ -38,6 +38,10 @@ class Throttled(TekNavError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class Waiting(Throttled):
+    """Nothing went wrong: the job waits for something of ours, such as another job or a person."""
+
+
 # What a producer or an operator may meet -----------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import functools
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -70,6 +70,11 @@ class Settings(BaseSettings):
         None,
         description="`smtp://user:password@host:587` (STARTTLS when offered; no login without it), `smtps://` or "
         "`smtp+plain://` (no TLS). Unset: mails are written into `data_dir`/outbox.",
+    )
+    outbound_allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="Private networks that webhooks, plugins and workflow steps may reach all the same, as a JSON "
+        'list: `["10.1.0.0/16"]`.',
     )
     mail_from: str = Field("TekNav <noreply@teknav.example>", description="Sender of mails.")
 

@@ -71,7 +71,9 @@ def test_conda_and_pip_install_the_same_packages() -> None:
     # In conda the server is a package, libvips comes with pyvips, and psycopg with its own libpq.
     names = (names - {"pyvips-binary", "redis"}) | {"redis-py", "redis-server", "python", "pip"}
     listed = yaml.safe_load(words("environment.yml"))["dependencies"]
+    from_wheels = [name for entry in listed if isinstance(entry, dict) for name in entry["pip"]]
     conda = {re.split(r"[<>= ]", entry)[0] for entry in listed if isinstance(entry, str)}
+    conda |= {re.split(r"[<>= ]", entry)[0] for entry in from_wheels}
 
     assert conda == names
 

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 
 from teknav_ops.engine.processor import JobContext
+from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
-from workers.services import Services
-from workers.services.mail import OutboxMailer
-from workers.services.media import MediaStore
+from tests.conftest import SECRET_KEY
+from tests.support.redis_server import RedisServer
+from workers.services import Services, open_services
 
 MakeContext = Callable[..., JobContext[Services]]
+MakeSettings = Callable[..., Settings]
 
 
 @pytest.fixture
-def services(database: Database, tmp_path: Path) -> Services:
-    return Services(database, OutboxMailer(tmp_path / "outbox"), MediaStore(tmp_path / "media"))
+def make_settings(database: Database, database_url: str, redis_server: RedisServer, tmp_path: Path) -> MakeSettings:
+    """Settings on this test's database, Redis and folder; more by name."""
+
+    def make(**facts: Any) -> Settings:
+        values = {"data_dir": tmp_path, "redis_url": redis_server.url, "database_url": database_url,
+                  "secret_key": SECRET_KEY, "outbound_allowed_networks": ["127.0.0.0/8"]}  # fmt: skip
+        return Settings(**{**values, **facts})
+
+    return make
+
+
+@pytest.fixture
+def services(make_settings: MakeSettings) -> Iterator[Services]:
+    """The real services; for others use `dataclasses.replace` or `open_services(make_settings(...))`."""
+    opened = open_services(make_settings())
+    yield opened
+    opened.database.dispose()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import threading
 from collections.abc import Iterator
@@ -73,7 +74,7 @@ def inbox() -> Inbox:
 def smtp(inbox: Inbox, services: Services) -> Iterator[Services]:
     controller = Controller(inbox, hostname="127.0.0.1", port=free_port())
     controller.start()
-    yield Services(services.database, SmtpMailer(f"smtp+plain://127.0.0.1:{controller.port}"), services.media)
+    yield dataclasses.replace(services, mailer=SmtpMailer(f"smtp+plain://127.0.0.1:{controller.port}"))
     controller.stop()
 
 
@@ -146,7 +147,7 @@ def test_a_server_that_is_not_there_or_never_answers_is_tried_again(
         for port in (1, silent.getsockname()[1]):
             mailer = SmtpMailer(f"smtp://127.0.0.1:{port}", timeout_seconds=0.3)
             with pytest.raises(MailDelayed):
-                send_email(order(), make_context(services=Services(services.database, mailer, services.media)))
+                send_email(order(), make_context(services=dataclasses.replace(services, mailer=mailer)))
 
 
 def test_secrets_are_filled_in_at_sending_and_kept_nowhere(
@@ -202,7 +203,7 @@ def test_a_mail_that_was_taken_stays_sent_whatever_the_server_says_to_quit(
     controller = RudeController(inbox, hostname="127.0.0.1", port=free_port())
     controller.start()
     mailer = SmtpMailer(f"smtp+plain://127.0.0.1:{controller.port}")
-    ctx = make_context(services=Services(services.database, mailer, services.media))
+    ctx = make_context(services=dataclasses.replace(services, mailer=mailer))
 
     send_email(order(), ctx)
     controller.stop()
@@ -220,7 +221,7 @@ def test_a_late_failure_does_not_undo_what_another_worker_sent(services: Service
             raise MailDelayed("too late")
 
     with pytest.raises(MailDelayed):
-        send_email(order(), make_context(ctx.job_id, services=Services(services.database, Overtaken(), services.media)))
+        send_email(order(), make_context(ctx.job_id, services=dataclasses.replace(services, mailer=Overtaken())))
 
     assert (row(services, ctx.job_id).status, row(services, ctx.job_id).error) == ("sent", None)
 
@@ -313,7 +314,7 @@ def test_a_login_that_fails_is_tried_again_and_no_password_goes_out_in_clear_una
     controller = Controller(inbox, hostname="127.0.0.1", port=free_port(), authenticator=logins, auth_require_tls=False)
     controller.start()
     mailer = SmtpMailer(f"{scheme}://sara:hunter2@127.0.0.1:{controller.port}")
-    ctx = make_context(services=Services(services.database, mailer, services.media))
+    ctx = make_context(services=dataclasses.replace(services, mailer=mailer))
     try:
         with pytest.raises(MailDelayed) as caught:
             send_email(order(), ctx)

@@ -243,16 +243,14 @@ JOB = """
 import pathlib, sys, time, structlog
 from teknav_ops.engine.processor import JobContext
 from teknav_ops.payloads.media_optimize import OptimizeImage
-from teknav_ops.storage.database import Database
+from teknav_ops.settings import Settings
 from workers.media_optimize import optimize_image
-from workers.services import Services
-from workers.services.mail import OutboxMailer
-from workers.services.media import MediaStore
+from workers.services import open_services
 url, media, file_id = sys.argv[1:]
 def report_and_wait(fraction, note):
     print(fraction, flush=True)
     time.sleep(60 if fraction > 0.3 else 0)
-services = Services(Database.open(url), OutboxMailer(pathlib.Path(media)), MediaStore(pathlib.Path(media)))
+services = open_services(Settings(data_dir=pathlib.Path(media).parent, media_dir=media, database_url=url))
 ctx = JobContext(job_id="killed", queue="media:optimize", name="optimize-image", attempt=1, delivery=1, trace_id="",
                  services=services, log=structlog.get_logger(), report_progress=report_and_wait)
 optimize_image(OptimizeImage(file_id=int(file_id), widths=(64, 160, 640, 1000)), ctx)

@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
+from teknav_ops.producer import Producer
+from teknav_ops.redis_state.connection import Client, connect
+from teknav_ops.redis_url import find_redis_url
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from workers.services.mail import Mailer, open_mailer
 from workers.services.media import MediaStore
+from workers.services.outbound_http import OutboundHttp, open_outbound_http
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Services:
     """What processors may use. One per process; safe to share between threads."""
 
+    settings: Settings
     database: Database
     mailer: Mailer
     media: MediaStore
+    http: OutboundHttp
+
+    @functools.cached_property
+    def redis(self) -> Client:
+        """Redis, for what a processor keeps there."""
+        return connect(find_redis_url(self.settings), timeout_seconds=self.settings.redis_timeout_seconds)
+
+    @functools.cached_property
+    def producer(self) -> Producer:
+        """For jobs that make jobs."""
+        return Producer.from_settings(self.settings, actor="worker")
 
 
 def open_services(settings: Settings) -> Services:
     """The real services of these settings. Nothing is connected before its first use."""
-    return Services(Database.open(settings.sql_url), open_mailer(settings), MediaStore(settings.media_root))
+    return Services(
+        settings=settings,
+        database=Database.open(settings.sql_url),
+        mailer=open_mailer(settings),
+        media=MediaStore(settings.media_root),
+        http=open_outbound_http(settings),
+    )
