@@ -105,6 +105,18 @@ class Producer:
         ]
         return self._submit(known, jobs)
 
+    def enqueue_ai_content(self, job: str, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Have a text written: generate-draft, generate-summary, translate or enhance-content."""
+        return self.enqueue("ai:content", job, data, idempotency_key=idempotency_key)
+
+    def enqueue_ai_seo(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Set what search engines show of an article (GenerateSeo)."""
+        return self.enqueue("ai:seo", "generate-seo", data, idempotency_key=idempotency_key)
+
+    def enqueue_ai_review(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Have an article measured and reviewed (ReviewArticle)."""
+        return self.enqueue("ai:review", "review-article", data, idempotency_key=idempotency_key)
+
     def enqueue_media_optimize(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
         """Make the web-sized copies of one uploaded image (OptimizeImage)."""
         return self.enqueue("media:optimize", "optimize-image", data, idempotency_key=idempotency_key)

@@ -71,6 +71,25 @@ class Settings(BaseSettings):
         description="`smtp://user:password@host:587` (STARTTLS when offered; no login without it), `smtps://` or "
         "`smtp+plain://` (no TLS). Unset: mails are written into `data_dir`/outbox.",
     )
+    ai_base_url: str | None = Field(
+        None,
+        description="OpenAI-compatible server (OpenAI, vLLM, Ollama …), such as `http://127.0.0.1:11434/v1`. Unset: "
+        "summaries and keywords are extracted without a model, and what needs one fails as ProviderNotConfigured.",
+    )
+    ai_api_key: SecretStr | None = Field(None, description="Key for that server.")
+    ai_model: str | None = Field(None, description="Model to ask, as that server names it.")
+    ai_streaming: bool = Field(False, description="Read answers as they are written: progress, and no idle timeouts.")
+    ai_timeout_seconds: float = Field(120.0, gt=0, description="How long one answer may take.")
+    ai_output_token_limit: int = Field(8_000, ge=100, description="Longest answer, in tokens.")
+    ai_input_usd_per_million: float | None = Field(
+        None, ge=0, description="Price of a million input tokens, for models the price list does not know."
+    )
+    ai_output_usd_per_million: float | None = Field(None, ge=0, description="The same for output tokens.")
+    ai_job_usd_limit: float = Field(0.5, ge=0, description="A job that could cost more stops before the call.")
+    ai_daily_usd_limit: float = Field(20.0, ge=0, description="Over this, jobs wait for the next day (UTC).")
+    ai_job_token_limit: int = Field(200_000, ge=1, description="Like `ai_job_usd_limit`, in tokens.")
+    ai_daily_token_limit: int = Field(5_000_000, ge=1, description="Like `ai_daily_usd_limit`, in tokens.")
+    ai_review_pass_score: float = Field(70.0, ge=0, le=100, description="Review score from which an article passes.")
     outbound_allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
         (),
         description="Private networks that webhooks, plugins and workflow steps may reach all the same, as a JSON "

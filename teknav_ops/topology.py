@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from teknav_ops.errors import UnknownJob, UnknownQueue
+from teknav_ops.payloads.ai_content import EnhanceContent, GenerateDraft, GenerateSummary, Translate
+from teknav_ops.payloads.ai_review import ReviewArticle
+from teknav_ops.payloads.ai_seo import GenerateSeo
 from teknav_ops.payloads.base import Payload
 from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.payloads.media_optimize import OptimizeImage
@@ -116,6 +119,32 @@ def purpose_of(payload: type[Payload]) -> str:
 
 
 TOPOLOGY = Topology(
+    Queue(
+        name="ai:content",
+        purpose="Write drafts, summaries, translations and better versions of articles.",
+        jobs={
+            "generate-draft": GenerateDraft,
+            "generate-summary": GenerateSummary,
+            "translate": Translate,
+            "enhance-content": EnhanceContent,
+        },
+        concurrency=4,
+        time_limit_ms=10 * MINUTE_MS,
+    ),
+    Queue(
+        name="ai:seo",
+        purpose="Write what search engines show of an article.",
+        jobs={"generate-seo": GenerateSeo},
+        concurrency=4,
+        time_limit_ms=6 * MINUTE_MS,
+    ),
+    Queue(
+        name="ai:review",
+        purpose="Measure and review articles.",
+        jobs={"review-article": ReviewArticle},
+        concurrency=4,
+        time_limit_ms=6 * MINUTE_MS,
+    ),
     Queue(
         name="email:send",
         purpose="Deliver mails.",

@@ -30,6 +30,9 @@ from tests.support.redis_server import RedisServer, free_port
 def test_the_named_helpers_enqueue_on_their_queues(client: redis.Redis, cipher: Cipher) -> None:
     producer = Producer(client, cipher=cipher)  # type: ignore[arg-type]
     accepted = {
+        "ai:content": producer.enqueue_ai_content("generate-summary", article_id=1),
+        "ai:seo": producer.enqueue_ai_seo(article_id=1),
+        "ai:review": producer.enqueue_ai_review(article_id=1),
         "media:optimize": producer.enqueue_media_optimize(file_id=1),
         "search:index": producer.enqueue_search_index(article_id=1),
         "email:send": producer.enqueue_email_send(to="a@example.com", subject="s", text="t"),

@@ -12,12 +12,25 @@ from teknav_ops.logs import configure_logs
 from teknav_ops.redis_url import find_redis_url
 from teknav_ops.settings import get_settings
 from teknav_ops.storage.effects import SqlEffects
+from workers.ai_content import enhance_content, generate_draft, generate_summary, translate
+from workers.ai_review import review_article
+from workers.ai_seo import generate_seo
 from workers.email_send import send_email
 from workers.media_optimize import optimize_image
 from workers.search_index import index_article
 from workers.services import open_services
 
-PROCESSORS = (index_article, optimize_image, send_email)
+PROCESSORS = (
+    generate_draft,
+    generate_summary,
+    translate,
+    enhance_content,
+    generate_seo,
+    review_article,
+    index_article,
+    optimize_image,
+    send_email,
+)
 
 _settings = get_settings()
 configure_logs(_settings)

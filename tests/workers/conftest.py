@@ -19,6 +19,7 @@ from workers.services import Services, open_services
 
 MakeContext = Callable[..., JobContext[Services]]
 MakeSettings = Callable[..., Settings]
+MakeServices = Callable[..., Services]
 
 
 @pytest.fixture
@@ -34,11 +35,23 @@ def make_settings(database: Database, database_url: str, redis_server: RedisServ
 
 
 @pytest.fixture
-def services(make_settings: MakeSettings) -> Iterator[Services]:
-    """The real services; for others use `dataclasses.replace` or `open_services(make_settings(...))`."""
-    opened = open_services(make_settings())
-    yield opened
-    opened.database.dispose()
+def make_services(make_settings: MakeSettings) -> Iterator[MakeServices]:
+    """Real services with settings of the test's own."""
+    opened: list[Services] = []
+
+    def make(**facts: Any) -> Services:
+        opened.append(open_services(make_settings(**facts)))
+        return opened[-1]
+
+    yield make
+    for services in opened:
+        services.database.dispose()
+
+
+@pytest.fixture
+def services(make_services: MakeServices) -> Services:
+    """The real services; for others use `make_services` or `dataclasses.replace`."""
+    return make_services()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from teknav_ops.redis_state.connection import Client, connect
 from teknav_ops.redis_url import find_redis_url
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
+from workers.services.ai import Ai, open_ai
 from workers.services.mail import Mailer, open_mailer
 from workers.services.media import MediaStore
 from workers.services.outbound_http import OutboundHttp, open_outbound_http
@@ -29,6 +30,11 @@ class Services:
     def redis(self) -> Client:
         """Redis, for what a processor keeps there."""
         return connect(find_redis_url(self.settings), timeout_seconds=self.settings.redis_timeout_seconds)
+
+    @functools.cached_property
+    def ai(self) -> Ai:
+        """Language models, and the books of what they cost."""
+        return open_ai(self.settings, self.database)
 
     @functools.cached_property
     def producer(self) -> Producer:

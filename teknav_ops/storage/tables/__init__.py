@@ -1,13 +1,28 @@
 """The tables, one module per noun. Alembic's migrations are checked against them by a test."""
 
+from teknav_ops.storage.tables.ai import (
+    AiDraft,
+    AiEventLog,
+    AIReport,
+    AiRun,
+    ArticleQualityReport,
+    ArticleVersion,
+)
 from teknav_ops.storage.tables.articles import Article, SearchDocument, Translation
 from teknav_ops.storage.tables.audit import AuditCursor, AuditLog, JobEffect
 from teknav_ops.storage.tables.base import Base
 from teknav_ops.storage.tables.files import File
 from teknav_ops.storage.tables.mail import EmailQueue
+from teknav_ops.storage.tables.workflows import WorkflowDefinition, WorkflowRun, WorkflowStepExecution
 
 __all__ = [
+    "AIReport",
+    "AiDraft",
+    "AiEventLog",
+    "AiRun",
     "Article",
+    "ArticleQualityReport",
+    "ArticleVersion",
     "AuditCursor",
     "AuditLog",
     "Base",
@@ -16,4 +31,7 @@ __all__ = [
     "JobEffect",
     "SearchDocument",
     "Translation",
+    "WorkflowDefinition",
+    "WorkflowRun",
+    "WorkflowStepExecution",
 ]

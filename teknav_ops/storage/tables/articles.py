@@ -12,7 +12,11 @@ from teknav_ops.storage.tables.base import Base, utc_now
 
 
 class Article(Base):
-    """One article. `version` grows with each edit; status is draft, published or unpublished."""
+    """One article. `version` grows with each edit; status is draft, published or unpublished.
+
+    Search engines are shown `seo_title`, `meta_description` and `keywords`. `review_status` is measured
+    (no opinion was to be had), passed or needs-work; `ai_score` runs from 0 to 100.
+    """
 
     __tablename__ = "article"
 
@@ -25,6 +29,11 @@ class Article(Base):
     version: Mapped[int] = mapped_column(default=1)
     author: Mapped[str] = mapped_column(String(200))
     tags: Mapped[list[Any]] = mapped_column(default=list)
+    seo_title: Mapped[str | None] = mapped_column(String(200))
+    meta_description: Mapped[str | None] = mapped_column(String(400))
+    keywords: Mapped[list[Any] | None]
+    review_status: Mapped[str | None] = mapped_column(String(20))
+    ai_score: Mapped[float | None]
     published_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)

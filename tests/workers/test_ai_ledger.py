@@ -1,0 +1,156 @@
+"""Budgets: what may be spent is checked before the call, under a lock, and survives dead workers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from teknav_ops.errors import PermanentError, TekNavError
+from teknav_ops.payloads.ai_content import GenerateDraft
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import AiDraft, AiRun
+from tests.support.ai_server import AiServer, Reply
+from tests.workers.ai_cases import events, rows, runs, with_model
+from tests.workers.conftest import MakeContext, MakeServices, MakeSettings
+from workers.ai_content import generate_draft
+from workers.services.ai_ledger import AiDailyBudgetSpent, AiJobOverBudget, AiLedger, Limits, Price, find_price
+
+DRAFT = {"title": "نیم‌فاصله", "body": "نیم‌فاصله نویسه‌ای است که می‌نویسیم و نمی‌بینیم."}
+ORDER = GenerateDraft(topic="نیم‌فاصله در وب")
+
+
+@pytest.fixture
+def model() -> Iterator[AiServer]:
+    with AiServer() as server:
+        server.replies = [Reply(DRAFT)]
+        yield server
+
+
+def begin(ledger: AiLedger, job_id: str, delivery: int = 1) -> int:
+    return ledger.begin(
+        job_id=job_id, delivery=delivery, attempt=1, task="t", article_id=None, provider="p", model="m", trace_id=""
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "error"),
+    [
+        ({"ai_job_usd_limit": 0.001}, AiJobOverBudget),
+        ({"ai_job_token_limit": 500}, AiJobOverBudget),
+        ({"ai_daily_usd_limit": 0.001}, AiDailyBudgetSpent),
+        ({"ai_daily_token_limit": 500}, AiDailyBudgetSpent),
+    ],
+)
+def test_a_run_over_budget_stops_before_the_call(
+    make_services: MakeServices, model: AiServer, make_context: MakeContext, limits: dict[str, float], error: type
+) -> None:
+    services = with_model(make_services, model, **limits)
+    with pytest.raises(error) as raised:
+        generate_draft(ORDER, make_context(services=services))
+
+    assert model.requests == [] and rows(services, AiDraft) == []
+    (run,) = runs(services)
+    assert (run.status, run.error_type, run.cost_micro_usd) == ("stopped", error.__name__, None)
+    assert [entry.kind for entry in events(services)] == ["stopped"]
+    if error is AiDailyBudgetSpent:
+        assert 0 < raised.value.retry_after_seconds <= 86_400
+    else:
+        assert isinstance(raised.value, PermanentError)
+
+
+def test_what_a_jobs_failed_attempts_took_counts_against_the_job(
+    make_services: MakeServices, model: AiServer, make_context: MakeContext
+) -> None:
+    # The first attempt takes 2 × 3,000 of 95,000; the next call could take 80,000 and a little: too much.
+    model.replies = [Reply("no", usage=(1_000, 200)), Reply("no", usage=(15_000, 0)), Reply(DRAFT)]
+    services = with_model(make_services, model, ai_job_usd_limit=0.095)
+    for delivery, error in ((1, "AiOutputInvalid"), (2, "AiJobOverBudget")):
+        with pytest.raises(TekNavError):
+            generate_draft(ORDER, make_context("same", delivery=delivery, services=services))
+        assert runs(services)[-1].error_type == error
+
+    assert len(model.requests) == 2
+
+
+def test_yesterdays_spending_does_not_count_today(
+    make_services: MakeServices, model: AiServer, make_context: MakeContext
+) -> None:
+    services = with_model(make_services, model, ai_daily_usd_limit=0.09)
+    generate_draft(ORDER, make_context(services=services))
+    with services.database.session() as session:
+        session.execute(update(AiRun).values(cost_micro_usd=89_000))
+    with pytest.raises(AiDailyBudgetSpent, match=r"\$0\.0890 spent today"):
+        generate_draft(ORDER, make_context(services=services))
+    with services.database.session() as session:
+        session.execute(update(AiRun).values(started_at=datetime.now(UTC) - timedelta(days=1)))
+
+    generate_draft(ORDER, make_context(services=services))
+
+
+def test_workers_who_ask_at_once_cannot_overdraw_together(database: Database) -> None:
+    ledger = AiLedger(database, Limits(10_000, 35, 10_000, 10_000))
+    ids = [begin(ledger, f"job-{number}") for number in range(8)]
+    passed: list[int] = []
+    start = threading.Barrier(8)
+
+    def ask(number: int) -> None:
+        start.wait()
+        try:
+            ledger.reserve(ids[number], f"job-{number}", tokens=10, micro_usd=10)
+            passed.append(number)
+        except AiDailyBudgetSpent:
+            pass
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(passed) == 3
+
+
+def test_a_dead_workers_reservation_counts_and_a_settled_one_is_replaced(database: Database) -> None:
+    ledger = AiLedger(database, Limits(100, 100, 10_000, 10_000))
+    first, second = begin(ledger, "a"), begin(ledger, "b")
+    ledger.reserve(first, "a", tokens=10, micro_usd=80)
+    with pytest.raises(AiDailyBudgetSpent):
+        ledger.reserve(second, "b", tokens=10, micro_usd=30)
+
+    ledger.settle(first, input_tokens=4, output_tokens=1, micro_usd=5)
+    ledger.reserve(second, "b", tokens=10, micro_usd=30)
+
+
+def test_a_run_begins_once_and_ends_once(database: Database) -> None:
+    ledger = AiLedger(database, Limits(100, 100, 100, 100))
+    first = begin(ledger, "a")
+    assert begin(ledger, "a") == first != begin(ledger, "a", delivery=2)
+
+    ledger.end(first, status="failed", error=ValueError("x"), duration_ms=1)
+    ledger.end(first, status="succeeded", error=None, duration_ms=1)
+    with database.reading() as session:
+        assert session.get_one(AiRun, first).status == "failed"
+
+
+def test_prices_come_from_the_settings_then_the_list_and_are_never_guessed(make_settings: MakeSettings) -> None:
+    assert find_price(make_settings(ai_input_usd_per_million=1, ai_output_usd_per_million=2), "x") == Price(1.0, 2.0)
+    listed = find_price(make_settings(ai_base_url="https://api.openai.com/v1"), "gpt-5-mini")
+    assert listed is not None and 0 < listed.input < listed.output
+    assert find_price(make_settings(ai_base_url="http://127.0.0.1:11434/v1"), "gpt-5-mini") is None
+    assert Price(0.25, 2.0).of(1, 1) == 3
+
+
+def test_an_unknown_price_is_unknown_in_the_books_and_tokens_still_bound_the_day(
+    make_services: MakeServices, model: AiServer, make_context: MakeContext
+) -> None:
+    free = {"ai_input_usd_per_million": None, "ai_output_usd_per_million": None, "ai_daily_usd_limit": 0}
+    services = with_model(make_services, model, **free, ai_daily_token_limit=9_500)
+    generate_draft(ORDER, make_context(services=services))
+
+    assert (runs(services)[0].cost_micro_usd, runs(services)[0].input_tokens) == (None, 1_000)
+    with pytest.raises(AiDailyBudgetSpent, match="tokens spent today"):
+        generate_draft(ORDER, make_context(services=services))

@@ -1,0 +1,172 @@
+"""The books of AI runs: what may be spent, what was, and what happened in each run.
+
+Money is in millionths of a US dollar. Before a call the most it may take is reserved, under a lock, so
+that workers who ask at once cannot overdraw together; after it, the true figures replace the reservation.
+Where a worker dies in between, the reservation stays: nobody knows what the provider has counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+
+from teknav_ops.errors import PermanentError, Throttled
+from teknav_ops.settings import Settings
+from teknav_ops.storage.database import Database, insert_into
+from teknav_ops.storage.tables import AiEventLog, AiRun
+from teknav_ops.storage.tables.base import utc_now
+
+_RESERVATION_LOCK: Final = 7_220_442
+_DETAIL_LIMIT_CHARACTERS: Final = 2_000
+
+
+class AiJobOverBudget(PermanentError):
+    """This job could cost more than one job may (TEKNAV_AI_JOB_USD_LIMIT, TEKNAV_AI_JOB_TOKEN_LIMIT)."""
+
+
+class AiDailyBudgetSpent(Throttled):
+    """The day's budget does not cover this call; the job waits for the next day (UTC)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Price:
+    """Millionths of a US dollar per token, which is dollars per million tokens."""
+
+    input: float
+    output: float
+
+    def of(self, input_tokens: int, output_tokens: int) -> int:
+        """What a call costs, rounded up."""
+        return math.ceil(input_tokens * self.input + output_tokens * self.output)
+
+
+def find_price(settings: Settings, model: str) -> Price | None:
+    """The price by setting, else from the price list, else None (unknown, which is not the same as free)."""
+    if settings.ai_input_usd_per_million is not None and settings.ai_output_usd_per_million is not None:
+        return Price(settings.ai_input_usd_per_million, settings.ai_output_usd_per_million)
+    from genai_prices import Usage, calc_price
+
+    million = 1_000_000
+    try:
+        # Each direction alone, so that one rate is read off each.
+        rates = [
+            calc_price(usage, model_ref=model, provider_api_url=settings.ai_base_url).total_price
+            for usage in (Usage(input_tokens=million, output_tokens=0), Usage(input_tokens=0, output_tokens=million))
+        ]
+    except LookupError:
+        return None
+    return Price(float(rates[0]), float(rates[1]))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one job, and all jobs of a UTC day, may take."""
+
+    job_micro_usd: int
+    daily_micro_usd: int
+    job_tokens: int
+    daily_tokens: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """The limits of these settings."""
+        return cls(
+            int(settings.ai_job_usd_limit * 1e6), int(settings.ai_daily_usd_limit * 1e6),
+            settings.ai_job_token_limit, settings.ai_daily_token_limit,
+        )  # fmt: skip
+
+
+class AiLedger:
+    """Reads and writes AiRun and AiEventLog."""
+
+    def __init__(self, database: Database, limits: Limits) -> None:
+        self._database = database
+        self._limits = limits
+
+    def begin(self, **facts: Any) -> int:
+        """The row of this attempt; the same one when the same delivery begins again."""
+        with self._database.session() as session:
+            new = insert_into(session, AiRun).values(
+                status="running", call_count=0, input_tokens=0, output_tokens=0, reserved_tokens=0,
+                started_at=utc_now(), **facts,
+            )  # fmt: skip
+            session.execute(new.on_conflict_do_nothing())
+            found = select(AiRun.id).where(AiRun.job_id == facts["job_id"], AiRun.delivery == facts["delivery"])
+            return session.scalars(found).one()
+
+    def reserve(self, run_id: int, job_id: str, *, tokens: int, micro_usd: int | None) -> None:
+        """Set aside the most that the next call may take.
+
+        Raises:
+            AiJobOverBudget, AiDailyBudgetSpent: nothing was set aside, and the call must not be made.
+        """
+        with self._database.session() as session:
+            if session.get_bind().dialect.name == "postgresql":
+                session.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _RESERVATION_LOCK})
+            cost = micro_usd or 0
+            job_tokens, job_cost = _spent(session, AiRun.job_id == job_id)
+            if job_tokens + tokens > self._limits.job_tokens:
+                raise AiJobOverBudget(f"{job_tokens + tokens:,} tokens; one job may take {self._limits.job_tokens:,}")
+            if job_cost + cost > self._limits.job_micro_usd:
+                raise AiJobOverBudget(f"${(job_cost + cost) / 1e6:.4f}; limit ${self._limits.job_micro_usd / 1e6:.4f}")
+            self._check_day(session, tokens, cost)
+            session.execute(
+                update(AiRun).where(AiRun.id == run_id).values(reserved_tokens=tokens, reserved_micro_usd=micro_usd)
+            )
+
+    def _check_day(self, session: Session, tokens: int, cost: int) -> None:
+        now = datetime.now(UTC)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        day_tokens, day_cost = _spent(session, AiRun.started_at >= midnight)
+        over_tokens = day_tokens + tokens > self._limits.daily_tokens
+        if over_tokens or day_cost + cost > self._limits.daily_micro_usd:
+            pause_seconds = (midnight + timedelta(days=1) - now).total_seconds()
+            spent = f"{day_tokens:,} tokens" if over_tokens else f"${day_cost / 1e6:.4f}"
+            raise AiDailyBudgetSpent(f"{spent} spent today", retry_after_seconds=pause_seconds)
+
+    def settle(self, run_id: int, *, input_tokens: int, output_tokens: int, micro_usd: int | None) -> None:
+        """Replace the reservation by what the call took."""
+        with self._database.session() as session:
+            run = session.get_one(AiRun, run_id, with_for_update=True)
+            run.call_count += 1
+            run.input_tokens += input_tokens
+            run.output_tokens += output_tokens
+            run.cost_micro_usd = None if micro_usd is None else (run.cost_micro_usd or 0) + micro_usd
+            run.reserved_tokens, run.reserved_micro_usd = 0, None
+
+    def note(self, run_id: int, kind: str, *, detail: str | None = None, **facts: Any) -> None:
+        """Write an event of the run."""
+        short = detail[:_DETAIL_LIMIT_CHARACTERS] if detail else None
+        with self._database.session() as session:
+            session.add(AiEventLog(run_id=run_id, kind=kind, detail=short, **facts))
+
+    def end(self, run_id: int, *, status: str, error: BaseException | None, duration_ms: float) -> None:
+        """Say how the run ended, unless that has been said."""
+        with self._database.session() as session:
+            end_in(session, run_id, status=status, error=error, duration_ms=duration_ms)
+
+
+def end_in(session: Session, run_id: int, *, status: str, error: BaseException | None, duration_ms: float) -> None:
+    """Say how the run ended, in the transaction of its effect."""
+    session.execute(
+        update(AiRun)
+        .where(AiRun.id == run_id, AiRun.status == "running")
+        .values(
+            status=status, finished_at=utc_now(), duration_ms=round(duration_ms, 1),
+            error_type=type(error).__name__ if error else None,
+            error=str(error)[:_DETAIL_LIMIT_CHARACTERS] if error else None,
+        )
+    )  # fmt: skip
+
+
+def _spent(session: Session, where: Any) -> tuple[int, int]:
+    """Tokens and millionths of a dollar, spent and set aside."""
+    tokens = func.sum(AiRun.input_tokens + AiRun.output_tokens + AiRun.reserved_tokens)
+    money = func.sum(func.coalesce(AiRun.cost_micro_usd, 0) + func.coalesce(AiRun.reserved_micro_usd, 0))
+    row = session.execute(select(func.coalesce(tokens, 0), func.coalesce(money, 0)).where(where)).one()
+    return int(row[0]), int(row[1])

@@ -1,0 +1,58 @@
+"""An article as a text task reads it: without a transaction that stays open while a model writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any, Final
+
+from teknav_ops.errors import PermanentError
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import Article
+
+_FENCE: Final = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.M | re.S)
+_MARKUP: Final = re.compile(r"^[ \t]{0,3}(?:#{1,6}[ \t]+|>[ \t]?|[-*+][ \t]+|\d+[.)][ \t]+)", re.M)
+_LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_EMPHASIS: Final = re.compile(r"(\*\*|__|\*|_|`)(?=\S)(.+?)(?<=\S)\1")
+#: Persian and English sentences end alike, but for the question mark; «۳.۵» and "3.5" do not end one.
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?؟…])[\s»”\")]*\s+(?=\S)")
+
+
+class UnknownArticle(PermanentError):
+    """There is no article with this id."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ArticleText:
+    """One version of an article."""
+
+    id: int
+    version: int
+    language: str
+    title: str
+    body: str
+
+    def material(self, **more: Any) -> dict[str, Any]:
+        """What a model is given."""
+        return {"language": self.language, "title": self.title, "body": self.body, **more}
+
+
+def read_article(database: Database, article_id: int) -> ArticleText:
+    """The article as it is now. Raises UnknownArticle."""
+    with database.reading() as session:
+        article = session.get(Article, article_id)
+        if article is None:
+            raise UnknownArticle(f"article_id: there is no article {article_id}")
+        return ArticleText(article.id, article.version, article.language, article.title, article.body)
+
+
+def prose(markdown: str) -> str:
+    """The running text: code blocks, headings' marks, links' targets and emphasis removed; paragraphs kept."""
+    text = _LINK.sub(r"\1", _FENCE.sub("", markdown))
+    text = _EMPHASIS.sub(r"\2", _MARKUP.sub("", text))
+    return "\n\n".join(" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip())
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a running text, in order."""
+    return [s for part in text.split("\n\n") for s in map(str.strip, _SENTENCE_END.split(part)) if s]
