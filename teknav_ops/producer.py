@@ -117,6 +117,14 @@ class Producer:
         """Have an article measured and reviewed (ReviewArticle)."""
         return self.enqueue("ai:review", "review-article", data, idempotency_key=idempotency_key)
 
+    def enqueue_analytics_process(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Take in readers' events and count them (ProcessEvents)."""
+        return self.enqueue("analytics:process", "process-events", data, idempotency_key=idempotency_key)
+
+    def enqueue_analytics_snapshot(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Compute the platform's dashboard (SnapshotDashboard)."""
+        return self.enqueue("analytics:snapshot", "snapshot-dashboard", data, idempotency_key=idempotency_key)
+
     def enqueue_media_optimize(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
         """Make the web-sized copies of one uploaded image (OptimizeImage)."""
         return self.enqueue("media:optimize", "optimize-image", data, idempotency_key=idempotency_key)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, IPvAnyNetwork, SecretStr
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -90,12 +91,30 @@ class Settings(BaseSettings):
     ai_job_token_limit: int = Field(200_000, ge=1, description="Like `ai_job_usd_limit`, in tokens.")
     ai_daily_token_limit: int = Field(5_000_000, ge=1, description="Like `ai_daily_usd_limit`, in tokens.")
     ai_review_pass_score: float = Field(70.0, ge=0, le=100, description="Review score from which an article passes.")
+    site_time_zone: str = Field(
+        "Asia/Tehran", description="Zone in which the site's days begin; readers' figures are per day."
+    )
+    analytics_latest_age_days: int = Field(
+        400, ge=1, le=3_650, description="Events older than this are set aside; younger ones count on their own day."
+    )
+    dashboard_snapshot_seconds: int = Field(
+        900, ge=10, description="How long a computed dashboard stays in Redis when no newer one replaces it."
+    )
     outbound_allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
         (),
         description="Private networks that webhooks, plugins and workflow steps may reach all the same, as a JSON "
         'list: `["10.1.0.0/16"]`.',
     )
     mail_from: str = Field("TekNav <noreply@teknav.example>", description="Sender of mails.")
+
+    @field_validator("site_time_zone")
+    @classmethod
+    def _zone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"no time zone {name!r}; use a name such as Asia/Tehran or UTC") from None
+        return name
 
     @property
     def media_root(self) -> Path:

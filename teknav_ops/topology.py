@@ -15,6 +15,8 @@ from teknav_ops.errors import UnknownJob, UnknownQueue
 from teknav_ops.payloads.ai_content import EnhanceContent, GenerateDraft, GenerateSummary, Translate
 from teknav_ops.payloads.ai_review import ReviewArticle
 from teknav_ops.payloads.ai_seo import GenerateSeo
+from teknav_ops.payloads.analytics_process import ProcessEvents
+from teknav_ops.payloads.analytics_snapshot import SnapshotDashboard
 from teknav_ops.payloads.base import Payload
 from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.payloads.media_optimize import OptimizeImage
@@ -144,6 +146,21 @@ TOPOLOGY = Topology(
         jobs={"review-article": ReviewArticle},
         concurrency=4,
         time_limit_ms=6 * MINUTE_MS,
+    ),
+    Queue(
+        name="analytics:process",
+        purpose="Count what readers do.",
+        jobs={"process-events": ProcessEvents},
+        concurrency=2,
+        time_limit_ms=10 * MINUTE_MS,
+    ),
+    Queue(
+        name="analytics:snapshot",
+        purpose="Compute the platform's dashboard in advance.",
+        jobs={"snapshot-dashboard": SnapshotDashboard},
+        concurrency=1,
+        global_concurrency=2,
+        time_limit_ms=2 * MINUTE_MS,
     ),
     Queue(
         name="email:send",

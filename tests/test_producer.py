@@ -33,6 +33,8 @@ def test_the_named_helpers_enqueue_on_their_queues(client: redis.Redis, cipher: 
         "ai:content": producer.enqueue_ai_content("generate-summary", article_id=1),
         "ai:seo": producer.enqueue_ai_seo(article_id=1),
         "ai:review": producer.enqueue_ai_review(article_id=1),
+        "analytics:process": producer.enqueue_analytics_process(),
+        "analytics:snapshot": producer.enqueue_analytics_snapshot(days=7),
         "media:optimize": producer.enqueue_media_optimize(file_id=1),
         "search:index": producer.enqueue_search_index(article_id=1),
         "email:send": producer.enqueue_email_send(to="a@example.com", subject="s", text="t"),

@@ -15,6 +15,8 @@ from teknav_ops.storage.effects import SqlEffects
 from workers.ai_content import enhance_content, generate_draft, generate_summary, translate
 from workers.ai_review import review_article
 from workers.ai_seo import generate_seo
+from workers.analytics_process import process_events
+from workers.analytics_snapshot import snapshot_dashboard
 from workers.email_send import send_email
 from workers.media_optimize import optimize_image
 from workers.search_index import index_article
@@ -27,6 +29,8 @@ PROCESSORS = (
     enhance_content,
     generate_seo,
     review_article,
+    process_events,
+    snapshot_dashboard,
     index_article,
     optimize_image,
     send_email,

@@ -23,6 +23,11 @@ def lease(role: str) -> str:
     return f"teknav:lease:{role}"
 
 
+def dashboard(days: int) -> str:
+    """HASH: the platform's dashboard over so many days, computed in advance (made_at_ms, json)."""
+    return f"teknav:dashboard:{days}"
+
+
 class QueueKeys:
     """The keys of one queue."""
 

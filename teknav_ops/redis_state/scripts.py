@@ -378,6 +378,11 @@ def _parse_counts(raw: list[Any]) -> QueueCounts:
 # Processes -------------------------------------------------------------------------------------
 
 
+def put_newest(key: str, *, made_at_ms: int, ttl_ms: int, json_text: str) -> Call[bool]:
+    """Put a computed value in place, unless a newer one is there."""
+    return Call(load("put_newest"), [key], [made_at_ms, ttl_ms, json_text], bool)
+
+
 def lead(lease: str, *, holder: str, lease_ms: int, wish: Literal["renew", "release"]) -> Call[bool]:
     """Take, renew or release the lease of a role; False while another holds it."""
     return Call(load("lead"), [lease], [holder, lease_ms, wish], bool)

@@ -51,8 +51,8 @@ class AiTaskRun:
     """One attempt of one task: `ask` as often as needed, then `succeed` in the effect's own transaction."""
 
     def __init__(
-        self, run_id: int, job: JobContext[Any], task: str, ledger: AiLedger, provider: AiProvider | None, price: Price | None,
-        output_token_limit: int,
+        self, run_id: int, job: JobContext[Any], task: str, ledger: AiLedger, provider: AiProvider | None,
+        price: Price | None, output_token_limit: int,
     ) -> None:  # fmt: skip
         self.id = run_id
         self._job = job

@@ -8,6 +8,16 @@ from teknav_ops.storage.tables.ai import (
     ArticleQualityReport,
     ArticleVersion,
 )
+from teknav_ops.storage.tables.analytics import (
+    AnalyticsDay,
+    AnalyticsDirtyKey,
+    AnalyticsEvent,
+    AnalyticsQueryForm,
+    AnalyticsRejectedEvent,
+    ArticleStatsDaily,
+    SearchQueryStatsDaily,
+    UserEngagementDaily,
+)
 from teknav_ops.storage.tables.articles import Article, SearchDocument, Translation
 from teknav_ops.storage.tables.audit import AuditCursor, AuditLog, JobEffect
 from teknav_ops.storage.tables.base import Base
@@ -20,8 +30,14 @@ __all__ = [
     "AiDraft",
     "AiEventLog",
     "AiRun",
+    "AnalyticsDay",
+    "AnalyticsDirtyKey",
+    "AnalyticsEvent",
+    "AnalyticsQueryForm",
+    "AnalyticsRejectedEvent",
     "Article",
     "ArticleQualityReport",
+    "ArticleStatsDaily",
     "ArticleVersion",
     "AuditCursor",
     "AuditLog",
@@ -30,7 +46,9 @@ __all__ = [
     "File",
     "JobEffect",
     "SearchDocument",
+    "SearchQueryStatsDaily",
     "Translation",
+    "UserEngagementDaily",
     "WorkflowDefinition",
     "WorkflowRun",
     "WorkflowStepExecution",
