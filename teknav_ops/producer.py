@@ -125,6 +125,10 @@ class Producer:
         """Compute the platform's dashboard (SnapshotDashboard)."""
         return self.enqueue("analytics:snapshot", "snapshot-dashboard", data, idempotency_key=idempotency_key)
 
+    def enqueue_otp_send(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Deliver a one-time code (SendOtp)."""
+        return self.enqueue("otp:send", "send-otp", data, idempotency_key=idempotency_key)
+
     def enqueue_media_optimize(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
         """Make the web-sized copies of one uploaded image (OptimizeImage)."""
         return self.enqueue("media:optimize", "optimize-image", data, idempotency_key=idempotency_key)

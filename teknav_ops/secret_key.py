@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
 from pathlib import Path
 
@@ -58,3 +59,12 @@ def _create(path: Path, key: bytes) -> None:
         os.link(draft, path)
     finally:
         draft.unlink()
+
+
+def digest(settings: Settings, purpose: str, value: str) -> str:
+    """A keyed digest (HMAC-SHA256, hex) of a value that must be compared but not stored.
+
+    Each purpose has a key of its own, derived from the newest secret key. Raises MissingSecretKey.
+    """
+    key = hmac.digest(cipher_keys(settings)[0].encode(), f"teknav digest {purpose}".encode(), "sha256")
+    return hmac.digest(key, value.encode(), "sha256").hex()

@@ -100,6 +100,15 @@ class Settings(BaseSettings):
     dashboard_snapshot_seconds: int = Field(
         900, ge=10, description="How long a computed dashboard stays in Redis when no newer one replaces it."
     )
+    sms_url: str | None = Field(
+        None, description="SMS gateway that takes JSON posts. Unset: messages are written into `data_dir`/outbox."
+    )
+    sms_token: SecretStr | None = Field(None, description="Bearer token for that gateway.")
+    sms_sender: str = Field("TekNav", description="Sender shown on text messages.")
+    site_host: str = Field("teknav.example", description="Host of the site, named in messages with codes.")
+    otp_limit_count: int = Field(5, ge=1, description="Codes one recipient may get within `otp_limit_seconds`.")
+    otp_limit_seconds: int = Field(3_600, ge=1, description="See `otp_limit_count`.")
+    otp_resend_seconds: int = Field(60, ge=0, description="Least pause between two codes to one recipient.")
     outbound_allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
         (),
         description="Private networks that webhooks, plugins and workflow steps may reach all the same, as a JSON "

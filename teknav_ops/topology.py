@@ -20,6 +20,7 @@ from teknav_ops.payloads.analytics_snapshot import SnapshotDashboard
 from teknav_ops.payloads.base import Payload
 from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.payloads.media_optimize import OptimizeImage
+from teknav_ops.payloads.otp_send import SendOtp
 from teknav_ops.payloads.search_index import IndexArticle
 
 SECOND_MS = 1_000
@@ -168,6 +169,13 @@ TOPOLOGY = Topology(
         jobs={"send-email": SendEmail},
         concurrency=8,
         time_limit_ms=2 * MINUTE_MS,
+    ),
+    Queue(
+        name="otp:send",
+        purpose="Deliver one-time codes.",
+        jobs={"send-otp": SendOtp},
+        concurrency=8,
+        time_limit_ms=MINUTE_MS,
     ),
     Queue(
         name="media:optimize",

@@ -19,6 +19,7 @@ from workers.analytics_process import process_events
 from workers.analytics_snapshot import snapshot_dashboard
 from workers.email_send import send_email
 from workers.media_optimize import optimize_image
+from workers.otp_send import send_otp
 from workers.search_index import index_article
 from workers.services import open_services
 
@@ -34,6 +35,7 @@ PROCESSORS = (
     index_article,
     optimize_image,
     send_email,
+    send_otp,
 )
 
 _settings = get_settings()

@@ -14,6 +14,7 @@ from workers.services.ai import Ai, open_ai
 from workers.services.mail import Mailer, open_mailer
 from workers.services.media import MediaStore
 from workers.services.outbound_http import OutboundHttp, open_outbound_http
+from workers.services.sms import SmsGateway, open_sms
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class Services:
     mailer: Mailer
     media: MediaStore
     http: OutboundHttp
+    sms: SmsGateway
 
     @functools.cached_property
     def redis(self) -> Client:
@@ -50,4 +52,5 @@ def open_services(settings: Settings) -> Services:
         mailer=open_mailer(settings),
         media=MediaStore(settings.media_root),
         http=open_outbound_http(settings),
+        sms=open_sms(settings),
     )

@@ -38,7 +38,11 @@ class AddressBlocked(PermanentError):
     """The URL leads to an address that must not be reached from here (private, loopback, metadata …)."""
 
 
-class InvalidUrl(PermanentError):
+class RequestMalformed(PermanentError):
+    """The request is not one that HTTP can carry, such as a header with a line break."""
+
+
+class InvalidUrl(RequestMalformed):
     """The URL is not one that can be called."""
 
 
@@ -162,6 +166,8 @@ def _translated(url: str) -> Iterator[None]:
         yield
     except httpcore.TimeoutException:
         raise AnswerTimedOut(f"{host} did not answer completely in time") from None
+    except httpcore.LocalProtocolError as error:
+        raise RequestMalformed(f"request: {error}") from None
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         raise HostUnreachable(f"{host}: {type(error).__name__}: {error}") from None
     except (httpcore.UnsupportedProtocol, UnicodeError) as error:

@@ -23,6 +23,7 @@ from teknav_ops.storage.tables.audit import AuditCursor, AuditLog, JobEffect
 from teknav_ops.storage.tables.base import Base
 from teknav_ops.storage.tables.files import File
 from teknav_ops.storage.tables.mail import EmailQueue
+from teknav_ops.storage.tables.otp import OtpLog
 from teknav_ops.storage.tables.workflows import WorkflowDefinition, WorkflowRun, WorkflowStepExecution
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "EmailQueue",
     "File",
     "JobEffect",
+    "OtpLog",
     "SearchDocument",
     "SearchQueryStatsDaily",
     "Translation",
