@@ -6,6 +6,7 @@ against the policy and recorded in AuditLog with the operator's name before it r
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -16,6 +17,7 @@ from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads import codec
+from teknav_ops.platform.webhook_endpoints import WebhookEndpoints
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
@@ -53,6 +55,13 @@ class Control:
         self._jobs = JobQueries(client, topology)
         self._dead_letters = DeadLetterQueries(client, topology)
         self._replays = Replays(client, self._dead_letters)
+
+    # What operators own on the platform ----------------------------------------------------------
+
+    @functools.cached_property
+    def webhooks(self) -> WebhookEndpoints:
+        """Webhook endpoints."""
+        return WebhookEndpoints(self._log.database, self._cipher, self._recorded, operator=self._operator.name)
 
     # Queues ------------------------------------------------------------------------------------
 
@@ -217,6 +226,6 @@ class Control:
             on_progress(deleted)
         return deleted
 
-    def _recorded(self, action: str, queue: str, job_id: str | None = None, **detail: Any) -> Any:
+    def _recorded(self, action: str, queue: str | None, job_id: str | None = None, **detail: Any) -> Any:
         require_owner(self._operator, action)
         return self._log.record(action, actor=self._operator.name, queue=queue, job_id=job_id, **detail)

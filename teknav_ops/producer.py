@@ -129,6 +129,10 @@ class Producer:
         """Deliver a one-time code (SendOtp)."""
         return self.enqueue("otp:send", "send-otp", data, idempotency_key=idempotency_key)
 
+    def enqueue_webhooks_deliver(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Deliver an event to a webhook endpoint (DeliverWebhook)."""
+        return self.enqueue("webhooks:deliver", "deliver-webhook", data, idempotency_key=idempotency_key)
+
     def enqueue_media_optimize(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
         """Make the web-sized copies of one uploaded image (OptimizeImage)."""
         return self.enqueue("media:optimize", "optimize-image", data, idempotency_key=idempotency_key)

@@ -109,6 +109,13 @@ class Settings(BaseSettings):
     otp_limit_count: int = Field(5, ge=1, description="Codes one recipient may get within `otp_limit_seconds`.")
     otp_limit_seconds: int = Field(3_600, ge=1, description="See `otp_limit_count`.")
     otp_resend_seconds: int = Field(60, ge=0, description="Least pause between two codes to one recipient.")
+    webhook_timeout_seconds: float = Field(15.0, gt=0, description="How long a receiver may take, in all.")
+    webhook_disable_hours: float = Field(
+        72.0, gt=0, description="An endpoint that took nothing for so long (and ten attempts) is switched off."
+    )
+    webhook_give_up_hours: float = Field(
+        72.0, gt=0, description="Events older than this are given up when their receiver still asks for a pause."
+    )
     outbound_allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
         (),
         description="Private networks that webhooks, plugins and workflow steps may reach all the same, as a JSON "

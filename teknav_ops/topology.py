@@ -22,6 +22,7 @@ from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.payloads.media_optimize import OptimizeImage
 from teknav_ops.payloads.otp_send import SendOtp
 from teknav_ops.payloads.search_index import IndexArticle
+from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -174,6 +175,13 @@ TOPOLOGY = Topology(
         name="otp:send",
         purpose="Deliver one-time codes.",
         jobs={"send-otp": SendOtp},
+        concurrency=8,
+        time_limit_ms=MINUTE_MS,
+    ),
+    Queue(
+        name="webhooks:deliver",
+        purpose="Deliver events to other people's servers.",
+        jobs={"deliver-webhook": DeliverWebhook},
         concurrency=8,
         time_limit_ms=MINUTE_MS,
     ),

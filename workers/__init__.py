@@ -22,6 +22,7 @@ from workers.media_optimize import optimize_image
 from workers.otp_send import send_otp
 from workers.search_index import index_article
 from workers.services import open_services
+from workers.webhooks_deliver import deliver_webhook
 
 PROCESSORS = (
     generate_draft,
@@ -36,6 +37,7 @@ PROCESSORS = (
     optimize_image,
     send_email,
     send_otp,
+    deliver_webhook,
 )
 
 _settings = get_settings()

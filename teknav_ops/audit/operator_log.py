@@ -35,6 +35,11 @@ class OperatorLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @property
+    def database(self) -> Database:
+        """Where it is written."""
+        return self._database
+
     @contextlib.contextmanager
     def record(
         self, action: str, *, actor: str, queue: str | None = None, job_id: str | None = None, **detail: Any

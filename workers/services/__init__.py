@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 
+from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import Client, connect
 from teknav_ops.redis_url import find_redis_url
+from teknav_ops.secret_key import cipher_keys
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from workers.services.ai import Ai, open_ai
@@ -37,6 +39,11 @@ class Services:
     def ai(self) -> Ai:
         """Language models, and the books of what they cost."""
         return open_ai(self.settings, self.database)
+
+    @functools.cached_property
+    def cipher(self) -> Cipher:
+        """For secrets that stand in SQL."""
+        return Cipher(cipher_keys(self.settings))
 
     @functools.cached_property
     def producer(self) -> Producer:

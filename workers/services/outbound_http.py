@@ -21,29 +21,21 @@ from urllib.parse import urlsplit
 import httpcore2 as httpcore
 from httpcore2 import NetworkBackend, NetworkStream
 
-from teknav_ops.errors import PermanentError, TransientError
+from teknav_ops.errors import TransientError
+from teknav_ops.platform.outbound_url import (
+    AddressBlocked,
+    InvalidUrl,
+    Network,
+    RequestMalformed,
+    check_url,
+    is_blocked,
+)
 from teknav_ops.settings import Settings
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolver = Callable[[str, int], Sequence[str]]
 
 ANSWER_LIMIT_BYTES: Final = 64 * 1024
 _READ_BYTES: Final = 16 * 1024
-#: NAT64 and 6to4 carry an IPv4 address inside; Python calls some of them global.
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-class AddressBlocked(PermanentError):
-    """The URL leads to an address that must not be reached from here (private, loopback, metadata …)."""
-
-
-class RequestMalformed(PermanentError):
-    """The request is not one that HTTP can carry, such as a header with a line break."""
-
-
-class InvalidUrl(RequestMalformed):
-    """The URL is not one that can be called."""
 
 
 class HostUnreachable(TransientError):
@@ -64,30 +56,6 @@ class Answer:
     is_truncated: bool
     duration_ms: float
     address: str
-
-
-def is_blocked(address: Address, allowed: Iterable[Network] = ()) -> bool:
-    """Whether the address must not be reached: anything that is not plainly on the public internet."""
-    if any(address.version == network.version and address in network for network in allowed):
-        return False
-    inner = _inner_ipv4(address)
-    if inner is not None:
-        return is_blocked(inner, allowed)
-    return not address.is_global or address.is_multicast or address.is_reserved or address.is_unspecified
-
-
-def _inner_ipv4(address: Address) -> ipaddress.IPv4Address | None:
-    if isinstance(address, ipaddress.IPv4Address):
-        return None
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return None
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -133,21 +101,6 @@ class OutboundHttp:
                 duration_ms=(time.monotonic() - started) * 1000,
                 address=backend.address,
             )
-
-
-def check_url(url: str) -> None:
-    """Refuse a URL that is not absolute http(s), or that carries a login. Raises InvalidUrl."""
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
-    except ValueError as error:
-        raise InvalidUrl(f"url: {error}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise InvalidUrl("url: must begin with https:// (or http://) and name a host")
-    if parts.username is not None or parts.password is not None:
-        raise InvalidUrl("url: must not carry a login; send a header instead")
-    if any(character <= " " or character == "\x7f" for character in url):
-        raise InvalidUrl("url: must not contain spaces or control characters")
 
 
 def _read(chunks: Iterable[bytes], limit: int) -> tuple[bytes, bool]:

@@ -24,6 +24,7 @@ from teknav_ops.storage.tables.base import Base
 from teknav_ops.storage.tables.files import File
 from teknav_ops.storage.tables.mail import EmailQueue
 from teknav_ops.storage.tables.otp import OtpLog
+from teknav_ops.storage.tables.webhooks import WebhookDeliveryLog, WebhookEndpoint
 from teknav_ops.storage.tables.workflows import WorkflowDefinition, WorkflowRun, WorkflowStepExecution
 
 __all__ = [
@@ -51,6 +52,8 @@ __all__ = [
     "SearchQueryStatsDaily",
     "Translation",
     "UserEngagementDaily",
+    "WebhookDeliveryLog",
+    "WebhookEndpoint",
     "WorkflowDefinition",
     "WorkflowRun",
     "WorkflowStepExecution",

@@ -1,0 +1,68 @@
+"""Which addresses may be called from here: rules shared by whoever saves a URL and whoever calls it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+from teknav_ops.errors import InvalidRequest, PermanentError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: NAT64 and the deprecated compatible form carry an IPv4 address inside; Python calls some of them global.
+_CARRIERS: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+
+
+class AddressBlocked(PermanentError):
+    """The URL leads to an address that must not be reached from here (private, loopback, metadata …)."""
+
+
+class RequestMalformed(PermanentError):
+    """The request is not one that HTTP can carry, such as a header with a line break."""
+
+
+class InvalidUrl(RequestMalformed, InvalidRequest):
+    """The URL is not one that can be called."""
+
+
+def is_blocked(address: Address, allowed: Iterable[Network] = ()) -> bool:
+    """Whether the address must not be reached: anything that is not plainly on the public internet."""
+    if any(address.version == network.version and address in network for network in allowed):
+        return False
+    inner = _inner_ipv4(address)
+    if inner is not None:
+        return is_blocked(inner, allowed)
+    is_site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return not address.is_global or is_site_local or address.is_multicast or address.is_reserved
+
+
+def _inner_ipv4(address: Address) -> ipaddress.IPv4Address | None:
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    if any(address in network for network in _CARRIERS) and int(address) & 0xFFFFFFFF > 0xFFFF:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that is not absolute http(s), or that carries a login. Raises InvalidUrl."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidUrl(f"url: {error}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise InvalidUrl("url: must begin with https:// (or http://) and name a host")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidUrl("url: must not carry a login; send a header instead")
+    if any(character <= " " or character == "\x7f" for character in url):
+        raise InvalidUrl("url: must not contain spaces or control characters")

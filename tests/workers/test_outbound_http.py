@@ -1,0 +1,265 @@
+"""Calls to addresses that others chose: what is refused, and how little a hostile server can do."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from teknav_ops.platform.outbound_url import AddressBlocked, InvalidUrl, RequestMalformed, check_url, is_blocked
+from tests.support.http_receiver import Answer, HttpReceiver
+from workers.services.outbound_http import AnswerTimedOut, HostUnreachable, OutboundHttp
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+
+
+@pytest.fixture
+def receiver() -> Iterator[HttpReceiver]:
+    with HttpReceiver() as started:
+        yield started
+
+
+@pytest.fixture
+def http() -> OutboundHttp:
+    return OutboundHttp(allowed_networks=LOOPBACK)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.8.8.8", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
+        "192.0.0.170", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1",
+        "::1", "::", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::a00:1",
+        "2002:7f00:1::", "2001:0:4136:e378:8000:63bf:80ff:fffe", "fd00::1", "fe80::1", "fec0::1", "ff02::1",
+        "2001:db8::1", "100::1",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_not_plainly_public_are_refused(address: str) -> None:
+    assert is_blocked(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
+def test_public_addresses_are_not(address: str) -> None:
+    assert not is_blocked(ipaddress.ip_address(address))
+
+
+def test_an_allowed_network_is_allowed_in_every_spelling() -> None:
+    allowed = (ipaddress.ip_network("10.1.0.0/16"),)
+    assert not is_blocked(ipaddress.ip_address("10.1.2.3"), allowed)
+    assert not is_blocked(ipaddress.ip_address("::ffff:10.1.2.3"), allowed)
+    assert is_blocked(ipaddress.ip_address("10.2.0.1"), allowed)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "[::1]", "[::ffff:127.0.0.1]",
+     "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "169.254.169.254", "[fd00::1]", "0", "0.0.0.0"],
+)  # fmt: skip
+def test_no_spelling_of_a_private_address_gets_through(host: str, receiver: HttpReceiver) -> None:
+    with pytest.raises((AddressBlocked, HostUnreachable)) as raised:
+        OutboundHttp().request("GET", f"http://{host}:{receiver.port}/")
+
+    # A system without IPv6 cannot resolve some of them; what matters is that nothing arrives.
+    assert receiver.requests == []
+    if ":" not in host:
+        assert isinstance(raised.value, AddressBlocked)
+
+
+def test_a_name_is_judged_by_all_its_addresses(receiver: HttpReceiver) -> None:
+    for addresses in (["10.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["127.0.0.1", "8.8.8.8"]):
+        http = OutboundHttp(resolver=lambda host, port, found=tuple(addresses): list(found))
+        with pytest.raises(AddressBlocked, match=r"rebind\.example leads to"):
+            http.request("GET", f"http://rebind.example:{receiver.port}/")
+    assert receiver.requests == []
+
+
+def test_a_name_that_changes_its_answer_is_asked_once_and_the_checked_address_is_used(receiver: HttpReceiver) -> None:
+    asked: list[str] = []
+
+    def rebinding(host: str, port: int) -> list[str]:
+        asked.append(host)
+        # What is allowed first, what must not be reached ever after.
+        return ["127.0.0.1"] if len(asked) == 1 else ["169.254.169.254"]
+
+    answer = OutboundHttp(allowed_networks=LOOPBACK, resolver=rebinding).request(
+        "GET", f"http://rebind.example:{receiver.port}/x"
+    )
+
+    assert (answer.status, answer.address, asked) == (200, "127.0.0.1", ["rebind.example"])
+    assert receiver.requests[0].headers["host"] == f"rebind.example:{receiver.port}"
+
+
+def test_redirects_are_not_followed(http: OutboundHttp, receiver: HttpReceiver) -> None:
+    receiver.answers = [Answer(302, headers={"Location": f"{receiver.url}/secret"}), Answer()]
+    assert http.request("POST", f"{receiver.url}/hook", content=b"{}").status == 302
+    assert [request.path for request in receiver.requests] == ["/hook"]
+
+
+def test_proxies_of_the_environment_are_ignored(
+    http: OutboundHttp, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert http.request("GET", receiver.url).status == 200
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://example.com/", "file:///etc/passwd", "//example.com", "example.com", "http://",
+     "http://user:pw@example.com/", "http://user@example.com", "http://exa mple.com/", "http://example.com/\r\nX: y", "http://example.com:99999/",
+     "http://[::1", "", "gopher://x", "http://example.com:abc/"],
+)  # fmt: skip
+def test_bad_urls_are_refused_before_anything_is_resolved(url: str) -> None:
+    def never(host: str, port: int) -> list[str]:
+        raise AssertionError("resolved")
+
+    with pytest.raises(InvalidUrl, match=r"^url: "):
+        check_url(url)
+    with pytest.raises(InvalidUrl):
+        OutboundHttp(resolver=never).request("GET", url)
+
+
+def test_headers_that_http_cannot_carry_are_refused(http: OutboundHttp, receiver: HttpReceiver) -> None:
+    with pytest.raises(RequestMalformed):
+        http.request("GET", receiver.url, headers={"x-one": "a\r\nx-two: b"})
+    assert receiver.requests == []
+
+
+def test_an_answer_is_cut_at_the_limit_and_never_unpacked(http: OutboundHttp, receiver: HttpReceiver) -> None:
+    receiver.answers = [Answer(body=b"x" * 500_000)]
+    answer = http.request("GET", receiver.url, answer_limit_bytes=2_048)
+    assert (len(answer.body), answer.is_truncated) == (2_048, True)
+
+    packed = b"\x1f\x8b\x08\x00 not really gzip"
+    receiver.answers = [Answer(body=packed, headers={"Content-Encoding": "gzip"})]
+    assert http.request("GET", receiver.url).body == packed
+
+
+@pytest.mark.parametrize("answer", [Answer(delay_seconds=3), Answer(body=b"x" * 100, drip_seconds=0.05)])
+def test_one_deadline_bounds_the_whole_exchange(http: OutboundHttp, receiver: HttpReceiver, answer: Answer) -> None:
+    receiver.answers = [answer]
+    begun = time.monotonic()
+    with pytest.raises(AnswerTimedOut):
+        http.request("GET", receiver.url, timeout_seconds=0.5)
+    assert time.monotonic() - begun < 2
+
+
+def test_headers_that_drip_or_never_end_are_bounded(http: OutboundHttp) -> None:
+    with _raw_server(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000) as port, pytest.raises(HostUnreachable):
+        http.request("GET", f"http://127.0.0.1:{port}/", timeout_seconds=5)
+    with _raw_server(b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyy", drip_seconds=0.1) as port:
+        begun = time.monotonic()
+        with pytest.raises(AnswerTimedOut):
+            http.request("GET", f"http://127.0.0.1:{port}/", timeout_seconds=0.5)
+        assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort"])
+def test_what_is_no_whole_answer_is_tried_again(http: OutboundHttp, said: bytes) -> None:
+    with _raw_server(said) as port, pytest.raises(HostUnreachable):
+        http.request("GET", f"http://127.0.0.1:{port}/", timeout_seconds=2)
+
+
+def test_nobody_there_and_no_such_name(http: OutboundHttp) -> None:
+    with pytest.raises(HostUnreachable, match=r"127\.0\.0\.1"):
+        http.request("GET", "http://127.0.0.1:9/", timeout_seconds=2)
+
+    def unknown(host: str, port: int) -> list[str]:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    with pytest.raises(HostUnreachable, match="cannot be resolved"):
+        OutboundHttp(resolver=unknown).request("GET", "http://nowhere.example/", timeout_seconds=2)
+
+
+def test_tls_is_checked_against_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    certificate, key = _self_signed("hooks.example", tmp_path)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+
+    def here(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    with _tls_server(certificate, key) as port:
+        http = OutboundHttp(allowed_networks=LOOPBACK, resolver=here, tls=trusting)
+        assert http.request("GET", f"https://hooks.example:{port}/").status == 200
+        with pytest.raises(HostUnreachable, match="certificate"):
+            http.request("GET", f"https://other.example:{port}/")
+        with pytest.raises(HostUnreachable, match="certificate"):
+            OutboundHttp(allowed_networks=LOOPBACK, resolver=here).request("GET", f"https://hooks.example:{port}/")
+
+
+class _raw_server:  # noqa: N801
+    """Accepts one connection, says some bytes, and closes."""
+
+    def __init__(self, said: bytes, *, drip_seconds: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
+        self._said, self._drip_seconds, self._tls = said, drip_seconds, tls
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> int:
+        self._thread.start()
+        return int(self._socket.getsockname()[1])
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._thread.join(5)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+                with self._tls.wrap_socket(connection, server_side=True) if self._tls else connection as peer:
+                    peer.recv(65_536)
+                    pieces = [self._said] if not self._drip_seconds else [bytes([byte]) for byte in self._said]
+                    for piece in pieces:
+                        peer.sendall(piece)
+                        time.sleep(self._drip_seconds)
+            except ssl.SSLError:
+                continue
+            except OSError:
+                if self._socket.fileno() < 0:
+                    return
+
+
+def _tls_server(certificate: Path, key: Path) -> _raw_server:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return _raw_server(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok", tls=context)
+
+
+def _self_signed(host: str, folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
+    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )  # fmt: skip
+    return certificate_file, key_file
