@@ -17,6 +17,7 @@ from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads import codec
+from teknav_ops.platform.plugins import Plugins
 from teknav_ops.platform.webhook_endpoints import WebhookEndpoints
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
@@ -57,6 +58,11 @@ class Control:
         self._replays = Replays(client, self._dead_letters)
 
     # What operators own on the platform ----------------------------------------------------------
+
+    @functools.cached_property
+    def plugins(self) -> Plugins:
+        """Plugins."""
+        return Plugins(self._log.database, self._recorded, operator=self._operator.name)
 
     @functools.cached_property
     def webhooks(self) -> WebhookEndpoints:

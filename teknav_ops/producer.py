@@ -133,6 +133,10 @@ class Producer:
         """Deliver an event to a webhook endpoint (DeliverWebhook)."""
         return self.enqueue("webhooks:deliver", "deliver-webhook", data, idempotency_key=idempotency_key)
 
+    def enqueue_plugins_execute(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Run a plugin on an event (ExecutePlugin)."""
+        return self.enqueue("plugins:execute", "execute-plugin", data, idempotency_key=idempotency_key)
+
     def enqueue_media_optimize(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
         """Make the web-sized copies of one uploaded image (OptimizeImage)."""
         return self.enqueue("media:optimize", "optimize-image", data, idempotency_key=idempotency_key)

@@ -21,6 +21,7 @@ from teknav_ops.payloads.base import Payload
 from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.payloads.media_optimize import OptimizeImage
 from teknav_ops.payloads.otp_send import SendOtp
+from teknav_ops.payloads.plugins_execute import ExecutePlugin
 from teknav_ops.payloads.search_index import IndexArticle
 from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
 
@@ -148,6 +149,13 @@ TOPOLOGY = Topology(
         jobs={"review-article": ReviewArticle},
         concurrency=4,
         time_limit_ms=6 * MINUTE_MS,
+    ),
+    Queue(
+        name="plugins:execute",
+        purpose="Run plugins in their sandbox.",
+        jobs={"execute-plugin": ExecutePlugin},
+        concurrency=4,
+        time_limit_ms=MINUTE_MS,
     ),
     Queue(
         name="analytics:process",

@@ -20,6 +20,7 @@ from workers.analytics_snapshot import snapshot_dashboard
 from workers.email_send import send_email
 from workers.media_optimize import optimize_image
 from workers.otp_send import send_otp
+from workers.plugins_execute import execute_plugin
 from workers.search_index import index_article
 from workers.services import open_services
 from workers.webhooks_deliver import deliver_webhook
@@ -31,6 +32,7 @@ PROCESSORS = (
     enhance_content,
     generate_seo,
     review_article,
+    execute_plugin,
     process_events,
     snapshot_dashboard,
     index_article,

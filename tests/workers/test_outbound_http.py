@@ -65,7 +65,8 @@ def test_an_allowed_network_is_allowed_in_every_spelling() -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "[::1]", "[::ffff:127.0.0.1]",
+    ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "[::1]",
+     "[::ffff:127.0.0.1]",
      "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "169.254.169.254", "[fd00::1]", "0", "0.0.0.0"],
 )  # fmt: skip
 def test_no_spelling_of_a_private_address_gets_through(host: str, receiver: HttpReceiver) -> None:

@@ -16,6 +16,7 @@ from workers.services.ai import Ai, open_ai
 from workers.services.mail import Mailer, open_mailer
 from workers.services.media import MediaStore
 from workers.services.outbound_http import OutboundHttp, open_outbound_http
+from workers.services.plugin_sandbox import PluginSandbox
 from workers.services.sms import SmsGateway, open_sms
 
 
@@ -29,6 +30,7 @@ class Services:
     media: MediaStore
     http: OutboundHttp
     sms: SmsGateway
+    plugins: PluginSandbox
 
     @functools.cached_property
     def redis(self) -> Client:
@@ -60,4 +62,5 @@ def open_services(settings: Settings) -> Services:
         media=MediaStore(settings.media_root),
         http=open_outbound_http(settings),
         sms=open_sms(settings),
+        plugins=PluginSandbox(),
     )

@@ -24,6 +24,7 @@ from teknav_ops.storage.tables.base import Base
 from teknav_ops.storage.tables.files import File
 from teknav_ops.storage.tables.mail import EmailQueue
 from teknav_ops.storage.tables.otp import OtpLog
+from teknav_ops.storage.tables.plugins import Plugin, PluginExecutionLog, PluginKv
 from teknav_ops.storage.tables.webhooks import WebhookDeliveryLog, WebhookEndpoint
 from teknav_ops.storage.tables.workflows import WorkflowDefinition, WorkflowRun, WorkflowStepExecution
 
@@ -48,6 +49,9 @@ __all__ = [
     "File",
     "JobEffect",
     "OtpLog",
+    "Plugin",
+    "PluginExecutionLog",
+    "PluginKv",
     "SearchDocument",
     "SearchQueryStatsDaily",
     "Translation",
