@@ -19,6 +19,7 @@ from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads import codec
 from teknav_ops.platform.plugins import Plugins
 from teknav_ops.platform.webhook_endpoints import WebhookEndpoints
+from teknav_ops.platform.workflow_runs import WorkflowRuns
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
@@ -58,6 +59,13 @@ class Control:
         self._replays = Replays(client, self._dead_letters)
 
     # What operators own on the platform ----------------------------------------------------------
+
+    @functools.cached_property
+    def workflows(self) -> WorkflowRuns:
+        """Workflows and their runs."""
+        return WorkflowRuns(
+            self._log.database, self._client, self._topology, self._recorded, operator=self._operator.name
+        )
 
     @functools.cached_property
     def plugins(self) -> Plugins:

@@ -137,6 +137,10 @@ class Producer:
         """Run a plugin on an event (ExecutePlugin)."""
         return self.enqueue("plugins:execute", "execute-plugin", data, idempotency_key=idempotency_key)
 
+    def enqueue_workflows_run(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+        """Run a workflow (RunWorkflow)."""
+        return self.enqueue("workflows:run", "run-workflow", data, idempotency_key=idempotency_key)
+
     def enqueue_media_optimize(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
         """Make the web-sized copies of one uploaded image (OptimizeImage)."""
         return self.enqueue("media:optimize", "optimize-image", data, idempotency_key=idempotency_key)

@@ -24,6 +24,7 @@ from teknav_ops.payloads.otp_send import SendOtp
 from teknav_ops.payloads.plugins_execute import ExecutePlugin
 from teknav_ops.payloads.search_index import IndexArticle
 from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
+from teknav_ops.payloads.workflows_run import RunWorkflow
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -149,6 +150,13 @@ TOPOLOGY = Topology(
         jobs={"review-article": ReviewArticle},
         concurrency=4,
         time_limit_ms=6 * MINUTE_MS,
+    ),
+    Queue(
+        name="workflows:run",
+        purpose="Run the platform's own procedures, step by step.",
+        jobs={"run-workflow": RunWorkflow},
+        concurrency=8,
+        time_limit_ms=5 * MINUTE_MS,
     ),
     Queue(
         name="plugins:execute",

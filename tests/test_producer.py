@@ -42,6 +42,7 @@ def test_the_named_helpers_enqueue_on_their_queues(client: redis.Redis, cipher: 
             endpoint_id=1, event_id="e", event_type="article.published", occurred_at="2027-01-01T00:00:00Z"
         ),
         "plugins:execute": producer.enqueue_plugins_execute(plugin="p", event="a.b"),
+        "workflows:run": producer.enqueue_workflows_run(workflow="publish-article"),
         "media:optimize": producer.enqueue_media_optimize(file_id=1),
         "search:index": producer.enqueue_search_index(article_id=1),
         "email:send": producer.enqueue_email_send(to="a@example.com", subject="s", text="t"),

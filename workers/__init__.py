@@ -24,6 +24,7 @@ from workers.plugins_execute import execute_plugin
 from workers.search_index import index_article
 from workers.services import open_services
 from workers.webhooks_deliver import deliver_webhook
+from workers.workflows_run import run_workflow
 
 PROCESSORS = (
     generate_draft,
@@ -32,6 +33,7 @@ PROCESSORS = (
     enhance_content,
     generate_seo,
     review_article,
+    run_workflow,
     execute_plugin,
     process_events,
     snapshot_dashboard,

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
-from teknav_ops.cli import dlq, doctor, jobs, plugins, queues, show, webhooks
+from teknav_ops.cli import dlq, doctor, jobs, plugins, queues, show, webhooks, workflows
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption, LimitOption, QueueArgument, parse_data, parse_span
 from teknav_ops.errors import (
@@ -36,6 +36,7 @@ database = typer.Typer(help="The SQL database.", no_args_is_help=True)
 app.add_typer(queues.app, name="queues")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(workflows.app, name="workflows")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(database, name="db")

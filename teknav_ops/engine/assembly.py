@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import dramatiq
 import structlog
@@ -15,12 +15,15 @@ from teknav_ops.engine.middleware import build_middleware
 from teknav_ops.engine.middleware.idempotency import EffectLedger
 from teknav_ops.engine.processor import JobContext, Processor
 from teknav_ops.engine.progress import ProgressReporter
-from teknav_ops.errors import MissingProcessor, TransientError
+from teknav_ops.errors import MissingProcessor, Throttled, TransientError
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.secret_key import cipher_keys
 from teknav_ops.settings import Settings
 from teknav_ops.topology import TOPOLOGY, Topology
+
+#: A snooze is no failure; Dramatiq would log each one with a stack trace.
+_OPTIONS: Final[dict[str, Any]] = {"throws": (Throttled,)}
 
 
 def build_broker(
@@ -76,4 +79,4 @@ def _declare(broker: TekNavBroker, processor: Processor, services: Any) -> None:
         )
         message.summary = processor(message.order, context)
 
-    dramatiq.Actor(perform, broker=broker, actor_name=processor.job, queue_name=queue.name, priority=0, options={})
+    dramatiq.Actor(perform, broker=broker, actor_name=processor.job, queue_name=queue.name, priority=0, options=_OPTIONS)

@@ -1,4 +1,4 @@
-"""Which fields of an article a workflow may set."""
+"""What a workflow may set of an article."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ArticleChanges(BaseModel):
-    """New values of an article's fields. Only the fields that are given are changed."""
+    """Fields of Article; those that are left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    status: Literal["draft", "published", "unpublished"] = "draft"
-    title: Annotated[str, Field(min_length=1, max_length=300)] = "-"
-    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=60)]], Field(max_length=30)] = []
+    status: Literal["draft", "published", "unpublished"] | None = None
+    title: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    body: Annotated[str, Field(min_length=1, max_length=1_000_000)] | None = None
+    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=80)]], Field(max_length=50)] | None = None
     seo_title: Annotated[str, Field(max_length=200)] | None = None
     meta_description: Annotated[str, Field(max_length=400)] | None = None
-    keywords: Annotated[list[Annotated[str, Field(min_length=1, max_length=60)]], Field(max_length=30)] | None = None
     review_status: Annotated[str, Field(max_length=20)] | None = None

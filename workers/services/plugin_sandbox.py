@@ -122,7 +122,9 @@ class PluginSandbox:
                 self._process_id = os.getpid()
                 self._modules.clear()
                 self._engine = new_engine()
-                clock = threading.Thread(target=_tick, args=(weakref.ref(self._engine),), name="plugin-clock", daemon=True)
+                clock = threading.Thread(
+                    target=_tick, args=(weakref.ref(self._engine),), name="plugin-clock", daemon=True
+                )
                 clock.start()
             return self._engine
 

@@ -1,0 +1,254 @@
+"""Steps that do something, or wait for something: begun, looked after, tried again, given up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from teknav_ops.errors import (
+    InvalidRequest,
+    PermanentError,
+    RedisUnavailable,
+    StorageUnavailable,
+    Throttled,
+    TransientError,
+)
+from teknav_ops.jobs.states import JobState
+from teknav_ops.platform.workflow_checks import job_of
+from teknav_ops.platform.workflow_definition import (
+    ApprovalStep,
+    DelayStep,
+    EnqueueStep,
+    HttpStep,
+    UpdateArticleStep,
+)
+from teknav_ops.platform.workflow_templates import fill
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+from teknav_ops.storage.tables.base import utc_now
+from teknav_ops.topology import TOPOLOGY
+from workers.services.outbound_http import OutboundHttp
+from workers.services.workflow_children import ChildJobs
+from workers.services.workflow_effects import call_http, change_article
+from workers.services.workflow_history import History, RunCancelled, RunTakenOver, StepState, WorkflowTooLong
+
+_LONGEST_POLL_SECONDS: Final = 30.0
+_LONGEST_BACKOFF_SECONDS: Final = 3_600.0
+#: Ours to wait out, not the step's failure: the job is tried again and the walk goes on where it stood.
+_PASSED_ON: Final[tuple[type[Exception], ...]] = (
+    StorageUnavailable,
+    RedisUnavailable,
+    *OUTAGE_ERRORS,
+    RunCancelled,
+    RunTakenOver,
+    WorkflowTooLong,
+)
+
+LeafStep = EnqueueStep | HttpStep | UpdateArticleStep | DelayStep | ApprovalStep
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Done:
+    """The step has an output."""
+
+    output: Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pending:
+    """The step waits; look again at `until`."""
+
+    until: datetime
+
+
+class ChildFailed(TransientError):
+    """The job that the step enqueued went to the dead letters. The step may be tried again with a new one."""
+
+
+class ChildCancelled(PermanentError):
+    """An operator took out the job that the step enqueued."""
+
+
+class ChildLost(PermanentError):
+    """No trace is left of the job that the step enqueued, so nobody can say whether it ran."""
+
+
+class StepTimedOut(TransientError):
+    """The step took longer than its `timeout_seconds`."""
+
+
+class StepGaveUp(Exception):
+    """A step has failed for good."""
+
+    def __init__(self, path: str, error_type: str, error: str) -> None:
+        super().__init__(f"{path}: {error_type}: {error}")
+        self.path = path
+        self.error_type = error_type
+
+
+class Leaves:
+    """`names` is what expressions see; `undo` are the undoing steps of what was done, oldest first."""
+
+    def __init__(
+        self, history: History, names: dict[str, Any], *, children: ChildJobs, http: OutboundHttp, run_key: str,
+        resumed_after: int,
+    ) -> None:  # fmt: skip
+        self._history = history
+        self.names = names
+        self._children = children
+        self._http = http
+        self._run_key = run_key
+        self._resumed_after = resumed_after
+        #: Undoing steps that were done, in the order in which they were met.
+        self.undo: list[tuple[str, Any, dict[str, Any]]] = []
+
+    def _fresh(self, path: str) -> StepState | None:
+        """The newest state at a path, unless it failed before the run was replayed, or was undone."""
+        state = self._history.state(path)
+        ended = ("failed", "compensated", "cancelled")
+        is_over = state is not None and (state.status in ended or path.endswith(".compensate"))
+        return None if state is None or (is_over and state.sequence <= self._resumed_after) else state
+
+    def leaf(self, step: LeafStep, path: str, scope: Mapping[str, Any]) -> Done | Pending:
+        """Begin it, look after it, or pass it. Raises StepGaveUp."""
+        before, state = self._history.state(path), self._fresh(path)
+        if state is not None and state.status == "succeeded":
+            return Done(state.output)
+        if state is not None and state.status == "failed":
+            if state.due_at is None:
+                raise StepGaveUp(path, state.error_type or "", state.error or "")
+            if state.due_at > utc_now():
+                return Pending(state.due_at)
+            state = None
+        attempt = state.attempt if state else (before.attempt + 1 if before else 1)
+        try:
+            if state is not None and state.status == "waiting":
+                return self._look(step, path, state)
+            return self._begin(step, path, scope, attempt, state)
+        except _PASSED_ON:
+            raise
+        except (ValidationError, ValueError, TypeError) as error:
+            raise self._gave_up(step, path, attempt, type(error).__name__, str(error)[:500]) from None
+        except (PermanentError, InvalidRequest) as error:
+            raise self._gave_up(step, path, attempt, type(error).__name__, str(error)[:500]) from None
+        except (TransientError, Throttled) as error:
+            number = self._history.failure_count(path, since=self._resumed_after) + 1
+            return self._retry(step, path, attempt, number, error)
+
+    def _key(self, path: str, attempt: int) -> str:
+        return f"{self._run_key}/{path}/{attempt}"[-200:]
+
+    def _begin(
+        self, step: LeafStep, path: str, scope: Mapping[str, Any], attempt: int, state: StepState | None
+    ) -> Done | Pending:
+        written = step.model_dump(mode="json", include=_FILLED[step.kind], exclude_unset=True)
+        filled = fill(written, {**self.names, **scope}, where=path)
+        if isinstance(step, EnqueueStep):
+            return self._enqueue(step, path, attempt, filled, is_new=state is None)
+        if state is None:
+            self._history.add(path, step.id, step.kind, attempt, "started", input=filled)
+        if isinstance(step, DelayStep | ApprovalStep):
+            return self._wait(step, path, attempt, filled)
+        if isinstance(step, HttpStep):
+            output = call_http(self._http, step, filled, key=self._key(path, attempt))
+            self._history.add(path, step.id, step.kind, attempt, "succeeded", output=output)
+            return Done(output)
+        facts: dict[str, Any] = {}
+        article_id = filled.get("article_id", self.names["input"].get("article_id"))
+        with self._history.writing(path, step.id, step.kind, attempt, "succeeded", output=facts) as session:
+            facts.update(change_article(session, article_id, filled["set"]))
+        return Done(facts)
+
+    def _enqueue(self, step: EnqueueStep, path: str, attempt: int, filled: dict[str, Any], *, is_new: bool) -> Pending:
+        """The child's id is known before it is enqueued, so whoever begins this again finds the same job."""
+        job = job_of(step, TOPOLOGY[step.queue].jobs)
+        payload, shown = self._children.validated(step.queue, job, filled.get("payload", {}), where=path)
+        child_id = self._children.id_of(path, attempt)
+        child = {"child_queue": step.queue, "child_job_id": child_id}
+        if is_new:
+            self._history.add(path, step.id, step.kind, attempt, "started", input=shown, **child)
+        self._children.enqueue(step.queue, job, payload, child_id, may_exist=not is_new)
+        self._history.add(path, step.id, step.kind, attempt, "waiting", **child)
+        return Pending(utc_now() + timedelta(seconds=1))
+
+    def _wait(self, step: DelayStep | ApprovalStep, path: str, attempt: int, filled: dict[str, Any]) -> Pending:
+        due_at: datetime | None = None
+        if isinstance(step, ApprovalStep):
+            due_at = utc_now() + timedelta(seconds=step.timeout_seconds) if step.timeout_seconds else None
+        elif filled.get("until") is not None:
+            due_at = datetime.fromisoformat(filled["until"])
+            if due_at.tzinfo is None:
+                raise ValueError(f"until: {filled['until']} names no time zone")
+        else:
+            due_at = utc_now() + timedelta(seconds=float(filled["seconds"]))
+        told = {**filled, "on_reject": step.on_reject} if isinstance(step, ApprovalStep) else None
+        self._history.add(path, step.id, step.kind, attempt, "waiting", due_at=due_at, input=told)
+        return Pending(due_at or utc_now() + timedelta(seconds=_LONGEST_POLL_SECONDS))
+
+    def _look(self, step: LeafStep, path: str, state: StepState) -> Done | Pending:
+        """At a step that waits."""
+        now = utc_now()
+        is_due = state.due_at is not None and state.due_at <= now
+        if isinstance(step, DelayStep):
+            return self._succeed(step, path, state, None) if is_due else Pending(state.due_at or now)
+        if isinstance(step, ApprovalStep):
+            if not is_due:
+                latest = now + timedelta(seconds=_LONGEST_POLL_SECONDS)
+                return Pending(min(state.due_at or latest, latest))
+            if step.on_timeout == "continue":
+                return self._succeed(step, path, state, {"approved": False, "by": None, "comment": "timed out"})
+            raise self._gave_up(step, path, state.attempt, "ApprovalTimedOut", "nobody decided in time")
+        assert isinstance(step, EnqueueStep)
+        return self._look_at_child(step, path, state, now)
+
+    def _look_at_child(self, step: EnqueueStep, path: str, state: StepState, now: datetime) -> Done | Pending:
+        assert state.child_queue and state.child_job_id
+        child = self._children.look(state.child_queue, state.child_job_id)
+        if child.state is JobState.COMPLETED:
+            return self._succeed(step, path, state, child.result)
+        if child.state is JobState.CANCELLED:
+            raise ChildCancelled(f"{state.child_queue} {state.child_job_id} was taken out")
+        if child.state is None:
+            raise ChildLost(f"no trace is left of {state.child_queue} {state.child_job_id}")
+        if child.state is JobState.FAILED and step.on_dead_letter == "fail":
+            raise ChildFailed(f"{state.child_queue} {state.child_job_id}: {child.error}")
+        waited_seconds = (now - state.began_at).total_seconds()
+        if step.timeout_seconds is not None and waited_seconds > step.timeout_seconds:
+            self._children.cancel(state.child_queue, state.child_job_id)
+            raise StepTimedOut(f"the job was not done after {step.timeout_seconds:g} s")
+        return Pending(now + timedelta(seconds=min(max(waited_seconds / 4, 1.0), _LONGEST_POLL_SECONDS)))
+
+    def _succeed(self, step: LeafStep, path: str, state: StepState, output: Any) -> Done:
+        self._history.add(path, step.id, step.kind, state.attempt, "succeeded", output=output)
+        return Done(output)
+
+    def _retry(self, step: LeafStep, path: str, attempt: int, number: int, error: Exception) -> Pending:
+        """Once more later, if the step may; `number` counts the attempts since the run began or was replayed."""
+        retry = getattr(step, "retry", None)
+        name, words = type(error).__name__, str(error)[:500]
+        if retry is None or number >= retry.attempts:
+            raise self._gave_up(step, path, attempt, name, words)
+        backoff = min(retry.backoff_seconds * 2 ** (number - 1), _LONGEST_BACKOFF_SECONDS)
+        pause = max(backoff, getattr(error, "retry_after_seconds", None) or 0.0)
+        due_at = utc_now() + timedelta(seconds=pause)
+        self._history.add(
+            path, step.id, step.kind, attempt, "failed", error_type=name, error=words, due_at=due_at
+        )  # fmt: skip
+        return Pending(due_at)
+
+    def _gave_up(self, step: Any, path: str, attempt: int, error_type: str, words: str) -> StepGaveUp:
+        self._history.add(path, step.id, step.kind, attempt, "failed", error_type=error_type, error=words)
+        return StepGaveUp(path, error_type, words)
+
+
+#: The fields of each kind that hold templates.
+_FILLED: Final[Mapping[str, set[str]]] = {
+    "enqueue": {"payload"},
+    "http": {"url", "headers", "body"},
+    "update-article": {"article_id", "set"},
+    "delay": {"seconds", "until"},
+    "approval": {"prompt"},
+}

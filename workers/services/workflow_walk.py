@@ -1,0 +1,137 @@
+"""One walk over a workflow's steps: what is done is passed, what can be done is done, what waits is reported.
+
+Every step's result is on record before the next step begins, so a walk that is cut off anywhere is taken up by the
+next one. A step that was begun and has no result is begun again under the same attempt and key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from teknav_ops.platform.workflow_definition import (
+    ConditionStep,
+    ParallelStep,
+    RepeatStep,
+)
+from teknav_ops.platform.workflow_templates import TemplateError, evaluate
+from teknav_ops.storage.tables.base import utc_now
+from workers.services.workflow_history import StepState
+from workers.services.workflow_leaf import Done, Leaves, Pending
+
+
+class Walk(Leaves):
+    """One walk; outputs of steps are added to `names` as they are met."""
+
+    def sequence(self, steps: Sequence[Any], path: str, scope: Mapping[str, Any]) -> Done | Pending:
+        """Steps one after the other. Raises StepGaveUp."""
+        outputs = {}
+        for index, step in enumerate(steps):
+            result = self.step(step, f"{path}[{index}]", scope)
+            if isinstance(result, Pending):
+                return result
+            outputs[step.id] = result.output
+        return Done(outputs)
+
+    def step(self, step: Any, path: str, scope: Mapping[str, Any]) -> Done | Pending:
+        """One step of any kind. Raises StepGaveUp."""
+        if isinstance(step, ConditionStep):
+            result = self._condition(step, path, scope)
+        elif isinstance(step, ParallelStep):
+            result = self._parallel(step, path, scope)
+        elif isinstance(step, RepeatStep):
+            result = self._repeat(step, path, scope)
+        else:
+            result = self.leaf(step, path, scope)
+        if isinstance(result, Done):
+            self.names["steps"][step.id] = result.output
+            if getattr(step, "compensate", None) is not None:
+                self.undo.append((path, step.compensate, dict(scope)))
+        return result
+
+    def _condition(self, step: ConditionStep, path: str, scope: Mapping[str, Any]) -> Done | Pending:
+        state = self._fresh(path)
+        if state is None:
+            # Decided once: what the world looks like later does not change the way that was taken.
+            took = "then" if self._evaluated(step, path, "when", step.when, scope) else "else"
+            self._history.add(path, step.id, step.kind, 1, "succeeded", output={"took": took})
+        else:
+            took = state.output["took"]
+        result = self.sequence(step.then if took == "then" else step.otherwise, f"{path}.{took}", scope)
+        return Done({"took": took}) if isinstance(result, Done) else result
+
+    def _evaluated(self, step: Any, path: str, field: str, expression: str, scope: Mapping[str, Any]) -> Any:
+        try:
+            return evaluate(expression, {**self.names, **scope}, where=f"{path}.{field}")
+        except TemplateError as error:
+            raise self._gave_up(step, path, 1, "TemplateError", str(error)) from None
+
+    def _parallel(self, step: ParallelStep, path: str, scope: Mapping[str, Any]) -> Done | Pending:
+        results = [
+            self.sequence(branch.steps, f"{path}.branches[{index}].steps", scope)
+            for index, branch in enumerate(step.branches)
+        ]
+        pending = [result.until for result in results if isinstance(result, Pending)]
+        if pending:
+            self._check_timeout(step, path)
+            return Pending(min(pending))
+        return self._join(step, path, [result.output for result in results if isinstance(result, Done)])
+
+    def _repeat(self, step: RepeatStep, path: str, scope: Mapping[str, Any]) -> Done | Pending:
+        state = self._fresh(path)
+        if state is None:
+            items = self._evaluated(step, path, "over", step.over, scope)
+            if not isinstance(items, list) or len(items) > step.max_items:
+                told = f"{len(items)} items; at most {step.max_items}" if isinstance(items, list) else "is no list"
+                raise self._gave_up(step, path, 1, "RepeatOutOfBounds", f"over: {told}")
+            self._history.add(path, step.id, step.kind, 1, "started", input=items)
+        else:
+            items = state.input
+        outputs = []
+        for index, item in enumerate(items):
+            result = self.sequence(step.steps, f"{path}#{index}.steps", {**scope, "item": item, "index": index})
+            if isinstance(result, Pending):
+                self._check_timeout(step, path)
+                return result
+            outputs.append(result.output)
+        return self._join(step, path, outputs)
+
+    def _join(self, step: ParallelStep | RepeatStep, path: str, outputs: list[Any]) -> Done:
+        state = self._fresh(path)
+        if state is None or state.status != "succeeded":
+            self._history.add(path, step.id, step.kind, 1, "succeeded", output=outputs)
+        return Done(outputs)
+
+    def _check_timeout(self, step: ParallelStep | RepeatStep, path: str) -> None:
+        if step.timeout_seconds is None:
+            return
+        state = self._history.state(path)
+        if state is None:
+            self._history.add(path, step.id, step.kind, 1, "started")
+        elif utc_now() - state.began_at > timedelta(seconds=step.timeout_seconds):
+            raise self._gave_up(step, path, 1, "StepTimedOut", f"not done after {step.timeout_seconds:g} s")
+
+    def collect_undo(self, steps: Sequence[Any], path: str, scope: Mapping[str, Any]) -> None:
+        """Find again what was done and can be undone, for a run that is taken up while it is being undone."""
+        for index, step in enumerate(steps):
+            at = f"{path}[{index}]"
+            state = self._history.state(at)
+            for name, inside, more in _inside(step, state):
+                self.collect_undo(inside, f"{at}{name}", {**scope, **more})
+            if state is not None and state.status in ("succeeded", "compensated"):
+                self.names["steps"][step.id] = state.output
+                if getattr(step, "compensate", None) is not None:
+                    self.undo.append((at, step.compensate, dict(scope)))
+
+
+def _inside(step: Any, state: StepState | None) -> list[tuple[str, Sequence[Any], dict[str, Any]]]:
+    """The sequences inside a step, under the paths and with the names that a walk gives them."""
+    if isinstance(step, ConditionStep):
+        return [(".then", step.then, {}), (".else", step.otherwise, {})]
+    if isinstance(step, ParallelStep):
+        return [(f".branches[{index}].steps", branch.steps, {}) for index, branch in enumerate(step.branches)]
+    if isinstance(step, RepeatStep):
+        items = state.input if state is not None and isinstance(state.input, list) else []
+        return [(f"#{index}.steps", step.steps, {"item": item, "index": index}) for index, item in enumerate(items)]
+    return []
