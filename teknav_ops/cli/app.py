@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from teknav_ops.cli import dlq, doctor, jobs, plugins, queues, show, webhooks, workflows
 from teknav_ops.cli.context import Context
+from teknav_ops.cli.demo import demo as run_demo
 from teknav_ops.cli.options import JsonOption, LimitOption, QueueArgument, parse_data, parse_span
 from teknav_ops.errors import (
     NotAllowed,
@@ -52,6 +53,9 @@ def up(
     from teknav_ops.runtime.supervisor import Supervisor
 
     raise typer.Exit(Supervisor(Context().settings, processes=processes, threads=threads, demo=demo).run())
+
+
+app.command("demo")(run_demo)
 
 
 @app.command("doctor")

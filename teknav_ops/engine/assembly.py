@@ -79,4 +79,6 @@ def _declare(broker: TekNavBroker, processor: Processor, services: Any) -> None:
         )
         message.summary = processor(message.order, context)
 
-    dramatiq.Actor(perform, broker=broker, actor_name=processor.job, queue_name=queue.name, priority=0, options=_OPTIONS)
+    dramatiq.Actor(
+        perform, broker=broker, actor_name=processor.job, queue_name=queue.name, priority=0, options=_OPTIONS
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,13 +19,15 @@ from typing import IO, Final
 
 from rich.console import Console
 
-from teknav_ops import sample_content
 from teknav_ops.errors import RedisUnavailable, WrongState
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.parent_death import end_with_parent
 from teknav_ops.producer import Producer
-from teknav_ops.redis_state.connection import OUTAGE_ERRORS, connect
-from teknav_ops.runtime.demo import enqueue_first, steady_load
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
+from teknav_ops.runtime.demo.content import DemoContent, find, prepare
+from teknav_ops.runtime.demo.load import run_load
+from teknav_ops.runtime.demo.orders import Orders, enqueue_first
+from teknav_ops.runtime.demo.shapes import Shape
 from teknav_ops.runtime.embedded import EmbeddedServer
 from teknav_ops.runtime.processes import stop_process
 from teknav_ops.runtime.status_board import StatusBoard
@@ -33,7 +37,7 @@ from teknav_ops.storage.schema import upgrade
 from teknav_ops.topology import TOPOLOGY
 
 _STOP_SECONDS: Final = 40.0
-_DEMO_INTERVAL_SECONDS: Final = 1.5
+_DEMO_JOBS_PER_SECOND: Final = 1.0
 #: A child that dies sooner than this after its start is restarted more slowly each time.
 _SETTLED_SECONDS: Final = 30.0
 _LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -125,10 +129,15 @@ class Supervisor:
         upgrade(self._settings.sql_url)
         self._console.print("Database    up to date")
         database = Database.open(self._settings.sql_url)
-        content = sample_content.load(database, self._settings.media_root)
+        client = connect(redis_url, timeout_seconds=self._settings.redis_timeout_seconds)
+        ports = (free_port(), free_port()) if self._demo else None
+        if ports:
+            content = prepare(self._settings, database, client, receiver_port=ports[1])
+        else:
+            content = find(self._settings, database)
         articles, files = len(content.article_ids), len(content.file_ids)
         self._console.print(f"Content     {articles} articles, {files} photographs")
-        children = self._children()
+        children = self._children(ports)
         for child in children:
             child.keep_running()
         self._console.print(f"Workers     and scheduler started; logs in {self._log_folder}")
@@ -137,12 +146,13 @@ class Supervisor:
             count = enqueue_first(producer, content)
             self._console.print(f"Jobs        {count} enqueued for the sample content")
         try:
-            self._watch(children, producer, content, redis_url)
+            self._watch(children, producer, content, client)
         finally:
             self._console.print("Stopping: running jobs finish first …")
             # Workers end before the scheduler, which then moves the last of the audit trail.
             for child in children:
                 child.stop()
+            client.close()
             database.dispose()
 
     @property
@@ -151,31 +161,58 @@ class Supervisor:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _children(self) -> list[Child]:
+    def _children(self, ports: tuple[int, int] | None) -> list[Child]:
         environment = {**os.environ, "TEKNAV_DATA_DIR": str(self._settings.data_dir.absolute())}
         workers = [sys.executable, "-m", "dramatiq", "workers:broker", *self._worker_options]
         scheduler = [sys.executable, "-m", "teknav_ops.runtime.scheduler"]
+        found = []
+        if ports:
+            environment |= self._demo_settings(ports[0])
+            outbox = self._settings.data_dir.absolute() / "outbox"
+            receivers = [sys.executable, "-m", "teknav_ops.runtime.demo.receivers", *map(str, ports), str(outbox)]
+            found.append(Child("receivers", receivers, environment, self._log_folder / "receivers.log"))
         return [
+            *found,
             Child("workers", workers, environment, self._log_folder / "workers.log"),
             Child("scheduler", scheduler, environment, self._log_folder / "scheduler.log"),
         ]
 
-    def _watch(
-        self, children: list[Child], producer: Producer, content: sample_content.LoadedContent, redis_url: str
-    ) -> None:
-        load = steady_load(producer, content, random.Random())
-        client = connect(redis_url, timeout_seconds=self._settings.redis_timeout_seconds)
+    def _demo_settings(self, smtp_port: int) -> dict[str, str]:
+        """Mails and webhooks of the demo stay on this machine, unless settings say where they go."""
+        told = {}
+        if self._settings.smtp_url is None:
+            told["TEKNAV_SMTP_URL"] = f"smtp+plain://127.0.0.1:{smtp_port}"
+        if not self._settings.outbound_allowed_networks:
+            told["TEKNAV_OUTBOUND_ALLOWED_NETWORKS"] = '["127.0.0.0/8"]'
+        return told
+
+    def _watch(self, children: list[Child], producer: Producer, content: DemoContent, client: Client) -> None:
         board = StatusBoard(self._console, JobQueries(client, TOPOLOGY), client)
-        enqueued_at = time.monotonic()
+        if self._demo:
+            threading.Thread(target=self._load, args=(producer, content), name="demo", daemon=True).start()
         with board:
             while not self._stopped.wait(0.5):
                 for child in children:
                     child.keep_running()
                 try:
-                    if self._demo and time.monotonic() - enqueued_at >= _DEMO_INTERVAL_SECONDS:
-                        enqueued_at = time.monotonic()
-                        next(load)
                     board.refresh()
                 except (RedisUnavailable, *OUTAGE_ERRORS):  # type: ignore[misc]
                     board.say("Redis does not answer; waiting for it")
-        client.close()
+
+    def _load(self, producer: Producer, content: DemoContent) -> None:
+        """A light load until the end; an outage is waited out."""
+        chance = random.Random()
+        orders = Orders(content, chance)
+        while not self._stopped.is_set():
+            with contextlib.suppress(RedisUnavailable):
+                run_load(
+                    producer, orders, Shape.STEADY, rate_per_second=_DEMO_JOBS_PER_SECOND, seconds=float("inf"),
+                    wait=self._stopped.wait, chance=chance,
+                )  # fmt: skip
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -89,5 +89,19 @@ def test_the_readmes_commands_exist() -> None:
         - {("", t) for t in targets}
         == set()
     )
-    top_level = {"up", "doctor", "enqueue", "search", "secret-key", "queues", "jobs", "dlq", "db"}
+    top_level = {
+        "up",
+        "demo",
+        "workflows",
+        "plugins",
+        "webhooks",
+        "doctor",
+        "enqueue",
+        "search",
+        "secret-key",
+        "queues",
+        "jobs",
+        "dlq",
+        "db",
+    }
     assert set(re.findall(r"^teknav ([a-z-]+)", readme, re.M)) <= top_level

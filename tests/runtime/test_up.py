@@ -93,7 +93,11 @@ def wait_for(condition: Callable[[], Any], house: House, what: str) -> Any:
 def test_it_runs_real_jobs_stops_on_ctrl_c_and_keeps_its_data(house: House) -> None:
     first = house.up("-p", "2", "-t", "4")
     wait_for(lambda: done(house, "media:optimize") >= 7 and done(house, "search:index") >= 6, house, "the first jobs")
-    wait_for(lambda: done(house, "email:send") >= 1, house, "a mail")
+    wait_for(lambda: done(house, "ai:seo") >= 5 and done(house, "ai:review") >= 5, house, "the first reviews")
+    only = [f"--queue={queue}" for queue in ("plugins:execute", "workflows:run", "webhooks:deliver", "email:send")]
+    subprocess.run([*COMMAND, "demo", "--rate=10", "--for=4s", *only], env=house.environment, check=True, timeout=60)
+    for queue in ("plugins:execute", "workflows:run", "webhooks:deliver", "email:send"):
+        wait_for(lambda queue=queue: done(house, queue) >= 1, house, f"a job of {queue}")  # type: ignore[misc]
     data = house.folder / "data"
     assert len(list((data / "media" / "variants").rglob("*.avif"))) >= 7
     assert list((data / "outbox").glob("*.eml"))
