@@ -87,6 +87,9 @@ def _take(job: RunWorkflow, ctx: Context) -> tuple[WorkflowRun, Definition]:
         session.execute(new.on_conflict_do_nothing())
         session.execute(update(WorkflowRun).where(WorkflowRun.job_id == ctx.job_id).values(tick=WorkflowRun.tick + 1))
         run = session.scalars(select(WorkflowRun).where(WorkflowRun.job_id == ctx.job_id)).one()
+        if run.status == "failed" and run.execution_count == 0:
+            # Nothing has been done yet, so a replay may bring a corrected input.
+            run.input = job.input
         wanted = select(WorkflowDefinition).where(WorkflowDefinition.slug == job.workflow)
         version = run.version or job.version
         if version is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import typer.main
 import yaml
 
+from teknav_ops import errors
 from teknav_ops.cli.app import app
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.settings import Settings
@@ -77,6 +80,34 @@ def test_conda_and_pip_install_the_same_packages() -> None:
     conda |= {re.split(r"[<>= ]", entry)[0] for entry in from_wheels}
 
     assert conda == names
+
+
+def test_every_error_a_job_may_end_with_has_a_page_in_the_runbook() -> None:
+    modules = [f"teknav_ops.platform.{path.stem}" for path in (ROOT / "teknav_ops/platform").glob("*.py")]
+    modules += [f"workers.services.{path.stem}" for path in (ROOT / "workers/services").glob("*.py")]
+    modules += [f"workers.{path.stem}" for path in (ROOT / "workers").glob("*.py")] + ["teknav_ops.errors"]
+    bases = (errors.PermanentError, errors.TransientError, errors.Throttled)
+    names = {
+        name
+        for module in modules
+        for name, found in vars(importlib.import_module(module.removesuffix(".__init__"))).items()
+        if inspect.isclass(found) and issubclass(found, bases) and found not in bases
+    }
+    pages = {path.stem for path in (ROOT / "docs/runbook").glob("*.md")} - {"README"}
+
+    # The last two are not ours to define: Dramatiq's own, and the database's.
+    assert pages == names | {"TimeLimitExceeded", "StorageUnavailable"}
+    for page in pages:
+        text = words(f"docs/runbook/{page}.md")
+        assert "**Look.**" in text and "**Do.**" in text
+        assert f"[{page}]({page}.md)" in words("docs/runbook/README.md")
+
+
+def test_commands_in_the_docs_exist() -> None:
+    known = set(_commands(typer.main.get_command(app), "teknav"))
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for command in re.findall(r"`(teknav [a-z][^`]*)`", path.read_text()):
+            assert any(command == name or command.startswith(f"{name} ") for name in known), (path.name, command)
 
 
 def test_the_readmes_commands_exist() -> None:

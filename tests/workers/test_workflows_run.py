@@ -388,6 +388,20 @@ def test_wrong_input_ends_the_run_with_the_field(play: Play, given: dict[str, An
     assert play.run().status == "failed" and play.rows() == []
 
 
+def test_a_replay_may_bring_the_right_input(
+    play: Play, client: redis.Redis, services: Services, control: Control
+) -> None:
+    play.save({"id": "nap", "kind": "delay", "seconds": 0}, inputs={"n": {"type": "integer"}})
+    queues = topology_of("workflows:run")
+    queries = JobQueries(client, queues)  # type: ignore[arg-type]
+    with working(services, [run_workflow], queues, threads=1):
+        job_id = services.producer.enqueue_workflows_run(workflow="w", input={}).job_id
+        until(lambda: queries.get("workflows:run", job_id).state == "failed")
+        control.replay("workflows:run", job_id, data={"workflow": "w", "input": {"n": 1}})
+        until(lambda: queries.get("workflows:run", job_id).state == "completed")
+    assert play.run().input == {"n": 1}
+
+
 def test_unknown_workflows_late_runs_and_templates_that_give_nothing(play: Play) -> None:
     with pytest.raises(UnknownWorkflow):
         play.tick("run-0")
