@@ -31,14 +31,13 @@ from tests.support.http_receiver import Answer, HttpReceiver
 from tests.workers.conftest import MakeContext, MakeServices
 from workers.plugins_execute import PluginDisabled, PluginKvConflict, UnknownPlugin, execute_plugin
 from workers.services import Services
-from workers.services.plugin_host import HostNotAllowed, PluginHostCallLimit, PluginMisbehaved
+from workers.services.plugin_host import HostNotAllowed, PluginHostCallLimit, PluginMisbehaved, PluginTimedOut
 from workers.services.plugin_sandbox import (
     PluginOutOfFuel,
     PluginOutOfMemory,
     PluginOutputTooLarge,
     PluginStackOverflow,
     PluginTampered,
-    PluginTimedOut,
     PluginTrapped,
 )
 

@@ -38,6 +38,10 @@ class PluginHostCallLimit(PermanentError):
     """The plugin asked for more than a run may ask for."""
 
 
+class PluginTimedOut(PermanentError):
+    """It used up its time."""
+
+
 class HostNotAllowed(PermanentError):
     """The plugin wanted to fetch from a host that is not on its list."""
 
@@ -140,6 +144,8 @@ class PluginHost:
             raise
         except TekNavError as error:
             reply = {"error": f"{type(error).__name__}: {error}"}
+        if time.monotonic() >= self._deadline:
+            raise PluginTimedOut(f"http_fetch: waiting for {host} took the rest of its time")
         return write_bytes(caller, json.dumps(reply, ensure_ascii=False).encode())
 
     def _count(self, name: str) -> None:

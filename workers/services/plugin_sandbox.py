@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from teknav_ops.errors import PermanentError
 from teknav_ops.platform.plugin_module import HOST_FUNCTIONS, HOST_MODULE, compile_module, new_engine, sha256_of
-from workers.services.plugin_host import MESSAGE_LIMIT_BYTES, PluginHost, PluginMisbehaved, put_bytes, read_bytes
+from workers.services.plugin_host import (
+    MESSAGE_LIMIT_BYTES,
+    PluginHost,
+    PluginMisbehaved,
+    PluginTimedOut,
+    put_bytes,
+    read_bytes,
+)
 
 if TYPE_CHECKING:
     import wasmtime
@@ -26,10 +33,6 @@ _FULL_SHARE: Final = 0.9
 
 class PluginOutOfFuel(PermanentError):
     """It used up its instructions."""
-
-
-class PluginTimedOut(PermanentError):
-    """It used up its time."""
 
 
 class PluginOutOfMemory(PermanentError):
