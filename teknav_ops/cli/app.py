@@ -19,6 +19,7 @@ from teknav_ops.cli import dlq, doctor, jobs, plugins, queues, show, webhooks, w
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.demo import demo as run_demo
 from teknav_ops.cli.options import JsonOption, LimitOption, QueueArgument, parse_data, parse_span
+from teknav_ops.cli.reindex import reindex
 from teknav_ops.errors import (
     NotAllowed,
     RedisUnavailable,
@@ -56,6 +57,7 @@ def up(
 
 
 app.command("demo")(run_demo)
+app.command("reindex")(reindex)
 
 
 @app.command("doctor")

@@ -126,6 +126,7 @@ def test_the_readmes_commands_exist() -> None:
         "workflows",
         "plugins",
         "webhooks",
+        "reindex",
         "doctor",
         "enqueue",
         "search",
