@@ -1,7 +1,6 @@
 """workflows:run: take a run as far as it goes now, and come back when there is more to do.
 
-A job is handed out again and again while its run lasts. In between, what waits (a job of another queue, a delay, a
-person) holds no worker: the job is postponed, and no attempt is used.
+In between, what waits (a job of another queue, a delay, a person) holds no worker: the job is postponed.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from teknav_ops.engine.processor import JobContext, processor
 from teknav_ops.errors import PermanentError, UnknownJob, Waiting
@@ -26,7 +26,7 @@ from teknav_ops.storage.tables.base import utc_now
 from teknav_ops.topology import TOPOLOGY
 from workers.services import Services
 from workers.services.workflow_children import ChildJobs
-from workers.services.workflow_history import History, RunCancelled
+from workers.services.workflow_history import History, RunCancelled, RunTakenOver
 from workers.services.workflow_leaf import Pending, StepGaveUp
 from workers.services.workflow_walk import Walk
 
@@ -179,8 +179,7 @@ def _advance(run: WorkflowRun, walk: Walk, definition: Definition, history: Hist
         raise _end(run, ctx, error) from None
     summary = {"status": "completed", "run_id": run.id, "outputs": outputs}
     with ctx.services.database.session() as session:
-        ended = update(WorkflowRun).where(WorkflowRun.id == run.id, WorkflowRun.tick == run.tick)
-        session.execute(ended.values(status="completed", outputs=outputs, finished_at=utc_now(), wake_at=None))
+        _set_in(session, run, status="completed", outputs=outputs, finished_at=utc_now(), wake_at=None)
         record_effect(session, ctx.job_id, ctx.queue, summary)
     ctx.log.info("workflow.completed", workflow=run.workflow, run_id=run.id)
     return summary
@@ -238,12 +237,16 @@ def _cancel_children(history: History, ctx: Context, run: WorkflowRun) -> None:
 
 
 def _set(run: WorkflowRun, ctx: Context, **facts: Any) -> None:
-    """Change the run, unless it was taken over or cancelled."""
-    mine = (WorkflowRun.id == run.id, WorkflowRun.tick == run.tick, WorkflowRun.status != "cancelled")
+    """Change the run. Raises RunCancelled or RunTakenOver, and then nothing was changed."""
     with ctx.services.database.session() as session:
-        changed = session.execute(update(WorkflowRun).where(*mine).values(**facts).returning(WorkflowRun.id)).first()
-    if changed is None:
-        raise RunCancelled
+        _set_in(session, run, **facts)
+
+
+def _set_in(session: Session, run: WorkflowRun, **facts: Any) -> None:
+    mine = (WorkflowRun.id == run.id, WorkflowRun.tick == run.tick, WorkflowRun.status != "cancelled")
+    if session.execute(update(WorkflowRun).where(*mine).values(**facts).returning(WorkflowRun.id)).first() is None:
+        status = session.scalar(select(WorkflowRun.status).where(WorkflowRun.id == run.id))
+        raise RunCancelled if status == "cancelled" else RunTakenOver(f"run {run.id} is worked on elsewhere")
 
 
 def _end(run: WorkflowRun, ctx: Context, error: PermanentError) -> PermanentError:

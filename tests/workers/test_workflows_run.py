@@ -32,6 +32,7 @@ from tests.support.http_receiver import Answer, HttpReceiver
 from tests.support.real_engine import topology_of, working
 from tests.support.waiting import until
 from tests.workers.conftest import MakeContext, MakeServices
+from workers import workflows_run
 from workers.services import Services
 from workers.services.workflow_history import History, RunTakenOver
 from workers.workflows_run import InvalidWorkflowInput, StepFailed, UnknownWorkflow, WorkflowTimedOut, run_workflow
@@ -375,6 +376,29 @@ def test_a_worker_that_was_overtaken_can_write_nothing(play: Play, services: Ser
     with pytest.raises(RunTakenOver):
         stale.add("steps[0]", "nap", "delay", 1, "succeeded")
     assert play.rows() == before
+
+
+@pytest.mark.parametrize(("takes", "ends"), [("a tick", "running"), ("a cancellation", "cancelled")])
+def test_a_worker_that_is_overtaken_at_the_last_step_does_not_say_how_the_run_ended(
+    play: Play, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch, takes: str, ends: str
+) -> None:
+    play.save(http("one", receiver), outputs={"n": "{{ steps.one.body.n }}"})
+    fill_outputs = workflows_run.fill
+
+    def overtaken(*args: Any, **kwargs: Any) -> Any:
+        with play.services.database.session() as session:
+            told = {"tick": WorkflowRun.tick + 1} if takes == "a tick" else {"status": "cancelled"}
+            session.execute(update(WorkflowRun).values(**told))
+        return fill_outputs(*args, **kwargs)
+
+    monkeypatch.setattr(workflows_run, "fill", overtaken)
+    if takes == "a tick":
+        with pytest.raises(RunTakenOver):
+            play.tick()
+        assert SqlEffects(play.services.database).find("run-1") is None
+    else:
+        assert play.tick()["status"] == "cancelled"
+    assert play.run().status == ends
 
 
 @pytest.mark.parametrize(
