@@ -26,6 +26,7 @@ from teknav_ops.storage.tables.base import utc_now
 from workers.services import Services
 from workers.services.mail_message import compose
 
+_KEPT_CHARACTERS: Final = 500
 _PERSIAN_DIGITS: Final = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 _ARABIC_DIGITS: Final = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 _PURPOSES: Final = {
@@ -57,7 +58,7 @@ def send_otp(job: SendOtp, ctx: JobContext[Services]) -> Mapping[str, Any]:
         raise {"expired": OtpExpired, "limited": OtpLimited}[before](_reason(before, ctx))
     secrets = _secret_forms(job)
     try:
-        answer = redact(_deliver(job, ctx), secrets)
+        answer = redact(_deliver(job, ctx), secrets)[:_KEPT_CHARACTERS]
     except Exception as error:
         raise _recorded(job, ctx, error, secrets) from None
     summary = {"status": "sent", "channel": job.channel, "provider_answer": answer[:200]}
@@ -163,7 +164,7 @@ def _secret_forms(job: SendOtp) -> frozenset[str]:
 
 def _recorded(job: SendOtp, ctx: JobContext[Services], error: Exception, secrets: frozenset[str]) -> Exception:
     """The error as it may be shown; as OtpExpired where the next try would come too late."""
-    error.args = (redact(str(error), secrets),)
+    error.args = (redact(str(error), secrets)[:_KEPT_CHARACTERS],)
     if hasattr(error, "server_answer"):
         error.server_answer = redact(error.server_answer or "", secrets) or None
     pause = error.retry_after_seconds if isinstance(error, Throttled | TransientError) else None

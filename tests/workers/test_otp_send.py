@@ -148,6 +148,32 @@ def test_a_pause_beyond_the_codes_life_ends_the_job(
     assert row(texting, ctx.job_id).status == "expired"
 
 
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_code_that_is_quoted_where_the_answer_is_cut_is_masked_and_null_is_dropped(
+    texting: Services, gateway: HttpReceiver, make_context: MakeContext, status: int
+) -> None:
+    gateway.answers = [Answer(status, b"x" * 293 + b"\0 " + CODE.encode() + b" " * 200 + CODE.encode())]
+    ctx = make_context(services=texting)
+    if status == 200:
+        send_otp(order(), ctx)
+    else:
+        with pytest.raises(SmsRefused):
+            send_otp(order(), ctx)
+    kept = f"{row(texting, ctx.job_id).provider_answer} {row(texting, ctx.job_id).error}"
+    assert not any(CODE[:length] in kept for length in (3, 4, 5, 6)) and "\0" not in kept
+
+
+@pytest.mark.parametrize("pause", ["inf", "nan", "1e20", "soon"])
+def test_a_senseless_pause_is_replaced(
+    texting: Services, gateway: HttpReceiver, make_context: MakeContext, pause: str
+) -> None:
+    gateway.answers = [Answer(429, headers={"Retry-After": pause})]
+    ctx = make_context(services=texting)
+    with pytest.raises((SmsThrottled, OtpExpired)):
+        send_otp(order(), ctx)
+    assert row(texting, ctx.job_id).status in ("failed", "expired")
+
+
 def test_a_gateway_that_is_not_there_or_too_slow_is_tried_again(
     make_services: MakeServices, make_context: MakeContext, gateway: HttpReceiver
 ) -> None:

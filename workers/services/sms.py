@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import os
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,6 +15,7 @@ from workers.services.outbound_http import Answer, AnswerTimedOut, HostUnreachab
 
 _TIMEOUT_SECONDS: Final = 15.0
 _DEFAULT_PAUSE_SECONDS: Final = 5.0
+_LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: The operator named this address, so it may be a private one.
 _ANYWHERE: Final = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 _BLOCKED_CODES: Final = frozenset({403, 404, 410, 422})
@@ -74,7 +76,8 @@ class HttpSmsGateway:
 
 
 def _sorted(answer: Answer) -> str:
-    words = f"{answer.status} {answer.body[:300].decode(errors='replace')}".strip()
+    # Not cut here: a code that the gateway quotes could be cut in two, and no longer be recognised.
+    words = f"{answer.status} {answer.body.decode(errors='replace')}".replace("\0", "").strip()
     if 200 <= answer.status < 300:
         return words
     if answer.status == 429:
@@ -91,9 +94,10 @@ def _sorted(answer: Answer) -> str:
 
 def _pause(answer: Answer) -> float:
     try:
-        return max(0.0, float(answer.headers.get("retry-after", "")))
+        seconds = float(answer.headers.get("retry-after", ""))
     except ValueError:
         return _DEFAULT_PAUSE_SECONDS
+    return min(max(seconds, 0.0), _LONGEST_PAUSE_SECONDS) if math.isfinite(seconds) else _DEFAULT_PAUSE_SECONDS
 
 
 class OutboxSms:
