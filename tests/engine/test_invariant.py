@@ -84,7 +84,10 @@ class Life(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from([0, 1]), count=st.integers(1, 3), dies=death)
     def fetch(self, worker: int, count: int, dies: str) -> None:
-        call = scripts.fetch(
+        self.workers[worker] += self.guarded(lambda: self.call(self.fetching(worker, count), dies, worker).deliveries, [])
+
+    def fetching(self, worker: int, count: int) -> Call[Any]:
+        return scripts.fetch(
             KEYS,
             count=count,
             lease_ms=60_000,
@@ -93,7 +96,6 @@ class Life(RuleBasedStateMachine):
             rate_count=0,
             rate_period_ms=0,
         )
-        self.workers[worker] += self.guarded(lambda: self.call(call, dies, worker).deliveries, [])
 
     @rule(worker=st.sampled_from([0, 1]), dies=death, pick=picks)
     def succeed(self, worker: int, dies: str, pick: int) -> None:
@@ -206,7 +208,10 @@ class Life(RuleBasedStateMachine):
         self.state.client.close()
 
     def take(self, worker: int, pick: int) -> Delivery | None:
+        """A job in the worker's hands; one with empty hands fetches, so that most plays reach the ends that matter."""
         held = self.workers[worker]
+        if not held:
+            held += self.state.run(self.fetching(worker, 3)).deliveries
         return held.pop(pick % len(held)) if held else None
 
     def guarded(self, act: Callable[[], Any], otherwise: Any) -> Any:
