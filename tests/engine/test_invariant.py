@@ -84,7 +84,9 @@ class Life(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from([0, 1]), count=st.integers(1, 3), dies=death)
     def fetch(self, worker: int, count: int, dies: str) -> None:
-        self.workers[worker] += self.guarded(lambda: self.call(self.fetching(worker, count), dies, worker).deliveries, [])
+        self.workers[worker] += self.guarded(
+            lambda: self.call(self.fetching(worker, count), dies, worker).deliveries, []
+        )
 
     def fetching(self, worker: int, count: int) -> Call[Any]:
         return scripts.fetch(
