@@ -21,18 +21,17 @@ from teknav_ops.platform.workflow_definition import Definition, read_definition
 from teknav_ops.platform.workflow_templates import TemplateError, fill
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import record_effect
-from teknav_ops.storage.tables import Article, WorkflowDefinition, WorkflowRun
+from teknav_ops.storage.tables import WorkflowDefinition, WorkflowRun
 from teknav_ops.storage.tables.base import utc_now
 from teknav_ops.topology import TOPOLOGY
 from workers.services import Services
 from workers.services.workflow_children import ChildJobs
-from workers.services.workflow_history import History, RunCancelled, RunTakenOver
-from workers.services.workflow_leaf import Pending, StepGaveUp
+from workers.services.workflow_effects import read_article
+from workers.services.workflow_history import History, RunCancelled, RunTakenOver, WorkflowTooLong
+from workers.services.workflow_leaf import Done, Pending, StepGaveUp
 from workers.services.workflow_walk import Walk
 
 _LEAST_PAUSE_SECONDS: Final = 0.2
-_ARTICLE_FIELDS: Final = ("id", "slug", "language", "title", "status", "version", "author", "tags", "seo_title",
-                          "meta_description", "keywords", "review_status", "ai_score")  # fmt: skip
 
 Context = JobContext[Services]
 
@@ -53,6 +52,10 @@ class WorkflowTimedOut(PermanentError):
     """The run took longer than its definition's `timeout_hours`."""
 
 
+#: How a run ends apart from any step.
+_ENDINGS: Final = (UnknownWorkflow, InvalidWorkflowInput, WorkflowTimedOut, WorkflowTooLong, TemplateError)
+
+
 @processor("run-workflow")
 def run_workflow(job: RunWorkflow, ctx: Context) -> Mapping[str, Any]:
     """Do what can be done of the run's steps; end it, or wait.
@@ -64,7 +67,7 @@ def run_workflow(job: RunWorkflow, ctx: Context) -> Mapping[str, Any]:
     if run.status == "completed" or (run.status == "cancelled" and run.finished_at is not None):
         return {"status": run.status, "run_id": run.id}
     if run.status in ("failed", "compensated"):
-        raise StepFailed(f"{run.failed_path}: {run.error_type}: {run.error}")
+        raise _failure(run)
     history = History(ctx.services.database, run.id, run.tick)
     if run.status == "cancelled":
         return _clear_up(run, history, ctx)
@@ -142,34 +145,31 @@ def _walk(run: WorkflowRun, history: History, ctx: Context) -> Walk:
     names: dict[str, Any] = {
         "input": run.input, "steps": {}, "run": {"id": run.id, "job_id": run.job_id, "workflow": run.workflow},
     }  # fmt: skip
-    article_id = run.input.get("article_id")
-    if isinstance(article_id, int):
-        with ctx.services.database.reading() as session:
-            article = session.get(Article, article_id)
+
+    def read() -> None:
+        article = read_article(ctx.services.database, run.input.get("article_id"))
         if article is not None:
-            names["article"] = {name: getattr(article, name) for name in _ARTICLE_FIELDS}
-    children = ChildJobs(ctx.services, run.job_id, ctx.trace_id)
+            names["article"] = article
+
+    read()
     return Walk(
-        history, names, children=children, http=ctx.services.http, run_key=run.job_id, resumed_after=run.resumed_after
-    )
+        history, names, children=ChildJobs(ctx.services, run.job_id, ctx.trace_id), http=ctx.services.http,
+        run_key=run.job_id, resumed_after=run.resumed_after, article_changed=read,
+    )  # fmt: skip
 
 
 def _advance(run: WorkflowRun, walk: Walk, definition: Definition, history: History, ctx: Context) -> Mapping[str, Any]:
     if run.deadline_at is not None and utc_now() > run.deadline_at:
-        error = WorkflowTimedOut(f"not done after {definition.timeout_hours:g} hours")
-        _cancel_children(history, ctx, run)
-        raise _end(run, ctx, error)
+        words = f"not done after {definition.timeout_hours:g} hours"
+        _give_up(run, None, WorkflowTimedOut.__name__, words, history, ctx)
+        return _undo(run, walk, definition, history, ctx)
     try:
         result = walk.sequence(definition.steps, "steps", {})
     except StepGaveUp as error:
-        _cancel_children(history, ctx, run)
-        _set(run, ctx, status="compensating", failed_path=error.path, error_type=error.error_type, error=str(error))
-        run.status, run.failed_path, run.error_type, run.error = (
-            "compensating",
-            error.path,
-            error.error_type,
-            str(error),
-        )
+        _give_up(run, error.path, error.error_type, error.words, history, ctx)
+        return _undo(run, walk, definition, history, ctx)
+    except WorkflowTooLong as error:
+        _give_up(run, None, type(error).__name__, str(error), history, ctx)
         return _undo(run, walk, definition, history, ctx)
     if isinstance(result, Pending):
         raise _waiting(run, result, history, ctx)
@@ -183,6 +183,21 @@ def _advance(run: WorkflowRun, walk: Walk, definition: Definition, history: Hist
         record_effect(session, ctx.job_id, ctx.queue, summary)
     ctx.log.info("workflow.completed", workflow=run.workflow, run_id=run.id)
     return summary
+
+
+def _give_up(run: WorkflowRun, path: str | None, error_type: str, words: str, history: History, ctx: Context) -> None:
+    """From here on the run is being undone, also by whoever takes it up after this worker."""
+    _cancel_children(history, ctx, run)
+    run.status, run.failed_path, run.error_type, run.error = "compensating", path, error_type, words
+    _set(run, ctx, status=run.status, failed_path=path, error_type=error_type, error=words)
+
+
+def _failure(run: WorkflowRun) -> PermanentError:
+    """How the run failed, told the same way whenever it is told."""
+    if run.failed_path:
+        return StepFailed(f"{run.failed_path}: {run.error_type}: {run.error}")
+    ended = {error.__name__: error for error in _ENDINGS}
+    return ended.get(run.error_type or "", StepFailed)(run.error or "")
 
 
 def _waiting(run: WorkflowRun, pending: Pending, history: History, ctx: Context) -> Waiting:
@@ -203,19 +218,19 @@ def _undo(run: WorkflowRun, walk: Walk, definition: Definition, history: History
         under = f"{path}.compensate"
         try:
             result = walk.leaf(step, under, scope)
-        except StepGaveUp as error:
+            state = history.state(path)
+            if isinstance(result, Done) and state is not None and state.status != "compensated":
+                history.add(path, step.id, step.kind, state.attempt, "compensated")
+        except (StepGaveUp, WorkflowTooLong) as error:
             ctx.log.warning("workflow.not_undone", run_id=run.id, path=path, error=str(error))
             continue
         if isinstance(result, Pending):
             seconds = max(_LEAST_PAUSE_SECONDS, (result.until - utc_now()).total_seconds())
             raise Waiting(f"run {run.id} of {run.workflow} is being undone", retry_after_seconds=seconds)
-        state = history.state(path)
-        if state is not None and state.status != "compensated":
-            history.add(path, step.id, step.kind, state.attempt, "compensated")
         undone += 1
     is_all_undone = bool(walk.undo) and undone == len(walk.undo)
     _set(run, ctx, status="compensated" if is_all_undone else "failed", finished_at=utc_now(), wake_at=None)
-    raise StepFailed(run.error or "")
+    raise _failure(run)
 
 
 def _clear_up(run: WorkflowRun, history: History, ctx: Context) -> Mapping[str, Any]:
@@ -232,7 +247,8 @@ def _clear_up(run: WorkflowRun, history: History, ctx: Context) -> Mapping[str, 
 def _cancel_children(history: History, ctx: Context, run: WorkflowRun) -> None:
     children = ChildJobs(ctx.services, run.job_id, ctx.trace_id)
     for _, state in history.latest():
-        if state.status == "waiting" and state.child_queue and state.child_job_id:
+        # A worker that died between enqueueing a child and writing it down left it "started".
+        if state.status in ("started", "waiting") and state.child_queue and state.child_job_id:
             children.cancel(state.child_queue, state.child_job_id)
 
 
@@ -250,11 +266,8 @@ def _set_in(session: Session, run: WorkflowRun, **facts: Any) -> None:
 
 
 def _end(run: WorkflowRun, ctx: Context, error: PermanentError) -> PermanentError:
-    """The run failed before, or apart from, any step."""
-    with ctx.services.database.session() as session:
-        session.execute(
-            update(WorkflowRun)
-            .where(WorkflowRun.id == run.id, WorkflowRun.status.not_in(("completed", "cancelled")))
-            .values(status="failed", error_type=type(error).__name__, error=str(error)[:2_000], finished_at=utc_now())
-        )
+    """The run failed before, or apart from, any step. Raises RunCancelled or RunTakenOver, and then it did not."""
+    if run.status not in ("completed", "cancelled"):
+        _set(run, ctx, status="failed", failed_path=None, error_type=type(error).__name__, error=str(error)[:2_000],
+             finished_at=utc_now(), wake_at=None)  # fmt: skip
     return error

@@ -33,8 +33,8 @@ from tests.support.real_engine import topology_of, working
 from tests.support.waiting import until
 from tests.workers.conftest import MakeContext, MakeServices
 from workers import workflows_run
-from workers.services import Services
-from workers.services.workflow_history import History, RunTakenOver
+from workers.services import Services, workflow_history
+from workers.services.workflow_history import History, RunTakenOver, WorkflowTooLong
 from workers.workflows_run import InvalidWorkflowInput, StepFailed, UnknownWorkflow, WorkflowTimedOut, run_workflow
 
 SAMPLE = resources.files("teknav_ops.sample_content").joinpath("workflows", "publish-article.json")
@@ -566,3 +566,60 @@ def test_a_worker_killed_after_enqueueing_makes_no_second_child(
         play.tick()
 
     assert JobQueries(client, topology_of("search:index")).counts("search:index").waiting == 1  # type: ignore[arg-type]
+
+
+def test_a_run_that_is_too_long_or_too_late_is_undone_and_says_why(
+    play: Play, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone = {"id": "undo", "kind": "update-article", "article_id": 1, "set": {"status": "unpublished"}}
+    publish = {"id": "publish", "kind": "update-article", "article_id": 1, "set": {"status": "published"}}
+    play.save({**publish, "compensate": undone}, http("one", receiver))
+    monkeypatch.setattr(workflow_history, "EXECUTION_LIMIT", 3)
+    for _ in range(2):  # The second time as whoever finds the run ended: the same words, nothing done again.
+        with pytest.raises(WorkflowTooLong, match="more than 3 step executions"):
+            play.tick("long")
+    assert (play.article().status, play.run().status, play.article().version) == ("unpublished", "compensated", 3)
+    assert play.article().published_at is not None
+
+    play.save({**publish, "compensate": undone}, {"id": "nap", "kind": "delay", "seconds": 100})
+    monkeypatch.setattr(workflow_history, "EXECUTION_LIMIT", 2_000)
+    with pytest.raises(Waiting):
+        play.tick("late")
+    with play.services.database.session() as session:
+        session.execute(update(WorkflowRun).values(deadline_at=datetime.now(UTC) - timedelta(seconds=1)))
+    for _ in range(2):
+        with pytest.raises(WorkflowTimedOut):
+            play.tick("late")
+    assert play.article().status == "unpublished"
+
+
+def test_later_steps_see_the_article_as_the_run_has_made_it(play: Play, receiver: HttpReceiver) -> None:
+    play.save(
+        {"id": "name", "kind": "update-article", "article_id": 1, "set": {"title": "عنوان"}},
+        http("tell", receiver, body={"title": "{{ article.title }}"}),
+        inputs={"article_id": {"type": "integer"}},
+    )
+    play.tick(article_id=1)
+    assert json.loads(receiver.requests[0].body) == {"title": "عنوان"}
+
+
+def test_a_condition_that_cannot_be_decided_fails_the_run_whoever_takes_it_up(play: Play) -> None:
+    play.save(
+        {"id": "if", "kind": "condition", "when": "length(input.n) > `1`", "then": [{"id": "nap", "kind": "delay", "seconds": 1}]},
+        inputs={"n": {"type": "integer"}},
+    )  # fmt: skip
+    for _ in range(2):
+        with pytest.raises(StepFailed, match=r"steps\[0\]: TemplateError"):
+            play.tick(n=5)
+
+
+def test_looks_at_an_approval_grow_rarer(play: Play) -> None:
+    play.save({"id": "ok", "kind": "approval", "prompt": "?"})
+    pauses = []
+    for hours in (0, 1, 24):
+        with play.services.database.session() as session:
+            session.execute(update(WorkflowStepExecution).values(at=datetime.now(UTC) - timedelta(hours=hours)))
+        with pytest.raises(Waiting) as waiting:
+            play.tick()
+        pauses.append(round(waiting.value.retry_after_seconds or 0))
+    assert pauses == [30, 600, 600]

@@ -24,7 +24,6 @@ from teknav_ops.platform.workflow_checks import own_queue
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import NewJob, ScriptRunner
-from teknav_ops.secret_key import cipher_keys
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import AuditLog, WorkflowRun
 from teknav_ops.topology import TOPOLOGY
@@ -47,11 +46,6 @@ class Child:
     state: JobState | None
     result: Any = None
     error: str = ""
-
-    @property
-    def may_still_succeed(self) -> bool:
-        """Whether it has succeeded, or is on its way."""
-        return self.state in (JobState.COMPLETED, JobState.WAITING, JobState.ACTIVE, JobState.DELAYED)
 
 
 class ChildJobs:
@@ -87,8 +81,8 @@ class ChildJobs:
         )  # fmt: skip
 
     def _sealed(self, payload: Payload) -> str:
-        settings = self._services.settings
-        return codec.seal(payload, codec.Cipher(cipher_keys(settings)), limit_bytes=settings.payload_limit_bytes)
+        limit_bytes = self._services.settings.payload_limit_bytes
+        return codec.seal(payload, self._services.cipher, limit_bytes=limit_bytes)
 
     def _was_accepted(self, queue: str, child_id: str) -> bool:
         keys = QueueKeys(TOPOLOGY[queue].name)

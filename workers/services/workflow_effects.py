@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from sqlalchemy import update
+from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
 from teknav_ops.errors import InvalidRequest, PermanentError, TransientError
 from teknav_ops.platform.article_changes import ArticleChanges
 from teknav_ops.platform.workflow_definition import HttpStep
+from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Article
+from teknav_ops.storage.tables.base import utc_now
 from workers.services.outbound_http import OutboundHttp
 
 _HTTP_SECONDS = 15.0
 _RETRIED = frozenset({408, 409, 425, 429})
+#: What expressions see of the run's article.
+_ARTICLE_FIELDS: Final = ("id", "slug", "language", "title", "status", "version", "author", "tags", "seo_title",
+                          "meta_description", "keywords", "review_status", "ai_score")  # fmt: skip
 
 
 class HttpStepRefused(PermanentError):
@@ -51,9 +57,23 @@ def call_http(http: OutboundHttp, step: HttpStep, filled: dict[str, Any], *, key
     return {"status": answer.status, "body": parsed, "duration_ms": round(answer.duration_ms, 1)}
 
 
+def read_article(database: Database, article_id: Any) -> Mapping[str, Any] | None:
+    """The article as expressions see it; None where the run has none."""
+    if not isinstance(article_id, int):
+        return None
+    with database.reading() as session:
+        article = session.get(Article, article_id)
+        return None if article is None else {name: getattr(article, name) for name in _ARTICLE_FIELDS}
+
+
 def change_article(session: Session, article_id: Any, changes: dict[str, Any]) -> dict[str, Any]:
-    """Set fields of an article and raise its version, in the transaction that records it. Raises InvalidRequest."""
+    """Set fields of an article and raise its version, in the transaction that records it. Raises InvalidRequest.
+
+    What is published for the first time gets its date.
+    """
     values = ArticleChanges.model_validate(changes).model_dump(exclude_unset=True)
+    if values.get("status") == "published":
+        values["published_at"] = func.coalesce(Article.published_at, utc_now())
     raise_version = update(Article).where(Article.id == int(article_id)).values(version=Article.version + 1, **values)
     version = session.scalar(raise_version.returning(Article.version))
     if version is None:

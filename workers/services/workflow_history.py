@@ -21,6 +21,8 @@ from teknav_ops.storage.tables import WorkflowRun, WorkflowStepExecution
 from teknav_ops.storage.tables.base import utc_now
 
 EXECUTION_LIMIT: Final = 2_000
+#: What a run that has reached the limit may still write, to undo what was done.
+_UNDOING_LIMIT: Final = 2 * EXECUTION_LIMIT
 
 
 class RunTakenOver(TransientError):
@@ -133,12 +135,12 @@ class History:
 def _next_number(session: Session, run_id: int, tick: int) -> int:
     mine = (WorkflowRun.id == run_id, WorkflowRun.tick == tick, WorkflowRun.status != "cancelled")
     advance = update(WorkflowRun).where(*mine).values(execution_count=WorkflowRun.execution_count + 1)
-    number = session.scalar(advance.returning(WorkflowRun.execution_count))
-    if number is None:
+    row = session.execute(advance.returning(WorkflowRun.execution_count, WorkflowRun.status)).one_or_none()
+    if row is None:
         status = session.scalar(select(WorkflowRun.status).where(WorkflowRun.id == run_id))
         if status == "cancelled":
             raise RunCancelled
         raise RunTakenOver(f"run {run_id} is worked on elsewhere")
-    if number > EXECUTION_LIMIT:
+    if row.execution_count > (_UNDOING_LIMIT if row.status == "compensating" else EXECUTION_LIMIT):
         raise WorkflowTooLong(f"more than {EXECUTION_LIMIT:,} step executions")
-    return int(number)
+    return int(row.execution_count)

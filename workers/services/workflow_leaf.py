@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -36,6 +36,8 @@ from workers.services.workflow_effects import call_http, change_article
 from workers.services.workflow_history import History, RunCancelled, RunTakenOver, StepState, WorkflowTooLong
 
 _LONGEST_POLL_SECONDS: Final = 30.0
+#: A decision wakes the run by itself; looking is for the one that was made while the run was on its way to sleep.
+_LONGEST_APPROVAL_POLL_SECONDS: Final = 600.0
 _LONGEST_BACKOFF_SECONDS: Final = 3_600.0
 #: Ours to wait out, not the step's failure: the job is tried again and the walk goes on where it stood.
 _PASSED_ON: Final[tuple[type[Exception], ...]] = (
@@ -87,6 +89,7 @@ class StepGaveUp(Exception):
         super().__init__(f"{path}: {error_type}: {error}")
         self.path = path
         self.error_type = error_type
+        self.words = error
 
 
 class Leaves:
@@ -94,7 +97,7 @@ class Leaves:
 
     def __init__(
         self, history: History, names: dict[str, Any], *, children: ChildJobs, http: OutboundHttp, run_key: str,
-        resumed_after: int,
+        resumed_after: int, article_changed: Callable[[], None],
     ) -> None:  # fmt: skip
         self._history = history
         self.names = names
@@ -102,6 +105,7 @@ class Leaves:
         self._http = http
         self._run_key = run_key
         self._resumed_after = resumed_after
+        self._article_changed = article_changed
         #: Undoing steps that were done, in the order in which they were met.
         self.undo: list[tuple[str, Any, dict[str, Any]]] = []
 
@@ -160,6 +164,7 @@ class Leaves:
         article_id = filled.get("article_id", self.names["input"].get("article_id"))
         with self._history.writing(path, step.id, step.kind, attempt, "succeeded", output=facts) as session:
             facts.update(change_article(session, article_id, filled["set"]))
+        self._article_changed()
         return Done(facts)
 
     def _enqueue(self, step: EnqueueStep, path: str, attempt: int, filled: dict[str, Any], *, is_new: bool) -> Pending:
@@ -196,7 +201,7 @@ class Leaves:
             return self._succeed(step, path, state, None) if is_due else Pending(state.due_at or now)
         if isinstance(step, ApprovalStep):
             if not is_due:
-                latest = now + timedelta(seconds=_LONGEST_POLL_SECONDS)
+                latest = now + _growing((now - state.began_at).total_seconds(), 30.0, _LONGEST_APPROVAL_POLL_SECONDS)
                 return Pending(min(state.due_at or latest, latest))
             if step.on_timeout == "continue":
                 return self._succeed(step, path, state, {"approved": False, "by": None, "comment": "timed out"})
@@ -219,7 +224,7 @@ class Leaves:
         if step.timeout_seconds is not None and waited_seconds > step.timeout_seconds:
             self._children.cancel(state.child_queue, state.child_job_id)
             raise StepTimedOut(f"the job was not done after {step.timeout_seconds:g} s")
-        return Pending(now + timedelta(seconds=min(max(waited_seconds / 4, 1.0), _LONGEST_POLL_SECONDS)))
+        return Pending(now + _growing(waited_seconds, 1.0, _LONGEST_POLL_SECONDS))
 
     def _succeed(self, step: LeafStep, path: str, state: StepState, output: Any) -> Done:
         self._history.add(path, step.id, step.kind, state.attempt, "succeeded", output=output)
@@ -242,6 +247,11 @@ class Leaves:
     def _gave_up(self, step: Any, path: str, attempt: int, error_type: str, words: str) -> StepGaveUp:
         self._history.add(path, step.id, step.kind, attempt, "failed", error_type=error_type, error=words)
         return StepGaveUp(path, error_type, words)
+
+
+def _growing(waited_seconds: float, least_seconds: float, most_seconds: float) -> timedelta:
+    """Until the next look: the longer something takes, the longer the pauses."""
+    return timedelta(seconds=min(max(waited_seconds / 4, least_seconds), most_seconds))
 
 
 #: The fields of each kind that hold templates.

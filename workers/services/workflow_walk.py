@@ -18,7 +18,7 @@ from teknav_ops.platform.workflow_definition import (
 from teknav_ops.platform.workflow_templates import TemplateError, evaluate
 from teknav_ops.storage.tables.base import utc_now
 from workers.services.workflow_history import StepState
-from workers.services.workflow_leaf import Done, Leaves, Pending
+from workers.services.workflow_leaf import Done, Leaves, Pending, StepGaveUp
 
 
 class Walk(Leaves):
@@ -56,6 +56,8 @@ class Walk(Leaves):
             # Decided once: what the world looks like later does not change the way that was taken.
             took = "then" if self._evaluated(step, path, "when", step.when, scope) else "else"
             self._history.add(path, step.id, step.kind, 1, "succeeded", output={"took": took})
+        elif state.status == "failed":
+            raise StepGaveUp(path, state.error_type or "", state.error or "")
         else:
             took = state.output["took"]
         result = self.sequence(step.then if took == "then" else step.otherwise, f"{path}.{took}", scope)
