@@ -112,9 +112,10 @@ def test_an_expired_code_is_not_sent(texting: Services, gateway: HttpReceiver, m
     ("answer", "error", "sort"),
     [
         (Answer(status=400), SmsRefused, PermanentError),
-        (Answer(status=403), NumberBlocked, PermanentError),
+        (Answer(status=404), NumberBlocked, PermanentError),
         (Answer(status=422), NumberBlocked, PermanentError),
         (Answer(status=401), SmsDelayed, TransientError),
+        (Answer(status=403), SmsDelayed, TransientError),
         (Answer(status=500), SmsDelayed, TransientError),
         (Answer(status=302, headers={"Location": "http://x.example"}), SmsDelayed, TransientError),
         (Answer(hangs_up=True), SmsDelayed, TransientError),
@@ -300,7 +301,7 @@ def test_the_code_and_the_recipient_are_nowhere_in_clear(
     gateway.echo = True
     gateway.answers = [
         Answer(200, f"taken {CODE} {PERSIAN_CODE} ".encode()), Answer(400, f"bad {PERSIAN_CODE} ".encode()),
-        Answer(500, b"broken "), Answer(429, b"slow ", {"Retry-After": "60"}), Answer(403, b"blocked "),
+        Answer(500, b"broken "), Answer(429, b"slow ", {"Retry-After": "60"}), Answer(404, b"blocked "),
     ]  # fmt: skip
     listener = client.pubsub()
     listener.psubscribe(EVENTS_CHANNEL + "*")

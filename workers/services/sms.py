@@ -18,7 +18,7 @@ _DEFAULT_PAUSE_SECONDS: Final = 5.0
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: The operator named this address, so it may be a private one.
 _ANYWHERE: Final = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
-_BLOCKED_CODES: Final = frozenset({403, 404, 410, 422})
+_BLOCKED_CODES: Final = frozenset({404, 410, 422})
 
 
 class SmsRefused(PermanentError):
@@ -82,7 +82,7 @@ def _sorted(answer: Answer) -> str:
         return words
     if answer.status == 429:
         raise SmsThrottled(words, retry_after_seconds=_pause(answer))
-    if answer.status == 401:
+    if answer.status in (401, 403):
         # Our token is wrong, not the message: giving up would dead-letter the whole queue.
         raise SmsDelayed(words)
     if answer.status in _BLOCKED_CODES:
