@@ -604,10 +604,9 @@ def test_later_steps_see_the_article_as_the_run_has_made_it(play: Play, receiver
 
 
 def test_a_condition_that_cannot_be_decided_fails_the_run_whoever_takes_it_up(play: Play) -> None:
-    play.save(
-        {"id": "if", "kind": "condition", "when": "length(input.n) > `1`", "then": [{"id": "nap", "kind": "delay", "seconds": 1}]},
-        inputs={"n": {"type": "integer"}},
-    )  # fmt: skip
+    nap = {"id": "nap", "kind": "delay", "seconds": 1}
+    undecidable = {"id": "if", "kind": "condition", "when": "length(input.n) > `1`", "then": [nap]}
+    play.save(undecidable, inputs={"n": {"type": "integer"}})
     for _ in range(2):
         with pytest.raises(StepFailed, match=r"steps\[0\]: TemplateError"):
             play.tick(n=5)
