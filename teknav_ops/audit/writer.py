@@ -106,6 +106,7 @@ def _row(queue: str, stream_id: str, fields: Mapping[str, str]) -> dict[str, Any
         "stream_id": stream_id,
         "at": datetime.fromtimestamp(int(stream_id.partition("-")[0]) / 1000, UTC),
         "duration_ms": float(fields["duration_ms"]) if fields.get("duration_ms") else None,
+        "waited_ms": float(fields["waited_ms"]) if fields.get("waited_ms") else None,
         "detail": {"text": detail} if detail else None,
     }
 

@@ -33,7 +33,8 @@ class JobRecord(BaseModel):
     """One job. Times are UTC; the payload's secrets are masked.
 
     `attempts_made` counts the runs of this life (a replay starts a new one); `attempts` keeps the
-    newest twenty runs that failed, over all lives.
+    newest twenty runs that failed, over all lives. `waited_ms` is how long the newest run had been ready before
+    a worker took it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +52,7 @@ class JobRecord(BaseModel):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     duration_ms: float | None = None
+    waited_ms: float | None = None
     attempts_made: int = 0
     delivery: int = 0
     lost_count: int = 0
@@ -96,6 +98,7 @@ def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
         "started_at": moment(fields.get("started_at_ms") or fields.get("fetched_at_ms")),
         "finished_at": moment(fields.get("finished_at_ms")),
         "duration_ms": fields.get("duration_ms"),
+        "waited_ms": fields.get("waited_ms"),
         "attempts_made": fields.get("attempts", 0),
         "delivery": fields.get("delivery", 0),
         "lost_count": fields.get("lost", 0),

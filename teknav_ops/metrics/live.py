@@ -79,6 +79,10 @@ class StatsPublisher:
         self._topology = topology
         self._runner = ScriptRunner(client)
 
+    def step(self) -> None:
+        """The scheduler's duty."""
+        self.publish()
+
     def publish(self) -> dict[str, dict[str, Any]]:
         """Write the stats of all queues, and announce them."""
         now_ms = int(time.time() * 1000)

@@ -20,7 +20,13 @@ def stats(queue: str) -> str:
 
 def lease(role: str) -> str:
     """STRING: which process leads in a role (one scheduler at a time)."""
-    return f"teknav:lease:{role}"
+    return f"teknav:lease:{{{role}}}"
+
+
+def lease_term(role: str) -> str:
+    """STRING: how often the role was taken. What a leader writes carries its term, so that one who was overtaken
+    while it slept cannot overwrite its successor's."""
+    return f"teknav:lease:{{{role}}}:term"
 
 
 def dashboard(days: int) -> str:

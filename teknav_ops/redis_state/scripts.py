@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, TypeVar
 from redis.exceptions import NoScriptError
 
 from teknav_ops.redis_state.connection import Client, is_cluster
-from teknav_ops.redis_state.keys import EVENTS_CHANNEL, QueueKeys
+from teknav_ops.redis_state.keys import EVENTS_CHANNEL, QueueKeys, lease, lease_term
 
 Result = TypeVar("Result")
 
@@ -383,6 +383,6 @@ def put_newest(key: str, *, made_at_ms: int, ttl_ms: int, json_text: str) -> Cal
     return Call(load("put_newest"), [key], [made_at_ms, ttl_ms, json_text], bool)
 
 
-def lead(lease: str, *, holder: str, lease_ms: int, wish: Literal["renew", "release"]) -> Call[bool]:
-    """Take, renew or release the lease of a role; False while another holds it."""
-    return Call(load("lead"), [lease], [holder, lease_ms, wish], bool)
+def lead(role: str, *, holder: str, lease_ms: int, wish: Literal["renew", "release"]) -> Call[int]:
+    """Take, renew or release the lease of a role; answers the term of the leader, 0 while another holds it."""
+    return Call(load("lead"), [lease(role), lease_term(role)], [holder, lease_ms, wish])

@@ -1,13 +1,12 @@
-"""The scheduler: what must happen once, in one process: move the audit trail, publish the stats.
+"""The scheduler: what must happen once, in one process. `duties_of` is the list.
 
-Any number may run; one leads, the others stand by.
+Any number may run; one leads, the others stand by and take over within ten seconds.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -17,8 +16,9 @@ from teknav_ops.audit.writer import AuditWriter
 from teknav_ops.errors import StorageUnavailable
 from teknav_ops.logs import configure_logs
 from teknav_ops.metrics.live import PUBLISH_SECONDS, StatsPublisher
-from teknav_ops.redis_state.connection import OUTAGE_ERRORS, connect
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.redis_url import find_redis_url
+from teknav_ops.runtime.duties import Duty, DutyThread
 from teknav_ops.runtime.leader import LeaderLease
 from teknav_ops.settings import Settings, get_settings
 from teknav_ops.storage.database import Database
@@ -27,62 +27,78 @@ from teknav_ops.topology import TOPOLOGY
 log = structlog.get_logger("teknav.scheduler")
 
 _OUTAGES: Final[tuple[type[Exception], ...]] = (*OUTAGE_ERRORS, StorageUnavailable)
+_RENEW_SECONDS: Final = 1.0
 _AUDIT_SECONDS: Final = 0.5
-_OUTAGE_SECONDS: Final = 1.0
+#: How long a step may still take when the scheduler is told to end.
+_LEAVE_SECONDS: Final = 20.0
+
+
+class Parts:
+    """What duties are made of, shared by them all."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.client: Client = connect(find_redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
+        self.database = Database.open(settings.sql_url)
+        self.lease = LeaderLease(self.client, "scheduler")
+        self.writer = AuditWriter(self.client, self.database, TOPOLOGY)
+
+
+def duties_of(parts: Parts) -> list[Duty]:
+    """Everything the leader does."""
+    stats = StatsPublisher(parts.client, TOPOLOGY)
+    return [
+        Duty(name="audit", every_seconds=_AUDIT_SECONDS, run=lambda: parts.writer.step() > 0),
+        Duty(name="stats", every_seconds=PUBLISH_SECONDS, run=stats.step),
+    ]
 
 
 class Scheduler:
     """Runs its duties while it leads, until it is told to stop."""
 
     def __init__(self, settings: Settings) -> None:
-        client = connect(find_redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
-        self._database = Database.open(settings.sql_url)
-        self._writer = AuditWriter(client, self._database, TOPOLOGY)
-        self._stats = StatsPublisher(client, TOPOLOGY)
-        self._lease = LeaderLease(client, "scheduler")
+        self._parts = Parts(settings)
+        self._lease = self._parts.lease
+        self._threads = [DutyThread(duty, self._lease) for duty in duties_of(self._parts)]
         self._stopped = threading.Event()
-        self._published_at = 0.0
         self._led = False
 
     def stop(self) -> None:
-        """End after the duty under way."""
+        """End after the duties under way."""
         self._stopped.set()
 
     def run(self) -> None:
         """Work until stopped. An outage of Redis or SQL is waited out: streams hold what is to be moved."""
-        while not self._stopped.wait(_AUDIT_SECONDS):
-            try:
-                self._turn()
-            except _OUTAGES as error:
-                log.warning("scheduler.waiting", error=str(error))
-                self._stopped.wait(_OUTAGE_SECONDS)
+        for thread in self._threads:
+            thread.start()
+        while True:
+            self._renew()
+            if self._stopped.wait(_RENEW_SECONDS):
+                break
         self._leave()
 
-    def _turn(self) -> None:
-        leads = self._lease.hold()
+    def _renew(self) -> None:
+        try:
+            leads = self._lease.hold()
+        except OUTAGE_ERRORS as error:
+            log.warning("scheduler.waiting", error=str(error))
+            return
         if leads != self._led:
             self._led = leads
             log.info("scheduler.leading" if leads else "scheduler.standing_by", holder=self._lease.holder)
-        if not leads:
-            return
-        # One batch per turn: the lease is renewed in between, however much there is to move.
-        while self._writer.step() and self._lease.hold() and not self._stopped.is_set():
-            self._publish_when_due()
-        self._publish_when_due()
-
-    def _publish_when_due(self) -> None:
-        if time.monotonic() - self._published_at >= PUBLISH_SECONDS:
-            self._stats.publish()
-            self._published_at = time.monotonic()
 
     def _leave(self) -> None:
+        for thread in self._threads:
+            thread.stop()
+        for thread in self._threads:
+            thread.join(_LEAVE_SECONDS)
         try:
-            if self._led:
-                self._writer.drain()
+            if self._lease.hold():
+                self._parts.writer.drain()
                 self._lease.give_up()
         except _OUTAGES as error:
             log.warning("scheduler.left_early", error=str(error))
-        self._database.dispose()
+        self._parts.database.dispose()
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:

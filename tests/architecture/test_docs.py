@@ -70,10 +70,12 @@ def test_every_audit_action_is_documented() -> None:
 def test_conda_and_pip_install_the_same_packages() -> None:
     project = tomllib.loads(words("pyproject.toml"))["project"]
     optional = project["optional-dependencies"]
-    wanted = project["dependencies"] + optional["postgresql"] + optional["watch"] + optional["lab"] + optional["web"]
-    names = {re.split(r"[\[<>=; ]", requirement)[0].lower() for requirement in wanted}
+    extras = ("postgresql", "watch", "snapshots", "adbc", "metrics", "telemetry", "lab", "web")
+    wanted = project["dependencies"] + [requirement for extra in extras for requirement in optional[extra]]
+    names = {re.split(r"[\[<>=; ]", requirement)[0].lower() for requirement in wanted} - {"teknav-ops"}
     # In conda the server is a package, libvips comes with pyvips, and psycopg with its own libpq.
     names = (names - {"pyvips-binary", "redis"}) | {"redis-py", "redis-server", "python", "pip"}
+    names = {name.replace("prometheus-client", "prometheus_client") for name in names}
     listed = yaml.safe_load(words("environment.yml"))["dependencies"]
     from_wheels = [name for entry in listed if isinstance(entry, dict) for name in entry["pip"]]
     conda = {re.split(r"[<>= ]", entry)[0] for entry in listed if isinstance(entry, str)}

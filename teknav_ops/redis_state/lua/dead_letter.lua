@@ -32,7 +32,8 @@ local active, failed, dlq, dlq_record, dlq_type, dlq_fingerprint, groups = KEYS[
 local wake, audit, job, job_family, minute_family = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local id, delivery, worker, duration_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local error_type, message, stack, fingerprint = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts', 'payload')
+local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts', 'payload',
+    'waited_ms')
 if record[2] ~= delivery then
     return 0
 elseif record[1] ~= 'active' then
@@ -59,7 +60,7 @@ redis.call('HSET', dlq_record, 'originalQueue', ARGV[13], 'originalJobId', id, '
 for _, action in ipairs({'job.failed', 'dlq.added'}) do
     redis.call('XADD', audit, '*', 'action', action, 'job_id', id, 'job_name', name, 'actor', worker,
         'trace_id', trace, 'attempt', attempt, 'delivery', delivery, 'duration_ms', duration_ms,
-        'error_type', error_type, 'fingerprint', fingerprint, 'detail', message:sub(1, 500))
+        'waited_ms', record[7] or 0, 'error_type', error_type, 'fingerprint', fingerprint, 'detail', message:sub(1, 500))
     redis.call('PUBLISH', ARGV[14], cjson.encode({v = 1, type = action, queue = ARGV[13], atMs = now,
         jobs = {{jobId = id, job = name, errorType = error_type, fingerprint = fingerprint}}}))
 end
@@ -69,6 +70,7 @@ redis.call('HINCRBY', minute, name .. '|failed', 1)
 if ARGV[6] ~= '' then
     redis.call('HINCRBY', minute, name .. '|' .. ARGV[6], 1)
     redis.call('HINCRBY', minute, name .. '|sum_us', math.floor(duration_ms * 1000))
+    redis.call('HINCRBY', minute, name .. '|waited_ms', record[7] or 0)
 end
 redis.call('EXPIRE', minute, 90000, 'NX')
 

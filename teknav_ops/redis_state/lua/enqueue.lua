@@ -44,7 +44,7 @@ for i = 3, #ARGV, 8 do
             redis.call('HSET', job, 'priority', priority)
         end
         if delay_ms > 0 then
-            redis.call('HSET', job, 'due_at_ms', now + delay_ms)
+            redis.call('HSET', job, 'due_at_ms', now + delay_ms, 'ready_at_ms', now + delay_ms)
             redis.call('ZADD', delayed, now + delay_ms, id)
         elseif priority ~= 0 then
             redis.call('ZADD', prioritized, priority * 1099511627776 + redis.call('INCR', sequence), id)

@@ -96,12 +96,13 @@ for _, ids in ipairs(batches) do
     for _, id in ipairs(ids) do
         local job = job_family .. id
         local record = redis.pcall('HMGET', job, 'delivery', 'name', 'payload', 'options', 'attempts', 'lost',
-            'enqueued_at_ms', 'trace', 'idempotency_key', 'state')
+            'enqueued_at_ms', 'trace', 'idempotency_key', 'state', 'ready_at_ms')
         if record.err or record[10] ~= 'waiting' or not record[2] then
             redis.call('ZADD', corrupt, now, id)
         else
             local delivery = (record[1] or 0) + 1
-            redis.call('HSET', job, 'state', 'active', 'delivery', delivery, 'worker', worker, 'fetched_at_ms', now)
+            redis.call('HSET', job, 'state', 'active', 'delivery', delivery, 'worker', worker, 'fetched_at_ms', now,
+                'waited_ms', math.max(0, now - (record[11] or record[7])))
             leases[#leases + 1] = now + lease_ms
             leases[#leases + 1] = id
             result[#result + 1] = {id, delivery, record[2], record[3], record[4], record[5], record[6],

@@ -22,7 +22,7 @@
 
 local active, delayed, wake, audit, job, minute_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local id, delivery, worker, delay_ms, uses_attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts')
+local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts', 'waited_ms')
 if record[2] ~= delivery then
     return 0
 elseif record[1] ~= 'active' then
@@ -34,7 +34,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local is_retry = uses_attempt == '1'
 local attempt = (record[5] or 0) + 1
 local due = now + delay_ms
-redis.call('HSET', job, 'state', 'delayed', 'due_at_ms', due, 'attempts', is_retry and attempt or attempt - 1,
+redis.call('HSET', job, 'state', 'delayed', 'due_at_ms', due, 'ready_at_ms', due, 'attempts', is_retry and attempt or attempt - 1,
     'started_at_ms', ARGV[6], 'duration_ms', ARGV[7], 'error_type', ARGV[9], 'error', ARGV[10],
     'fingerprint', ARGV[11], 'attempt:' .. delivery, ARGV[12])
 redis.call('HDEL', job, 'attempt:' .. delivery - 20)
@@ -42,12 +42,13 @@ redis.call('ZREM', active, id)
 redis.call('ZADD', delayed, due, id)
 redis.call('XADD', audit, '*', 'action', is_retry and 'job.retried' or 'job.snoozed', 'job_id', id,
     'job_name', record[3], 'actor', worker, 'trace_id', record[4], 'attempt', attempt, 'delivery', delivery,
-    'duration_ms', ARGV[7], 'error_type', ARGV[9], 'fingerprint', ARGV[11], 'detail', ARGV[10]:sub(1, 500))
+    'duration_ms', ARGV[7], 'waited_ms', record[6] or 0, 'error_type', ARGV[9], 'fingerprint', ARGV[11], 'detail', ARGV[10]:sub(1, 500))
 if is_retry then
     local minute = minute_family .. math.floor(now / 60000)
     redis.call('HINCRBY', minute, record[3] .. '|retried', 1)
     redis.call('HINCRBY', minute, record[3] .. '|' .. ARGV[8], 1)
     redis.call('HINCRBY', minute, record[3] .. '|sum_us', math.floor(ARGV[7] * 1000))
+    redis.call('HINCRBY', minute, record[3] .. '|waited_ms', record[6] or 0)
     redis.call('EXPIRE', minute, 90000, 'NX')
 end
 if redis.call('LLEN', wake) == 0 then

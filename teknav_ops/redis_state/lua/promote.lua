@@ -18,8 +18,10 @@ if record[1] ~= 'delayed' then
     return record[1] or ''
 end
 
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREM', delayed, id)
-redis.call('HSET', job, 'state', 'waiting')
+redis.call('HSET', job, 'state', 'waiting', 'ready_at_ms', now)
 if record[4] then
     redis.call('ZADD', prioritized, record[4] * 1099511627776 + redis.call('INCR', sequence), id)
 else

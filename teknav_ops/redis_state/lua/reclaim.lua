@@ -38,7 +38,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', active, '-inf', now, 'LIMIT', 0,
             redis.call('ZADD', active, now + tonumber(ARGV[3]), id)
             result[#result + 1] = {id, delivery, record[6]}
         else
-            redis.call('HSET', job, 'lost', lost, 'state', 'waiting')
+            redis.call('HSET', job, 'lost', lost, 'state', 'waiting', 'ready_at_ms', now)
             redis.call('ZREM', active, id)
             redis.call('LPUSH', waiting, id)
             result[1] = result[1] + 1

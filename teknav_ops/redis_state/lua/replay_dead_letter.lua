@@ -36,7 +36,9 @@ if redis.call('ZREM', dlq, id) == 1 then
     redis.call('UNLINK', dlq_record)
 end
 redis.call('ZREM', failed, id)
-redis.call('HSET', job, 'state', 'waiting', 'attempts', 0, 'lost', 0)
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('HSET', job, 'state', 'waiting', 'ready_at_ms', now, 'attempts', 0, 'lost', 0)
 redis.call('HINCRBY', job, 'replays', 1)
 redis.call('HDEL', job, 'finished_at_ms', 'error_type', 'error', 'fingerprint', 'progress', 'progress_note')
 if payload ~= '' then

@@ -35,6 +35,7 @@ class AuditLog(Base):
     attempt: Mapped[int | None]
     delivery: Mapped[int | None]
     duration_ms: Mapped[float | None]
+    waited_ms: Mapped[float | None]
     error_type: Mapped[str | None] = mapped_column(String(200))
     fingerprint: Mapped[str | None] = mapped_column(String(16))
     trace_id: Mapped[str | None] = mapped_column(String(32))

@@ -19,6 +19,8 @@ def test_finishes_jobs_with_record_counters_sketch_and_audit(state: State) -> No
     (minute,) = state.client.scan_iter(KEYS.minute_family + "*")
     counters = state.client.hgetall(minute)
     assert counters["work|completed"] == "1" and counters["work|b41"] == "1" and counters["work|sum_us"] == "5000"
+    assert "work|waited_ms" in counters
+    assert "waited_ms" in state.client.xrange(KEYS.audit)[-1][1]
 
 
 def test_finishing_twice_is_recognised_and_writes_nothing(state: State) -> None:

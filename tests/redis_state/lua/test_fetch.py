@@ -80,3 +80,16 @@ def test_an_id_without_a_record_is_set_aside(state: State) -> None:
 
     assert [d.id for d in state.fetch(5)] == [job_id]
     assert state.client.zrange(KEYS.corrupt, 0, -1) == ["ghost"]
+
+
+def test_says_how_long_a_job_had_been_ready(state: State) -> None:
+    job_id = state.enqueue()
+    state.client.hincrby(KEYS.job(job_id), "enqueued_at_ms", -5_000)
+    (first,) = state.fetch()
+    assert 5_000 <= int(state.job(job_id)["waited_ms"]) < 9_000
+
+    state.postpone(first, delay_ms=0)
+    state.fetch()
+
+    # A retry is ready when it is due, not when it was enqueued.
+    assert int(state.job(job_id)["waited_ms"]) < 1_000
