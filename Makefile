@@ -47,7 +47,7 @@ check: $(VENV)/.test ## The quick loop: format, lint, types, imports, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 -q tests/architecture tests/redis_state tests/jobs tests/test_sketch.py tests/test_payload_codec.py
+	$(BIN)/pytest -n 2 -q tests/architecture tests/redis_state tests/jobs  tests/test_payload_codec.py
 
 format: $(VENV)/.test ## Format the code
 	$(BIN)/ruff format .

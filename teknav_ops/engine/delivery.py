@@ -11,7 +11,7 @@ from dramatiq.broker import MessageProxy
 
 from teknav_ops.engine.outcome import Outcome
 from teknav_ops.errors import CorruptRecord
-from teknav_ops.metrics.sketch import bucket
+from teknav_ops.jobs.sketch import bucket
 from teknav_ops.payloads.base import Payload
 from teknav_ops.redis_state.scripts import Delivery, Run
 

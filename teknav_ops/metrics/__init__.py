@@ -1,1 +1,1 @@
-"""Numbers about queues: the duration sketch, and what is counted."""
+"""Numbers about queues: live, per minute, aggregated, and as a time series."""

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import Any, Final
 
-from teknav_ops.metrics.sketch import PREFIX, quantile
+from teknav_ops.jobs.sketch import PREFIX, quantile
 from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import EVENTS_CHANNEL, QueueKeys

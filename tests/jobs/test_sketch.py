@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from teknav_ops.metrics.sketch import ALPHA, bucket, quantile
+from teknav_ops.jobs.sketch import ALPHA, bucket, quantile
 
 SHAPES = {
     "lognormal": lambda chance: chance.lognormvariate(4, 1.2),

@@ -1,0 +1,1 @@
+"""DuckDB snapshots of the audit trail: exact history for charts and questions."""

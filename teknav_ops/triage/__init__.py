@@ -1,0 +1,1 @@
+"""What an SRE asks while repairing: regressions, burn rates, capacity, what changed."""
