@@ -375,6 +375,11 @@ def _parse_counts(raw: list[Any]) -> QueueCounts:
     return QueueCounts(**values)
 
 
+def audit_lag(keys: QueueKeys) -> Call[tuple[int, int]]:
+    """How many audit entries are not yet in AuditLog, and the age of the oldest in ms."""
+    return Call(load("audit_lag"), [keys.audit], [], tuple)
+
+
 # Processes -------------------------------------------------------------------------------------
 
 
