@@ -1,0 +1,1 @@
+"""What operators see: the Panel pages and the app that serves them."""

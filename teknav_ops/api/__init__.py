@@ -1,0 +1,1 @@
+"""HTTP in; JSON, SSE or WebSocket out. No decisions here."""
