@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from teknav_ops.engine.processor import JobContext, processor
+from teknav_ops.outbound.mail import MailDelayed, MailRefused
 from teknav_ops.payloads.codec import redact, secret_values
 from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.settings import get_settings
@@ -18,7 +19,6 @@ from teknav_ops.storage.effects import record_effect
 from teknav_ops.storage.tables import EmailQueue
 from teknav_ops.storage.tables.base import utc_now
 from workers.services import Services
-from workers.services.mail import MailDelayed, MailRefused
 from workers.services.mail_message import ascii_address, compose
 
 

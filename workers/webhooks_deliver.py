@@ -15,14 +15,14 @@ from standardwebhooks import Webhook
 
 from teknav_ops.engine.processor import JobContext, processor
 from teknav_ops.errors import PermanentError, Throttled, TransientError
+from teknav_ops.outbound.addresses import AddressBlocked
+from teknav_ops.outbound.http import Answer
 from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
-from teknav_ops.platform.outbound_url import AddressBlocked
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import SqlEffects, record_effect
 from teknav_ops.storage.tables import AuditLog, WebhookDeliveryLog, WebhookEndpoint
 from teknav_ops.storage.tables.base import utc_now
 from workers.services import Services
-from workers.services.outbound_http import Answer
 
 _KEPT_ANSWER_BYTES: Final = 2_048
 _TRANSIENT: Final = frozenset({408, 409, 425})

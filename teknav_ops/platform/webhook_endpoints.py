@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from teknav_ops.audit.operator_log import OperatorAction
 from teknav_ops.errors import InvalidRequest, WrongState
+from teknav_ops.outbound.addresses import check_url
 from teknav_ops.payloads.codec import Cipher
-from teknav_ops.platform.outbound_url import check_url
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import WebhookDeliveryLog, WebhookEndpoint
 from teknav_ops.storage.tables.base import utc_now

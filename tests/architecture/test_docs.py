@@ -86,6 +86,7 @@ def test_conda_and_pip_install_the_same_packages() -> None:
 
 def test_every_error_a_job_may_end_with_has_a_page_in_the_runbook() -> None:
     modules = [f"teknav_ops.platform.{path.stem}" for path in (ROOT / "teknav_ops/platform").glob("*.py")]
+    modules += [f"teknav_ops.outbound.{path.stem}" for path in (ROOT / "teknav_ops/outbound").glob("*.py")]
     modules += [f"workers.services.{path.stem}" for path in (ROOT / "workers/services").glob("*.py")]
     modules += [f"workers.{path.stem}" for path in (ROOT / "workers").glob("*.py")] + ["teknav_ops.errors"]
     bases = (errors.PermanentError, errors.TransientError, errors.Throttled)

@@ -17,6 +17,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from pydantic import ValidationError
 from sqlalchemy import select
 
+from teknav_ops.outbound.mail import MailDelayed, MailRefused, OutboxMailer, SmtpMailer
 from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import EmailQueue
@@ -24,7 +25,6 @@ from tests.support.redis_server import free_port
 from tests.workers.conftest import MakeContext
 from workers.email_send import send_email
 from workers.services import Services
-from workers.services.mail import MailDelayed, MailRefused, OutboxMailer, SmtpMailer
 from workers.services.mail_message import AddressNotDeliverable, compose
 
 

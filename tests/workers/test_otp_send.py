@@ -20,6 +20,7 @@ from sqlalchemy import select, text, update
 
 from teknav_ops.errors import InvalidPayload, PermanentError, Throttled, TransientError
 from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.outbound.mail import MailDelayed, MailRefused
 from teknav_ops.payloads.otp_send import SendOtp
 from teknav_ops.redis_state.keys import EVENTS_CHANNEL
 from teknav_ops.secret_key import digest
@@ -32,7 +33,6 @@ from tests.support.waiting import until
 from tests.workers.conftest import MakeContext, MakeServices
 from workers.otp_send import OtpExpired, OtpLimited, mask_recipient, message_text, send_otp
 from workers.services import Services
-from workers.services.mail import MailDelayed, MailRefused
 from workers.services.sms import NumberBlocked, SmsDelayed, SmsRefused, SmsThrottled
 
 CODE, PHONE, MAIL = "482913", "+989121234567", "reader@example.com"

@@ -22,8 +22,8 @@ from teknav_ops.access.policy import Operator, Role
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest, NotAllowed, PermanentError, WrongState
+from teknav_ops.outbound.addresses import AddressBlocked
 from teknav_ops.payloads.plugins_execute import ExecutePlugin
-from teknav_ops.platform.outbound_url import AddressBlocked
 from teknav_ops.platform.plugin_module import BadModule, PermissionDenied
 from teknav_ops.redis_state.keys import EVENTS_CHANNEL
 from teknav_ops.storage.tables import Article, AuditLog, Plugin, PluginExecutionLog, PluginKv

@@ -22,8 +22,9 @@ from teknav_ops.access.policy import Operator, Role
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest, NotAllowed, PermanentError, Throttled, TransientError, WrongState
+from teknav_ops.outbound.addresses import AddressBlocked
+from teknav_ops.outbound.http import AnswerTimedOut, HostUnreachable
 from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
-from teknav_ops.platform.outbound_url import AddressBlocked
 from teknav_ops.platform.webhook_endpoints import UnknownEndpoint
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import AuditLog, WebhookDeliveryLog, WebhookEndpoint
@@ -31,7 +32,6 @@ from tests.support.http_receiver import Answer, HttpReceiver
 from tests.support.waiting import until
 from tests.workers.conftest import MakeContext, MakeServices
 from workers.services import Services
-from workers.services.outbound_http import AnswerTimedOut, HostUnreachable
 from workers.webhooks_deliver import (
     EndpointDisabled,
     UnknownWebhookEndpoint,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 
+from teknav_ops.outbound.http import OutboundHttp, open_outbound_http
+from teknav_ops.outbound.mail import Mailer, open_mailer
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import Client, connect
@@ -13,9 +15,7 @@ from teknav_ops.secret_key import cipher_keys
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from workers.services.ai import Ai, open_ai
-from workers.services.mail import Mailer, open_mailer
 from workers.services.media import MediaStore
-from workers.services.outbound_http import OutboundHttp, open_outbound_http
 from workers.services.plugin_sandbox import PluginSandbox
 from workers.services.sms import SmsGateway, open_sms
 

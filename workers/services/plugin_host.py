@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from sqlalchemy import func, select
 
 from teknav_ops.errors import PermanentError, TekNavError
-from teknav_ops.platform.outbound_url import AddressBlocked
+from teknav_ops.outbound.addresses import AddressBlocked
+from teknav_ops.outbound.http import OutboundHttp
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Article, PluginKv
-from workers.services.outbound_http import OutboundHttp
 
 if TYPE_CHECKING:
     import wasmtime

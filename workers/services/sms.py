@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from teknav_ops.errors import PermanentError, Throttled, TransientError
+from teknav_ops.outbound.http import Answer, AnswerTimedOut, HostUnreachable, OutboundHttp
 from teknav_ops.settings import Settings
-from workers.services.outbound_http import Answer, AnswerTimedOut, HostUnreachable, OutboundHttp
 
 _TIMEOUT_SECONDS: Final = 15.0
 _DEFAULT_PAUSE_SECONDS: Final = 5.0

@@ -10,12 +10,12 @@ from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
 from teknav_ops.errors import InvalidRequest, PermanentError, TransientError
+from teknav_ops.outbound.http import OutboundHttp
 from teknav_ops.platform.article_changes import ArticleChanges
 from teknav_ops.platform.workflow_definition import HttpStep
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Article
 from teknav_ops.storage.tables.base import utc_now
-from workers.services.outbound_http import OutboundHttp
 
 _HTTP_SECONDS = 15.0
 _RETRIED = frozenset({408, 409, 425, 429})

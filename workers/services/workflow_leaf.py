@@ -18,6 +18,7 @@ from teknav_ops.errors import (
     TransientError,
 )
 from teknav_ops.jobs.states import JobState
+from teknav_ops.outbound.http import OutboundHttp
 from teknav_ops.platform.workflow_checks import job_of
 from teknav_ops.platform.workflow_definition import (
     ApprovalStep,
@@ -30,7 +31,6 @@ from teknav_ops.platform.workflow_templates import fill
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.storage.tables.base import utc_now
 from teknav_ops.topology import TOPOLOGY
-from workers.services.outbound_http import OutboundHttp
 from workers.services.workflow_children import ChildJobs
 from workers.services.workflow_effects import call_http, change_article
 from workers.services.workflow_history import History, RunCancelled, RunTakenOver, StepState, WorkflowTooLong

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from teknav_ops.platform.outbound_url import AddressBlocked, InvalidUrl, RequestMalformed, check_url, is_blocked
+from teknav_ops.outbound.addresses import AddressBlocked, InvalidUrl, RequestMalformed, check_url, is_blocked
+from teknav_ops.outbound.http import AnswerTimedOut, HostUnreachable, OutboundHttp
 from tests.support.http_receiver import Answer, HttpReceiver
-from workers.services.outbound_http import AnswerTimedOut, HostUnreachable, OutboundHttp
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 

@@ -22,7 +22,7 @@ import httpcore2 as httpcore
 from httpcore2 import NetworkBackend, NetworkStream
 
 from teknav_ops.errors import TransientError
-from teknav_ops.platform.outbound_url import (
+from teknav_ops.outbound.addresses import (
     AddressBlocked,
     InvalidUrl,
     Network,

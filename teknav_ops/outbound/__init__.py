@@ -1,0 +1,1 @@
+"""How anything leaves for the outside: HTTP to checked addresses, and mail."""
