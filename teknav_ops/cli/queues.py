@@ -9,7 +9,8 @@ import typer
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption, QueueArgument
-from teknav_ops.metrics.live import read_stats
+from teknav_ops.metrics.live import QueueStats, read_all_stats
+from teknav_ops.redis_state.scripts import QueueCounts
 from teknav_ops.topology import TOPOLOGY
 
 app = typer.Typer(help="List the queues, pause and resume them, change their limits.", invoke_without_command=True)
@@ -23,7 +24,8 @@ def list_queues(ctx: typer.Context, json_output: JsonOption = False) -> None:
     if ctx.invoked_subcommand is not None:
         return
     context = Context()
-    rows = [_row(context, name, counts) for name, counts in context.jobs.all_counts().items()]
+    stats = read_all_stats(context.client, TOPOLOGY)
+    rows = [_row(name, counts, stats[name]) for name, counts in context.jobs.all_counts().items()]
     if json_output:
         show.as_json(rows)
         return
@@ -40,16 +42,15 @@ def list_queues(ctx: typer.Context, json_output: JsonOption = False) -> None:
     )  # fmt: skip
 
 
-def _row(context: Context, name: str, counts: Any) -> dict[str, Any]:
+def _row(name: str, counts: QueueCounts, stats: QueueStats | None) -> dict[str, Any]:
     queue = TOPOLOGY[name]
-    stats = read_stats(context.client, name) or {}
     return {
         "name": name,
         "state": "paused" if counts.is_paused else "running",
         **show.plain(counts),
         "concurrency": {"configured": queue.concurrency, "override": counts.concurrency},
-        "p95DurationMs": stats.get("p95DurationMs"),
-        "statsAgeMs": stats.get("ageMs"),
+        "p95DurationMs": stats and stats.p95_duration_ms,
+        "statsAgeMs": stats and stats.age_ms,
         "purpose": queue.purpose,
     }
 

@@ -1,108 +1,215 @@
-"""Live metrics: each queue's numbers as of now, published to `teknav:queue:<queue>:stats`."""
+"""Live metrics: each queue's numbers as of now, published to `teknav:queue:<queue>:stats` every ten seconds."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections import Counter
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
 
-from teknav_ops.jobs.sketch import PREFIX, quantile
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
+from pydantic.alias_generators import to_camel
+from redis.exceptions import ResponseError
+
+from teknav_ops.jobs.queries import HEARTBEAT_MS
+from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many_minutes
 from teknav_ops.redis_state import keys, scripts
-from teknav_ops.redis_state.connection import Client, is_cluster
-from teknav_ops.redis_state.keys import EVENTS_CHANNEL, QueueKeys
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
+from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
 from teknav_ops.topology import Topology
 
-#: Over how many minutes rate and durations are taken, the current one included.
+log = structlog.get_logger("teknav.metrics")
+
+#: Over how many minutes rate, durations and waiting times are taken, the current one included.
 WINDOW_MINUTES: Final = 5
 PUBLISH_SECONDS: Final = 10.0
-_KEPT_SECONDS: Final = 3_600
-_HEARTBEAT_MS: Final = 60_000
+#: Older stats are not of now: nobody publishes, or nobody can.
+STALE_MS: Final = 30_000
+_KEPT_MS: Final = 3_600_000
 
 
-def read_minutes(client: Client, queue: str, now_ms: int, minutes: int) -> Counter[str]:
-    """The merged counters and sketch buckets of a queue's last minutes, over all its jobs."""
-    names = QueueKeys(queue)
-    last = now_ms // 60_000
-    wanted = [names.minute(minute) for minute in range(last - minutes + 1, last + 1)]
-    if is_cluster(client):
-        hashes = [client.hgetall(key) for key in wanted]
-    else:
-        pipeline = client.pipeline(transaction=False)
-        for key in wanted:
-            pipeline.hgetall(key)
-        hashes = pipeline.execute()
-    merged: Counter[str] = Counter()
-    for fields in hashes:
-        for field, count in fields.items():
-            merged[field.rpartition("|")[2]] += int(count)
-    return merged
+class QueueStats(BaseModel):
+    """A queue's published numbers; docs/metrics.md explains them. `age_ms` is as of reading, by Redis's clock."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+    queue: str
+    waiting: int
+    paused: int
+    active: int
+    delayed: int
+    completed: int
+    failed: int
+    dlq: int
+    workers: int
+    is_paused: bool
+    oldest_waiting_age_ms: int | None
+    rate: float
+    runs: int
+    avg_duration_ms: float | None
+    p50_duration_ms: float | None
+    p95_duration_ms: float | None
+    p99_duration_ms: float | None
+    avg_waited_ms: float | None
+    audit_backlog: int
+    audit_lag_ms: int
+    last_updated_at_ms: int = Field(alias="lastUpdatedAt")
+    term: int
+    publisher: str
+    age_ms: int = 0
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def is_stale(self) -> bool:
+        """Whether these numbers are too old to be of now (or of a future that a clock has since left)."""
+        return abs(self.age_ms) > STALE_MS
+
+    def to_json(self) -> str:
+        """As published: what is true of a reading is left out."""
+        return self.model_dump_json(by_alias=True, exclude={"age_ms", "is_stale"})
 
 
-def queue_stats(counts: QueueCounts, minutes: Counter[str], now_ms: int) -> dict[str, Any]:
-    """The published numbers. Rates are finished jobs per second; durations are those of all runs."""
-    finished = minutes["completed"] + minutes["failed"]
-    runs = finished + minutes["retried"]
-    sketch = {field: count for field, count in minutes.items() if field[:1] == PREFIX}
-    span_seconds = (WINDOW_MINUTES - 1) * 60 + now_ms // 1000 % 60 + 1
+class Leader(Protocol):
+    """Who publishes: a process that holds the scheduler's lease."""
 
-    def percentile(q: float) -> float | None:
-        value = quantile(sketch, q)
-        return None if value is None else round(value, 2)
-
-    return {
-        "waiting": 0 if counts.is_paused else counts.waiting,
-        "paused": counts.waiting if counts.is_paused else 0,
-        "active": counts.active,
-        "completed": counts.completed,
-        "failed": counts.failed,
-        "delayed": counts.delayed,
-        "dlq": counts.dlq,
-        "workers": counts.workers,
-        "isPaused": counts.is_paused,
-        "rate": round(finished / span_seconds, 3),
-        "avgDurationMs": round(minutes["sum_us"] / 1000 / runs, 2) if runs else None,
-        "p50DurationMs": percentile(0.5),
-        "p95DurationMs": percentile(0.95),
-        "p99DurationMs": percentile(0.99),
-        "runs": runs,
-        "lastUpdatedAt": now_ms,
-    }
+    @property
+    def holder(self) -> str: ...
+    @property
+    def term(self) -> int: ...
 
 
 class StatsPublisher:
     """Writes every queue's stats; the leader calls it every ten seconds."""
 
-    def __init__(self, client: Client, topology: Topology) -> None:
+    def __init__(self, client: Client, topology: Topology, leader: Leader) -> None:
         self._client = client
         self._topology = topology
+        self._leader = leader
         self._runner = ScriptRunner(client)
 
     def step(self) -> None:
         """The scheduler's duty."""
         self.publish()
 
-    def publish(self) -> dict[str, dict[str, Any]]:
-        """Write the stats of all queues, and announce them."""
-        now_ms = int(time.time() * 1000)
-        calls = [scripts.queue_counts(QueueKeys(name), heartbeat_ms=_HEARTBEAT_MS) for name in self._topology]
-        published = {}
-        for queue, counts in zip(self._topology, self._runner.run_many(calls), strict=True):
-            if isinstance(counts, Exception):
-                raise counts
-            stats = queue_stats(counts, read_minutes(self._client, queue, now_ms, WINDOW_MINUTES), now_ms)
-            self._client.set(keys.stats(queue), json.dumps(stats), px=_KEPT_SECONDS * 1000)
-            published[queue] = stats
-        event = {"v": 1, "type": "stats.updated", "atMs": now_ms, "queues": list(published)}
-        self._client.execute_command("PUBLISH", EVENTS_CHANNEL, json.dumps(event))
+    def publish(self) -> dict[str, QueueStats]:
+        """Write the stats of all queues, and announce them. Answers those that are in place: a queue whose structures
+        are damaged is left out, and all are when a leader of a later term has published.
+        """
+        # The term comes first: numbers that were read in an earlier term must not pass as a later one's.
+        term, publisher = self._leader.term, self._leader.holder
+        stats = {
+            queue: stats_of(queue, counts, minutes, term=term, publisher=publisher)
+            for queue, (counts, minutes) in self._read().items()
+        }
+        calls = [
+            scripts.publish_stats(
+                queue, term=term, publisher=publisher, fresh_ms=STALE_MS,
+                expires_at_ms=now.last_updated_at_ms + _KEPT_MS, json_text=now.to_json(),
+            )
+            for queue, now in stats.items()
+        ]  # fmt: skip
+        accepted = self._answers(stats, calls)
+        published = {queue: now for queue, now in stats.items() if accepted.get(queue)}
+        if len(published) < len(accepted):
+            log.warning("stats.overtaken", term=term, publisher=publisher)
+        if published:
+            _announce(self._client, published)
         return published
 
+    def _read(self) -> dict[str, tuple[QueueCounts, MinuteCounts]]:
+        calls = [scripts.queue_counts(QueueKeys(name), heartbeat_ms=HEARTBEAT_MS) for name in self._topology]
+        counts: dict[str, QueueCounts] = self._answers(self._topology, calls)
+        # Minutes are those of the server that counts: a host whose clock is wrong publishes the same numbers.
+        minutes = read_many_minutes(self._client, {queue: _window(now.at_ms) for queue, now in counts.items()})
+        return {queue: (now, merge(minutes[queue])) for queue, now in counts.items()}
 
-def read_stats(client: Client, queue: str) -> dict[str, Any] | None:
-    """What was published last, with `ageMs`; None when nobody publishes."""
-    stored = client.get(keys.stats(queue))
-    if stored is None:
+    def _answers(self, queues: Iterable[str], calls: list[scripts.Call[Any]]) -> dict[str, Any]:
+        """The answers by queue; one queue's damage must not hide the others."""
+        found: dict[str, Any] = {}
+        for queue, answer in zip(queues, self._runner.run_many(calls) if calls else [], strict=True):
+            if not isinstance(answer, Exception):
+                found[queue] = answer
+            elif isinstance(answer, OUTAGE_ERRORS):
+                raise answer
+            else:
+                log.error("stats.failed", queue=queue, error=str(answer))
+        return found
+
+
+def stats_of(queue: str, counts: QueueCounts, minutes: MinuteCounts, *, term: int, publisher: str) -> QueueStats:
+    """A queue's numbers: `counts` of this instant, `minutes` merged over the window that ends with it."""
+    window_ms = (WINDOW_MINUTES - 1) * MINUTE_MS + counts.at_ms % MINUTE_MS
+    return QueueStats(
+        queue=queue,
+        waiting=0 if counts.is_paused else counts.waiting,
+        paused=counts.waiting if counts.is_paused else 0,
+        active=counts.active,
+        delayed=counts.delayed,
+        completed=counts.completed,
+        failed=counts.failed,
+        dlq=counts.dlq,
+        workers=counts.workers,
+        is_paused=counts.is_paused,
+        oldest_waiting_age_ms=counts.oldest_waiting_age_ms,
+        rate=round(minutes.finished / window_ms * 1000, 6),
+        runs=minutes.measured,
+        avg_duration_ms=_rounded(minutes.mean_duration_ms),
+        p50_duration_ms=_rounded(minutes.percentile_ms(0.5)),
+        p95_duration_ms=_rounded(minutes.percentile_ms(0.95)),
+        p99_duration_ms=_rounded(minutes.percentile_ms(0.99)),
+        avg_waited_ms=_rounded(minutes.mean_waited_ms),
+        audit_backlog=counts.audit_backlog,
+        audit_lag_ms=counts.audit_lag_ms,
+        last_updated_at_ms=counts.at_ms,
+        term=term,
+        publisher=publisher,
+    )
+
+
+def read_stats(client: Client, queue: str) -> QueueStats | None:
+    """What was published last; None when nobody publishes."""
+    return read_all_stats(client, [queue])[queue]
+
+
+def read_all_stats(client: Client, queues: Iterable[str]) -> dict[str, QueueStats | None]:
+    """What was published last of each queue (a `Topology` names them all), in one round trip."""
+    wanted = list(queues)
+    pipeline = client.pipeline(transaction=False)
+    for queue in wanted:
+        pipeline.execute_command("GET", keys.stats(queue))
+        pipeline.execute_command("PTTL", keys.stats(queue))
+    answers = pipeline.execute(raise_on_error=False)
+    return {queue: _parse(queue, *answers[2 * index : 2 * index + 2]) for index, queue in enumerate(wanted)}
+
+
+def _parse(queue: str, stored: Any, lives_ms: Any) -> QueueStats | None:
+    try:
+        for answer in (stored, lives_ms):
+            if isinstance(answer, Exception):
+                raise answer
+        if stored is None:
+            return None
+        # They are kept for so long from when they were counted: the server's clock knows their age, not the reader's.
+        return QueueStats.model_validate_json(stored).model_copy(update={"age_ms": _KEPT_MS - int(lives_ms)})
+    except (ValidationError, ResponseError) as error:
+        log.warning("stats.unreadable", queue=queue, error=str(error))
         return None
-    stats: dict[str, Any] = json.loads(stored)
-    return stats | {"ageMs": int(time.time() * 1000) - stats["lastUpdatedAt"]}
+
+
+def _announce(client: Client, published: Mapping[str, QueueStats]) -> None:
+    """Tell who listens that there are new stats."""
+    at_ms = max(stats.last_updated_at_ms for stats in published.values())
+    event = {"v": 1, "type": "stats.updated", "atMs": at_ms, "queues": list(published)}
+    client.execute_command("PUBLISH", keys.EVENTS_CHANNEL, json.dumps(event))
+
+
+def _window(at_ms: int) -> range:
+    last = at_ms // MINUTE_MS
+    return range(last - WINDOW_MINUTES + 1, last + 1)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

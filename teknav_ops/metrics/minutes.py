@@ -77,24 +77,23 @@ def read_minutes(
     Raises:
         InvalidRequest: the range is empty, or longer than what Redis keeps.
     """
-    return read_many_minutes(client, [queue], first_minute, last_minute, by_job=by_job)[queue]
+    return read_many_minutes(client, {queue: range(first_minute, last_minute + 1)}, by_job=by_job)[queue]
 
 
 def read_many_minutes(
-    client: Client, queues: Iterable[str], first_minute: int, last_minute: int, *, by_job: bool = False
+    client: Client, minutes: Mapping[str, range], *, by_job: bool = False
 ) -> dict[str, list[MinuteCounts]]:
-    """`read_minutes` of several queues, in as few round trips."""
-    count = last_minute - first_minute + 1
-    if not 1 <= count <= KEPT_MINUTES:
-        raise InvalidRequest(f"last_minute: {count} minutes from first to last; ask for 1 to {KEPT_MINUTES}")
-    found: dict[str, list[MinuteCounts]] = {queue: [] for queue in queues}
-    places = [(queue, minute) for queue in found for minute in range(first_minute, last_minute + 1)]
+    """`read_minutes` of several queues, each with its own minutes, in as few round trips."""
+    for wanted in minutes.values():
+        if not 1 <= len(wanted) <= KEPT_MINUTES:
+            raise InvalidRequest(f"last_minute: {len(wanted)} minutes from first to last; ask for 1 to {KEPT_MINUTES}")
+    found: dict[str, list[MinuteCounts]] = {queue: [] for queue in minutes}
+    places = [(queue, minute) for queue, wanted in minutes.items() for minute in wanted]
     for start in range(0, len(places), _CHUNK):
         chunk = places[start : start + _CHUNK]
         hashes = _read_hashes(client, [QueueKeys(queue).minute(minute) for queue, minute in chunk])
         for (queue, minute), fields in zip(chunk, hashes, strict=True):
-            if fields:
-                found[queue] += _by_job(minute, fields) if by_job else [_whole(minute, fields)]
+            found[queue] += _rows(queue, minute, fields, by_job=by_job)
     return found
 
 
@@ -125,6 +124,16 @@ def _read_hashes(client: Client, keys: Sequence[str]) -> list[dict[str, str]]:
     for key in keys:
         pipeline.hgetall(key)
     return [_readable(key, answer) for key, answer in zip(keys, pipeline.execute(raise_on_error=False), strict=True)]
+
+
+def _rows(queue: str, minute: int, fields: Mapping[str, str], *, by_job: bool) -> list[MinuteCounts]:
+    if not fields:
+        return []
+    try:
+        return _by_job(minute, fields) if by_job else [_whole(minute, fields)]
+    except ValueError as error:
+        log.error("minutes.damaged", queue=queue, minute=minute, error=str(error))
+        return []
 
 
 def _readable(key: str, answer: Any) -> dict[str, str]:

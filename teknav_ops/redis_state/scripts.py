@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, TypeVar
 from redis.exceptions import NoScriptError
 
 from teknav_ops.redis_state.connection import Client, is_cluster
-from teknav_ops.redis_state.keys import EVENTS_CHANNEL, QueueKeys, lease, lease_term
+from teknav_ops.redis_state.keys import EVENTS_CHANNEL, QueueKeys, lease, lease_term, stats
 
 Result = TypeVar("Result")
 
@@ -336,7 +336,8 @@ def flush(keys: QueueKeys, *, actor: str, count: int) -> Call[int]:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class QueueCounts:
-    """A queue at one instant. `paused_since_ms` is None while it runs; limits are None where not overridden."""
+    """A queue at one instant, `at_ms` on the server's clock. `paused_since_ms` is None while it runs; limits are None
+    where not overridden; `oldest_waiting_age_ms` is None while nothing waits."""
 
     waiting: int
     active: int
@@ -353,6 +354,9 @@ class QueueCounts:
     rate_count: int | None
     rate_period_ms: int | None
     audit_backlog: int
+    at_ms: int
+    oldest_waiting_age_ms: int | None
+    audit_lag_ms: int
 
     @property
     def is_paused(self) -> bool:
@@ -361,9 +365,9 @@ class QueueCounts:
 
 
 def queue_counts(keys: QueueKeys, *, heartbeat_ms: int) -> Call[QueueCounts]:
-    """Count a queue's jobs by state."""
+    """Count a queue's jobs by state, and say how old what waits is."""
     names = [keys.waiting, keys.prioritized, keys.active, keys.delayed, keys.completed, keys.failed]
-    names += [keys.cancelled, keys.dlq, keys.corrupt, keys.workers, keys.control, keys.audit]
+    names += [keys.cancelled, keys.dlq, keys.corrupt, keys.workers, keys.control, keys.audit, keys.job_family]
     return Call(load("queue_counts"), names, [heartbeat_ms], _parse_counts)
 
 
@@ -386,6 +390,14 @@ def audit_lag(keys: QueueKeys) -> Call[tuple[int, int]]:
 def put_newest(key: str, *, made_at_ms: int, ttl_ms: int, json_text: str) -> Call[bool]:
     """Put a computed value in place, unless a newer one is there."""
     return Call(load("put_newest"), [key], [made_at_ms, ttl_ms, json_text], bool)
+
+
+def publish_stats(
+    queue: str, *, term: int, publisher: str, fresh_ms: int, expires_at_ms: int, json_text: str
+) -> Call[bool]:
+    """Put a queue's stats in place; False when those of a later term, or of another living publisher, stay."""
+    args = [term, publisher, fresh_ms, expires_at_ms, json_text]
+    return Call(load("publish_stats"), [stats(queue)], args, bool)
 
 
 def lead(role: str, *, holder: str, lease_ms: int, wish: Literal["renew", "release"]) -> Call[int]:

@@ -46,7 +46,7 @@ class Parts:
 
 def duties_of(parts: Parts) -> list[Duty]:
     """Everything the leader does."""
-    stats = StatsPublisher(parts.client, TOPOLOGY)
+    stats = StatsPublisher(parts.client, TOPOLOGY, parts.lease)
     return [
         Duty(name="audit", every_seconds=_AUDIT_SECONDS, run=lambda: parts.writer.step() > 0),
         Duty(name="stats", every_seconds=PUBLISH_SECONDS, run=stats.step),

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from teknav_ops.jobs.queries import JobQueries
-from teknav_ops.metrics.live import read_stats
+from teknav_ops.metrics.live import read_all_stats
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.scripts import QueueCounts
 
@@ -65,9 +65,10 @@ class StatusBoard:
             table.add_column(name)
         for name in ("waiting", "active", "delayed", "completed", "dead", "workers", "per min", "p95 ms"):
             table.add_column(name, justify="right")
+        published = read_all_stats(self._client, counts)
         for queue, now in counts.items():
-            stats = read_stats(self._client, queue) or {}
-            p95, rate = stats.get("p95DurationMs"), stats.get("rate")
+            stats = published[queue]
+            p95 = stats and stats.p95_duration_ms
             table.add_row(
                 queue,
                 Text("paused", style="yellow") if now.is_paused else "running",
@@ -77,7 +78,7 @@ class StatusBoard:
                 f"{now.completed:,}",
                 Text(f"{now.dlq:,}", style="red" if now.dlq else ""),
                 str(now.workers),
-                "-" if rate is None else f"{rate * 60:.0f}",
+                "-" if stats is None else f"{stats.rate * 60:.0f}",
                 "-" if p95 is None else f"{p95:,.0f}",
             )
         return table

@@ -1,0 +1,96 @@
+"""Real scheduler processes: when the one that publishes dies or sleeps, another publishes, and only one does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from teknav_ops.metrics.live import QueueStats, read_all_stats
+from teknav_ops.redis_state import keys
+from teknav_ops.runtime import duties, leader, scheduler
+from teknav_ops.storage.schema import upgrade
+from teknav_ops.topology import TOPOLOGY
+from tests.conftest import SECRET_KEY
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import until
+
+Start = Callable[[], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start(redis_server: RedisServer, tmp_path: Path) -> Iterator[Start]:
+    """Start one more scheduler."""
+    upgrade(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("TEKNAV_")},
+        "TEKNAV_REDIS_URL": redis_server.url,
+        "TEKNAV_DATA_DIR": str(tmp_path),
+        "TEKNAV_SECRET_KEY": SECRET_KEY,
+    }
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin() -> subprocess.Popen[bytes]:
+        with (tmp_path / "scheduler.log").open("ab") as log:
+            command = [sys.executable, "-m", "teknav_ops.runtime.scheduler"]
+            running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        return running[-1]
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def leading(client: redis.Redis) -> int:
+    """The process that holds the lease; 0 while none does."""
+    return int((client.get(keys.lease("scheduler")) or ":0").split(":")[1])
+
+
+def publishing(client: redis.Redis) -> set[str]:
+    """Who published the stats that are there."""
+    found: list[QueueStats | None] = list(read_all_stats(client, TOPOLOGY).values())  # type: ignore[arg-type]
+    return {stats.publisher for stats in found if stats is not None}
+
+
+def is_publishing(client: redis.Redis, process: subprocess.Popen[bytes]) -> bool:
+    return {int(name.split(":")[1]) for name in publishing(client)} == {process.pid}
+
+
+def test_a_standby_takes_over_within_ten_seconds() -> None:
+    assert leader.LEASE_MS / 1000 + scheduler._RENEW_SECONDS + duties._STANDBY_SECONDS < 10
+
+
+def test_when_the_publisher_is_killed_the_standby_publishes(client: redis.Redis, start: Start) -> None:
+    first = start()
+    until(lambda: leading(client) == first.pid and is_publishing(client, first), what="the first stats")
+    second = start()
+
+    first.send_signal(signal.SIGKILL)
+
+    until(lambda: is_publishing(client, second), seconds=40, what="the standby's stats")
+    assert leading(client) == second.pid
+
+
+def test_a_publisher_that_wakes_after_its_lease_overwrites_nothing(client: redis.Redis, start: Start) -> None:
+    first = start()
+    until(lambda: leading(client) == first.pid and is_publishing(client, first), what="the first stats")
+    first.send_signal(signal.SIGSTOP)
+    second = start()
+    until(lambda: is_publishing(client, second), seconds=40, what="the standby's stats")
+    (publisher,) = publishing(client)
+
+    first.send_signal(signal.SIGCONT)
+
+    seen: set[str] = set()
+    begun = client.time()[0]
+    # Over more than one publication, whoever makes it.
+    until(lambda: seen.update(publishing(client)) or client.time()[0] - begun > 12, seconds=40, what="two publications")  # type: ignore[func-returns-value]
+    assert seen == {publisher}
+    assert leading(client) == second.pid and first.poll() is None
