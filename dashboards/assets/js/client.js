@@ -1,0 +1,127 @@
+// The page's line to its server: what is shown, what was asked, and whether anybody answers.
+
+const ANSWER_MS = 30_000;
+const SILENCE_MS = 25_000;
+const RELOADED = 'teknav-reloaded';
+
+/** State of one open page. `listen` is called after every change. */
+export class Client {
+  constructor(model) {
+    this.model = model;
+    this.slots = {...model.state};
+    this.toasts = [];
+    this.pending = new Map();
+    this.isLost = false;
+    this.heardAt = Date.now();
+    this.nextId = 1;
+    this.listeners = new Set();
+    model.on('msg:custom', (message) => this.hear(message.data ?? message));
+    model.document?.on_event?.('connection_lost', () => this.lose());
+    window.addEventListener('popstate', () => this.ask('navigate', {query: this.query()}));
+    this.heart = setInterval(() => this.beat(), 5_000);
+    if (sessionStorage.getItem(RELOADED)) {
+      sessionStorage.removeItem(RELOADED);
+      this.toast({text: 'The server was restarted. This page is connected again.', tone: 'info'});
+    }
+  }
+
+  listen(callback) {
+    this.listeners.add(callback);
+    return () => this.listeners.delete(callback);
+  }
+
+  changed() {
+    for (const callback of this.listeners) callback();
+  }
+
+  hear(message) {
+    this.heardAt = Date.now();
+    if (message.kind === 'state') Object.assign(this.slots, message.slots);
+    if (message.kind === 'toast') this.toast(message);
+    if (message.kind === 'answer') this.settle(message);
+    this.changed();
+  }
+
+  settle(message) {
+    const waiting = this.pending.get(message.id);
+    if (!waiting) return;
+    this.pending.delete(message.id);
+    clearTimeout(waiting.timer);
+    if (message.text) this.toast({text: message.text, tone: message.ok ? 'done' : 'bad', undo: message.undo});
+    waiting.resolve(message);
+  }
+
+  /** Ask the server to do something. The same action under way is not asked a second time. */
+  ask(action, args = {}) {
+    const key = action + JSON.stringify(args);
+    for (const waiting of this.pending.values()) if (waiting.key === key) return waiting.promise;
+    const id = this.nextId++;
+    const waiting = {key, action};
+    waiting.promise = new Promise((resolve) => { waiting.resolve = resolve; });
+    waiting.timer = setTimeout(() => this.settle({id, ok: false, text: 'The server does not answer. Nothing is known of the outcome; look before you try again.'}), ANSWER_MS);
+    this.pending.set(id, waiting);
+    this.model.send_msg({id, action, args});
+    this.changed();
+    return waiting.promise;
+  }
+
+  isBusy(action) {
+    for (const waiting of this.pending.values()) if (waiting.action === action) return true;
+    return false;
+  }
+
+  toast(toast) {
+    const entry = {...toast, id: this.nextId++};
+    this.toasts = [...this.toasts.slice(-3), entry];
+    setTimeout(() => this.dismiss(entry.id), toast.undo ? 12_000 : toast.tone === 'bad' ? 15_000 : 5_000);
+    this.changed();
+  }
+
+  dismiss(id) {
+    this.toasts = this.toasts.filter((entry) => entry.id !== id);
+    this.changed();
+  }
+
+  query() {
+    return Object.fromEntries(new URLSearchParams(location.search));
+  }
+
+  /** Change filters: they live in the address, so that back, reload and a shared link work. */
+  go(changes) {
+    const query = new URLSearchParams(location.search);
+    for (const [name, value] of Object.entries(changes)) {
+      if (value === null || value === undefined || value === '') query.delete(name);
+      else query.set(name, String(value));
+    }
+    const text = query.toString();
+    if (text === new URLSearchParams(location.search).toString()) return Promise.resolve();
+    history.pushState(null, '', location.pathname + (text ? '?' + text : ''));
+    return this.ask('navigate', {query: this.query()});
+  }
+
+  beat() {
+    if (this.isLost || Date.now() - this.heardAt < SILENCE_MS / 2) return;
+    if (Date.now() - this.heardAt > SILENCE_MS) this.lose();
+    else this.model.send_msg({id: 0, action: 'ping', args: {}});
+  }
+
+  /** The line is cut: say so, and come back with the same address as soon as the server does. */
+  lose() {
+    if (this.isLost) return;
+    this.isLost = true;
+    clearInterval(this.heart);
+    this.changed();
+    const look = async () => {
+      try {
+        const answer = await fetch('/healthz', {cache: 'no-store'});
+        if (answer.ok) {
+          sessionStorage.setItem(RELOADED, '1');
+          location.reload();
+          return;
+        }
+      } catch { /* still away */ }
+      setTimeout(look, 1_000);
+    };
+    setTimeout(look, 500);
+  }
+}

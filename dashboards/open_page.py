@@ -1,0 +1,168 @@
+"""An open page: between its visitor's browser, its `Page`, and the events that change it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import structlog
+from bokeh.document import Document
+
+from dashboards.face import Face, face_of
+from dashboards.page import Outcome, Page
+from teknav_ops.errors import NotAllowed, RedisUnavailable, StorageUnavailable, TekNavError
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+
+log = structlog.get_logger("teknav.dashboard")
+
+#: Least pause between two loads of one page: a flood of events redraws it a few times a second, not for each.
+_PAUSE_SECONDS: Final = 0.25
+#: A page is loaded again so often though nothing was heard: ages grow, and a lost event must not stay lost.
+_LONGEST_SECONDS: Final = 5.0
+_OUTAGES: Final[tuple[type[Exception], ...]] = (*OUTAGE_ERRORS, RedisUnavailable, StorageUnavailable)
+
+Answer = dict[str, Any]
+
+
+class OpenPage:
+    """Loads in threads, so that a slow read never holds up another page; one load of a page at a time."""
+
+    def __init__(
+        self, page: Page, document: Document, threads: ThreadPoolExecutor, *, still_signed_in: Callable[[], bool]
+    ) -> None:
+        self._page = page
+        self._document = document
+        self._threads = threads
+        self._still_signed_in = still_signed_in
+        self._lock = threading.Lock()
+        self._is_loading = False
+        self._is_dirty = False
+        self._rests_until = 0.0
+        self._is_closed = False
+        self._due_at = float("inf")
+        self._shown = ""
+        self.face: Face = face_of(page.name)(self._hear, state={"shell": self._shell(0)})
+
+    def open(self) -> None:
+        """Load for the first time, once the browser listens."""
+        self.refresh()
+
+    def close(self) -> None:
+        """The browser has left."""
+        self._is_closed = True
+
+    def heard(self, event: Any) -> None:
+        """An event of the engine; called from the thread that listens."""
+        if self._page.concerns(event):
+            self.refresh()
+
+    def refresh_when_due(self) -> None:
+        """Load again when it is time to; called by the feed's clock."""
+        if time.monotonic() >= self._due_at:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Load again; many calls become one load, and none follows another at once."""
+        with self._lock:
+            if self._is_closed:
+                return
+            now = time.monotonic()
+            if self._is_loading or now < self._rests_until:
+                self._due_at = min(self._due_at, self._rests_until)
+                self._is_dirty = True
+                return
+            self._is_loading, self._is_dirty = True, False
+            self._due_at = float("inf")
+        self._threads.submit(self._load)
+
+    def _load(self) -> None:
+        try:
+            slots = self._slots()
+        finally:
+            with self._lock:
+                self._is_loading = False
+                self._rests_until = time.monotonic() + _PAUSE_SECONDS
+                self._due_at = self._rests_until if self._is_dirty else time.monotonic() + _LONGEST_SECONDS
+        text = json.dumps(slots, sort_keys=True, default=str)
+        if text != self._shown:
+            self._shown = text
+            self._tell("state", slots=json.loads(text))
+
+    def _slots(self) -> dict[str, Any]:
+        if not self._still_signed_in():
+            self.close()
+            return {"shell": self._shell(0) | {"notice": "You are signed out. Reload the page to sign in again."}}
+        try:
+            return {**self._page.load(), "problem": None, "shell": self._shell(self._alert_count())}
+        except _OUTAGES as error:
+            log.warning("dashboard.waiting", page=self._page.name, error=str(error))
+            notice = "Redis or the database does not answer; what is shown may be old. Trying again."
+            return {"shell": self._shell(0) | {"notice": notice}}
+        except TekNavError as error:
+            return {"problem": str(error), "shell": self._shell(0)}
+        except Exception:
+            log.exception("dashboard.failed", page=self._page.name)
+            return {"problem": "This page could not be loaded; the server's log says why.", "shell": self._shell(0)}
+
+    def _alert_count(self) -> int:
+        visit = self._page.visit
+        count: int = visit.reads.get("alerts", visit.services.open_alert_count, seconds=5.0, outlives_events=True)
+        return count
+
+    def _shell(self, alert_count: int) -> dict[str, Any]:
+        identity = self._page.visit.identity
+        viewer = {"name": identity.operator.name, "role": identity.operator.role.value, "csrf": identity.csrf_token}
+        return {
+            "place": self._page.place, "crumbs": self._page.crumbs(), "viewer": viewer, "alertCount": alert_count,
+            "mayAct": self._page.visit.may_act,
+        }  # fmt: skip
+
+    # What the visitor does -----------------------------------------------------------------------
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        """A message from the browser; on the document's thread, so nothing here waits."""
+        name, arguments = message.get("action"), message.get("args")
+        if name == "ping":
+            self.face.tell("pong")
+        elif isinstance(name, str) and isinstance(arguments, dict):
+            self._threads.submit(self._answer, message.get("id"), name, arguments)
+
+    def _answer(self, message_id: Any, name: str, arguments: dict[str, Any]) -> None:
+        if name == "navigate":
+            query = arguments.get("query")
+            if isinstance(query, dict):
+                self._page.visit.query = {str(key): str(value) for key, value in query.items()}
+            self._tell("answer", id=message_id, ok=True)
+        else:
+            self._tell("answer", id=message_id, **self._act(name, arguments))
+        self.refresh()
+
+    def _act(self, name: str, arguments: dict[str, Any]) -> Answer:
+        try:
+            if not self._still_signed_in():
+                raise NotAllowed("You are signed out. Reload the page to sign in again.")
+            outcome = self._page.act(name, arguments)
+        except _OUTAGES as error:
+            return {"ok": False, "text": f"Not done: {error}"}
+        except TekNavError as error:
+            return {"ok": False, "text": str(error)}
+        except Exception:
+            log.exception("dashboard.action_failed", page=self._page.name, action=name)
+            return {"ok": False, "text": "Something broke; the server's log says what."}
+        return _told(outcome)
+
+    def _tell(self, kind: str, **content: Any) -> None:
+        """Send to the browser, from any thread."""
+        if not self._is_closed:
+            self._document.add_next_tick_callback(lambda: self.face.tell(kind, **content))
+
+
+def _told(outcome: Outcome) -> Answer:
+    answer: Answer = {"ok": True, "text": outcome.text, "data": json.loads(json.dumps(outcome.data, default=str))}
+    if outcome.undo is not None:
+        answer["undo"] = {"action": outcome.undo[0], "args": outcome.undo[1]}
+    return answer

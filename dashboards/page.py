@@ -1,0 +1,110 @@
+"""What a page is: a question, what it reads, which events change it, and what can be done on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, TypeVar
+
+from dashboards.visit import Visit
+from teknav_ops.access.policy import Operation, require
+from teknav_ops.errors import InvalidRequest
+
+ROOT: Final = "/dashboard/owner"
+
+Crumb = tuple[str, str | None]
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an action says afterwards. `undo` names the action that takes it back; `data` is for the page itself."""
+
+    text: str = ""
+    undo: tuple[str, dict[str, Any]] | None = None
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def action(operation: Operation) -> Callable[[Method], Method]:
+    """Let the page's visitors call this method, if their role allows `operation`."""
+
+    def declare(method: Method) -> Method:
+        method.operation = operation  # type: ignore[attr-defined]
+        return method
+
+    return declare
+
+
+class Page:
+    """One open page. `load` answers all that it shows, as JSON; it is called in a thread, at first and after events."""
+
+    #: Names the module in `assets/js/pages/` that draws it.
+    name: ClassVar[str]
+    #: Where it lives below ROOT; `{parameters}` come as keyword arguments of the route.
+    path: ClassVar[str]
+    #: Which entry of the navigation it belongs to.
+    place: ClassVar[str]
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+
+    def title(self) -> str:
+        """Shown in the browser's tab."""
+        raise AssertionError("each page has a title")
+
+    def crumbs(self) -> list[Crumb]:
+        """The way here: (text, address); the page itself has no address."""
+        return [(self.title(), None)]
+
+    def load(self) -> dict[str, Any]:
+        """Everything the page shows. Raises InvalidRequest for a filter that cannot be."""
+        raise AssertionError("each page loads something")
+
+    def concerns(self, event: Any) -> bool:
+        """Whether an event changes what is shown."""
+        return True
+
+    @action(Operation.READ)
+    def find(self, text: str) -> Outcome:
+        """A job by its id, or jobs by their trace id, on any queue."""
+        hits = self.visit.services.find_jobs(text)
+        links = [
+            {"href": job_path(job.queue, job.id), "name": job.name, "queue": job.queue, "state": job.state.value}
+            for job in hits
+        ]
+        return Outcome(data={"href": links[0]["href"]} if len(links) == 1 else {"hits": links})
+
+    def act(self, name: str, arguments: Mapping[str, Any]) -> Outcome:
+        """Do what the visitor asked for.
+
+        Raises:
+            NotAllowed: the visitor's role does not permit it.
+            InvalidRequest: the page offers no such action, or not with these arguments.
+        """
+        method = getattr(self, name, None)
+        operation = getattr(method, "operation", None)
+        if operation is None or method is None:
+            raise InvalidRequest(f"action: this page offers no {name!r}")
+        require(self.visit.operator, operation)
+        try:
+            inspect.signature(method).bind(**arguments)
+        except TypeError as error:
+            raise InvalidRequest(f"action: {name}: {error}") from None
+        outcome: Outcome | None = method(**arguments)
+        return outcome or Outcome()
+
+
+def queue_path(queue: str, tab: str | None = None) -> str:
+    """Address of a queue's page."""
+    return f"{ROOT}/queues/{queue}" + (f"?tab={tab}" if tab else "")
+
+
+def dlq_path(queue: str) -> str:
+    """Address of a queue's dead letters."""
+    return f"{ROOT}/queues/{queue}/dlq"
+
+
+def job_path(queue: str, job_id: str) -> str:
+    """Address of a job's page."""
+    return f"{ROOT}/queues/{queue}/jobs/{job_id}"

@@ -1,0 +1,86 @@
+"""Queues: is anything wrong, and where?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from dashboards.page import Outcome, Page, action, dlq_path, queue_path
+from teknav_ops.access.policy import Operation
+from teknav_ops.metrics.live import QueueStats
+from teknav_ops.metrics.minutes import MinuteCounts
+from teknav_ops.metrics.overview import attention, read_last_hour, read_now
+from teknav_ops.topology import TOPOLOGY
+
+_SORTS = ("catalogue", "waiting", "active", "delayed", "failed", "dlq", "rate", "p95")
+
+
+class QueuesPage(Page):
+    """One row per queue, totals above, and above them what needs attention first."""
+
+    name = "queues"
+    path = "queues"
+    place = "queues"
+
+    def title(self) -> str:
+        """Shown in the browser's tab."""
+        return "Queues"
+
+    def load(self) -> dict[str, Any]:
+        """QueueListTable: every queue, and what needs attention."""
+        sort = self.visit.choice("sort", _SORTS)
+        services, reads = self.visit.services, self.visit.reads
+        stats = reads.get("now", lambda: read_now(services.client, TOPOLOGY))
+        at_ms = max(now.last_updated_at_ms for now in stats.values())
+        hour = reads.get(
+            "hour", lambda: read_last_hour(services.client, TOPOLOGY, at_ms), seconds=10.0, outlives_events=True
+        )
+        is_published = reads.get("published", services.is_published, seconds=5.0, outlives_events=True)
+        rows = [_row(now, hour[name], at_ms) for name, now in stats.items()]
+        if sort != "catalogue":
+            key = "p95_ms" if sort == "p95" else sort
+            rows.sort(key=lambda row: -(row[key] or 0))
+        wanting = [dataclasses.asdict(about) | {"href": _where(about.queue, about.kind)}
+                   for about in attention(stats, is_published=is_published)]  # fmt: skip
+        return {"queues": rows, "attention": wanting, "totals": _totals(rows), "sort": sort}
+
+    @action(Operation.ACT)
+    def pause(self, queue: str) -> Outcome:
+        """Hand out no more of a queue's jobs."""
+        changed = self.visit.control.pause(queue)
+        text = f"{queue} is paused; running jobs finish." if changed else f"{queue} was paused already."
+        return Outcome(text, undo=("resume", {"queue": queue}) if changed else None)
+
+    @action(Operation.ACT)
+    def resume(self, queue: str) -> Outcome:
+        """Hand out a queue's jobs again."""
+        changed = self.visit.control.resume(queue)
+        text = f"{queue} hands out jobs again." if changed else f"{queue} was not paused."
+        return Outcome(text, undo=("pause", {"queue": queue}) if changed else None)
+
+
+def _where(queue: str | None, kind: str) -> str:
+    if queue is None:
+        return "/dashboard/owner/workers"
+    return dlq_path(queue) if kind == "dead-letters" else queue_path(queue)
+
+
+def _row(now: QueueStats, hour: list[MinuteCounts], at_ms: int) -> dict[str, Any]:
+    last = at_ms // 60_000
+    finished, failed = [0] * 60, [0] * 60
+    for counts in hour:
+        position = 59 - (last - counts.minute)
+        if 0 <= position < 60:
+            finished[position], failed[position] = counts.finished, counts.failed
+    return {
+        "name": now.queue, "purpose": TOPOLOGY[now.queue].purpose, "isPaused": now.is_paused,
+        "waiting": now.waiting + now.paused, "active": now.active, "delayed": now.delayed, "failed": now.failed,
+        "dlq": now.dlq, "workers": now.workers, "rate": now.rate, "avg_ms": now.avg_duration_ms,
+        "p95_ms": now.p95_duration_ms, "runs": now.runs, "hour": finished, "hourFailed": failed,
+        "href": queue_path(now.queue), "dlqHref": dlq_path(now.queue),
+    }  # fmt: skip
+
+
+def _totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    summed = {key: sum(row[key] for row in rows) for key in ("waiting", "active", "delayed", "dlq", "rate")}
+    return summed | {"workers": max((row["workers"] for row in rows), default=0)}

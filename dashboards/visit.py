@@ -1,0 +1,59 @@
+"""A visit: who opened a page, where, and with which filters."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from dashboards.reads import SharedReads
+from teknav_ops.access.identity import Identity
+from teknav_ops.access.policy import Operation, Operator
+from teknav_ops.api.services import Services
+from teknav_ops.control import Control
+from teknav_ops.errors import InvalidRequest
+
+PAGE_SIZE: Final = 50
+
+
+@dataclasses.dataclass(slots=True)
+class Visit:
+    """`query` is the address's filters; it changes while the page is open."""
+
+    services: Services
+    identity: Identity
+    reads: SharedReads
+    route: dict[str, str]
+    query: dict[str, str]
+
+    @property
+    def operator(self) -> Operator:
+        """Who is looking."""
+        return self.identity.operator
+
+    @property
+    def may_act(self) -> bool:
+        """Whether buttons that change something are shown; each action is checked again when it is asked for."""
+        return self.identity.may(Operation.ACT)
+
+    @property
+    def control(self) -> Control:
+        """The operators' door, under the visitor's name."""
+        return self.services.control(self.operator)
+
+    def filter(self, name: str) -> str | None:
+        """One filter; None when it is not set."""
+        return self.query.get(name) or None
+
+    def offset(self, name: str = "page") -> int:
+        """Where the list shown begins. Raises InvalidRequest."""
+        text = self.query.get(name) or "0"
+        if not text.isdigit():
+            raise InvalidRequest(f"{name}: {text!r} is not a number")
+        return int(text)
+
+    def choice(self, name: str, options: tuple[str, ...]) -> str:
+        """A filter that is one of `options`; the first when it is not set. Raises InvalidRequest."""
+        chosen = self.query.get(name) or options[0]
+        if chosen not in options:
+            raise InvalidRequest(f"{name}: {chosen!r} is not one of {', '.join(options)}")
+        return chosen

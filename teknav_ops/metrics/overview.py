@@ -1,0 +1,90 @@
+"""All queues at one glance: their numbers as of this instant, and what needs a person first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
+
+from teknav_ops.jobs.queries import HEARTBEAT_MS
+from teknav_ops.metrics.live import WINDOW_MINUTES, QueueStats, stats_of
+from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many_minutes
+from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
+from teknav_ops.topology import Topology
+
+#: A job that has waited for so long says that its queue is behind, and after the second that something is wrong.
+_BEHIND_MS: Final = 60_000
+_STUCK_MS: Final = 300_000
+_AUDIT_LAG_MS: Final = 60_000
+
+Severity = Literal["bad", "warn"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attention:
+    """One thing that a person should look at; `queue` is None where it concerns all."""
+
+    severity: Severity
+    kind: Literal["no-workers", "stuck", "behind", "dead-letters", "paused", "audit-lag", "no-scheduler"]
+    queue: str | None
+    text: str
+
+
+def read_now(client: Client, topology: Topology) -> dict[str, QueueStats]:
+    """Every queue's numbers as of now, whether or not a scheduler publishes; two round trips."""
+    runner = ScriptRunner(client)
+    answers = runner.run_many([scripts.queue_counts(QueueKeys(name), heartbeat_ms=HEARTBEAT_MS) for name in topology])
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    counts: dict[str, QueueCounts] = dict(zip(topology, answers, strict=True))
+    windows = {name: _window(now.at_ms, WINDOW_MINUTES) for name, now in counts.items()}
+    minutes = read_many_minutes(client, windows)
+    return {name: stats_of(name, counts[name], merge(minutes[name]), term=0, publisher="") for name in topology}
+
+
+def read_last_hour(client: Client, queues: Iterable[str], at_ms: int) -> dict[str, list[MinuteCounts]]:
+    """What happened to each queue in each of the last sixty minutes in which something did."""
+    return read_many_minutes(client, {name: _window(at_ms, 60) for name in queues})
+
+
+def attention(stats: Mapping[str, QueueStats], *, is_published: bool) -> list[Attention]:
+    """What to look at, the worst first. `is_published` says whether a scheduler has spoken lately."""
+    found = [about for now in stats.values() for about in _about(now)]
+    if not is_published:
+        text = "No scheduler runs: the audit trail is not moved, and nothing is measured or sent. Start `teknav up`."
+        found.append(Attention("bad", "no-scheduler", None, text))
+    return sorted(found, key=lambda about: (about.severity != "bad", about.queue or ""))
+
+
+def _about(now: QueueStats) -> list[Attention]:
+    found = []
+    waited_ms = now.oldest_waiting_age_ms or 0
+    if now.waiting and not now.workers:
+        found.append(Attention("bad", "no-workers", now.queue, f"{now.waiting:,} jobs wait and no worker takes them"))
+    elif not now.is_paused and waited_ms > _BEHIND_MS:
+        severity: Severity = "bad" if waited_ms > _STUCK_MS else "warn"
+        text = f"the next job has waited for {_span(waited_ms)}; {now.waiting:,} are waiting"
+        found.append(Attention(severity, "stuck" if severity == "bad" else "behind", now.queue, text))
+    if now.dlq:
+        letters = "dead letter waits" if now.dlq == 1 else "dead letters wait"
+        found.append(Attention("warn", "dead-letters", now.queue, f"{now.dlq:,} {letters} to be decided"))
+    if now.is_paused:
+        found.append(Attention("warn", "paused", now.queue, f"is paused; {now.paused:,} jobs wait"))
+    if now.audit_lag_ms > _AUDIT_LAG_MS:
+        text = f"AuditLog is {_span(now.audit_lag_ms)} behind; {now.audit_backlog:,} entries are held in Redis"
+        found.append(Attention("warn", "audit-lag", now.queue, text))
+    return found
+
+
+def _span(ms: float) -> str:
+    minutes = int(ms // 60_000)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+
+
+def _window(at_ms: int, minutes: int) -> range:
+    last = at_ms // MINUTE_MS
+    return range(last - minutes + 1, last + 1)
