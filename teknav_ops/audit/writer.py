@@ -3,31 +3,34 @@
 A batch's rows and the queue's cursor are committed in one transaction, and the stream is trimmed
 only afterwards. Whoever dies in between leaves entries that the cursor already covers: they are
 skipped, not doubled. The cursor also fences: a second writer's transaction finds it moved and
-rolls back.
+rolls back. While SQL takes one batch, the next is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from teknav_ops.audit.bulk_insert import RowsRefused, insert_carefully, insert_rows
+from teknav_ops.audit.entries import Batch, RowMaker
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.streams import StreamReader
 from teknav_ops.storage.database import Database, insert_into
-from teknav_ops.storage.tables import AuditCursor, AuditLog
+from teknav_ops.storage.tables import AuditCursor
 from teknav_ops.topology import Topology
 
 log = structlog.get_logger("teknav.audit")
 
-BATCH_LIMIT: Final = 2_000
+BATCH_LIMIT: Final = 3_000
+#: Batches of one queue in a row, before the next queue has its turn.
+_BATCHES_IN_A_ROW: Final = 8
 _START: Final = "0-0"
-_TEXTS: Final = ("action", "actor", "job_id", "job_name", "error_type", "fingerprint", "trace_id")
-_INTEGERS: Final = ("attempt", "delivery")
 
 
 class CursorMoved(Exception):
@@ -35,17 +38,20 @@ class CursorMoved(Exception):
 
 
 class AuditWriter:
-    """Moves entries; `drain` until there are none, or once around with `step`."""
+    """Moves entries; `drain` until there are none, or once around with `step`. One thread may use it."""
 
     def __init__(self, client: Client, database: Database, topology: Topology) -> None:
         self._client = client
         self._database = database
         self._queues = [QueueKeys(name) for name in topology]
+        self._stream = StreamReader(client)
+        self._rows = RowMaker(zone="" if database.is_sqlite else "+00")
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="audit-reader")
         #: queue -> the cursor as last seen: an idle writer asks SQL nothing.
         self._seen: dict[str, str] = {}
 
     def step(self) -> int:
-        """Move at most one batch of each queue. Answers how many entries were moved."""
+        """Move a bounded number of each queue's entries. Answers how many were moved."""
         return sum(self._move(keys) for keys in self._queues)
 
     def drain(self) -> int:
@@ -57,18 +63,47 @@ class AuditWriter:
 
     def _move(self, keys: QueueKeys) -> int:
         cursor = self._seen.get(keys.queue) or self._read_cursor(keys.queue)
-        entries = self._client.xrange(keys.audit, f"({cursor}", "+", count=BATCH_LIMIT)
-        if entries:
-            try:
-                with self._database.session() as session:
-                    self._store(session, keys.queue, cursor, entries)
-            except CursorMoved:
-                log.info("audit.overtaken", queue=keys.queue)
-                del self._seen[keys.queue]
-                return 0
-            cursor = self._seen[keys.queue] = entries[-1][0]
-            self._client.xtrim(keys.audit, minid=_next(cursor), approximate=False)
-        return len(entries)
+        # From the beginning, not from the cursor: what is moved is trimmed, so the first entry is the next one.
+        batch = self._read(keys, _START, cursor)
+        if batch.rows and _position(batch.rows[0][1]) <= _position(cursor):
+            return self._settle_behind(keys, batch, cursor)
+        return self._move_in_a_row(keys, batch)
+
+    def _move_in_a_row(self, keys: QueueKeys, batch: Batch) -> int:
+        moved = 0
+        for _ in range(_BATCHES_IN_A_ROW):
+            if not batch.rows:
+                break
+            ahead = self._ahead.submit(self._read, keys, batch.last_id, batch.last_id) if batch.is_full else None
+            if not self._commit(batch):
+                break
+            self._trim(keys, batch.last_id)
+            moved += len(batch.rows)
+            if ahead is None:
+                break
+            batch = ahead.result()
+        return moved
+
+    def _settle_behind(self, keys: QueueKeys, batch: Batch, cursor: str) -> int:
+        """Entries that the cursor covers: their writer died before it trimmed them, or they came later than
+        the cursor with an earlier id, from a server that lost its newest writes and whose clock is behind.
+        """
+        rows = [row for row in batch.rows if _position(row[1]) <= _position(cursor)]
+        with self._database.session() as session:
+            missing = insert_carefully(session, rows)
+        if missing:
+            log.warning("audit.behind_cursor", queue=keys.queue, entry_count=missing, cursor=cursor)
+        self._trim(keys, rows[-1][1])
+        return len(rows)
+
+    def _read(self, keys: QueueKeys, after: str, cursor: str) -> Batch:
+        entries = self._stream.read(keys.audit, after=after, count=BATCH_LIMIT)
+        last_id = entries[-1][0] if entries else cursor
+        return Batch(keys.queue, cursor, last_id, self._rows.rows(keys.queue, entries), len(entries) == BATCH_LIMIT)
+
+    def _trim(self, keys: QueueKeys, last_id: str) -> None:
+        at_ms, sequence = _position(last_id)
+        self._client.xtrim(keys.audit, minid=f"{at_ms}-{sequence + 1}", approximate=False)
 
     def _read_cursor(self, queue: str) -> str:
         with self._database.session() as session:
@@ -78,40 +113,43 @@ class AuditWriter:
             session.execute(start.on_conflict_do_nothing())
             cursor = session.scalars(select(AuditCursor.stream_id).where(AuditCursor.queue == queue)).one()
         self._seen[queue] = cursor
-        if cursor != _START:
-            # Whoever wrote it may have died before trimming.
-            self._client.xtrim(QueueKeys(queue).audit, minid=_next(cursor), approximate=False)
         return cursor
 
-    def _store(
-        self, session: Session, queue: str, cursor: str, entries: Sequence[tuple[str, Mapping[str, str]]]
-    ) -> None:
-        moved = session.execute(
-            update(AuditCursor)
-            .where(AuditCursor.queue == queue, AuditCursor.stream_id == cursor)
-            .values(stream_id=entries[-1][0], updated_at=datetime.now(UTC))
-        )
-        if moved.rowcount != 1:  # type: ignore[attr-defined]
-            raise CursorMoved(queue)
-        session.execute(insert(AuditLog), [_row(queue, stream_id, fields) for stream_id, fields in entries])
+    def _commit(self, batch: Batch) -> bool:
+        """Rows and cursor, in one transaction; False when another writer was first."""
+        # Until the commit is known to have happened, what SQL holds is what counts.
+        self._seen.pop(batch.queue, None)
+        try:
+            self._store(batch)
+        except CursorMoved:
+            log.info("audit.overtaken", queue=batch.queue)
+            return False
+        self._seen[batch.queue] = batch.last_id
+        return True
+
+    def _store(self, batch: Batch) -> None:
+        try:
+            with self._database.session() as session:
+                _advance(session, batch)
+                insert_rows(session, batch.rows)
+        except RowsRefused as error:
+            # One bad entry must not hold up all that come after it.
+            log.error("audit.refused", queue=batch.queue, error=str(error).partition("\n")[0])
+            with self._database.session() as session:
+                _advance(session, batch)
+                insert_carefully(session, batch.rows)
 
 
-def _row(queue: str, stream_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
-    """One stream entry as a row; its time is the stream id's, the server's clock."""
-    row: dict[str, Any] = {name: fields.get(name) or None for name in _TEXTS}
-    row |= {name: int(fields[name]) if fields.get(name) else None for name in _INTEGERS}
-    detail = fields.get("detail")
-    return row | {
-        "queue": queue,
-        "stream_id": stream_id,
-        "at": datetime.fromtimestamp(int(stream_id.partition("-")[0]) / 1000, UTC),
-        "duration_ms": float(fields["duration_ms"]) if fields.get("duration_ms") else None,
-        "waited_ms": float(fields["waited_ms"]) if fields.get("waited_ms") else None,
-        "detail": {"text": detail} if detail else None,
-    }
+def _advance(session: Session, batch: Batch) -> None:
+    moved = session.execute(
+        update(AuditCursor)
+        .where(AuditCursor.queue == batch.queue, AuditCursor.stream_id == batch.after_id)
+        .values(stream_id=batch.last_id, updated_at=datetime.now(UTC))
+    )
+    if moved.rowcount != 1:  # type: ignore[attr-defined]
+        raise CursorMoved(batch.queue)
 
 
-def _next(stream_id: str) -> str:
-    """The smallest id after this one: what `XTRIM MINID` may keep."""
+def _position(stream_id: str) -> tuple[int, int]:
     at_ms, _, sequence = stream_id.partition("-")
-    return f"{at_ms}-{int(sequence) + 1}"
+    return int(at_ms), int(sequence)

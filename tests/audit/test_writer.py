@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from typing import Any
 
 import pytest
 import redis
@@ -64,7 +65,13 @@ def _move_and_die(redis_url: str, database_url: str, moment: str) -> None:
     database = Database.open(database_url)
     writer = AuditWriter(connect(redis_url), database, TOPOLOGY)
     if moment == "before commit":
-        writer_module._row = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment, return-value]
+        insert = writer_module.insert_rows
+
+        def insert_and_die(*arguments: Any) -> None:
+            insert(*arguments)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        writer_module.insert_rows = insert_and_die
     else:
         writer._client.xtrim = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign, assignment, return-value]
     writer.step()

@@ -1,0 +1,75 @@
+"""Entries of audit streams as rows of AuditLog: text as it came, '' for nothing, times from the entries' ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
+
+from teknav_ops.redis_state.streams import Entry
+
+#: The columns of a row, in its order. The last may hold any text, and is JSON.
+COLUMNS: Final = (
+    "queue", "stream_id", "at",
+    "action", "actor", "job_id", "job_name", "error_type", "fingerprint", "trace_id",
+    "attempt", "delivery", "duration_ms", "waited_ms", "detail",
+)  # fmt: skip
+_FROM_ENTRY: Final = COLUMNS[3:]
+
+Row: TypeAlias = tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive entries of one queue's stream, the first after `after_id`. `is_full`: there may be more."""
+
+    queue: str
+    after_id: str
+    last_id: str
+    rows: list[Row]
+    is_full: bool
+
+
+class RowMaker:
+    """Makes rows. Entries that one line of a script writes have the same fields: where those lie is found once."""
+
+    def __init__(self, *, zone: str) -> None:
+        """`zone` is what the database wants behind a time in UTC."""
+        self._zone = zone
+        #: action -> the names seen with it last, and how their values become columns.
+        self._layouts: dict[str, tuple[list[str], Callable[[list[str]], tuple[str, ...]]]] = {}
+
+    def rows(self, queue: str, entries: Iterable[Entry]) -> list[Row]:
+        """Entries as rows, in their order."""
+        made: list[Row] = []
+        layouts = self._layouts
+        last_ms, at = "", ""
+        for stream_id, fields in entries:
+            names, values = fields[::2], fields[1::2]
+            layout = layouts.get(values[0])
+            if layout is None or layout[0] != names:
+                layout = layouts[values[0]] = (names, _picker(names))
+            at_ms = stream_id.partition("-")[0]
+            if at_ms != last_ms:
+                last_ms, at = at_ms, _moment(at_ms) + self._zone
+            values.append("")
+            row = (queue, stream_id, at, *layout[1](values))
+            made.append(row if not row[-1] else (*row[:-1], _detail(row[-1])))
+        return made
+
+
+def _picker(names: list[str]) -> Any:
+    # A column that the entry does not carry takes the '' that is appended to its values.
+    return itemgetter(*(names.index(name) if name in names else -1 for name in _FROM_ENTRY))
+
+
+def _moment(at_ms: str) -> str:
+    return datetime.fromtimestamp(int(at_ms) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def _detail(text: str) -> str:
+    # PostgreSQL holds no null characters.
+    return json.dumps({"text": text.replace("\0", "�")}, ensure_ascii=False)
