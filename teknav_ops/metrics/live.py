@@ -111,7 +111,7 @@ class StatsPublisher:
             )
             for queue, now in stats.items()
         ]  # fmt: skip
-        accepted = self._answers(stats, calls)
+        accepted = _answers(self._runner, stats, calls)
         published = {queue: now for queue, now in stats.items() if accepted.get(queue)}
         if len(published) < len(accepted):
             log.warning("stats.overtaken", term=term, publisher=publisher)
@@ -120,23 +120,30 @@ class StatsPublisher:
         return published
 
     def _read(self) -> dict[str, tuple[QueueCounts, MinuteCounts]]:
-        calls = [scripts.queue_counts(QueueKeys(name), heartbeat_ms=HEARTBEAT_MS) for name in self._topology]
-        counts: dict[str, QueueCounts] = self._answers(self._topology, calls)
+        counts = count_queues(self._runner, self._topology)
         # Minutes are those of the server that counts: a host whose clock is wrong publishes the same numbers.
         minutes = read_many_minutes(self._client, {queue: _window(now.at_ms) for queue, now in counts.items()})
         return {queue: (now, merge(minutes[queue])) for queue, now in counts.items()}
 
-    def _answers(self, queues: Iterable[str], calls: list[scripts.Call[Any]]) -> dict[str, Any]:
-        """The answers by queue; one queue's damage must not hide the others."""
-        found: dict[str, Any] = {}
-        for queue, answer in zip(queues, self._runner.run_many(calls) if calls else [], strict=True):
-            if not isinstance(answer, Exception):
-                found[queue] = answer
-            elif isinstance(answer, OUTAGE_ERRORS):
-                raise answer
-            else:
-                log.error("stats.failed", queue=queue, error=str(answer))
-        return found
+
+def count_queues(runner: ScriptRunner, queues: Iterable[str]) -> dict[str, QueueCounts]:
+    """Every queue's counts, in one round trip; a queue whose structures are damaged is logged and left out."""
+    wanted = list(queues)
+    calls = [scripts.queue_counts(QueueKeys(queue), heartbeat_ms=HEARTBEAT_MS) for queue in wanted]
+    return _answers(runner, wanted, calls)
+
+
+def _answers(runner: ScriptRunner, queues: Iterable[str], calls: list[scripts.Call[Any]]) -> dict[str, Any]:
+    """The answers by queue; one queue's damage must not hide the others."""
+    found: dict[str, Any] = {}
+    for queue, answer in zip(queues, runner.run_many(calls) if calls else [], strict=True):
+        if not isinstance(answer, Exception):
+            found[queue] = answer
+        elif isinstance(answer, OUTAGE_ERRORS):
+            raise answer
+        else:
+            log.error("stats.failed", queue=queue, error=str(answer))
+    return found
 
 
 def stats_of(queue: str, counts: QueueCounts, minutes: MinuteCounts, *, term: int, publisher: str) -> QueueStats:
@@ -156,11 +163,11 @@ def stats_of(queue: str, counts: QueueCounts, minutes: MinuteCounts, *, term: in
         oldest_waiting_age_ms=counts.oldest_waiting_age_ms,
         rate=round(minutes.finished / window_ms * 1000, 6),
         runs=minutes.measured,
-        avg_duration_ms=_rounded(minutes.mean_duration_ms),
-        p50_duration_ms=_rounded(minutes.percentile_ms(0.5)),
-        p95_duration_ms=_rounded(minutes.percentile_ms(0.95)),
-        p99_duration_ms=_rounded(minutes.percentile_ms(0.99)),
-        avg_waited_ms=_rounded(minutes.mean_waited_ms),
+        avg_duration_ms=rounded(minutes.mean_duration_ms),
+        p50_duration_ms=rounded(minutes.percentile_ms(0.5)),
+        p95_duration_ms=rounded(minutes.percentile_ms(0.95)),
+        p99_duration_ms=rounded(minutes.percentile_ms(0.99)),
+        avg_waited_ms=rounded(minutes.mean_waited_ms),
         audit_backlog=counts.audit_backlog,
         audit_lag_ms=counts.audit_lag_ms,
         last_updated_at_ms=counts.at_ms,
@@ -211,5 +218,6 @@ def _window(at_ms: int) -> range:
     return range(last - WINDOW_MINUTES + 1, last + 1)
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """As precise as a duration in ms is told."""
     return None if value is None else round(value, 2)

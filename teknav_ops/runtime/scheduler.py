@@ -15,6 +15,7 @@ import structlog
 from teknav_ops.audit.writer import AuditWriter
 from teknav_ops.errors import StorageUnavailable
 from teknav_ops.logs import configure_logs
+from teknav_ops.metrics.aggregates import CHECK_SECONDS, Aggregator
 from teknav_ops.metrics.live import PUBLISH_SECONDS, StatsPublisher
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.redis_url import find_redis_url
@@ -47,9 +48,11 @@ class Parts:
 def duties_of(parts: Parts) -> list[Duty]:
     """Everything the leader does."""
     stats = StatsPublisher(parts.client, TOPOLOGY, parts.lease)
+    aggregates = Aggregator(parts.client, parts.database, TOPOLOGY)
     return [
         Duty(name="audit", every_seconds=_AUDIT_SECONDS, run=lambda: parts.writer.step() > 0),
         Duty(name="stats", every_seconds=PUBLISH_SECONDS, run=stats.step),
+        Duty(name="aggregates", every_seconds=CHECK_SECONDS, run=aggregates.step),
     ]
 
 
