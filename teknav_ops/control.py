@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from teknav_ops.access.policy import Operator, require_owner
 from teknav_ops.audit.operator_log import OperatorAction, OperatorLog
+from teknav_ops.batch_replay_door import BatchReplayDoor
 from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
-from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
+from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads import codec
 from teknav_ops.platform.plugins import Plugins
@@ -24,7 +25,7 @@ from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import ScriptRunner
-from teknav_ops.replays import Replay, Replays
+from teknav_ops.replays import Replays
 from teknav_ops.topology import TOPOLOGY, Topology
 
 _PURGE_CHUNK: Final = 500
@@ -34,7 +35,7 @@ def _silent(_: Any) -> None:
     """Progress nobody watches."""
 
 
-class Control:
+class Control(BatchReplayDoor):
     """What one operator may do."""
 
     def __init__(
@@ -56,7 +57,7 @@ class Control:
         self._runner = ScriptRunner(client)
         self._jobs = JobQueries(client, topology)
         self._dead_letters = DeadLetterQueries(client, topology)
-        self._replays = Replays(client, self._dead_letters)
+        self._replays = Replays(client, self._dead_letters, topology)
 
     # What operators own on the platform ----------------------------------------------------------
 
@@ -165,8 +166,8 @@ class Control:
         record = self._jobs.get(queue, job_id)
         payload = "" if data is None else self._seal(queue, record.name, data)
         with self._recorded("dlq.replayed", queue, job_id, edited=data is not None):
-            call = scripts.replay_dead_letter(
-                QueueKeys(queue), job_id=job_id, actor=self._operator.name, payload=payload
+            call = scripts.replay_dead_letters(
+                QueueKeys(queue), actor=self._operator.name, failures=[(job_id, None)], payload=payload
             )
             if not self._runner.run(call):
                 raise WrongState(
@@ -176,38 +177,6 @@ class Control:
     def _seal(self, queue: str, job: str, data: Mapping[str, Any]) -> str:
         payload = codec.validate(self._topology[queue].payload_of(job), data, where=f"{queue} {job}")
         return codec.seal(payload, self._cipher, limit_bytes=self._payload_limit_bytes)
-
-    def preview_replay(self, queue: str, where: DeadLetterFilter, *, limit: int) -> Replay:
-        """Freeze the list of dead letters that a batch replay would take. Nothing is replayed yet."""
-        require_owner(self._operator, "replay")
-        return self._replays.preview(self._topology[queue].name, where, limit=limit, operator=self._operator.name)
-
-    def run_replay(
-        self,
-        queue: str,
-        replay_id: str,
-        *,
-        rate_per_second: float | None = None,
-        on_progress: Callable[[Replay], None] = _silent,
-    ) -> Replay:
-        """Replay a previewed list, or take one up again that was interrupted. Raises WrongState."""
-        if rate_per_second is not None and rate_per_second <= 0:
-            raise InvalidRequest(f"rate: {rate_per_second} is not a positive number of jobs per second")
-        with self._recorded("dlq.batch_replayed", self._topology[queue].name, replay=replay_id) as entry:
-            replay = self._replays.run(
-                queue,
-                replay_id,
-                actor=self._operator.name,
-                rate_per_second=rate_per_second,
-                on_progress=on_progress,
-            )
-            entry.note(state=replay.state, replayed=replay.replayed_count, skipped=replay.skipped_count)
-        return replay
-
-    def abort_replay(self, queue: str, replay_id: str) -> Replay:
-        """Stop a batch replay. Raises WrongState when it has ended."""
-        with self._recorded("dlq.replay_aborted", self._topology[queue].name, replay=replay_id):
-            return self._replays.abort(queue, replay_id)
 
     def delete(self, queue: str, job_id: str) -> None:
         """Delete one dead letter. Raises UnknownJob when it is not there."""

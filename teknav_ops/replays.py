@@ -1,8 +1,7 @@
-"""Batch replays: a frozen list of dead letters, replayed at a rate, with progress and abort.
+"""Batch replays: a frozen list of dead letters, with a name, kept on record with what became of it.
 
 The list is resolved once, at the preview. It names each failure by job id *and* moment, so a job
-that fails again meanwhile is not replayed a second time. The list and the place reached in it are
-in Redis: a replay whose process dies is taken up where it stopped.
+that fails again meanwhile is not replayed a second time. `replay_runner.py` goes through it.
 """
 
 from __future__ import annotations
@@ -10,151 +9,175 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
-from datetime import datetime
-from typing import Any, Final, Literal
-
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Sequence
+from typing import Any, Final
 
 from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
-from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
-from teknav_ops.jobs.record import moment
+from teknav_ops.jobs.batch_replay import Replay, cause_field, error_type_field, read_replay
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries, FrozenFailure
+from teknav_ops.jobs.paging import Page, check_page, read_hashes
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import ScriptRunner
+from teknav_ops.topology import Topology
 
 #: A batch larger than this is a purge of patience: split it by error type or time.
 REPLAY_LIMIT: Final = 100_000
-_KEPT_SECONDS: Final = 7 * 24 * 3600
-_CHUNK: Final = 100
-
-ReplayState = Literal["previewed", "running", "finished", "aborted"]
-
-
-class Replay(BaseModel):
-    """A batch replay: what it will do, and how far it has come."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    queue: str
-    operator: str
-    state: ReplayState
-    created_at: datetime
-    total_count: int
-    done_count: int = 0
-    replayed_count: int = 0
-    counts_by_error_type: dict[str, int] = {}
-
-    @property
-    def skipped_count(self) -> int:
-        """Dead letters that were gone, or had failed anew, when their turn came."""
-        return self.done_count - self.replayed_count
+NAME_LIMIT_CHARACTERS: Final = 120
+RATE_RANGE: Final = (0.05, 10_000.0)
+_DAY_SECONDS: Final = 24 * 3600
+_PREVIEW_SECONDS: Final = 7 * _DAY_SECONDS
+#: How long a replay stays on record after it last moved, ms.
+KEPT_MS: Final = 30 * _DAY_SECONDS * 1000
+#: Causes kept on record: a preview that names more helps nobody to decide.
+_CAUSE_LIMIT: Final = 50
+_FORGOTTEN_CHUNK: Final = 20
 
 
 class Replays:
-    """Creates, runs and aborts batch replays. Operators come through `control.py`."""
+    """Creates, lists, starts and aborts batch replays. Operators come through `control.py`."""
 
-    def __init__(self, client: Client, queries: DeadLetterQueries) -> None:
+    def __init__(self, client: Client, queries: DeadLetterQueries, topology: Topology) -> None:
         self._client = client
         self._queries = queries
+        self._topology = topology
         self._runner = ScriptRunner(client)
 
-    def preview(self, queue: str, where: DeadLetterFilter, *, limit: int, operator: str) -> Replay:
-        """Freeze up to `limit` matching dead letters, oldest first. Nothing is replayed yet."""
+    def preview(
+        self,
+        queue: str,
+        where: DeadLetterFilter,
+        *,
+        limit: int,
+        operator: str,
+        name: str = "",
+        job_ids: Sequence[str] | None = None,
+    ) -> Replay:
+        """Freeze up to `limit` matching dead letters, oldest first, or those of `job_ids`. Nothing is replayed yet.
+
+        Raises:
+            InvalidRequest: limit or name out of range, or more ids than the limit.
+        """
         if not 1 <= limit <= REPLAY_LIMIT:
             raise InvalidRequest(f"limit: {limit} is not between 1 and {REPLAY_LIMIT:,}")
-        found = self._queries.ids(queue, where, limit=limit)
+        if len(name) > NAME_LIMIT_CHARACTERS or not name.isprintable():
+            raise InvalidRequest(f"name: must be one line of at most {NAME_LIMIT_CHARACTERS} characters")
+        if job_ids is None:
+            found = self._queries.ids(queue, where, limit=limit)
+        elif len(job_ids) > limit:
+            raise InvalidRequest(f"job_ids: {len(job_ids):,} ids are more than the limit of {limit:,}")
+        else:
+            found = self._queries.failures_of(queue, job_ids)
         replay_id = secrets.token_hex(6)
-        keys = QueueKeys(queue)
-        facts: dict[str, Any] = {
-            "operator": operator,
-            "state": "previewed",
-            "created_at_ms": int(time.time() * 1000),
-            "total": len(found),
-        }
-        facts |= {f"type:{name}": count for name, count in Counter(kind for _, _, kind in found).items()}
+        self._freeze(QueueKeys(queue), replay_id, found, _facts(found, operator, name, job_ids))
+        return self.get(queue, replay_id)
+
+    def _freeze(self, keys: QueueKeys, replay_id: str, found: Sequence[FrozenFailure], facts: dict[str, Any]) -> None:
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.hset(keys.replay(replay_id), mapping=facts)
-            pipeline.expire(keys.replay(replay_id), _KEPT_SECONDS)
+            pipeline.expire(keys.replay(replay_id), _PREVIEW_SECONDS)
             for first in range(0, len(found), 1_000):
-                entries = [f"{job_id}|{failed_at}" for job_id, failed_at, _ in found[first : first + 1_000]]
+                entries = [f"{failure.job_id}|{failure.failed_at_ms}" for failure in found[first : first + 1_000]]
                 pipeline.rpush(keys.replay_ids(replay_id), *entries)
-            pipeline.expire(keys.replay_ids(replay_id), _KEPT_SECONDS)
+            pipeline.expire(keys.replay_ids(replay_id), _PREVIEW_SECONDS)
+            pipeline.execute_command("ZADD", keys.replays, facts["created_at_ms"], replay_id)
             pipeline.execute()
-        return self.get(queue, replay_id)
+        self._forget_expired(keys)
+
+    def _forget_expired(self, keys: QueueKeys) -> None:
+        """Take a few of the oldest off the list whose record has run out."""
+        oldest = [name for name, _ in self._client.zrange(keys.replays, 0, _FORGOTTEN_CHUNK - 1, withscores=True)]
+        gone = [name for name in oldest if not self._client.exists(keys.replay(name))]
+        if gone:
+            self._client.execute_command("ZREM", keys.replays, *gone)
 
     def get(self, queue: str, replay_id: str) -> Replay:
         """How far a batch replay has come. Raises UnknownJob."""
         facts: dict[str, str] = self._client.hgetall(QueueKeys(queue).replay(replay_id))
         if not facts:
-            raise UnknownJob(f"replay: {queue} has no batch replay {replay_id!r}; they are kept for seven days")
-        prefix = "type:"
-        types = {name.removeprefix(prefix): int(n) for name, n in facts.items() if name.startswith(prefix)}
-        return Replay.model_validate(
-            {
-                "id": replay_id,
-                "queue": queue,
-                "operator": facts["operator"],
-                "state": facts["state"],
-                "created_at": moment(facts["created_at_ms"]),
-                "total_count": facts["total"],
-                "done_count": facts.get("done", 0),
-                "replayed_count": facts.get("replayed", 0),
-                "counts_by_error_type": types,
-            }
-        )
+            raise UnknownJob(f"replay: {queue} has no batch replay {replay_id!r}; they are kept for thirty days")
+        return read_replay(queue, replay_id, facts)
 
-    def run(
-        self, queue: str, replay_id: str, *, actor: str, rate_per_second: float | None,
-        on_progress: Callable[[Replay], None],
-    ) -> Replay:  # fmt: skip
-        """Replay the frozen list from where it stands, until its end or an abort.
+    def page(self, *, queue: str | None = None, offset: int = 0, limit: int = 50) -> Page[Replay]:
+        """Batch replays of one queue, or of all, newest first."""
+        check_page(offset, limit)
+        queues = [self._topology[queue].name] if queue else list(self._topology)
+        newest = sorted(
+            ((-created_ms, name, entry) for name in queues for entry, created_ms in self._newest(name, offset + limit)),
+        )[offset : offset + limit]
+        hashes = read_hashes(self._client, [QueueKeys(name).replay(entry) for _, name, entry in newest])
+        items = [
+            read_replay(name, entry, facts) for (_, name, entry), facts in zip(newest, hashes, strict=True) if facts
+        ]
+        total = sum(int(self._client.zcard(QueueKeys(name).replays)) for name in queues)
+        return Page(items, offset + limit if offset + limit < total else None, total)
+
+    def _newest(self, queue: str, count: int) -> list[tuple[str, float]]:
+        return self._client.zrange(QueueKeys(queue).replays, -count, -1, withscores=True)
+
+    def running(self) -> list[tuple[str, str]]:
+        """The (queue, id) of every batch replay that has been started and has not ended."""
+        keys = [QueueKeys(queue) for queue in self._topology]
+        if is_cluster(self._client):
+            members = [self._client.execute_command("SMEMBERS", key.replays_running) for key in keys]
+        else:
+            pipeline = self._client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.execute_command("SMEMBERS", key.replays_running)
+            members = pipeline.execute()
+        return [(key.queue, replay_id) for key, found in zip(keys, members, strict=True) for replay_id in sorted(found)]
+
+    def start(self, queue: str, replay_id: str, *, actor: str, rate_per_second: float | None) -> bool:
+        """Let it run, at a rate or as fast as it can. Starting again is the same run; a new rate takes effect.
+
+        False when nothing was changed, also because it has finished. Raises WrongState when it was aborted.
+        """
+        rate = "" if rate_per_second is None else f"{_check_rate(rate_per_second):g}"
+        call = scripts.move_replay(
+            QueueKeys(queue), replay_id, wanted="running", by=actor, rate=rate, kept_ms=KEPT_MS
+        )  # fmt: skip
+        state, changed = self._runner.run(call)
+        if state == "aborted":
+            raise WrongState(f"replay: {replay_id} is aborted; preview a new one")
+        if not state:
+            self.get(queue, replay_id)
+        return changed
+
+    def abort(self, queue: str, replay_id: str, *, actor: str) -> bool:
+        """Stop before the next chunk; what was replayed stays replayed. False when it was aborted already.
 
         Raises:
-            WrongState: the batch replay has ended.
+            WrongState: it has finished.
         """
-        keys = QueueKeys(queue)
-        replay = self.get(queue, replay_id)
-        if replay.state in ("finished", "aborted"):
-            raise WrongState(f"replay: {replay_id} is {replay.state}; preview a new one")
-        self._client.hset(keys.replay(replay_id), "state", "running")
-        chunk = _CHUNK if rate_per_second is None else max(1, min(_CHUNK, int(rate_per_second)))
-        while (replay := self.get(queue, replay_id)).state == "running":
-            on_progress(replay)
-            begun = time.monotonic()
-            if not self._replay_chunk(keys, replay, actor, chunk):
-                self._client.hset(keys.replay(replay_id), "state", "finished")
-            elif rate_per_second is not None:
-                time.sleep(max(0.0, chunk / rate_per_second - (time.monotonic() - begun)))
-        on_progress(replay)
-        return replay
+        call = scripts.move_replay(QueueKeys(queue), replay_id, wanted="aborted", by=actor, kept_ms=KEPT_MS)
+        state, changed = self._runner.run(call)
+        if state == "finished":
+            raise WrongState(f"replay: {replay_id} is finished already")
+        if not state:
+            self.get(queue, replay_id)
+        return changed
 
-    def _replay_chunk(self, keys: QueueKeys, replay: Replay, actor: str, size: int) -> int:
-        first = replay.done_count
-        entries: list[str] = self._client.lrange(keys.replay_ids(replay.id), first, first + size - 1)
-        if not entries:
-            return 0
-        calls = []
-        for entry in entries:
-            job_id, _, failed_at_ms = entry.rpartition("|")
-            calls.append(scripts.replay_dead_letter(keys, job_id=job_id, actor=actor, failed_at_ms=int(failed_at_ms)))
-        answers = self._runner.run_many(calls)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        # Dying before this line repeats the chunk: each of its failures is gone by then, and counts as skipped.
-        with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.hset(keys.replay(replay.id), "done", first + len(entries))
-            pipeline.hincrby(keys.replay(replay.id), "replayed", sum(answers))
-            pipeline.execute()
-        return len(entries)
 
-    def abort(self, queue: str, replay_id: str) -> Replay:
-        """Stop before the next chunk; what was replayed stays replayed."""
-        replay = self.get(queue, replay_id)
-        if replay.state in ("finished", "aborted"):
-            raise WrongState(f"replay: {replay_id} is {replay.state} already")
-        self._client.hset(QueueKeys(queue).replay(replay_id), "state", "aborted")
-        return self.get(queue, replay_id)
+def _facts(
+    found: Sequence[FrozenFailure], operator: str, name: str, job_ids: Sequence[str] | None
+) -> dict[str, Any]:  # fmt: skip
+    facts: dict[str, Any] = {
+        "operator": operator,
+        "name": name,
+        "state": "previewed",
+        "created_at_ms": int(time.time() * 1000),
+        "total": len(found),
+        "missing": 0 if job_ids is None else len(set(job_ids)) - len(found),
+    }
+    facts |= {error_type_field(kind): count for kind, count in Counter(failure.error_type for failure in found).items()}
+    causes = Counter((failure.error_type, failure.fingerprint) for failure in found)
+    return facts | {cause_field(*cause): count for cause, count in causes.most_common(_CAUSE_LIMIT)}
+
+
+def _check_rate(rate: float) -> float:
+    if not RATE_RANGE[0] <= rate <= RATE_RANGE[1]:
+        raise InvalidRequest(
+            f"rate: {rate:g} is not between {RATE_RANGE[0]:g} and {RATE_RANGE[1]:,.0f} jobs per second"
+        )
+    return rate

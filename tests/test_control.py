@@ -13,10 +13,10 @@ from teknav_ops.access.policy import Operator, Role
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
 from teknav_ops.errors import InvalidPayload, InvalidRequest, NotAllowed, StorageUnavailable, UnknownJob, WrongState
+from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
-from teknav_ops.replays import Replay
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.schema import upgrade
 from teknav_ops.storage.tables import AuditLog

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import (
+    LOOKING_SECONDS,
     JobArgument,
     JsonOption,
     LimitOption,
@@ -20,8 +21,8 @@ from teknav_ops.cli.options import (
     parse_data,
     parse_window,
 )
+from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
-from teknav_ops.replays import Replay
 
 app = typer.Typer(help="List, show, replay, delete and purge dead letters.", no_args_is_help=True)
 
@@ -69,7 +70,7 @@ def list_dead_letters(
 ) -> None:
     """A page of dead letters, newest first."""
     where = _filter(error_type, fingerprint, text, since, until)
-    page = Context().dead_letters.page(queue, where=where, offset=offset, limit=limit)
+    page = Context().dead_letters.page(queue, where=where, offset=offset, limit=limit, looking_seconds=LOOKING_SECONDS)
     if json_output:
         show.as_json(page)
         return

@@ -9,6 +9,7 @@ import typer
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import (
+    LOOKING_SECONDS,
     JobArgument,
     JsonOption,
     LimitOption,
@@ -40,7 +41,7 @@ def list_jobs(
 ) -> None:
     """A page of a queue's jobs in one state."""
     where = JobFilter(name=name, trace_id=trace, text=text, window=parse_window(since, until))
-    page = Context().jobs.page(queue, state, where=where, offset=offset, limit=limit)
+    page = Context().jobs.page(queue, state, where=where, offset=offset, limit=limit, looking_seconds=LOOKING_SECONDS)
     if json_output:
         show.as_json(page)
         return

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,6 +10,11 @@ import typer
 
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.paging import Window
+from teknav_ops.spans import parse_moment as parse_moment
+from teknav_ops.spans import parse_span as parse_span
+
+#: A person at a terminal waits for a whole page.
+LOOKING_SECONDS: Final = 60.0
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", help="At most so many.")]
@@ -20,29 +23,6 @@ SinceOption = Annotated[str | None, typer.Option("--since", help="From: 2026-11-
 UntilOption = Annotated[str | None, typer.Option("--until", help="Before: as --since.")]
 QueueArgument = Annotated[str, typer.Argument(help="Name of the queue, such as media:optimize.")]
 JobArgument = Annotated[str, typer.Argument(help="Id of the job.")]
-
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def parse_span(text: str, *, name: str) -> timedelta:
-    """`90`, `90s`, `5m`, `2h` or `1d` as a timedelta. Raises InvalidRequest."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
-    if match is None:
-        raise InvalidRequest(f"{name}: {text!r} is not a span such as 30s, 5m, 2h or 1d")
-    return timedelta(**{_UNITS[match[2] or "s"]: float(match[1])})
-
-
-def parse_moment(text: str | None, *, name: str) -> datetime | None:
-    """An ISO time (local unless it names a zone) or a span ago. Raises InvalidRequest."""
-    if text is None:
-        return None
-    if re.fullmatch(r"[\d.]+[smhd]", text.strip()):
-        return datetime.now(UTC) - parse_span(text, name=name)
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
-        raise InvalidRequest(f"{name}: {text!r} is neither an ISO time nor a span such as 6h") from None
-
 
 def parse_window(since: str | None, until: str | None) -> Window:
     """Both ends. Relative times are resolved here, once."""

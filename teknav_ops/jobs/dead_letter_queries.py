@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 import structlog
 
 from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
 from teknav_ops.jobs.dead_letter import DeadLetter, read_dead_letter
-from teknav_ops.jobs.paging import STEP, Page, Window, check_page, fill_page, read_fields, read_hashes, zset_steps
+from teknav_ops.jobs.paging import (
+    LOOKING_SECONDS,
+    STEP,
+    Page,
+    Window,
+    check_page,
+    fill_page,
+    read_fields,
+    read_hashes,
+    zset_steps,
+)
 from teknav_ops.jobs.record import moment
 from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
@@ -20,6 +31,8 @@ log = structlog.get_logger("teknav.jobs")
 
 #: A job id and when it failed, ms.
 _Ended = tuple[str, float]
+#: What names a failure.
+_FROZEN: Final = ("failedAt", "errorType", "fingerprint")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +72,16 @@ class DeadLetterFilter:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class FrozenFailure:
+    """One failure, named by job and moment so that no later one is meant; with its cause."""
+
+    job_id: str
+    failed_at_ms: int
+    error_type: str
+    fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class DeadLetterGroup:
     """Dead letters with one cause."""
 
@@ -90,9 +113,16 @@ class DeadLetterQueries:
         return read_dead_letter(job_id, fields)
 
     def page(
-        self, queue: str, *, where: DeadLetterFilter | None = None, offset: int = 0, limit: int = 50
+        self,
+        queue: str,
+        *,
+        where: DeadLetterFilter | None = None,
+        offset: int = 0,
+        limit: int = 50,
+        newest_first: bool = True,
+        looking_seconds: float = LOOKING_SECONDS,
     ) -> Page[DeadLetter]:
-        """Dead letters, newest first. Raises InvalidRequest for an offset or limit out of range."""
+        """Dead letters by when they failed. Raises InvalidRequest for an offset or limit out of range."""
         check_page(offset, limit)
         where = where or DeadLetterFilter()
         keys = QueueKeys(self._topology[queue].name)
@@ -108,31 +138,42 @@ class DeadLetterQueries:
         low, high = where.window.scores()
         total = int(self._client.zcount(index, low, high))
         step = STEP if where.fields else limit
-        steps = zset_steps(self._client, index, where.window, newest_first=True, offset=offset, step=step)
-        return fill_page(steps, match, load, offset=offset, limit=limit, total=total)
+        steps = zset_steps(self._client, index, where.window, newest_first=newest_first, offset=offset, step=step)
+        return fill_page(steps, match, load, offset=offset, limit=limit, total=total, looking_seconds=looking_seconds)
 
     def _match(self, keys: QueueKeys, where: DeadLetterFilter, ids: list[str]) -> list[bool]:
         if not where.fields:
             return [True] * len(ids)
         return [where.matches(row) for row in read_fields(self._client, list(map(keys.dlq_record, ids)), where.fields)]
 
-    def ids(self, queue: str, where: DeadLetterFilter, *, limit: int) -> list[tuple[str, int, str]]:
-        """Up to `limit` matches, oldest first, as (job id, failed at ms, error type): a list to freeze."""
+    def ids(self, queue: str, where: DeadLetterFilter, *, limit: int) -> list[FrozenFailure]:
+        """Up to `limit` matches, oldest first: a list to freeze."""
         if limit < 1:
             raise InvalidRequest(f"limit: {limit} is not a positive number")
         return list(self._ids(QueueKeys(self._topology[queue].name), where, limit))
 
-    def _ids(self, keys: QueueKeys, where: DeadLetterFilter, limit: int) -> Iterator[tuple[str, int, str]]:
+    def _ids(self, keys: QueueKeys, where: DeadLetterFilter, limit: int) -> Iterator[FrozenFailure]:
         found = 0
-        fields = [*where.fields, "failedAt", "errorType"]
+        fields = [*where.fields, *_FROZEN]
         for ids in zset_steps(self._client, where.index(keys), where.window, newest_first=False, offset=0):
             rows = read_fields(self._client, list(map(keys.dlq_record, ids)), fields)
             for job_id, row in zip(ids, rows, strict=True):
                 if "failedAt" in row and where.matches(row):
-                    yield job_id, int(row["failedAt"]), row.get("errorType", "")
+                    yield _frozen(job_id, row)
                     found += 1
                     if found == limit:
                         return
+
+    def failures_of(self, queue: str, job_ids: Sequence[str]) -> list[FrozenFailure]:
+        """The dead letters of these jobs, in their order and each once; jobs without one are left out."""
+        keys = QueueKeys(self._topology[queue].name)
+        wanted = list(dict.fromkeys(job_ids))
+        found: list[FrozenFailure] = []
+        for first in range(0, len(wanted), STEP):
+            ids = wanted[first : first + STEP]
+            rows = read_fields(self._client, list(map(keys.dlq_record, ids)), _FROZEN)
+            found += [_frozen(job_id, row) for job_id, row in zip(ids, rows, strict=True) if "failedAt" in row]
+        return found
 
     def groups(self, queue: str) -> list[DeadLetterGroup]:
         """The causes, most frequent first; three round trips, however many there are."""
@@ -161,6 +202,10 @@ class DeadLetterQueries:
             ends = pipeline.execute()
         found = [end[0] if end else None for end in ends]
         return list(zip(found[::2], found[1::2], strict=True))
+
+
+def _frozen(job_id: str, row: Mapping[str, str]) -> FrozenFailure:
+    return FrozenFailure(job_id, int(row["failedAt"]), row.get("errorType", ""), row.get("fingerprint", ""))
 
 
 def _group(name: str, count: int, first_ms: float, last_ms: float, error: str) -> DeadLetterGroup:

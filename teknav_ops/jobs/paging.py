@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
@@ -15,11 +16,18 @@ Item = TypeVar("Item")
 #: Ids looked at per round trip while a filter is applied.
 STEP: Final = 500
 PAGE_LIMIT: Final = 1_000
+OFFSET_LIMIT: Final = 1_000_000_000
+#: How long a page looks for what a filter wants; then it says how far it came.
+LOOKING_SECONDS: Final = 0.2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Some items, and where to go on: `next_offset` is None at the end."""
+    """Some items, and where to go on: `next_offset` is None at the end.
+
+    A page may be short and still have a `next_offset`: looking is bounded in time, and went as far as that.
+    `total_count` is how many there are before name, trace and text are looked at.
+    """
 
     items: list[Item]
     next_offset: int | None
@@ -42,8 +50,8 @@ class Window:
 
 def check_page(offset: int, limit: int) -> None:
     """Raises InvalidRequest when a page is not one that can be read."""
-    if offset < 0:
-        raise InvalidRequest(f"offset: {offset} is negative")
+    if not 0 <= offset <= OFFSET_LIMIT:
+        raise InvalidRequest(f"offset: {offset} is not between 0 and {OFFSET_LIMIT:,}")
     if not 1 <= limit <= PAGE_LIMIT:
         raise InvalidRequest(f"limit: {limit} is not between 1 and {PAGE_LIMIT}")
 
@@ -52,16 +60,28 @@ def zset_steps(
     client: Client, key: str, window: Window, *, newest_first: bool, offset: int, step: int = STEP
 ) -> Iterator[list[str]]:
     """The ids of a sorted set within a window, step by step from `offset`."""
-    low, high = window.scores()
-    while True:
-        if newest_first:
-            ids = client.zrevrangebyscore(key, high, low, start=offset, num=step)
-        else:
-            ids = client.zrangebyscore(key, low, high, start=offset, num=step)
+    # By rank, not by score and offset: that would walk over everything before the offset at each step.
+    first, end = _ranks(client, key, window, newest_first=newest_first)
+    command, at = "ZREVRANGE" if newest_first else "ZRANGE", first + offset
+    while end is None or at < end:
+        last = at + step - 1 if end is None else min(at + step, end) - 1
+        ids = client.execute_command(command, key, at, last)
         if not ids:
             return
         yield list(ids)
-        offset += len(ids)
+        at += len(ids)
+
+
+def _ranks(client: Client, key: str, window: Window, *, newest_first: bool) -> tuple[int, int | None]:
+    """The first rank within a window, and the one after its last; None for the set's end."""
+    if window == Window():
+        return 0, None
+    low, high = window.scores()
+    if newest_first:
+        first = 0 if window.until is None else int(client.zcount(key, high.removeprefix("("), "+inf"))
+    else:
+        first = 0 if window.since is None else int(client.zcount(key, "-inf", f"({low}"))
+    return first, first + int(client.zcount(key, low, high))
 
 
 def list_steps(client: Client, key: str, *, offset: int, step: int = STEP) -> Iterator[list[str]]:
@@ -79,11 +99,14 @@ def fill_page(
     offset: int,
     limit: int,
     total: int,
+    looking_seconds: float = LOOKING_SECONDS,
 ) -> Page[Item]:
     """Load items until the page is full. `match` looks at what the filter needs and no more; only what passes
-    is loaded whole. `load` answers None for what cannot be read.
+    is loaded whole. `load` answers None for what cannot be read. After `LOOKING_SECONDS` the page ends where it is:
+    a hundred thousand entries cannot be looked through at once without keeping everybody waiting.
     """
     items: list[Item] = []
+    deadline = time.monotonic() + looking_seconds
     for ids in steps:
         matched, position = match(ids), 0
         while position < len(ids):
@@ -96,6 +119,8 @@ def fill_page(
             if len(items) == limit:
                 return Page(items, offset + position, total)
         offset += len(ids)
+        if time.monotonic() > deadline:
+            return Page(items, offset, total)
     return Page(items, None, total)
 
 

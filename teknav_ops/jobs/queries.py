@@ -9,6 +9,7 @@ import structlog
 
 from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
 from teknav_ops.jobs.paging import (
+    LOOKING_SECONDS,
     STEP,
     Page,
     Window,
@@ -95,7 +96,14 @@ class JobQueries:
         raise UnknownJob(f"job: no queue keeps a record of {job_id!r}; finished jobs are kept for a while only")
 
     def page(
-        self, queue: str, state: JobState, *, where: JobFilter | None = None, offset: int = 0, limit: int = 50
+        self,
+        queue: str,
+        state: JobState,
+        *,
+        where: JobFilter | None = None,
+        offset: int = 0,
+        limit: int = 50,
+        looking_seconds: float = LOOKING_SECONDS,
     ) -> Page[JobRecord]:
         """Jobs in a state: what runs next first, what ended newest first.
 
@@ -118,7 +126,7 @@ class JobQueries:
 
         step = STEP if where.fields else limit
         steps = self._steps(keys, state, where.window, offset, step)
-        return fill_page(steps, match, load, offset=offset, limit=limit, total=total)
+        return fill_page(steps, match, load, offset=offset, limit=limit, total=total, looking_seconds=looking_seconds)
 
     def _steps(self, keys: QueueKeys, state: JobState, window: Window, offset: int, step: int) -> Iterator[list[str]]:
         if state is not JobState.WAITING:

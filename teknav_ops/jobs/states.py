@@ -29,7 +29,7 @@ MOVES: Final = MappingProxyType(
         (JobState.ACTIVE, JobState.DELAYED): ("postpone",),
         (JobState.ACTIVE, JobState.FAILED): ("dead_letter",),
         (JobState.ACTIVE, JobState.WAITING): ("release", "reclaim"),
-        (JobState.FAILED, JobState.WAITING): ("replay_dead_letter",),
+        (JobState.FAILED, JobState.WAITING): ("replay_dead_letters",),
         (JobState.WAITING, JobState.CANCELLED): ("cancel",),
         (JobState.DELAYED, JobState.CANCELLED): ("cancel",),
     }

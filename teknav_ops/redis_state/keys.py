@@ -9,8 +9,17 @@ from __future__ import annotations
 
 from typing import Final
 
-#: Channel on which every process publishes what happened.
+#: Channel on which the relay tells what happened.
 EVENTS_CHANNEL: Final = "teknav:owner:queue:events"
+#: STREAM: the same events, newest kept, so that a client can go on from an id.
+EVENTS_STREAM: Final = "teknav:{owner-events}:stream"
+#: HASH queue -> id of the last audit entry that has been told.
+EVENTS_CURSORS: Final = "teknav:{owner-events}:cursors"
+
+#: HASH `<rule>|<queue>` -> `firing <ms>` or `clear <ms>`: since when an alert's condition has held, or not.
+ALERTS_SINCE: Final = "teknav:{alerts}:since"
+#: HASH `<rule>|<queue>` -> JSON: alerts that are open, also those that SQL could not yet be told of.
+ALERTS_OPEN: Final = "teknav:{alerts}:open"
 
 
 def stats(queue: str) -> str:
@@ -32,6 +41,36 @@ def lease_term(role: str) -> str:
 def dashboard(days: int) -> str:
     """HASH: the platform's dashboard over so many days, computed in advance (made_at_ms, json)."""
     return f"teknav:dashboard:{days}"
+
+
+def session(session_id: str) -> str:
+    """HASH: one signed-in browser. The id is the SHA-256 of its cookie, so who reads Redis cannot sign in with it."""
+    return f"teknav:session:{session_id}"
+
+
+def user_sessions(name_key: str) -> str:
+    """ZSET of a user's session ids; score: when each ends at the latest, ms."""
+    return f"teknav:user-sessions:{name_key}"
+
+
+def sign_in_attempts(kind: str, subject: str) -> str:
+    """HASH: failed sign-ins (failures, open_at_ms) of one user name or one address, whose digest is the subject."""
+    return f"teknav:sign-in-attempts:{kind}:{subject}"
+
+
+def sign_in_link(link_id: str) -> str:
+    """STRING: what a one-time link is for; the id is the SHA-256 of the link's secret."""
+    return f"teknav:sign-in-link:{link_id}"
+
+
+def sign_on_state(state_id: str) -> str:
+    """STRING: a sign-on under way at the OpenID provider, as JSON."""
+    return f"teknav:sign-on-state:{state_id}"
+
+
+def refusals(subject: str, minute: int) -> str:
+    """STRING: how often somebody was refused in a minute, so that refusals cannot fill AuditLog."""
+    return f"teknav:refusals:{subject}:{minute}"
 
 
 class QueueKeys:
@@ -58,7 +97,10 @@ class QueueKeys:
         "queue",
         "rate",
         "replay_family",
+        "replays",
+        "replays_running",
         "sequence",
+        "totals",
         "waiting",
         "wake",
         "workers",
@@ -101,6 +143,8 @@ class QueueKeys:
         self.rate = prefix + "rate"
         #: HASH per minute: counters and the duration sketch, kept 24 h.
         self.minute_family = prefix + "minute:"
+        #: HASH: the same counters and sketch since the queue's first job, never reset.
+        self.totals = prefix + "totals"
         #: STREAM: one entry per transition, until it is in AuditLog.
         self.audit = prefix + "audit"
         #: ZSET of worker processes; score is the last heartbeat (ms).
@@ -109,6 +153,10 @@ class QueueKeys:
         self.corrupt = prefix + "corrupt"
         #: HASH per batch replay, and a LIST of its frozen ids under `<id>:ids`.
         self.replay_family = prefix + "replay:"
+        #: ZSET of batch replays' ids; score is when they were previewed (ms).
+        self.replays = prefix + "replays"
+        #: SET of the ids of batch replays that run, or would if their process had not died.
+        self.replays_running = prefix + "replays-running"
 
     def job(self, job_id: str) -> str:
         """HASH: one job's record."""

@@ -9,14 +9,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Generic, Literal, TypeVar
 
 from redis.exceptions import NoScriptError
 
 from teknav_ops.redis_state.connection import Client, is_cluster
-from teknav_ops.redis_state.keys import EVENTS_CHANNEL, QueueKeys, lease, lease_term, stats
+from teknav_ops.redis_state.keys import (
+    EVENTS_CHANNEL,
+    EVENTS_CURSORS,
+    EVENTS_STREAM,
+    QueueKeys,
+    lease,
+    lease_term,
+    stats,
+)
 
 Result = TypeVar("Result")
 
@@ -122,7 +130,7 @@ def enqueue(keys: QueueKeys, *, idempotency_ms: int, actor: str, jobs: Iterable[
         args += (job.id, job.name, job.payload, job.options)
         args += (job.idempotency_key, job.delay_ms, job.priority, job.trace_id)
     names = [keys.waiting, keys.prioritized, keys.delayed, keys.wake, keys.audit, keys.sequence]
-    names += [keys.job_family, keys.idempotency_family, keys.minute_family]
+    names += [keys.job_family, keys.idempotency_family, keys.minute_family, keys.totals]
     return Call(load("enqueue"), names, args, _parse_accepted)
 
 
@@ -221,10 +229,11 @@ def complete(
     keys: QueueKeys, *, worker: str, completed_kept: int, wakes: bool, runs: Iterable[tuple[Run, str]]
 ) -> Call[list[int]]:
     """Finish successful runs, each with its result as JSON ('' for none)."""
-    args: list[Any] = [worker, completed_kept, "1" if wakes else "0", EVENTS_CHANNEL, keys.queue]
+    args: list[Any] = [worker, completed_kept, "1" if wakes else "0"]
     for run, result in runs:
         args += (run.job_id, run.delivery, run.started_at_ms, run.duration_ms, run.bucket, result)
     names = [keys.active, keys.completed, keys.wake, keys.audit, keys.job_family, keys.minute_family]
+    names.append(keys.totals)
     return Call(load("complete"), names, args)
 
 
@@ -233,6 +242,7 @@ def postpone(
 ) -> Call[int]:
     """Retry later, or snooze."""
     names = [keys.active, keys.delayed, keys.wake, keys.audit, keys.job(run.job_id), keys.minute_family]
+    names.append(keys.totals)
     args = [run.job_id, run.delivery, worker, delay_ms, "1" if uses_attempt else "0"]
     args += [run.started_at_ms, run.duration_ms, run.bucket]
     args += [failure.error_type, failure.error, failure.fingerprint, failure.attempt]
@@ -243,10 +253,10 @@ def dead_letter(keys: QueueKeys, *, worker: str, run: Run, failure: Failure, fai
     """Give a job up."""
     names = [keys.active, keys.failed, keys.dlq, keys.dlq_record(run.job_id)]
     names += [keys.dlq_type(failure.error_type), keys.dlq_fingerprint(failure.fingerprint), keys.dlq_groups]
-    names += [keys.wake, keys.audit, keys.job(run.job_id), keys.job_family, keys.minute_family]
+    names += [keys.wake, keys.audit, keys.job(run.job_id), keys.job_family, keys.minute_family, keys.totals]
     args = [run.job_id, run.delivery, worker, run.started_at_ms, run.duration_ms, run.bucket]
     args += [failure.error_type, failure.error, failure.stack, failure.fingerprint, failure.attempt]
-    return Call(load("dead_letter"), names, [*args, failed_kept, keys.queue, EVENTS_CHANNEL])
+    return Call(load("dead_letter"), names, [*args, failed_kept, keys.queue])
 
 
 def extend_leases(keys: QueueKeys, *, worker: str, lease_ms: int, held: Iterable[tuple[str, int]]) -> Call[list[str]]:
@@ -265,7 +275,7 @@ class Reclaimed:
 
 def reclaim(keys: QueueKeys, *, count: int, lost_limit: int, lease_ms: int, worker: str) -> Call[Reclaimed]:
     """Take back jobs whose lease ran out."""
-    names = [keys.active, keys.waiting, keys.wake, keys.audit, keys.corrupt, keys.job_family]
+    names = [keys.active, keys.waiting, keys.wake, keys.audit, keys.corrupt, keys.job_family, keys.totals]
     return Call(load("reclaim"), names, [count, lost_limit, lease_ms, worker], _parse_reclaimed)
 
 
@@ -305,14 +315,56 @@ def promote(keys: QueueKeys, *, job_id: str, actor: str) -> Call[str]:
     return Call(load("promote"), [*names, keys.audit, keys.job(job_id)], [job_id, actor])
 
 
-def replay_dead_letter(
-    keys: QueueKeys, *, job_id: str, actor: str, failed_at_ms: int | None = None, payload: str = ""
-) -> Call[bool]:
-    """Replay a failed job; with `failed_at_ms`, only the failure of that moment."""
-    names = [keys.dlq, keys.dlq_record(job_id), keys.dlq_type_family, keys.dlq_fingerprint_family]
-    names += [keys.dlq_groups, keys.failed, keys.waiting, keys.wake, keys.audit, keys.job(job_id)]
-    moment = "" if failed_at_ms is None else failed_at_ms
-    return Call(load("replay_dead_letter"), names, [job_id, actor, moment, payload], bool)
+@dataclasses.dataclass(frozen=True, slots=True)
+class BatchTurn:
+    """Which batch replay a runner goes on with, and how many of it were done before."""
+
+    replay_id: str
+    runner: str
+    done_count: int
+
+
+def replay_dead_letters(
+    keys: QueueKeys,
+    *,
+    actor: str,
+    failures: Iterable[tuple[str, int | None]],
+    payload: str = "",
+    turn: BatchTurn | None = None,
+) -> Call[int]:
+    """Replay failed jobs, given as (job id, failed at ms, or None for whichever failure there is); at most a
+    hundred at a time. Answers how many, or -1 when the batch is not the runner's to go on with.
+    """
+    names = [keys.dlq, keys.dlq_record_family, keys.dlq_type_family, keys.dlq_fingerprint_family]
+    names += [keys.dlq_groups, keys.failed, keys.waiting, keys.wake, keys.audit, keys.job_family, keys.replay_family]
+    args: list[Any] = [actor, payload]
+    args += ("", "", "") if turn is None else (turn.replay_id, turn.runner, turn.done_count)
+    for job_id, failed_at_ms in failures:
+        args += (job_id, "" if failed_at_ms is None else failed_at_ms)
+    return Call(load("replay_dead_letters"), names, args)
+
+
+def move_replay(
+    keys: QueueKeys,
+    replay_id: str,
+    *,
+    wanted: Literal["running", "finished", "aborted"],
+    by: str,
+    kept_ms: int,
+    rate: str = "",
+) -> Call[tuple[str, bool]]:
+    """Start, finish or abort a batch replay; answers its state, and whether this call changed something."""
+    names = [keys.replay(replay_id), keys.replay_ids(replay_id), keys.replays_running]
+    args = [replay_id, wanted, by, rate, kept_ms]
+    return Call(load("move_replay"), names, args, lambda raw: (raw[0], bool(raw[1])))
+
+
+def hold_replay(keys: QueueKeys, replay_id: str, *, runner: str, lease_ms: int, kept_ms: int) -> Call[str]:
+    """Take or keep the right to run a batch replay, or give it back with a lease of 0; answers 'ours', 'held', or
+    the state in the way.
+    """
+    names = [keys.replay(replay_id), keys.replay_ids(replay_id)]
+    return Call(load("hold_replay"), names, [runner, lease_ms, kept_ms])
 
 
 def delete_dead_letters(keys: QueueKeys, *, actor: str, action: str, job_ids: Iterable[str]) -> Call[int]:
@@ -324,7 +376,7 @@ def delete_dead_letters(keys: QueueKeys, *, actor: str, action: str, job_ids: It
 
 def set_control(keys: QueueKeys, *, actor: str, action: str, fields: dict[str, str]) -> Call[int]:
     """Change control fields; '' puts the topology's value back. Answers how many changed."""
-    args = [actor, action, keys.queue, EVENTS_CHANNEL, *(part for pair in fields.items() for part in pair)]
+    args = [actor, action, *(part for pair in fields.items() for part in pair)]
     return Call(load("set_control"), [keys.control, keys.wake, keys.audit], args)
 
 
@@ -403,3 +455,56 @@ def publish_stats(
 def lead(role: str, *, holder: str, lease_ms: int, wish: Literal["renew", "release"]) -> Call[int]:
     """Take, renew or release the lease of a role; answers the term of the leader, 0 while another holds it."""
     return Call(load("lead"), [lease(role), lease_term(role)], [holder, lease_ms, wish])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Relayed:
+    """What became of events: their ids; or, where nothing was written, the cursor on record ('' none)."""
+
+    is_told: bool
+    ids: tuple[str, ...] = ()
+    cursor: str = ""
+
+
+def relay_events(queue: str, *, from_id: str, to_id: str, kept: int, events: Iterable[str]) -> Call[Relayed]:
+    """Tell events (JSON objects without an id) read from a queue's audit stream, and move its cursor.
+
+    `queue` is '' for events that come from no audit stream.
+    """
+    args = [queue, from_id, to_id, kept, EVENTS_CHANNEL, *events]
+    return Call(load("relay_events"), [EVENTS_STREAM, EVENTS_CURSORS], args, _parse_relayed)
+
+
+def _parse_relayed(raw: list[Any]) -> Relayed:
+    return Relayed(True, tuple(raw[1:])) if raw[0] == 1 else Relayed(False, cursor=raw[1])
+
+
+# Who may enter -----------------------------------------------------------------------------------
+
+
+def open_session(key: str, *, idle_ms: int, longest_ms: int, fields: Mapping[str, str | int]) -> Call[int]:
+    """Open a session; answers when it ends in any case (ms)."""
+    pairs = [part for pair in fields.items() for part in pair]
+    return Call(load("open_session"), [key], [idle_ms, longest_ms, *pairs])
+
+
+def use_session(key: str, *, idle_ms: int, is_use: bool, coarse_ms: int = 30_000) -> Call[dict[str, str]]:
+    """Read a session, and put off its idle end where a person did something; empty when it has ended."""
+    return Call(load("use_session"), [key], [idle_ms, int(is_use), coarse_ms], _parse_fields)
+
+
+def _parse_fields(raw: list[str]) -> dict[str, str]:
+    return dict(zip(raw[::2], raw[1::2], strict=True))
+
+
+def sign_in_attempt(
+    key: str,
+    *,
+    wish: Literal["begin", "refund", "forget"],
+    free_count: int = 0,
+    delay_ms: int = 0,
+    longest_ms: int = 0,
+    memory_ms: int = 1,
+) -> Call[int]:
+    """Count an attempt to sign in; answers for how many ms it must wait, 0 when it may go on."""
+    return Call(load("sign_in_attempt"), [key], [wish, free_count, delay_ms, longest_ms, memory_ms])

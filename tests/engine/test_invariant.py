@@ -163,7 +163,7 @@ class Life(RuleBasedStateMachine):
         job_id = known[pick % len(known)]
         for _ in range(2):
             if what == "replay":
-                self.state.run(scripts.replay_dead_letter(KEYS, job_id=job_id, actor="o"))
+                self.state.run(scripts.replay_dead_letters(KEYS, actor="o", failures=[(job_id, None)]))
             elif what == "cancel":
                 self.state.run(scripts.cancel(KEYS, job_id=job_id, actor="o", cancelled_kept=1_000))
             elif what == "promote":
@@ -247,7 +247,7 @@ def test_a_thousand_deaths_lose_no_job_and_double_none(redis_server: RedisServer
 def test_every_move_of_the_table_names_its_scripts_and_every_final_state_is_left_only_by_replay() -> None:
     assert {name for names in MOVES.values() for name in names} <= {
         "enqueue", "fetch", "promote", "complete", "postpone", "dead_letter", "release", "reclaim",
-        "replay_dead_letter", "cancel",
+        "replay_dead_letters", "cancel",
     }  # fmt: skip
     leaving = {before for before, _ in MOVES if before in (JobState.COMPLETED, JobState.CANCELLED, JobState.FAILED)}
     assert leaving == {JobState.FAILED}

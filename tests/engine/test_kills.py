@@ -21,12 +21,13 @@ from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import connect
+from teknav_ops.redis_state.scripts import ScriptRunner
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.schema import upgrade
 from tests.conftest import SECRET_KEY
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
-from tests.support.state import State
+from tests.support.state import KEYS, State
 from tests.support.waiting import until
 from tests.support.workers import Workers
 
@@ -89,19 +90,18 @@ def _replay_and_die(redis_url: str, folder: str, replay_id: str, moment: str) ->
     control = Control(
         client, Operator("sara", Role.OWNER), OperatorLog(database), cipher=Cipher([]), topology=TOPOLOGY
     )  # fmt: skip
-    runner = control._replays._runner
-    run_many, calls = runner.run_many, itertools.count()
+    run, calls = ScriptRunner.run, itertools.count()
 
-    def dying(batch: list[Any]) -> Any:
-        is_second = next(calls) == 1
+    def dying(runner: ScriptRunner, call: Any) -> Any:
+        is_second = call.script.name == "replay_dead_letters" and next(calls) == 1
         if is_second and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        answers = run_many(batch)
+        answer = run(runner, call)
         if is_second and moment == "after":
             os.kill(os.getpid(), signal.SIGKILL)
-        return answers
+        return answer
 
-    runner.run_many = dying  # type: ignore[method-assign, assignment]
+    ScriptRunner.run = dying  # type: ignore[method-assign, assignment]
     control.run_replay("test:work", replay_id, rate_per_second=5)
 
 
@@ -124,9 +124,12 @@ def test_an_operator_killed_while_replaying_loses_and_doubles_nothing(
     process.join(30)
     assert process.exitcode == -signal.SIGKILL
 
-    done = control.run_replay("test:work", plan.id)
+    # Its lease runs out; the test need not wait for it.
+    client.hset(KEYS.replay(plan.id), "runner_until_ms", 1)
 
-    assert done.state == "finished" and done.done_count == 20
+    done = control.run_replay("test:work", plan.id, rate_per_second=1_000)
+
+    assert (done.state, done.done_count, done.replayed_count) == ("finished", 20, 20)
     assert all(state.places(job_id) == ["waiting"] for job_id in dead)
     assert {state.job(job_id)["replays"] for job_id in dead} == {"1"}
     records.dispose()

@@ -63,13 +63,39 @@ def test_every_filter_finds_what_counting_by_hand_finds_page_by_page(
     while True:
         page = dead_letters.page(QUEUE, where=where, offset=offset, limit=70)
         found += [letter.original_job_id for letter in page.items]
-        assert len(page.items) == 70 or page.next_offset is None
         if page.next_offset is None:
             break
         offset = page.next_offset
 
     assert found == expected
-    assert [job_id for job_id, _, _ in dead_letters.ids(QUEUE, where, limit=10_000)] == expected[::-1]
+    assert [failure.job_id for failure in dead_letters.ids(QUEUE, where, limit=10_000)] == expected[::-1]
+
+
+def test_looking_ends_in_time_and_says_how_far_it_came(
+    dead_letters: DeadLetterQueries, letters: list[dict[str, str]]
+) -> None:
+    where = DeadLetterFilter(text="number-7 ")
+
+    short = dead_letters.page(QUEUE, where=where, looking_seconds=0)
+
+    assert (short.items, short.next_offset, short.total_count) == ([], 500, 1_200)
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_pages_within_a_window_have_no_seam(
+    dead_letters: DeadLetterQueries, letters: list[dict[str, str]], newest_first: bool
+) -> None:
+    window = Window(datetime.fromtimestamp(300, UTC), datetime.fromtimestamp(900, UTC))
+
+    found, offset = [], 0
+    while offset is not None:
+        page = dead_letters.page(
+            QUEUE, where=DeadLetterFilter(window=window), offset=offset, limit=70, newest_first=newest_first
+        )
+        found += [letter.original_job_id for letter in page.items]
+        offset = page.next_offset
+
+    assert found == [f"{n:04}" for n in range(300, 900)][:: -1 if newest_first else 1]
 
 
 def test_a_window_of_time_and_a_limit_bound_the_list(

@@ -76,6 +76,7 @@ def dump(client: redis.Redis) -> dict[str, Any]:
         "string": client.get,
         "hash": client.hgetall,
         "list": lambda key: client.lrange(key, 0, -1),
+        "set": client.smembers,
         "zset": lambda key: client.zrange(key, 0, -1, withscores=True),
         "stream": client.xrange,
     }

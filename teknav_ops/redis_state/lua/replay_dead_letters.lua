@@ -1,0 +1,81 @@
+-- Put failed jobs back to wait with fresh attempts, and take their dead letters away, as one step.
+-- Jobs keep their id, their history and their idempotency key. As part of a batch replay the batch's
+-- progress moves in the same step, and only while its runner still holds it.
+--
+-- KEYS[1]  dlq                      zset
+-- KEYS[2]  dlq record family        hash each
+-- KEYS[3]  dlq type family          zset each
+-- KEYS[4]  dlq fingerprint family   zset each
+-- KEYS[5]  dlq groups               hash
+-- KEYS[6]  failed                   zset
+-- KEYS[7]  waiting                  list
+-- KEYS[8]  wake                     list
+-- KEYS[9]  audit                    stream
+-- KEYS[10] job family               hash each
+-- KEYS[11] replay family            hash each
+-- ARGV[1]  actor
+-- ARGV[2]  payload       to use instead; '' keeps each job's own
+-- ARGV[3]  batch replay  its id; '' for none
+-- ARGV[4]  runner        who runs the batch
+-- ARGV[5]  position      how many of the batch had been done before
+-- ARGV[6+] two per job: id, failed_at_ms (replay only the failure of that moment; '' for whichever there is)
+-- Returns  how many were replayed, the others being not failed any more or failed anew since;
+--          -1 when the batch is not the runner's to go on with (nothing is written)
+
+local dlq, record_family, type_family, fingerprint_family, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local failed, waiting, wake, audit, job_family = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local actor, payload, batch = ARGV[1], ARGV[2], ARGV[3]
+if batch ~= '' then
+    local progress = redis.call('HMGET', KEYS[11] .. batch, 'state', 'runner', 'done')
+    if progress[1] ~= 'running' or progress[2] ~= ARGV[4] or (progress[3] or '0') ~= ARGV[5] then
+        return -1
+    end
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function take_letter(id, error_type, fingerprint)
+    if redis.call('ZREM', dlq, id) == 1 then
+        redis.call('ZREM', type_family .. error_type, id)
+        redis.call('ZREM', fingerprint_family .. fingerprint, id)
+        local group = error_type .. '|' .. fingerprint
+        if redis.call('HINCRBY', groups, group, -1) <= 0 then
+            redis.call('HDEL', groups, group)
+        end
+        redis.call('UNLINK', record_family .. id)
+    end
+end
+
+local replayed = 0
+for i = 6, #ARGV, 2 do
+    local id, failed_at_ms = ARGV[i], ARGV[i + 1]
+    local job = job_family .. id
+    -- A damaged record must not stop the rest of a batch.
+    local record = redis.pcall('HMGET', job, 'state', 'name', 'trace', 'error_type', 'fingerprint', 'finished_at_ms', 'payload')
+    if not record.err and record[1] == 'failed' and (failed_at_ms == '' or failed_at_ms == record[6]) then
+        local error_type, fingerprint = record[4] or '', record[5] or ''
+        take_letter(id, error_type, fingerprint)
+        redis.call('ZREM', failed, id)
+        redis.call('HSET', job, 'state', 'waiting', 'ready_at_ms', now, 'attempts', 0, 'lost', 0)
+        redis.call('HINCRBY', job, 'replays', 1)
+        redis.call('HDEL', job, 'finished_at_ms', 'error_type', 'error', 'fingerprint', 'progress', 'progress_note')
+        if payload ~= '' then
+            redis.call('HSET', job, 'payload', payload)
+        end
+        redis.call('RPUSH', waiting, id)
+        redis.call('XADD', audit, '*', 'action', 'job.replayed', 'job_id', id, 'job_name', record[2] or '', 'actor', actor,
+            'trace_id', record[3] or '', 'error_type', error_type, 'fingerprint', fingerprint,
+            'detail', payload ~= '' and ('payload before the edit: ' .. (record[7] or '')) or '')
+        replayed = replayed + 1
+    end
+end
+
+if batch ~= '' then
+    redis.call('HINCRBY', KEYS[11] .. batch, 'done', (#ARGV - 5) / 2)
+    redis.call('HINCRBY', KEYS[11] .. batch, 'replayed', replayed)
+end
+if replayed > 0 and redis.call('LLEN', wake) == 0 then
+    redis.call('RPUSH', wake, '1')
+end
+return replayed

@@ -1,0 +1,100 @@
+"""replay_dead_letters.lua"""
+
+from __future__ import annotations
+
+import pytest
+
+from teknav_ops.redis_state import scripts
+from tests.support.engine import dump
+from tests.support.state import KEYS, State
+
+
+def test_moves_the_job_back_with_fresh_attempts_and_takes_its_letter_away(state: State) -> None:
+    job_id = state.dead(idempotency_key="k")
+
+    assert state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(job_id, None)])) == 1
+
+    assert state.places(job_id) == ["waiting"]
+    assert (state.job(job_id)["attempts"], state.job(job_id)["replays"]) == ("0", "1")
+    leftovers = list(state.client.scan_iter(KEYS.dlq + "*"))
+    assert leftovers == []
+    assert state.job(job_id)["idempotency_key"] == "k"
+
+
+def test_a_second_replay_finds_nothing_and_writes_nothing(state: State) -> None:
+    job_id = state.dead()
+    state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(job_id, None)]))
+    before = dump(state.client)
+
+    assert state.run(scripts.replay_dead_letters(KEYS, actor="ali", failures=[(job_id, None)])) == 0
+    assert dump(state.client) == before
+
+
+def test_a_failure_of_another_moment_is_left_alone(state: State) -> None:
+    job_id = state.dead()
+    before = dump(state.client)
+
+    assert state.run(scripts.replay_dead_letters(KEYS, actor="a", failures=[(job_id, 1)])) == 0
+    assert dump(state.client) == before
+
+
+def test_a_letter_whose_history_was_trimmed_is_replayed_all_the_same(state: State) -> None:
+    first = state.dead()
+    # Within one millisecond the order would be by id.
+    state.client.zadd(KEYS.failed, {first: 1})
+    state.enqueue()
+    (delivery,) = state.fetch()
+    state.dead_letter(delivery, kept=1)
+    assert state.client.zscore(KEYS.failed, first) is None
+
+    assert state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(first, None)])) == 1
+    assert state.places(first) == ["waiting"]
+
+
+def test_an_edited_payload_replaces_the_old_one_which_stays_in_the_audit(state: State) -> None:
+    job_id = state.dead()
+
+    state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(job_id, None)], payload='{"number": 2}'))
+
+    assert state.job(job_id)["payload"] == '{"number": 2}'
+    assert '{"number": 1}' in state.client.xrevrange(KEYS.audit, count=1)[0][1]["detail"]
+
+
+def running_batch(state: State, facts: dict[str, str] | None = None) -> scripts.BatchTurn:
+    state.client.hset(KEYS.replay("r1"), mapping={"state": "running", "runner": "p:1"} | (facts or {}))
+    return scripts.BatchTurn("r1", "p:1", 0)
+
+
+def test_a_batchs_progress_moves_with_its_jobs(state: State) -> None:
+    turn = running_batch(state)
+    dead = [state.dead() for _ in range(3)]
+    failures = [(job_id, int(state.job(job_id)["finished_at_ms"])) for job_id in dead]
+    state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=failures[:1]))
+
+    assert state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=failures, turn=turn)) == 2
+
+    progress = state.client.hgetall(KEYS.replay("r1"))
+    assert (progress["done"], progress["replayed"]) == ("3", "2")
+
+
+@pytest.mark.parametrize("facts", [{"state": "aborted"}, {"runner": "p:2"}, {"done": "1"}])
+def test_a_batch_that_is_not_the_runners_is_left_alone(state: State, facts: dict[str, str]) -> None:
+    turn = running_batch(state, facts)
+    job_id = state.dead()
+    before = dump(state.client)
+
+    call = scripts.replay_dead_letters(KEYS, actor="sara", failures=[(job_id, None)], turn=turn)
+
+    assert state.run(call) == -1
+    assert dump(state.client) == before
+
+
+def test_a_damaged_record_does_not_stop_the_others(state: State) -> None:
+    damaged, whole = state.dead(), state.dead()
+    state.client.delete(KEYS.job(damaged))
+    state.client.set(KEYS.job(damaged), "not a record")
+
+    call = scripts.replay_dead_letters(KEYS, actor="sara", failures=[(damaged, None), (whole, None)])
+
+    assert state.run(call) == 1
+    assert state.places(whole) == ["waiting"]
