@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import uuid
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Self
 
 from teknav_ops.engine.submission import submit
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.jobs.identifiers import new_job_id, new_trace_id
 from teknav_ops.payloads import codec
 from teknav_ops.redis_state.connection import Client, connect
 from teknav_ops.redis_state.scripts import Accepted, NewJob, ScriptRunner
@@ -169,10 +169,10 @@ class Producer:
     ) -> NewJob:
         place = f"{queue.name} {job}" + (f" {where}" if where else "")
         payload = codec.validate(queue.payload_of(job), data, where=place)
-        trace = _check_trace_id(trace_id) or secrets.token_hex(16)
+        trace = _check_trace_id(trace_id) or new_trace_id()
         envelope = {"options": {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}}
         return NewJob(
-            id=str(uuid.uuid4()),
+            id=new_job_id(),
             name=job,
             payload=codec.seal(payload, self._cipher, limit_bytes=self._payload_limit_bytes),
             options=json.dumps(envelope, separators=(",", ":")),

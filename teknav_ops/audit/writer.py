@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from teknav_ops.audit.bulk_insert import RowsRefused, insert_carefully, insert_rows
-from teknav_ops.audit.entries import Batch, RowMaker
+from teknav_ops.audit.entries import Batch, Row, RowMaker
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.streams import StreamReader
@@ -27,7 +27,9 @@ from teknav_ops.topology import Topology
 
 log = structlog.get_logger("teknav.audit")
 
-BATCH_LIMIT: Final = 3_000
+BATCH_LIMIT: Final = 4_000
+#: Entries per round trip: a longer answer falls out of the processor's caches before it is made into rows.
+_READ_LIMIT: Final = 500
 #: Batches of one queue in a row, before the next queue has its turn.
 _BATCHES_IN_A_ROW: Final = 8
 _START: Final = "0-0"
@@ -97,9 +99,16 @@ class AuditWriter:
         return len(rows)
 
     def _read(self, keys: QueueKeys, after: str, cursor: str) -> Batch:
-        entries = self._stream.read(keys.audit, after=after, count=BATCH_LIMIT)
-        last_id = entries[-1][0] if entries else cursor
-        return Batch(keys.queue, cursor, last_id, self._rows.rows(keys.queue, entries), len(entries) == BATCH_LIMIT)
+        rows: list[Row] = []
+        last_id, entries = cursor, []
+        for _ in range(BATCH_LIMIT // _READ_LIMIT):
+            entries = self._stream.read(keys.audit, after=after, count=_READ_LIMIT)
+            rows += self._rows.rows(keys.queue, entries)
+            if entries:
+                after = last_id = entries[-1][0]
+            if len(entries) < _READ_LIMIT:
+                break
+        return Batch(keys.queue, cursor, last_id, rows, is_full=len(entries) == _READ_LIMIT)
 
     def _trim(self, keys: QueueKeys, last_id: str) -> None:
         at_ms, sequence = _position(last_id)
