@@ -35,8 +35,10 @@ class Face(JSComponent):
 
     state = param.Dict(default={}, doc="What is shown at first.")
 
-    _importmap: ClassVar[dict[Literal["imports", "scopes"], dict[str, str]]] = {"imports": {"teknav/": f"{assets_path()}/"}}
-    _stylesheets: ClassVar[list[str]] = [f"{assets_path()}/app.css"]
+    _importmap: ClassVar[dict[Literal["imports", "scopes"], dict[str, str]]] = {
+        "imports": {"teknav/": f"{assets_path()}/"}
+    }
+    _stylesheets: ClassVar[list[str]] = [f"{assets_path()}/vendor/uplot.css", f"{assets_path()}/app.css"]
 
     def __init__(self, on_message: Callable[[dict[str, Any]], None], **params: Any) -> None:
         super().__init__(sizing_mode="stretch_width", margin=0, **params)  # type: ignore[no-untyped-call]

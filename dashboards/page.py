@@ -65,6 +65,20 @@ class Page:
         """Whether an event changes what is shown."""
         return True
 
+    @action(Operation.ACT)
+    def pause(self, queue: str) -> Outcome:
+        """Hand out no more of a queue's jobs."""
+        changed = self.visit.control.pause(queue)
+        text = f"{queue} is paused; running jobs finish." if changed else f"{queue} was paused already."
+        return Outcome(text, undo=("resume", {"queue": queue}) if changed else None)
+
+    @action(Operation.ACT)
+    def resume(self, queue: str) -> Outcome:
+        """Hand out a queue's jobs again."""
+        changed = self.visit.control.resume(queue)
+        text = f"{queue} hands out jobs again." if changed else f"{queue} was not paused."
+        return Outcome(text, undo=("pause", {"queue": queue}) if changed else None)
+
     @action(Operation.READ)
     def find(self, text: str) -> Outcome:
         """A job by its id, or jobs by their trace id, on any queue."""

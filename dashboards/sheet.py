@@ -10,7 +10,6 @@ from panel.io.resources import _env
 
 from dashboards.face import assets_path
 
-
 SHEET: Final[Template] = _env.from_string((Path(__file__).parent / "sheet.html").read_text("utf-8"))
 
 

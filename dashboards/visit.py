@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final
+from typing import Any, Final
+
+from teknav_ops.access.masking import masked, masked_text
 
 from dashboards.reads import SharedReads
 from teknav_ops.access.identity import Identity
@@ -39,6 +41,14 @@ class Visit:
     def control(self) -> Control:
         """The operators' door, under the visitor's name."""
         return self.services.control(self.operator)
+
+    def masked(self, value: Any) -> Any:
+        """A payload or result as this visitor may see it: whole, or with its values replaced by their types."""
+        return value if self.identity.may(Operation.READ_PAYLOADS) else masked(value)
+
+    def masked_text(self, text: str) -> str:
+        """An error or a note, which may quote a payload, as this visitor may see it."""
+        return text if self.identity.may(Operation.READ_PAYLOADS) else masked_text(text)
 
     def filter(self, name: str) -> str | None:
         """One filter; None when it is not set."""

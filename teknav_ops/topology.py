@@ -60,6 +60,8 @@ class Queue:
     name: str
     purpose: str
     jobs: Mapping[str, type[Payload]]
+    #: What a replay of a job that had done part of its work may do twice: read before a batch is replayed.
+    effects: str = ""
     concurrency: int = 8
     global_concurrency: int | None = None
     rate_limit: RateLimit | None = None
@@ -128,6 +130,7 @@ TOPOLOGY = Topology(
     Queue(
         name="ai:content",
         purpose="Write drafts, summaries, translations and better versions of articles.",
+        effects="A model may be asked, and paid for, a second time. The draft or version is written once.",
         jobs={
             "generate-draft": GenerateDraft,
             "generate-summary": GenerateSummary,
@@ -140,6 +143,7 @@ TOPOLOGY = Topology(
     Queue(
         name="ai:seo",
         purpose="Write what search engines show of an article.",
+        effects="A model may be asked, and paid for, a second time. The article is changed once.",
         jobs={"generate-seo": GenerateSeo},
         concurrency=4,
         time_limit_ms=6 * MINUTE_MS,
@@ -147,6 +151,7 @@ TOPOLOGY = Topology(
     Queue(
         name="ai:review",
         purpose="Measure and review articles.",
+        effects="A model may be asked, and paid for, a second time. The report is written once.",
         jobs={"review-article": ReviewArticle},
         concurrency=4,
         time_limit_ms=6 * MINUTE_MS,
@@ -154,6 +159,7 @@ TOPOLOGY = Topology(
     Queue(
         name="workflows:run",
         purpose="Run the platform's own procedures, step by step.",
+        effects="Steps that are done stay done; the failed one and those after it run again.",
         jobs={"run-workflow": RunWorkflow},
         concurrency=8,
         time_limit_ms=5 * MINUTE_MS,
@@ -161,6 +167,7 @@ TOPOLOGY = Topology(
     Queue(
         name="plugins:execute",
         purpose="Run plugins in their sandbox.",
+        effects="The plugin runs again. What it kept is written once; what it sent to other hosts may be sent twice.",
         jobs={"execute-plugin": ExecutePlugin},
         concurrency=4,
         time_limit_ms=MINUTE_MS,
@@ -168,6 +175,7 @@ TOPOLOGY = Topology(
     Queue(
         name="analytics:process",
         purpose="Count what readers do.",
+        effects="None: the same events count once.",
         jobs={"process-events": ProcessEvents},
         concurrency=2,
         time_limit_ms=10 * MINUTE_MS,
@@ -175,6 +183,7 @@ TOPOLOGY = Topology(
     Queue(
         name="analytics:snapshot",
         purpose="Compute the platform's dashboard in advance.",
+        effects="None: the dashboard is computed anew.",
         jobs={"snapshot-dashboard": SnapshotDashboard},
         concurrency=1,
         global_concurrency=2,
@@ -183,6 +192,7 @@ TOPOLOGY = Topology(
     Queue(
         name="email:send",
         purpose="Deliver mails.",
+        effects="A mail whose delivery was not confirmed may arrive twice, with the same Message-ID.",
         jobs={"send-email": SendEmail},
         concurrency=8,
         time_limit_ms=2 * MINUTE_MS,
@@ -190,6 +200,7 @@ TOPOLOGY = Topology(
     Queue(
         name="otp:send",
         purpose="Deliver one-time codes.",
+        effects="A code whose delivery was not confirmed may arrive twice; expired codes are not sent.",
         jobs={"send-otp": SendOtp},
         concurrency=8,
         time_limit_ms=MINUTE_MS,
@@ -197,6 +208,7 @@ TOPOLOGY = Topology(
     Queue(
         name="webhooks:deliver",
         purpose="Deliver events to other people's servers.",
+        effects="A receiver may get the event twice, with the same webhook-id.",
         jobs={"deliver-webhook": DeliverWebhook},
         concurrency=8,
         time_limit_ms=MINUTE_MS,
@@ -204,6 +216,7 @@ TOPOLOGY = Topology(
     Queue(
         name="media:optimize",
         purpose="Turn uploaded images into web-sized variants.",
+        effects="None: the same variants are made under the same names.",
         jobs={"optimize-image": OptimizeImage},
         concurrency=2,
         time_limit_ms=5 * MINUTE_MS,
@@ -211,6 +224,7 @@ TOPOLOGY = Topology(
     Queue(
         name="search:index",
         purpose="Keep what readers can find up to date.",
+        effects="None: the newest text wins.",
         jobs={"index-article": IndexArticle},
         concurrency=4,
         time_limit_ms=2 * MINUTE_MS,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from dashboards.page import Outcome, Page, action, dlq_path, queue_path
-from teknav_ops.access.policy import Operation
+from dashboards.page import Page, dlq_path, queue_path
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.metrics.minutes import MinuteCounts
 from teknav_ops.metrics.overview import attention, read_last_hour, read_now
@@ -43,20 +42,6 @@ class QueuesPage(Page):
         wanting = [dataclasses.asdict(about) | {"href": _where(about.queue, about.kind)}
                    for about in attention(stats, is_published=is_published)]  # fmt: skip
         return {"queues": rows, "attention": wanting, "totals": _totals(rows), "sort": sort}
-
-    @action(Operation.ACT)
-    def pause(self, queue: str) -> Outcome:
-        """Hand out no more of a queue's jobs."""
-        changed = self.visit.control.pause(queue)
-        text = f"{queue} is paused; running jobs finish." if changed else f"{queue} was paused already."
-        return Outcome(text, undo=("resume", {"queue": queue}) if changed else None)
-
-    @action(Operation.ACT)
-    def resume(self, queue: str) -> Outcome:
-        """Hand out a queue's jobs again."""
-        changed = self.visit.control.resume(queue)
-        text = f"{queue} hands out jobs again." if changed else f"{queue} was not paused."
-        return Outcome(text, undo=("pause", {"queue": queue}) if changed else None)
 
 
 def _where(queue: str | None, kind: str) -> str:

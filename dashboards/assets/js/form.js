@@ -1,0 +1,90 @@
+// A form made from a payload's JSON schema. What it cannot offer as a field is offered as JSON.
+import {html, useMemo, useState} from 'teknav/vendor/preact.js';
+import {Dialog} from 'teknav/js/dialog.js';
+
+/** Create a job of the queue: choose its name, fill its payload. */
+export function NewJob({client, queue, jobs, onClose}) {
+  const names = Object.keys(jobs);
+  const [name, setName] = useState(names[0]);
+  const schema = jobs[name];
+  const [values, setValues] = useState({});
+  const [problems, setProblems] = useState({});
+  const [extra, setExtra] = useState({delay_seconds: '', idempotency_key: ''});
+  const [isBusy, setBusy] = useState(false);
+  const fields = useMemo(() => fieldsOf(schema), [schema]);
+  const send = async (event) => {
+    event.preventDefault();
+    const [data, wrong] = payloadOf(fields, values);
+    setProblems(wrong);
+    if (Object.keys(wrong).length || isBusy) return;
+    setBusy(true);
+    const answer = await client.ask('enqueue', {queue, job: name, payload: data, delay_seconds: Number(extra.delay_seconds) || 0, idempotency_key: extra.idempotency_key});
+    setBusy(false);
+    if (answer.ok && !answer.data?.problems) onClose();
+    else setProblems(answer.data?.problems ?? {});
+  };
+  return html`<${Dialog} title=${`New job on ${queue}`} onClose=${onClose}><form onSubmit=${send}>
+    ${names.length > 1 && html`<label class="stacked">Job<select name="job" value=${name} onChange=${(event) => { setName(event.target.value); setValues({}); setProblems({}); }}>
+      ${names.map((key) => html`<option key=${key} value=${key}>${key}</option>`)}</select></label>`}
+    <p class="soft">${schema.description}</p>
+    ${fields.map((field) => html`<${Field} key=${name + field.name} field=${field} value=${values[field.name]} problem=${problems[field.name]}
+      onChange=${(value) => setValues({...values, [field.name]: value})} />`)}
+    <div class="columns"><label class="stacked">Run it after, seconds<input name="delay_seconds" type="number" min="0" value=${extra.delay_seconds} onInput=${(event) => setExtra({...extra, delay_seconds: event.target.value})} /></label>
+      <label class="stacked">Idempotency key<input name="idempotency_key" autocomplete="off" value=${extra.idempotency_key} onInput=${(event) => setExtra({...extra, idempotency_key: event.target.value})} /></label></div>
+    <div class="row end"><button type="button" class="button" onClick=${onClose}>Cancel</button><button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Create job</button></div>
+  </form></${Dialog}>`;
+}
+
+function Field({field, value, problem, onChange}) {
+  const label = html`<span>${field.title}${field.isRequired && ' *'} ${field.description && html`<small class="faint">${field.description}</small>`}</span>`;
+  const shared = {name: field.name, required: field.isRequired, 'aria-invalid': Boolean(problem)};
+  let input;
+  if (field.kind === 'boolean') input = html`<input type="checkbox" ...${shared} required=${false} checked=${value ?? field.standard ?? false} onChange=${(event) => onChange(event.target.checked)} />`;
+  else if (field.kind === 'choice') input = html`<select ...${shared} value=${value ?? field.standard ?? ''} onChange=${(event) => onChange(event.target.value)}>
+    ${!field.isRequired && html`<option value="">–</option>`}${field.options.map((option) => html`<option key=${option} value=${option}>${option}</option>`)}</select>`;
+  else if (field.kind === 'json') input = html`<textarea ...${shared} dir="auto" placeholder="JSON" value=${value ?? ''} onInput=${(event) => onChange(event.target.value)}></textarea>`;
+  else if (field.kind === 'long') input = html`<textarea ...${shared} dir="auto" value=${value ?? ''} onInput=${(event) => onChange(event.target.value)}></textarea>`;
+  else input = html`<input ...${shared} dir="auto" type=${field.kind} autocomplete="off" value=${value ?? ''} placeholder=${field.standard ?? ''} step=${field.step} onInput=${(event) => onChange(event.target.value)} />`;
+  return html`<label class="stacked">${label}${input}${problem && html`<span class="problem" role="alert">${problem}</span>`}</label>`;
+}
+
+function fieldsOf(schema) {
+  const required = new Set(schema.required ?? []);
+  return Object.entries(schema.properties ?? {}).map(([name, property]) => {
+    const found = resolved(property, schema.$defs ?? {});
+    const standard = ['string', 'number', 'boolean'].includes(typeof found.default) ? found.default : undefined;
+    return {name, title: name, description: found.description, isRequired: required.has(name), standard, ...kindOf(found)};
+  });
+}
+
+function resolved(property, definitions) {
+  if (property.$ref) return {...definitions[property.$ref.split('/').pop()], ...property};
+  const some = (property.anyOf ?? []).filter((option) => option.type !== 'null');
+  return some.length === 1 ? {...resolved(some[0], definitions), ...property, anyOf: undefined} : property;
+}
+
+function kindOf(found) {
+  if (found.enum) return {kind: 'choice', options: found.enum};
+  if (found.const !== undefined) return {kind: 'choice', options: [found.const]};
+  if (found.writeOnly || found.format === 'password') return {kind: 'password'};
+  if (found.type === 'boolean') return {kind: 'boolean'};
+  if (found.type === 'integer') return {kind: 'number', step: 1};
+  if (found.type === 'number') return {kind: 'number', step: 'any'};
+  if (found.format === 'email') return {kind: 'email'};
+  if (found.type === 'string') return {kind: (found.maxLength ?? 0) > 500 ? 'long' : 'text'};
+  return {kind: 'json'};
+}
+
+function payloadOf(fields, values) {
+  const data = {};
+  const wrong = {};
+  for (const field of fields) {
+    const value = values[field.name];
+    if (value === undefined || value === '') continue;
+    if (field.kind === 'number') data[field.name] = Number(value);
+    else if (field.kind === 'json') {
+      try { data[field.name] = JSON.parse(value); } catch (error) { wrong[field.name] = `not JSON: ${error.message}`; }
+    } else data[field.name] = value;
+  }
+  return [data, wrong];
+}

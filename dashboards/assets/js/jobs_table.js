@@ -1,0 +1,39 @@
+// JobsTable: a page of jobs in one state.
+import {Act, Copy, Empty, html, Progress, Time, Words} from 'teknav/js/kit.js';
+import {count, ms} from 'teknav/js/format.js';
+import {openRow} from 'teknav/js/table.js';
+
+const WHEN = {waiting: ['Enqueued', 'enqueuedAt'], active: ['Started', 'startedAt'], delayed: ['Due', 'dueAt'], completed: ['Finished', 'finishedAt'], failed: ['Failed', 'finishedAt'], cancelled: ['Cancelled', 'finishedAt']};
+const NOTHING = {
+  waiting: 'Every job was taken at once. Create one with “New job”, or enqueue from your code.',
+  active: 'No worker runs a job of this queue at the moment.',
+  delayed: 'Nothing waits for its time: no retries, no snoozes, no jobs for later.',
+  completed: 'No job has succeeded yet, or none matches the filter. The newest 1,000 are kept here; the audit trail goes back further.',
+  failed: 'Nothing was given up.',
+  cancelled: 'Nobody has taken a job out.',
+};
+
+export function JobsTable({client, jobs, state, mayAct, queue}) {
+  if (!jobs.length) return html`<${Empty} title=${`No ${state} jobs`}>${NOTHING[state]}</${Empty}>`;
+  const [label, field] = WHEN[state];
+  return html`<div class="scroll"><table class="cards" aria-label=${`${state} jobs`}><thead><tr><th>Job</th><th>Id</th><th>${label}</th><th class="right">Attempts</th>
+      ${state === 'active' ? html`<th>Progress</th><th>Worker</th>` : html`<th class="right">Waited</th><th class="right">Took</th>`}
+      <th>${state === 'failed' || state === 'delayed' ? 'Error' : 'Payload'}</th><th></th></tr></thead>
+    <tbody>${jobs.map((job) => html`<tr key=${job.id} tabindex="0" ...${openRow(job.href)}>
+      <td class="name"><a href=${job.href}>${job.name}</a></td><td data-label="Id"><${Copy} text=${job.id} short /></td>
+      <td data-label=${label}><${Time} at=${job[field]} relative /></td><td class="right" data-label="Attempts">${count(job.attempts)}</td>
+      ${state === 'active' ? html`<td data-label="Progress">${job.progress === null ? html`<span class="faint">–</span>` : html`<${Progress} done=${job.progress} total=${1} />`}</td><td data-label="Worker" class="soft">${job.worker}</td>`
+        : html`<td class="right" data-label="Waited">${ms(job.waitedMs)}</td><td class="right" data-label="Took">${ms(job.durationMs)}</td>`}
+      <td class="fill soft"><${Words} text=${job.error ? `${job.errorType}: ${job.error}` : job.payload} title=${job.error ?? job.payload} /></td>
+      <td class="acts"><div class="row">${mayAct && acts(client, queue, job)}</div></td></tr>`)}</tbody></table></div>`;
+}
+
+function acts(client, queue, job) {
+  const args = {queue, job_id: job.id};
+  return [
+    job.state === 'delayed' && html`<${Act} key="promote" client=${client} action="promote" args=${args} icon="fast-forward" tone="small" title="Run it now" />`,
+    (job.state === 'delayed' || job.state === 'waiting') && html`<${Act} key="cancel" client=${client} action="cancel" args=${args} icon="ban" tone="small bad" title="Take it out"
+      confirm=${{title: 'Take this job out?', text: `${job.name} ${job.id} will not run.`, button: 'Take it out'}} />`,
+    job.state === 'failed' && html`<${Act} key="retry" client=${client} action="retry" args=${args} icon="rotate-ccw" tone="small" title="Run it again" />`,
+  ];
+}

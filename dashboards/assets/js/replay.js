@@ -1,0 +1,56 @@
+// Batch replays: the frozen list before it starts, and its progress afterwards.
+import {Act, Badge, Dialog, html, Progress, Time, useState, Words} from 'teknav/js/kit.js';
+import {count, rate, span} from 'teknav/js/format.js';
+
+/** Two steps: what would be replayed, as a list that does not change any more; then go. */
+export function StartReplay({client, queue, ids, filters, onClose}) {
+  const [name, setName] = useState('');
+  const [limit, setLimit] = useState(ids ? ids.length : 1000);
+  const [perSecond, setPerSecond] = useState('20');
+  const [preview, setPreview] = useState(null);
+  const [isBusy, setBusy] = useState(false);
+  const ask = async (event, action, args, then) => {
+    event.preventDefault();
+    if (isBusy) return;
+    setBusy(true);
+    const answer = await client.ask(action, args);
+    setBusy(false);
+    if (answer.ok) then(answer.data);
+  };
+  if (!preview) {
+    const said = Object.entries(filters).filter(([, value]) => value).map(([key, value]) => `${key} ${value}`).join(', ');
+    return html`<${Dialog} title=${ids ? `Replay ${count(ids.length)} selected` : 'Replay what matches'} onClose=${onClose}>
+      <p class="soft">${ids ? 'These are frozen as a list, and shown to you before anything runs.' : html`What matches now (${said || 'no filter: all'}) is frozen as a list, the oldest first, and shown to you before anything runs.`}</p>
+      <form onSubmit=${(event) => ask(event, 'preview', {limit: Number(limit), name, job_ids: ids}, setPreview)}>
+        <label class="stacked">Name, such as the incident's<input name="replay-name" dir="auto" maxlength="120" autocomplete="off" value=${name} onInput=${(event) => setName(event.target.value)} /></label>
+        ${!ids && html`<label class="stacked">At most<input name="limit" type="number" min="1" max="100000" value=${limit} onInput=${(event) => setLimit(event.target.value)} /></label>`}
+        <div class="row end"><button type="button" class="button" onClick=${onClose}>Cancel</button><button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Preview</button></div></form></${Dialog}>`;
+  }
+  const start = {queue: preview.queue, replay_id: preview.id, rate: Number(perSecond) > 0 ? Number(perSecond) : null};
+  return html`<${Dialog} title=${`Replay ${count(preview.total)} jobs of ${preview.queue}?`} onClose=${onClose}>
+    <${Causes} causes=${preview.causes} total=${preview.total} />
+    ${preview.missing > 0 && html`<p class="soft">${count(preview.missing)} of the selected are no dead letters any more and are left out.</p>`}
+    ${queue.effects && html`<p class="badge-line"><${Badge} tone="warn">effects</${Badge}> <span class="soft">${queue.effects}</span></p>`}
+    ${preview.total === 0 ? html`<p>Nothing matches any more.</p><div class="row end"><button type="button" class="button" onClick=${onClose}>Close</button></div>` : html`
+    <form onSubmit=${(event) => ask(event, 'start', start, onClose)}>
+      <label class="stacked">Jobs per second (empty: as fast as they go)<input name="rate" type="number" min="0.05" step="any" value=${perSecond} onInput=${(event) => setPerSecond(event.target.value)} /></label>
+      ${Number(perSecond) > 0 && html`<p class="soft">This takes about ${span(preview.total / Number(perSecond))}. It goes on when you close this page, and can be stopped at any moment.</p>`}
+      <div class="row end"><button type="button" class="button" onClick=${onClose}>Not now</button><button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Replay ${count(preview.total)}</button></div></form>`}</${Dialog}>`;
+}
+
+export function Causes({causes, total}) {
+  return html`<table aria-label="Causes in this replay"><tbody>${causes.map((cause) => html`<tr key=${cause.error_type + cause.fingerprint}><td><b>${cause.error_type}</b></td><td class="faint mono">${cause.fingerprint}</td>
+    <td class="right">${count(cause.count)}</td><td style="width: 40%"><${Progress} done=${cause.count} total=${total} tone="warn" /></td></tr>`)}</tbody></table>`;
+}
+
+export function Running({client, replay, mayAct}) {
+  return html`<section class="card"><div class="body row"><b>Replay <${Words} text=${replay.name || replay.id} /></b><span class="soft">${count(replay.done)} of ${count(replay.total)}${replay.rate ? `, ${rate(replay.rate)}` : ''}, by <${Words} text=${replay.startedBy ?? replay.operator} /></span>
+    <div class="grow"><${Progress} done=${replay.done} total=${replay.total} /></div>
+    ${replay.skipped > 0 && html`<span class="faint">${count(replay.skipped)} were gone or had failed anew</span>`}
+    ${mayAct && html`<${Act} client=${client} action="abort" args=${{queue: replay.queue, replay_id: replay.id}} tone="bad">Stop</${Act}>`}</div></section>`;
+}
+
+export function ReplayState({replay}) {
+  const tones = {previewed: '', running: 'info', finished: 'good', aborted: 'warn'};
+  return html`<${Badge} tone=${tones[replay.state]}>${replay.state}</${Badge}>${replay.endedAt && html` <${Time} at=${replay.endedAt} relative />`}`;
+}

@@ -1,0 +1,142 @@
+"""One queue's dead letters: what is broken, and which jobs run again?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, queue_path
+from dashboards.shown import group_rows, letter_row, payload_text, replay_row, runbook_path
+from dashboards.visit import PAGE_SIZE
+from teknav_ops.access.policy import Operation
+from teknav_ops.errors import InvalidPayload, InvalidRequest
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
+from teknav_ops.jobs.paging import Window
+from teknav_ops.spans import parse_moment
+from teknav_ops.topology import TOPOLOGY
+
+_ORDERS: Final = ("newest", "oldest")
+_SELECTED_LIMIT: Final = 1_000
+
+
+class DlqPage(Page):
+    """DlqTable: causes first, then entries; inspect, replay, replay what matches, delete, purge."""
+
+    name = "dlq"
+    path = "queues/{queue}/dlq"
+    place = "queues"
+
+    @property
+    def queue(self) -> str:
+        """Raises UnknownQueue."""
+        return TOPOLOGY[self.visit.route["queue"]].name
+
+    def title(self) -> str:
+        """Shown in the browser's tab."""
+        return f"Dead letters of {self.visit.route['queue']}"
+
+    def crumbs(self) -> list[Crumb]:
+        """The way here."""
+        queue = self.visit.route["queue"]
+        return [("Queues", f"{ROOT}/queues"), (queue, queue_path(queue)), ("Dead letters", None)]
+
+    def concerns(self, event: Any) -> bool:
+        """Events of this queue."""
+        return getattr(event, "queue", None) == self.visit.route["queue"]
+
+    def load(self) -> dict[str, Any]:
+        """Causes, and a page of the entries that match the filters."""
+        visit, queue = self.visit, self.queue
+        offset, order = visit.offset(), visit.choice("order", _ORDERS)
+        where = self._filter()
+        page = visit.services.dead_letters.page(
+            queue, where=where, offset=offset, limit=PAGE_SIZE, newest_first=order == "newest"
+        )
+        is_short = len(page.items) < PAGE_SIZE and page.next_offset is not None
+        note = f"looked at {page.next_offset:,} so far; the next page goes on" if is_short else None
+        running = [replay_row(replay) for replay in visit.services.replays.page(queue=queue, limit=3).items]
+        return {
+            "queue": {"name": queue, "href": dlq_path(queue), "jobNames": list(TOPOLOGY[queue].jobs),
+                      "effects": TOPOLOGY[queue].effects, "exports": f"/api/owner/queues/{queue}/dead-letters/export"},
+            "groups": group_rows(visit, queue),
+            "letters": [letter_row(visit, letter) for letter in page.items],
+            "offset": offset, "next": page.next_offset, "previous": max(0, offset - PAGE_SIZE) if offset else None,
+            "total": page.total_count, "isFiltered": where != DeadLetterFilter(), "note": note, "order": order,
+            "filters": {name: visit.filter(name) for name in ("type", "fingerprint", "name", "text", "since", "until")},
+            "replays": [replay for replay in running if replay["state"] == "running"],
+        }  # fmt: skip
+
+    def _filter(self) -> DeadLetterFilter:
+        visit = self.visit
+        window = Window(
+            parse_moment(visit.filter("since"), name="since"), parse_moment(visit.filter("until"), name="until")
+        )
+        return DeadLetterFilter(
+            error_type=visit.filter("type"), fingerprint=visit.filter("fingerprint"), job_name=visit.filter("name"),
+            text=visit.filter("text"), window=window,
+        )  # fmt: skip
+
+    @action(Operation.READ)
+    def inspect(self, job_id: str) -> Outcome:
+        """One dead letter, whole."""
+        letter = self.visit.services.dead_letters.get(self.queue, job_id)
+        shown = letter_row(self.visit, letter) | {
+            "error": self.visit.masked_text(letter.error), "stack": self.visit.masked_text(letter.stack),
+            "payload": payload_text(self.visit, letter.payload, indent=2), "runbook": runbook_path(letter.error_type),
+        }  # fmt: skip
+        return Outcome(data=shown)
+
+    @action(Operation.ACT)
+    def replay(self, job_id: str) -> Outcome:
+        """Run one again."""
+        self.visit.control.replay(self.queue, job_id)
+        return Outcome(f"{job_id[:8]} waits again, with fresh attempts.")
+
+    @action(Operation.ACT)
+    def replay_edited(self, job_id: str, payload: str) -> Outcome:
+        """Run one again with another payload; problems come back by field."""
+        try:
+            data = json.loads(payload)
+        except ValueError as error:
+            raise InvalidRequest(f"payload: not JSON: {error}") from None
+        try:
+            self.visit.control.replay(self.queue, job_id, data=data)
+        except InvalidPayload as error:
+            if not error.fields:
+                raise
+            return Outcome(data={"problems": dict(error.fields)})
+        return Outcome(f"{job_id[:8]} waits again with the new payload. The old one is in the audit trail.")
+
+    @action(Operation.ACT)
+    def preview(self, limit: int, name: str, job_ids: list[str] | None) -> Outcome:
+        """Freeze what a batch replay would take: the selected, or what matches the filters now."""
+        if job_ids is not None and len(job_ids) > _SELECTED_LIMIT:
+            raise InvalidRequest(f"job_ids: at most {_SELECTED_LIMIT:,} can be selected; use the filters")
+        replay = self.visit.control.preview_replay(
+            self.queue, self._filter(), limit=limit, name=name.strip(), job_ids=job_ids
+        )
+        return Outcome(data=replay_row(replay))
+
+    @action(Operation.ACT)
+    def start(self, queue: str, replay_id: str, rate: float | None) -> Outcome:
+        """Let a frozen list be replayed."""
+        replay = self.visit.control.start_replay(queue, replay_id, rate_per_second=rate)
+        return Outcome(f"{replay.name or 'The replay'} of {replay.total_count:,} jobs has begun.")
+
+    @action(Operation.ACT)
+    def abort(self, queue: str, replay_id: str) -> Outcome:
+        """Stop a batch replay."""
+        replay = self.visit.control.abort_replay(queue, replay_id)
+        return Outcome(f"Stopped after {replay.replayed_count:,} jobs; they stay replayed.")
+
+    @action(Operation.ACT)
+    def delete(self, job_id: str) -> Outcome:
+        """Delete one."""
+        self.visit.control.delete(self.queue, job_id)
+        return Outcome(f"The dead letter of {job_id[:8]} is deleted.")
+
+    @action(Operation.ACT)
+    def purge(self, confirmation: str) -> Outcome:
+        """Delete all there are at this moment."""
+        deleted = self.visit.control.purge(self.queue, confirmation=confirmation)
+        return Outcome(f"{deleted:,} dead letters of {self.queue} are deleted.")

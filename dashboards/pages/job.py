@@ -1,0 +1,71 @@
+"""One job: what was asked, what happened, and what can be done?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dashboards.page import ROOT, Crumb, Page, dlq_path, queue_path
+from dashboards.pages.job_actions import JobActions
+from dashboards.shown import payload_text, runbook_path
+from teknav_ops.errors import UnknownJob
+from teknav_ops.jobs.record import JobRecord
+from teknav_ops.topology import TOPOLOGY
+
+
+class JobPage(JobActions, Page):
+    """JobDetail: record, payload, attempts with stack traces, and the story from the audit trail."""
+
+    name = "job"
+    path = "queues/{queue}/jobs/{job_id}"
+    place = "queues"
+
+    def title(self) -> str:
+        """Shown in the browser's tab."""
+        return f"Job {self.visit.route['job_id'][:8]}"
+
+    def crumbs(self) -> list[Crumb]:
+        """The way here."""
+        queue = self.visit.route["queue"]
+        return [("Queues", f"{ROOT}/queues"), (queue, queue_path(queue)), (self.title(), None)]
+
+    def concerns(self, event: Any) -> bool:
+        """Events of its queue: those that name other jobs only change nothing, but are rare enough to look."""
+        return getattr(event, "queue", None) == self.visit.route["queue"]
+
+    def load(self) -> dict[str, Any]:
+        """The record while it is kept, and the story, which is kept longer."""
+        queue, job_id = TOPOLOGY[self.visit.route["queue"]].name, self.visit.route["job_id"]
+        story = self.visit.services.story(queue, job_id)
+        try:
+            record = self.visit.services.jobs.get(queue, job_id)
+        except UnknownJob:
+            if not story:
+                raise
+            record = None
+        return {
+            "job": record and self._shown(record),
+            "story": [self._entry(entry) for entry in story],
+            "id": job_id, "queue": {"name": queue, "href": queue_path(queue)},
+        }  # fmt: skip
+
+    def _shown(self, job: JobRecord) -> dict[str, Any]:
+        visit = self.visit
+        return job.model_dump(mode="json", exclude={"payload", "result", "attempts", "error"}) | {
+            "payload": payload_text(visit, job.payload, indent=2),
+            "result": None if job.result is None else payload_text(visit, job.result, indent=2),
+            "error": None if job.error is None else visit.masked_text(job.error),
+            "runbook": job.error_type and runbook_path(job.error_type), "dlqHref": dlq_path(job.queue),
+            "attempts": [
+                attempt.model_dump(mode="json")
+                | {"error": visit.masked_text(attempt.error), "stack": visit.masked_text(attempt.stack)}
+                for attempt in reversed(job.attempts)
+            ],
+        }  # fmt: skip
+
+    def _entry(self, entry: Any) -> dict[str, Any]:
+        detail = entry.detail_text
+        return {
+            "at": entry.at, "action": entry.action, "actor": entry.actor, "attempt": entry.attempt,
+            "durationMs": entry.duration_ms, "waitedMs": entry.waited_ms, "errorType": entry.error_type,
+            "detail": detail and self.visit.masked_text(detail), "outcome": entry.outcome,
+        }  # fmt: skip

@@ -1,0 +1,132 @@
+"""One queue: what is on it, what failed, and how fast is it?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path
+from dashboards.pages.job_actions import JobActions
+from dashboards.pages.queue_metrics import RANGES, load_metrics
+from dashboards.shown import group_rows, job_row
+from dashboards.visit import PAGE_SIZE
+from teknav_ops.access.policy import Operation
+from teknav_ops.errors import InvalidPayload
+from teknav_ops.jobs.paging import Window
+from teknav_ops.jobs.queries import JobFilter
+from teknav_ops.jobs.states import JobState
+from teknav_ops.metrics.overview import read_now
+from teknav_ops.spans import parse_moment
+from teknav_ops.topology import TOPOLOGY, Queue
+
+_TABS: Final = ("jobs", "failed", "dlq", "metrics")
+_STATES: Final = ("waiting", "active", "delayed", "completed", "cancelled", "failed")
+
+
+class QueuePage(JobActions, Page):
+    """QueueDetailTabs: jobs by state, failed jobs, dead letters by cause, metrics."""
+
+    name = "queue"
+    path = "queues/{queue}"
+    place = "queues"
+
+    @property
+    def queue(self) -> Queue:
+        """Raises UnknownQueue."""
+        return TOPOLOGY[self.visit.route["queue"]]
+
+    def title(self) -> str:
+        """Shown in the browser's tab."""
+        return self.visit.route["queue"]
+
+    def crumbs(self) -> list[Crumb]:
+        """The way here."""
+        return [("Queues", f"{ROOT}/queues"), (self.title(), None)]
+
+    def concerns(self, event: Any) -> bool:
+        """Events of this queue, and of all."""
+        return getattr(event, "queue", None) in (None, self.title())
+
+    def load(self) -> dict[str, Any]:
+        """The queue, and what its open tab shows."""
+        queue = self.queue
+        tab = self.visit.choice("tab", _TABS)
+        state = JobState.FAILED if tab == "failed" else JobState(self.visit.choice("state", _STATES))
+        shown: dict[str, Any] = {"queue": self._facts(queue), "tab": tab, "state": state.value}
+        if tab in ("jobs", "failed"):
+            shown["list"] = self._jobs(queue, state)
+        elif tab == "dlq":
+            shown["groups"] = group_rows(self.visit, queue.name)
+        else:
+            shown["metrics"] = load_metrics(self.visit, queue.name, self.visit.choice("range", RANGES))
+        return shown
+
+    def _facts(self, queue: Queue) -> dict[str, Any]:
+        services = self.visit.services
+        now = self.visit.reads.get("now", lambda: read_now(services.client, TOPOLOGY))[queue.name]
+        counts = self.visit.reads.get(
+            ("counts", queue.name), lambda: services.jobs.counts(queue.name), queue=queue.name
+        )
+        since = counts.paused_since_ms
+        limit = queue.rate_limit
+        standard = {
+            "concurrency": queue.concurrency, "global_concurrency": queue.global_concurrency,
+            "rate_count": limit and limit.count, "rate_period_ms": limit and limit.period_ms,
+        }  # fmt: skip
+        changed = {name: getattr(counts, name) for name in standard}
+        return {
+            "name": queue.name, "purpose": queue.purpose, "dlqHref": dlq_path(queue.name),
+            "isPaused": counts.is_paused, "pausedSince": since and datetime.fromtimestamp(since / 1000, UTC),
+            "waiting": counts.waiting, "active": counts.active, "delayed": counts.delayed, "failed": counts.failed,
+            "completed": counts.completed, "cancelled": counts.cancelled, "dlq": counts.dlq,
+            "workers": counts.workers, "rate": now.rate, "runs": now.runs, "p50Ms": now.p50_duration_ms,
+            "p95Ms": now.p95_duration_ms, "oldestMs": now.oldest_waiting_age_ms, "jobNames": list(queue.jobs),
+            "schemas": {name: model.model_json_schema() for name, model in queue.jobs.items()},
+            "standard": standard, "limits": {name: changed[name] or standard[name] for name in standard},
+        }  # fmt: skip
+
+    def _jobs(self, queue: Queue, state: JobState) -> dict[str, Any]:
+        visit = self.visit
+        offset, since = visit.offset(), visit.filter("since")
+        where = JobFilter(
+            name=visit.filter("name"), trace_id=visit.filter("trace"), text=visit.filter("text"),
+            window=Window(parse_moment(since, name="since") if state is not JobState.WAITING else None),
+        )  # fmt: skip
+        page = visit.services.jobs.page(queue.name, state, where=where, offset=offset, limit=PAGE_SIZE)
+        return {
+            "jobs": [job_row(visit, job) for job in page.items], "offset": offset, "total": page.total_count,
+            "next": page.next_offset, "previous": max(0, offset - PAGE_SIZE) if offset else None,
+            "isFiltered": bool(where.fields) or where.window != Window(), "note": None, "name": where.name,
+            "text": where.text, "trace": where.trace_id, "since": since,
+        }  # fmt: skip
+
+    @action(Operation.ACT)
+    def configure(
+        self, queue: str, concurrency: int, global_concurrency: int, rate_count: int, rate_period_ms: int
+    ) -> Outcome:
+        """Change limits; 0 puts the catalogue's value back."""
+        changed = self.visit.control.configure(
+            queue, concurrency=concurrency, global_concurrency=global_concurrency, rate_count=rate_count,
+            rate_period_ms=rate_period_ms if rate_count else 0,
+        )  # fmt: skip
+        return Outcome(f"The limits of {queue} are changed." if changed else "The limits were so already.")
+
+    @action(Operation.ENQUEUE)
+    def enqueue(
+        self, queue: str, job: str, payload: dict[str, Any], delay_seconds: float, idempotency_key: str
+    ) -> Outcome:
+        """Create a job; what does not fit comes back as problems by field."""
+        try:
+            accepted = self.visit.services.producer(self.visit.operator).enqueue(
+                queue, job, payload, delay=delay_seconds or None, idempotency_key=idempotency_key or None
+            )
+        except InvalidPayload as error:
+            if not error.fields:
+                raise
+            return Outcome(data={"problems": dict(error.fields)})
+        text = (
+            f"{job} {accepted.job_id[:8]} is created."
+            if accepted.is_new
+            else "The key was used: this is its first job."
+        )
+        return Outcome(text, data={"job_id": accepted.job_id})

@@ -1,0 +1,42 @@
+"""The Metrics tab: throughput, durations, errors and waiting over a window."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any, Final
+
+from dashboards.visit import Visit
+
+#: Window -> (its length, one point).
+_STEPS: Final = {
+    "1h": (timedelta(hours=1), timedelta(minutes=1)),
+    "6h": (timedelta(hours=6), timedelta(minutes=5)),
+    "24h": (timedelta(hours=24), timedelta(minutes=15)),
+    "7d": (timedelta(days=7), timedelta(hours=2)),
+    "30d": (timedelta(days=30), timedelta(hours=8)),
+}
+RANGES: Final = tuple(_STEPS)
+
+
+def load_metrics(visit: Visit, queue: str, chosen: str) -> dict[str, Any]:
+    """One queue's history as columns for charts; NaN becomes null."""
+    window, step = _STEPS[chosen]
+    # A point of a long window changes slowly; the reading of thirty days is not repeated for each event.
+    seconds = 5.0 if window <= timedelta(hours=6) else 30.0
+    frame, as_of = visit.reads.get(
+        ("history", queue, chosen), lambda: visit.services.history(queue, window, step), seconds=seconds,
+        outlives_events=True,
+    )  # fmt: skip
+    step_seconds = step.total_seconds()
+
+    def column(name: str, scale: float = 1.0) -> list[float | None]:
+        return [None if value is None or math.isnan(value) else float(value) * scale for value in frame[name]]
+
+    return {
+        "range": chosen, "stepSeconds": step_seconds, "asOf": as_of, "runs": int(frame["runs"].sum()),
+        "at": [moment.timestamp() for moment in frame["at"]],
+        "completedRate": column("completed", 1 / step_seconds), "failedRate": column("failed", 1 / step_seconds),
+        "retriedRate": column("retried", 1 / step_seconds), "errorRate": column("error_rate"),
+        "p50": column("p50_ms"), "p95": column("p95_ms"), "p99": column("p99_ms"), "waited": column("avg_waited_ms"),
+    }  # fmt: skip

@@ -1,0 +1,73 @@
+"""How jobs and dead letters are shown: short texts, payloads masked for those who may not see inside."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from dashboards.page import ROOT, job_path, queue_path
+from dashboards.visit import Visit
+from teknav_ops.jobs.batch_replay import Replay
+from teknav_ops.jobs.dead_letter import DeadLetter
+from teknav_ops.jobs.record import JobRecord
+from teknav_ops.topology import TOPOLOGY
+
+_PREVIEW_CHARACTERS: Final = 240
+
+
+def runbook_path(error_type: str) -> str:
+    """Where an error type is read about."""
+    return f"{ROOT}/runbook/{error_type}"
+
+
+def payload_text(visit: Visit, payload: Any, *, indent: int | None = None) -> str:
+    """A payload as JSON that keeps its letters (Persian stays readable)."""
+    return json.dumps(visit.masked(payload), ensure_ascii=False, indent=indent, default=str)
+
+
+def job_row(visit: Visit, job: JobRecord) -> dict[str, Any]:
+    """A job as a row of JobsTable."""
+    return {
+        "id": job.id, "name": job.name, "state": job.state.value, "href": job_path(job.queue, job.id),
+        "enqueuedAt": job.enqueued_at, "startedAt": job.started_at, "dueAt": job.due_at, "finishedAt": job.finished_at,
+        "attempts": job.attempts_made, "waitedMs": job.waited_ms, "durationMs": job.duration_ms,
+        "progress": job.progress, "worker": job.worker, "errorType": job.error_type,
+        "error": None if job.error is None else str(visit.masked_text(job.error))[:_PREVIEW_CHARACTERS],
+        "payload": payload_text(visit, job.payload)[:_PREVIEW_CHARACTERS],
+    }  # fmt: skip
+
+
+def group_rows(visit: Visit, queue: str) -> list[dict[str, Any]]:
+    """Dead letters by cause, each with where it can be read about."""
+    groups = visit.reads.get(("groups", queue), lambda: visit.services.dead_letters.groups(queue), queue=queue)
+    return [
+        {
+            "errorType": group.error_type, "fingerprint": group.fingerprint, "count": group.count,
+            "first": group.first_failed_at, "last": group.last_failed_at, "runbook": runbook_path(group.error_type),
+            "example": visit.masked_text(group.example_error)[:_PREVIEW_CHARACTERS],
+        }
+        for group in groups
+    ]  # fmt: skip
+
+
+def letter_row(visit: Visit, letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter as a row of DlqTable."""
+    return {
+        "id": letter.original_job_id, "name": letter.job_name, "errorType": letter.error_type,
+        "fingerprint": letter.fingerprint, "failedAt": letter.failed_at, "attempts": letter.attempts_made,
+        "error": visit.masked_text(letter.error)[:_PREVIEW_CHARACTERS], "traceId": letter.trace_id,
+        "href": job_path(letter.original_queue, letter.original_job_id),
+    }  # fmt: skip
+
+
+def replay_row(replay: Replay) -> dict[str, Any]:
+    """A batch replay, with how far it has come."""
+    return {
+        "id": replay.id, "queue": replay.queue, "name": replay.name, "operator": replay.operator, "state": replay.state,
+        "createdAt": replay.created_at, "startedBy": replay.started_by, "startedAt": replay.started_at,
+        "endedAt": replay.ended_at, "abortedBy": replay.aborted_by, "rate": replay.rate_per_second,
+        "total": replay.total_count, "missing": replay.missing_count, "done": replay.done_count,
+        "replayed": replay.replayed_count, "skipped": replay.skipped_count,
+        "causes": [cause.model_dump() for cause in replay.causes], "href": queue_path(replay.queue),
+        "effects": TOPOLOGY[replay.queue].effects,
+    }  # fmt: skip
