@@ -57,6 +57,12 @@ class Settings(BaseSettings):
         False,
         description="Emit OpenTelemetry spans (needs the `telemetry` extra and the usual OTEL_* variables).",
     )
+    events_per_second: int = Field(
+        20, ge=1, description="Above this, events of one queue and type are told as one, with a count and a sample."
+    )
+    events_kept: int = Field(
+        10_000, ge=100, description="About so many events stay readable, for clients that go on from an id."
+    )
     lease_seconds: float = Field(
         30.0,
         ge=0.2,

@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 
 from teknav_ops.engine.processor import JobContext, processor
 from teknav_ops.errors import PermanentError, TransientError
+from teknav_ops.events.models import PluginExecuted
+from teknav_ops.events.publish import publish
 from teknav_ops.payloads.plugins_execute import ExecutePlugin
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
-from teknav_ops.redis_state.keys import EVENTS_CHANNEL
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import SqlEffects, record_effect
 from teknav_ops.storage.tables import Plugin, PluginExecutionLog, PluginKv
@@ -147,9 +148,11 @@ def _log(
 
 def _tell(job: ExecutePlugin, ctx: Context, usage: Usage) -> None:
     """Events are news, not records: one that gets lost is found in PluginExecutionLog."""
-    event = {"v": 1, "type": "plugin.executed", "queue": ctx.queue, "jobId": ctx.job_id, "plugin": job.plugin,
-             "event": job.event, "durationMs": round(usage.duration_ms, 1)}  # fmt: skip
+    event = PluginExecuted(
+        at_ms=int(time.time() * 1000), queue=ctx.queue, job_id=ctx.job_id, plugin=job.plugin, event=job.event,
+        duration_ms=round(usage.duration_ms, 1),
+    )  # fmt: skip
     try:
-        ctx.services.redis.publish(EVENTS_CHANNEL, json.dumps(event))
+        publish(ctx.services.redis, event, kept=ctx.services.settings.events_kept)
     except OUTAGE_ERRORS as error:
         ctx.log.warning("plugin.event_lost", error=str(error))

@@ -19,6 +19,7 @@ from teknav_ops.cli import dlq, doctor, jobs, plugins, queues, show, webhooks, w
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.demo import demo as run_demo
 from teknav_ops.cli.options import JsonOption, LimitOption, QueueArgument, parse_data, parse_span
+from teknav_ops.cli.events import events
 from teknav_ops.cli.reindex import reindex
 from teknav_ops.errors import (
     NotAllowed,
@@ -61,6 +62,7 @@ app.command("reindex")(reindex)
 
 
 @app.command("doctor")
+app.command("events")(events)
 def run_doctor(json_output: JsonOption = False) -> None:
     """Check Redis, SQL, versions and settings, and say what to do."""
     findings = list(doctor.examine(Context()))

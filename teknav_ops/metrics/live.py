@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 import structlog
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_fie
 from pydantic.alias_generators import to_camel
 from redis.exceptions import ResponseError
 
+from teknav_ops.events.publish import publish_stats_updated
 from teknav_ops.jobs.queries import HEARTBEAT_MS
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many_minutes
 from teknav_ops.redis_state import keys, scripts
@@ -84,10 +84,11 @@ class Leader(Protocol):
 class StatsPublisher:
     """Writes every queue's stats; the leader calls it every ten seconds."""
 
-    def __init__(self, client: Client, topology: Topology, leader: Leader) -> None:
+    def __init__(self, client: Client, topology: Topology, leader: Leader, *, events_kept: int = 10_000) -> None:
         self._client = client
         self._topology = topology
         self._leader = leader
+        self._events_kept = events_kept
         self._runner = ScriptRunner(client)
 
     def step(self) -> None:
@@ -116,7 +117,8 @@ class StatsPublisher:
         if len(published) < len(accepted):
             log.warning("stats.overtaken", term=term, publisher=publisher)
         if published:
-            _announce(self._client, published)
+            at_ms = max(now.last_updated_at_ms for now in published.values())
+            publish_stats_updated(self._client, published, at_ms=at_ms, kept=self._events_kept)
         return published
 
     def _read(self) -> dict[str, tuple[QueueCounts, MinuteCounts]]:
@@ -204,13 +206,6 @@ def _parse(queue: str, stored: Any, lives_ms: Any) -> QueueStats | None:
     except (ValidationError, ResponseError) as error:
         log.warning("stats.unreadable", queue=queue, error=str(error))
         return None
-
-
-def _announce(client: Client, published: Mapping[str, QueueStats]) -> None:
-    """Tell who listens that there are new stats."""
-    at_ms = max(stats.last_updated_at_ms for stats in published.values())
-    event = {"v": 1, "type": "stats.updated", "atMs": at_ms, "queues": list(published)}
-    client.execute_command("PUBLISH", keys.EVENTS_CHANNEL, json.dumps(event))
 
 
 def _window(at_ms: int) -> range:

@@ -17,6 +17,7 @@ from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import connect
 from tests.conftest import SECRET_KEY
+from tests.support.cluster import three_nodes
 from tests.support.engine import Engine
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer, free_port, new_folder, remove_folder
@@ -76,28 +77,8 @@ def test_thirty_seconds_without_redis_are_waited_out(own_server: RedisServer) ->
 
 @pytest.fixture
 def cluster() -> Iterator[list[RedisServer]]:
-    folders = [new_folder() for _ in range(3)]
-    nodes, bus_ports = [], []
-    for folder in folders:
-        # By default the bus is 10,000 above the port, which may be no port at all.
-        bus_ports.append(free_port())
-        options = ("--cluster-enabled", "yes", "--cluster-port", str(bus_ports[-1]))
-        nodes.append(RedisServer(folder, *options, "--cluster-require-full-coverage", "no").start())
-    slots = [range(5461), range(5461, 10923), range(10923, 16384)]
-    for node, owned in zip(nodes, slots, strict=True):
-        with node.client() as client:
-            client.execute_command("CLUSTER ADDSLOTSRANGE", owned.start, owned.stop - 1)
-            client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, bus_ports[0])
-    for node in nodes:
-        with node.client() as client:
-            until(lambda client=client: len(client.execute_command("CLUSTER SHARDS")) == 3)
-            until(lambda client=client: "cluster_state:ok" in str(client.execute_command("CLUSTER INFO")) or
-                  client.execute_command("CLUSTER INFO").get("cluster_state") == "ok")  # fmt: skip
-    yield nodes
-    for node in nodes:
-        node.stop()
-    for folder in folders:
-        remove_folder(folder)
+    with three_nodes() as nodes:
+        yield nodes
 
 
 def test_a_cluster_runs_jobs_on_queues_of_different_slots(cluster: list[RedisServer]) -> None:

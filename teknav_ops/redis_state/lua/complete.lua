@@ -1,4 +1,4 @@
--- Finish jobs that succeeded: record, counters, duration sketch, audit entry and event, as one step.
+-- Finish jobs that succeeded: record, counters, duration sketch and audit entry, as one step.
 --
 -- KEYS[1]  active          zset
 -- KEYS[2]  completed       zset
@@ -6,26 +6,26 @@
 -- KEYS[4]  audit           stream
 -- KEYS[5]  job family      hash each
 -- KEYS[6]  minute family   hash each
+-- KEYS[7]  totals          hash
 -- ARGV[1]  worker
 -- ARGV[2]  completed_kept  newest so many records stay
 -- ARGV[3]  wakes           '1' where a finished job makes room under a global limit
--- ARGV[4]  channel         for events
--- ARGV[5]  queue
--- ARGV[6+] six per job: id, delivery, started_at_ms, duration_ms, sketch bucket, result ('' none)
+-- ARGV[4+] six per job: id, delivery, started_at_ms, duration_ms, sketch bucket, result ('' none)
 -- Returns  per job: 1 done; 2 this delivery had been finished before; 0 stale (nothing is written)
 
 local active, completed, wake, audit, job_family, minute_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local totals = KEYS[7]
 local worker, kept = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local minute = minute_family .. math.floor(now / 60000)
 
-local results, finished, scored, counts, events = {}, {}, {}, {}, {}
+local results, finished, scored, counts = {}, {}, {}, {}
 local function count(field, by)
     counts[field] = (counts[field] or 0) + by
 end
 
-for i = 6, #ARGV, 6 do
+for i = 4, #ARGV, 6 do
     local id, delivery, duration_ms = ARGV[i], ARGV[i + 1], ARGV[i + 3]
     local job = job_family .. id
     local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts', 'waited_ms')
@@ -47,7 +47,6 @@ for i = 6, #ARGV, 6 do
         count(record[3] .. '|' .. ARGV[i + 4], 1)
         count(record[3] .. '|sum_us', math.floor(duration_ms * 1000))
         count(record[3] .. '|waited_ms', record[6] or 0)
-        events[#events + 1] = {jobId = id, job = record[3], durationMs = tonumber(duration_ms)}
         results[#results + 1] = 1
     end
 end
@@ -67,11 +66,11 @@ if #finished > 0 then
     end
     for field, by in pairs(counts) do
         redis.call('HINCRBY', minute, field, by)
+        redis.call('HINCRBY', totals, field, by)
     end
     redis.call('EXPIRE', minute, 90000, 'NX')
     if ARGV[3] == '1' and redis.call('LLEN', wake) == 0 then
         redis.call('RPUSH', wake, '1')
     end
-    redis.call('PUBLISH', ARGV[4], cjson.encode({v = 1, type = 'job.completed', queue = ARGV[5], atMs = now, jobs = events}))
 end
 return results

@@ -12,6 +12,7 @@
 -- KEYS[10] job                      hash
 -- KEYS[11] job family               hash each
 -- KEYS[12] minute family            hash each
+-- KEYS[13] totals                   hash
 -- ARGV[1]  id
 -- ARGV[2]  delivery
 -- ARGV[3]  worker
@@ -25,11 +26,10 @@
 -- ARGV[11] attempt record  JSON
 -- ARGV[12] failed_kept     newest so many stay in the history; records with a dead letter stay anyway
 -- ARGV[13] queue
--- ARGV[14] channel         for events
 -- Returns  1 done; 2 this delivery had been given up before; 0 stale (nothing is written)
 
 local active, failed, dlq, dlq_record, dlq_type, dlq_fingerprint, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local wake, audit, job, job_family, minute_family = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local wake, audit, job, job_family, minute_family, totals = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local id, delivery, worker, duration_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local error_type, message, stack, fingerprint = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts', 'payload',
@@ -61,16 +61,16 @@ for _, action in ipairs({'job.failed', 'dlq.added'}) do
     redis.call('XADD', audit, '*', 'action', action, 'job_id', id, 'job_name', name, 'actor', worker,
         'trace_id', trace, 'attempt', attempt, 'delivery', delivery, 'duration_ms', duration_ms,
         'waited_ms', record[7] or 0, 'error_type', error_type, 'fingerprint', fingerprint, 'detail', message:sub(1, 500))
-    redis.call('PUBLISH', ARGV[14], cjson.encode({v = 1, type = action, queue = ARGV[13], atMs = now,
-        jobs = {{jobId = id, job = name, errorType = error_type, fingerprint = fingerprint}}}))
 end
 
 local minute = minute_family .. math.floor(now / 60000)
-redis.call('HINCRBY', minute, name .. '|failed', 1)
-if ARGV[6] ~= '' then
-    redis.call('HINCRBY', minute, name .. '|' .. ARGV[6], 1)
-    redis.call('HINCRBY', minute, name .. '|sum_us', math.floor(duration_ms * 1000))
-    redis.call('HINCRBY', minute, name .. '|waited_ms', record[7] or 0)
+for _, counters in ipairs({minute, totals}) do
+    redis.call('HINCRBY', counters, name .. '|failed', 1)
+    if ARGV[6] ~= '' then
+        redis.call('HINCRBY', counters, name .. '|' .. ARGV[6], 1)
+        redis.call('HINCRBY', counters, name .. '|sum_us', math.floor(duration_ms * 1000))
+        redis.call('HINCRBY', counters, name .. '|waited_ms', record[7] or 0)
+    end
 end
 redis.call('EXPIRE', minute, 90000, 'NX')
 

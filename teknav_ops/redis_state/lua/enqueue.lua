@@ -9,6 +9,7 @@
 -- KEYS[7]  job family         hash each
 -- KEYS[8]  idempotency family string each
 -- KEYS[9]  minute family      hash each
+-- KEYS[10] totals             hash
 -- ARGV[1]  idempotency_ms     how long a key stays used
 -- ARGV[2]  actor              who enqueues
 -- ARGV[3+] eight per job: id, name, payload, options, idempotency key ('' none), delay_ms, priority, trace id
@@ -16,7 +17,7 @@
 --          and the id is the first job's
 
 local waiting, prioritized, delayed, wake, audit, sequence = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local job_family, idempotency_family, minute_family = KEYS[7], KEYS[8], KEYS[9]
+local job_family, idempotency_family, minute_family, totals = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local idempotency_ms, actor = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -66,6 +67,7 @@ if accepted > 0 then
     if redis.call('HINCRBY', minute, 'enqueued', accepted) == accepted then
         redis.call('EXPIRE', minute, 90000)
     end
+    redis.call('HINCRBY', totals, 'enqueued', accepted)
     -- Delayed jobs wake too: a sleeping consumer must learn of an earlier due time.
     if redis.call('LLEN', wake) == 0 then
         redis.call('RPUSH', wake, '1')

@@ -6,6 +6,7 @@
 -- KEYS[4]  audit           stream
 -- KEYS[5]  job             hash
 -- KEYS[6]  minute family   hash each
+-- KEYS[7]  totals          hash
 -- ARGV[1]  id
 -- ARGV[2]  delivery
 -- ARGV[3]  worker
@@ -21,6 +22,7 @@
 -- Returns  1 done; 2 this delivery had been postponed before; 0 stale (nothing is written)
 
 local active, delayed, wake, audit, job, minute_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local totals = KEYS[7]
 local id, delivery, worker, delay_ms, uses_attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts', 'waited_ms')
 if record[2] ~= delivery then
@@ -45,11 +47,15 @@ redis.call('XADD', audit, '*', 'action', is_retry and 'job.retried' or 'job.snoo
     'duration_ms', ARGV[7], 'waited_ms', record[6] or 0, 'error_type', ARGV[9], 'fingerprint', ARGV[11], 'detail', ARGV[10]:sub(1, 500))
 if is_retry then
     local minute = minute_family .. math.floor(now / 60000)
-    redis.call('HINCRBY', minute, record[3] .. '|retried', 1)
-    redis.call('HINCRBY', minute, record[3] .. '|' .. ARGV[8], 1)
-    redis.call('HINCRBY', minute, record[3] .. '|sum_us', math.floor(ARGV[7] * 1000))
-    redis.call('HINCRBY', minute, record[3] .. '|waited_ms', record[6] or 0)
+    for _, counters in ipairs({minute, totals}) do
+        redis.call('HINCRBY', counters, record[3] .. '|retried', 1)
+        redis.call('HINCRBY', counters, record[3] .. '|' .. ARGV[8], 1)
+        redis.call('HINCRBY', counters, record[3] .. '|sum_us', math.floor(ARGV[7] * 1000))
+        redis.call('HINCRBY', counters, record[3] .. '|waited_ms', record[6] or 0)
+    end
     redis.call('EXPIRE', minute, 90000, 'NX')
+else
+    redis.call('HINCRBY', totals, record[3] .. '|snoozed', 1)
 end
 if redis.call('LLEN', wake) == 0 then
     redis.call('RPUSH', wake, '1')

@@ -7,6 +7,7 @@
 -- KEYS[4]  audit        stream
 -- KEYS[5]  corrupt      zset
 -- KEYS[6]  job family   hash each
+-- KEYS[7]  totals       hash
 -- ARGV[1]  count        at most so many
 -- ARGV[2]  lost_limit   worker deaths that a job may cause
 -- ARGV[3]  lease_ms     of a job handed to the caller
@@ -14,6 +15,7 @@
 -- Returns  {how many went back, then per doomed job {id, delivery, worker that died last}}
 
 local active, waiting, wake, audit, corrupt, job_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local totals = KEYS[7]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -33,6 +35,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', active, '-inf', now, 'LIMIT', 0,
         local delivery = record[2] + 1
         redis.call('XADD', audit, '*', 'action', 'job.lost', 'job_id', id, 'job_name', record[3],
             'actor', record[6], 'trace_id', record[4], 'delivery', record[2])
+        redis.call('HINCRBY', totals, record[3] .. '|lost', 1)
         if lost >= tonumber(ARGV[2]) then
             redis.call('HSET', job, 'lost', lost, 'delivery', delivery, 'worker', ARGV[4])
             redis.call('ZADD', active, now + tonumber(ARGV[3]), id)

@@ -5,14 +5,12 @@
 -- KEYS[3]  audit     stream
 -- ARGV[1]  actor
 -- ARGV[2]  action    queue.paused, queue.resumed or queue.configured
--- ARGV[3]  queue
--- ARGV[4]  channel   for events
--- ARGV[5+] two per field: name, value ('' puts the topology's value back)
+-- ARGV[3+] two per field: name, value ('' puts the topology's value back)
 -- Returns  how many fields changed (0: nothing is written)
 
 local control, wake, audit = KEYS[1], KEYS[2], KEYS[3]
 local changed, detail = 0, {}
-for i = 5, #ARGV, 2 do
+for i = 3, #ARGV, 2 do
     local field, value = ARGV[i], ARGV[i + 1]
     local current = redis.call('HGET', control, field) or ''
     if current ~= value then
@@ -26,10 +24,7 @@ for i = 5, #ARGV, 2 do
     end
 end
 if changed > 0 then
-    local time = redis.call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
     redis.call('XADD', audit, '*', 'action', ARGV[2], 'actor', ARGV[1], 'detail', table.concat(detail, ', '))
-    redis.call('PUBLISH', ARGV[4], cjson.encode({v = 1, type = ARGV[2], queue = ARGV[3], atMs = now, actor = ARGV[1]}))
     if redis.call('LLEN', wake) == 0 then
         redis.call('RPUSH', wake, '1')
     end

@@ -23,6 +23,19 @@ def test_finishes_jobs_with_record_counters_sketch_and_audit(state: State) -> No
     assert "waited_ms" in state.client.xrange(KEYS.audit)[-1][1]
 
 
+def test_totals_count_on_when_the_minutes_are_gone(state: State) -> None:
+    for _ in range(2):
+        state.enqueue()
+        (delivery,) = state.fetch()
+        state.complete(delivery)
+        state.client.delete(*state.client.scan_iter(KEYS.minute_family + "*"))
+
+    totals = state.client.hgetall(KEYS.totals)
+    assert int(totals.pop("work|waited_ms")) >= 0
+    assert totals == {"enqueued": "2", "work|completed": "2", "work|b41": "2", "work|sum_us": "10000"}
+    assert state.client.ttl(KEYS.totals) == -1
+
+
 def test_finishing_twice_is_recognised_and_writes_nothing(state: State) -> None:
     state.enqueue()
     (delivery,) = state.fetch()

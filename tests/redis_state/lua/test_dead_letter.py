@@ -14,6 +14,8 @@ def test_moves_the_job_and_files_its_letter_under_its_cause(state: State) -> Non
         assert state.client.zrange(index, 0, -1) == [job_id]
     assert state.client.hgetall(KEYS.dlq_groups) == {"ValueError|f1": "1"}
     assert state.actions()[-2:] == ["job.failed", "dlq.added"]
+    totals = state.client.hgetall(KEYS.totals)
+    assert totals["work|failed"] == totals["work|b41"] == "1" and totals["work|sum_us"] == "5000"
 
 
 def test_giving_up_twice_is_recognised_and_writes_nothing(state: State) -> None:

@@ -1,0 +1,38 @@
+"""A real Cluster of three nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.support.redis_server import RedisServer, free_port, new_folder, remove_folder
+from tests.support.waiting import until
+
+
+@contextmanager
+def three_nodes() -> Iterator[list[RedisServer]]:
+    """Three primaries that share the slots, stopped afterwards."""
+    folders = [new_folder() for _ in range(3)]
+    nodes, bus_ports = [], []
+    for folder in folders:
+        # By default the bus is 10,000 above the port, which may be no port at all.
+        bus_ports.append(free_port())
+        options = ("--cluster-enabled", "yes", "--cluster-port", str(bus_ports[-1]))
+        nodes.append(RedisServer(folder, *options, "--cluster-require-full-coverage", "no").start())
+    slots = [range(5461), range(5461, 10923), range(10923, 16384)]
+    for node, owned in zip(nodes, slots, strict=True):
+        with node.client() as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", owned.start, owned.stop - 1)
+            client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, bus_ports[0])
+    for node in nodes:
+        with node.client() as client:
+            until(lambda client=client: len(client.execute_command("CLUSTER SHARDS")) == 3)
+            until(lambda client=client: "cluster_state:ok" in str(client.execute_command("CLUSTER INFO")) or
+                  client.execute_command("CLUSTER INFO").get("cluster_state") == "ok")  # fmt: skip
+    try:
+        yield nodes
+    finally:
+        for node in nodes:
+            node.stop()
+        for folder in folders:
+            remove_folder(folder)
