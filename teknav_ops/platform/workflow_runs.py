@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from teknav_ops.audit.operator_log import OperatorAction
 from teknav_ops.errors import InvalidRequest, WrongState
+from teknav_ops.jobs.states import JobState
 from teknav_ops.platform.workflow_checks import check_definition, own_queue
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
@@ -25,6 +27,8 @@ from teknav_ops.topology import Topology
 
 Record = Callable[..., AbstractContextManager[OperatorAction]]
 _LIVE = ("running", "waiting", "compensating")
+_LYING_DOWN_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.02
 
 
 class UnknownRun(InvalidRequest):
@@ -180,9 +184,14 @@ class WorkflowRuns:
         self._wake(job_id)
 
     def _wake(self, job_id: str) -> None:
-        """Have the run looked at now. One that is being worked on sees the news before it lies down again."""
-        keys = QueueKeys(own_queue(self._topology))
-        self._runner.run(scripts.promote(keys, job_id=job_id, actor=self._operator))
+        """Have the run looked at now. One that is being worked on sees the news before it lies down again.
+
+        Unless it is lying down at this very moment: so we look for a while whether it does.
+        """
+        call = scripts.promote(QueueKeys(own_queue(self._topology)), job_id=job_id, actor=self._operator)
+        deadline = time.monotonic() + _LYING_DOWN_SECONDS
+        while self._runner.run(call) == JobState.ACTIVE and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
 
 
 def _waiting_approval(session: Session, run: WorkflowRun, step_id: str) -> WorkflowStepExecution:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -35,7 +36,8 @@ from tests.workers.conftest import MakeContext, MakeServices
 from workers import workflows_run
 from workers.services import Services, workflow_history
 from workers.services.workflow_history import History, RunTakenOver, WorkflowTooLong
-from workers.workflows_run import InvalidWorkflowInput, StepFailed, UnknownWorkflow, WorkflowTimedOut, run_workflow
+from workers.services.workflow_record import InvalidWorkflowInput, UnknownWorkflow
+from workers.workflows_run import StepFailed, WorkflowTimedOut, run_workflow
 
 SAMPLE = resources.files("teknav_ops.sample_content").joinpath("workflows", "publish-article.json")
 
@@ -622,3 +624,179 @@ def test_looks_at_an_approval_grow_rarer(play: Play) -> None:
             play.tick()
         pauses.append(round(waiting.value.retry_after_seconds or 0))
     assert pauses == [30, 600, 600]
+
+
+def replayed(play: Play) -> None:
+    """As after an operator's replay: what failed so far does not count any more."""
+    with play.services.database.session() as session:
+        told = {"status": "running", "resumed_after": WorkflowRun.execution_count, "finished_at": None}
+        session.execute(update(WorkflowRun).values(**told))
+
+
+def test_a_branch_that_was_done_is_undone_though_another_one_failed_before_it_was_looked_at(
+    play: Play, receiver: HttpReceiver
+) -> None:
+    receiver.answers = [Answer(body=b"{}"), Answer(500), Answer(body=b"{}"), Answer(400), Answer(body=b"{}")]
+    play.save(
+        http("first", receiver, compensate=http("undo_first", receiver)),
+        {"id": "both", "kind": "parallel", "branches": [
+            {"steps": [http("fails", receiver, retry={"attempts": 2, "backoff_seconds": 60})]},
+            {"steps": [http("done", receiver, compensate=http("undo_done", receiver))]},
+        ]},
+    )  # fmt: skip
+    with pytest.raises(Waiting):
+        play.tick()
+    play.due_now()
+    with pytest.raises(StepFailed):
+        play.tick()
+
+    assert paths(receiver) == ["first", "fails", "done", "fails", "undo_done", "undo_first"]
+    assert play.run().status == "compensated"
+
+
+def test_what_was_undone_is_not_undone_again_after_a_replay_that_fails_sooner(
+    play: Play, receiver: HttpReceiver
+) -> None:
+    receiver.answers = [Answer(body=b"{}")] * 2 + [Answer(400)] + [Answer(body=b"{}")] * 2 + [Answer(400)]
+    play.save(
+        http("one", receiver, compensate=http("undo_one", receiver)),
+        http("two", receiver, compensate=http("undo_two", receiver)),
+        http("three", receiver),
+    )
+    with pytest.raises(StepFailed):
+        play.tick()
+    replayed(play)
+    with pytest.raises(StepFailed, match=r"steps\[0\]"):
+        play.tick()
+
+    assert paths(receiver) == ["one", "two", "three", "undo_two", "undo_one", "one"]
+
+
+def test_each_round_of_a_loop_is_undone_with_its_own_outputs(play: Play, receiver: HttpReceiver) -> None:
+    receiver.answers = [Answer(body=b'{"id": 1}'), Answer(body=b'{"id": 2}'), Answer(400), Answer(body=b"{}")]
+    undo = http("undo", receiver, body={"id": "{{ steps.make.body.id }}", "item": "{{ item }}"})
+    play.save(
+        {"id": "each", "kind": "repeat", "over": "input.list", "max_items": 3,
+         "steps": [http("make", receiver, compensate=undo)]},
+        http("after", receiver),
+        inputs={"list": {"type": "array"}},
+    )  # fmt: skip
+    with pytest.raises(StepFailed):
+        play.tick(list=["a", "b"])
+
+    undone = [json.loads(request.body) for request in receiver.requests if request.path == "/undo"]
+    assert undone == [{"id": 2, "item": "b"}, {"id": 1, "item": "a"}]
+
+
+def test_jobs_taken_out_because_a_sibling_failed_are_begun_anew_by_a_replay(
+    play: Play, receiver: HttpReceiver, client: redis.Redis
+) -> None:
+    receiver.answers = [Answer(500), Answer(400), Answer(body=b"{}")]
+    play.save(
+        {"id": "both", "kind": "parallel", "branches": [
+            {"steps": [{"id": "search", "kind": "enqueue", "queue": "search:index", "payload": {"article_id": 1}}]},
+            {"steps": [http("fails", receiver, retry={"attempts": 2, "backoff_seconds": 60})]},
+        ]},
+    )  # fmt: skip
+    with pytest.raises(Waiting):
+        play.tick()
+    play.due_now()
+    with pytest.raises(StepFailed, match="HttpStepRefused"):
+        play.tick()
+    assert [row for row in play.rows() if row[0] == "search"][-1] == ("search", "cancelled", 1)
+    replayed(play)
+    with pytest.raises(Waiting):
+        play.tick()
+
+    counts = JobQueries(client, topology_of("search:index")).counts("search:index")  # type: ignore[arg-type]
+    assert (counts.cancelled, counts.waiting) == (1, 1)
+    assert [row for row in play.rows() if row[0] == "search"][-1] == ("search", "waiting", 2)
+
+
+def test_a_job_that_runs_while_its_run_fails_is_waited_for_and_undone(
+    play: Play, client: redis.Redis, services: Services, receiver: HttpReceiver
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def index(job: IndexArticle, ctx: JobContext[Services]) -> dict[str, Any]:
+        begun.set()
+        assert go_on.wait(20)
+        return {"made": 7}
+
+    def answer_late(handler: Any, request: Any) -> None:
+        if request.path == "/fails":
+            assert begun.wait(20)
+        receiver_answer(handler, request)
+
+    receiver_answer = receiver.answer
+    receiver.answer = answer_late  # type: ignore[method-assign]
+    receiver.answers = [Answer(400), Answer(body=b"{}")]
+    play.save(
+        {"id": "both", "kind": "parallel", "branches": [
+            {"steps": [{"id": "make", "kind": "enqueue", "queue": "search:index", "payload": {"article_id": 1},
+                        "compensate": http("undo", receiver, body={"made": "{{ steps.make.made }}"})}]},
+            {"steps": [http("fails", receiver)]},
+        ]},
+    )  # fmt: skip
+    queues = topology_of("workflows:run", "search:index")
+    queries = JobQueries(client, queues)  # type: ignore[arg-type]
+    with working(services, [run_workflow, Processor("index-article", IndexArticle, index)], queues, threads=2):
+        job_id = services.producer.enqueue_workflows_run(workflow="w").job_id
+        until(lambda: queries.get("workflows:run", job_id).state == "delayed" and play.run().status == "compensating")
+        go_on.set()
+        until(lambda: queries.get("workflows:run", job_id).state == "failed")
+
+    assert [json.loads(r.body) for r in receiver.requests if r.path == "/undo"] == [{"made": 7}]
+    assert play.run().status == "compensated"
+
+
+def test_a_child_workflow_that_was_cancelled_is_no_success(
+    play: Play, control: Control, client: redis.Redis, services: Services
+) -> None:
+    play.save({"id": "ok", "kind": "approval", "prompt": "?"})
+    control.workflows.save({"slug": "parent", "title": "P", "steps": [
+        {"id": "child", "kind": "enqueue", "queue": "workflows:run", "payload": {"workflow": "w"}},
+    ]})  # fmt: skip
+    queues = topology_of("workflows:run")
+    queries = JobQueries(client, queues)  # type: ignore[arg-type]
+    with working(services, [run_workflow], queues, threads=1):
+        job_id = services.producer.enqueue_workflows_run(workflow="parent").job_id
+        (child,) = until(lambda: [run for run in control.workflows.runs(status="waiting") if run.workflow == "w"])
+        control.workflows.cancel(child.id)
+        failed = until(lambda: (r := queries.get("workflows:run", job_id)).state == "failed" and r)
+    assert "ChildCancelled" in (failed.error or "")
+
+
+def test_a_run_is_looked_at_when_its_time_is_up_though_its_step_waits_longer(play: Play) -> None:
+    play.save({"id": "nap", "kind": "delay", "seconds": 86_400}, timeout_hours=1)
+    with pytest.raises(Waiting) as waiting:
+        play.tick()
+    assert 3_500 < (waiting.value.retry_after_seconds or 0) <= 3_600
+
+
+@pytest.mark.parametrize("seconds", [-1, 1e300, "soon", None])
+def test_a_delay_that_makes_no_sense_fails_its_step(play: Play, seconds: Any) -> None:
+    play.save(
+        {"id": "nap", "kind": "delay", "seconds": "{{ input.n.seconds }}"}, inputs={"n": {"type": "object"}}
+    )  # fmt: skip
+    with pytest.raises(StepFailed, match=r"steps\[0\]: (ValueError|TemplateError)"):
+        play.tick(n={"seconds": seconds})
+
+
+def test_a_replay_gives_a_run_that_was_too_late_its_time_again(
+    play: Play, client: redis.Redis, services: Services, control: Control
+) -> None:
+    play.save({"id": "ok", "kind": "approval", "prompt": "?"}, timeout_hours=1)
+    queues = topology_of("workflows:run")
+    queries = JobQueries(client, queues)  # type: ignore[arg-type]
+    with working(services, [run_workflow], queues, threads=1):
+        job_id = services.producer.enqueue_workflows_run(workflow="w").job_id
+        until(lambda: queries.get("workflows:run", job_id).state == "delayed")
+        with services.database.session() as session:
+            session.execute(update(WorkflowRun).values(deadline_at=WorkflowRun.started_at))
+        control.promote("workflows:run", job_id)
+        until(lambda: queries.get("workflows:run", job_id).error_type == "WorkflowTimedOut")
+        control.replay("workflows:run", job_id)
+        until(lambda: play.run().status == "waiting")
+        control.workflows.approve(play.run().id, "ok")
+        until(lambda: queries.get("workflows:run", job_id).state == "completed")

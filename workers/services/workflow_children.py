@@ -10,6 +10,7 @@ import dataclasses
 import json
 import secrets
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select, update
@@ -46,6 +47,13 @@ class Child:
     state: JobState | None
     result: Any = None
     error: str = ""
+
+
+def _told(state: JobState, result: Any) -> JobState:
+    """A workflow that was cancelled ends as a completed job whose result says so."""
+    is_run = isinstance(result, Mapping) and "run_id" in result
+    is_cancelled = state is JobState.COMPLETED and is_run and result.get("status") == "cancelled"
+    return JobState.CANCELLED if is_cancelled else state
 
 
 class ChildJobs:
@@ -100,12 +108,12 @@ class ChildJobs:
             record = JobQueries(self._services.redis, TOPOLOGY).get(queue, child_id)
         except UnknownJob:
             return self._look_in_sql(child_id)
-        return Child(record.state, record.result, f"{record.error_type}: {record.error}")
+        return Child(_told(record.state, record.result), record.result, f"{record.error_type}: {record.error}")
 
     def _look_in_sql(self, child_id: str) -> Child:
         effect = SqlEffects(self._services.database).find(child_id)
         if effect is not None:
-            return Child(JobState.COMPLETED, dict(effect))
+            return Child(_told(JobState.COMPLETED, effect), dict(effect))
         with self._services.database.reading() as session:
             newest_first = select(AuditLog).where(AuditLog.job_id == child_id).order_by(AuditLog.id.desc()).limit(20)
             for entry in session.scalars(newest_first):

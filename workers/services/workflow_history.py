@@ -41,6 +41,8 @@ class WorkflowTooLong(PermanentError):
 class StepState:
     """The newest thing that happened at a path, and when its present attempt began."""
 
+    step_id: str
+    kind: str
     sequence: int
     status: str
     attempt: int
@@ -53,6 +55,8 @@ class StepState:
     at: datetime
     due_at: datetime | None
     began_at: datetime
+    #: When it last succeeded, also if that was undone since; 0 for never.
+    done_sequence: int
 
 
 class History:
@@ -81,9 +85,14 @@ class History:
         before = self._states.get(row.path)
         same_attempt = before is not None and before.attempt == row.attempt and row.status != "started"
         began_at = before.began_at if before is not None and same_attempt else row.at
+        done_sequence = row.sequence if row.status == "succeeded" else (before.done_sequence if before else 0)
+        # A word such as "undone" leaves standing what the step was given and what it gave.
+        keeps_output = before is not None and row.status == "compensated"
         self._states[row.path] = StepState(
-            row.sequence, row.status, row.attempt, getattr(before, "input", None) if row.input is None else row.input,
-            row.output, row.error_type, row.error, row.child_queue, row.child_job_id, row.at, row.due_at, began_at,
+            row.step_id, row.kind, row.sequence, row.status, row.attempt,
+            getattr(before, "input", None) if row.input is None else row.input,
+            before.output if before is not None and keeps_output else row.output, row.error_type, row.error,
+            row.child_queue, row.child_job_id, row.at, row.due_at, began_at, done_sequence,
         )  # fmt: skip
         if row.status == "failed":
             self._failures.setdefault(row.path, []).append(row.sequence)

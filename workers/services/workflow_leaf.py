@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,6 +20,7 @@ from teknav_ops.jobs.states import JobState
 from teknav_ops.outbound.http import OutboundHttp
 from teknav_ops.platform.workflow_checks import job_of
 from teknav_ops.platform.workflow_definition import (
+    DELAY_LIMIT_SECONDS,
     ApprovalStep,
     DelayStep,
     EnqueueStep,
@@ -34,8 +34,17 @@ from teknav_ops.topology import TOPOLOGY
 from workers.services.workflow_children import ChildJobs
 from workers.services.workflow_effects import call_http, change_article
 from workers.services.workflow_history import History, RunCancelled, RunTakenOver, StepState, WorkflowTooLong
+from workers.services.workflow_outcomes import (
+    ChildCancelled,
+    ChildFailed,
+    ChildLost,
+    Done,
+    Pending,
+    StepGaveUp,
+    StepTimedOut,
+)
 
-_LONGEST_POLL_SECONDS: Final = 30.0
+LONGEST_POLL_SECONDS: Final = 30.0
 #: A decision wakes the run by itself; looking is for the one that was made while the run was on its way to sleep.
 _LONGEST_APPROVAL_POLL_SECONDS: Final = 600.0
 _LONGEST_BACKOFF_SECONDS: Final = 3_600.0
@@ -52,48 +61,8 @@ _PASSED_ON: Final[tuple[type[Exception], ...]] = (
 LeafStep = EnqueueStep | HttpStep | UpdateArticleStep | DelayStep | ApprovalStep
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Done:
-    """The step has an output."""
-
-    output: Any
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Pending:
-    """The step waits; look again at `until`."""
-
-    until: datetime
-
-
-class ChildFailed(TransientError):
-    """The job that the step enqueued went to the dead letters. The step may be tried again with a new one."""
-
-
-class ChildCancelled(PermanentError):
-    """An operator took out the job that the step enqueued."""
-
-
-class ChildLost(PermanentError):
-    """No trace is left of the job that the step enqueued, so nobody can say whether it ran."""
-
-
-class StepTimedOut(TransientError):
-    """The step took longer than its `timeout_seconds`."""
-
-
-class StepGaveUp(Exception):
-    """A step has failed for good."""
-
-    def __init__(self, path: str, error_type: str, error: str) -> None:
-        super().__init__(f"{path}: {error_type}: {error}")
-        self.path = path
-        self.error_type = error_type
-        self.words = error
-
-
 class Leaves:
-    """`names` is what expressions see; `undo` are the undoing steps of what was done, oldest first."""
+    """`names` is what expressions see."""
 
     def __init__(
         self, history: History, names: dict[str, Any], *, children: ChildJobs, http: OutboundHttp, run_key: str,
@@ -106,8 +75,6 @@ class Leaves:
         self._run_key = run_key
         self._resumed_after = resumed_after
         self._article_changed = article_changed
-        #: Undoing steps that were done, in the order in which they were met.
-        self.undo: list[tuple[str, Any, dict[str, Any]]] = []
 
     def _fresh(self, path: str) -> StepState | None:
         """The newest state at a path, unless it failed before the run was replayed, or was undone."""
@@ -188,10 +155,10 @@ class Leaves:
             if due_at.tzinfo is None:
                 raise ValueError(f"until: {filled['until']} names no time zone")
         else:
-            due_at = utc_now() + timedelta(seconds=float(filled["seconds"]))
+            due_at = utc_now() + timedelta(seconds=_delay_seconds(filled["seconds"]))
         told = {**filled, "on_reject": step.on_reject} if isinstance(step, ApprovalStep) else None
         self._history.add(path, step.id, step.kind, attempt, "waiting", due_at=due_at, input=told)
-        return Pending(due_at or utc_now() + timedelta(seconds=_LONGEST_POLL_SECONDS))
+        return Pending(due_at or utc_now() + timedelta(seconds=LONGEST_POLL_SECONDS))
 
     def _look(self, step: LeafStep, path: str, state: StepState) -> Done | Pending:
         """At a step that waits."""
@@ -201,8 +168,10 @@ class Leaves:
             return self._succeed(step, path, state, None) if is_due else Pending(state.due_at or now)
         if isinstance(step, ApprovalStep):
             if not is_due:
-                latest = now + _growing((now - state.began_at).total_seconds(), 30.0, _LONGEST_APPROVAL_POLL_SECONDS)
-                return Pending(min(state.due_at or latest, latest))
+                pending = Pending.later(
+                    state.began_at, now, least_seconds=30.0, most_seconds=_LONGEST_APPROVAL_POLL_SECONDS
+                )  # fmt: skip
+                return Pending(min(state.due_at or pending.until, pending.until))
             if step.on_timeout == "continue":
                 return self._succeed(step, path, state, {"approved": False, "by": None, "comment": "timed out"})
             raise self._gave_up(step, path, state.attempt, "ApprovalTimedOut", "nobody decided in time")
@@ -224,7 +193,7 @@ class Leaves:
         if step.timeout_seconds is not None and waited_seconds > step.timeout_seconds:
             self._children.cancel(state.child_queue, state.child_job_id)
             raise StepTimedOut(f"the job was not done after {step.timeout_seconds:g} s")
-        return Pending(now + _growing(waited_seconds, 1.0, _LONGEST_POLL_SECONDS))
+        return Pending.later(state.began_at, now, least_seconds=1.0, most_seconds=LONGEST_POLL_SECONDS)
 
     def _succeed(self, step: LeafStep, path: str, state: StepState, output: Any) -> Done:
         self._history.add(path, step.id, step.kind, state.attempt, "succeeded", output=output)
@@ -249,9 +218,12 @@ class Leaves:
         return StepGaveUp(path, error_type, words)
 
 
-def _growing(waited_seconds: float, least_seconds: float, most_seconds: float) -> timedelta:
-    """Until the next look: the longer something takes, the longer the pauses."""
-    return timedelta(seconds=min(max(waited_seconds / 4, least_seconds), most_seconds))
+def _delay_seconds(given: Any) -> float:
+    """What a template gave, within the limit that a written number has. Raises ValueError, TypeError."""
+    seconds = float(given)
+    if not 0 <= seconds <= DELAY_LIMIT_SECONDS:
+        raise ValueError(f"seconds: {seconds:g} is not between 0 and {DELAY_LIMIT_SECONDS:,}")
+    return seconds
 
 
 #: The fields of each kind that hold templates.

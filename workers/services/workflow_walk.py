@@ -18,7 +18,11 @@ from teknav_ops.platform.workflow_definition import (
 from teknav_ops.platform.workflow_templates import TemplateError, evaluate
 from teknav_ops.storage.tables.base import utc_now
 from workers.services.workflow_history import StepState
-from workers.services.workflow_leaf import Done, Leaves, Pending, StepGaveUp
+from workers.services.workflow_leaf import Leaves
+from workers.services.workflow_outcomes import Done, Pending, StepGaveUp
+
+#: The path of what was done, the step that undoes it, and the names that its expressions see.
+Undoing = tuple[str, Any, dict[str, Any]]
 
 
 class Walk(Leaves):
@@ -46,8 +50,6 @@ class Walk(Leaves):
             result = self.leaf(step, path, scope)
         if isinstance(result, Done):
             self.names["steps"][step.id] = result.output
-            if getattr(step, "compensate", None) is not None:
-                self.undo.append((path, step.compensate, dict(scope)))
         return result
 
     def _condition(self, step: ConditionStep, path: str, scope: Mapping[str, Any]) -> Done | Pending:
@@ -114,17 +116,27 @@ class Walk(Leaves):
         elif utc_now() - state.began_at > timedelta(seconds=step.timeout_seconds):
             raise self._gave_up(step, path, 1, "StepTimedOut", f"not done after {step.timeout_seconds:g} s")
 
-    def collect_undo(self, steps: Sequence[Any], path: str, scope: Mapping[str, Any]) -> None:
-        """Find again what was done and can be undone, for a run that is taken up while it is being undone."""
+    def undoing(self, steps: Sequence[Any]) -> list[Undoing]:
+        """The undoing steps of what was done since the run began or was replayed: the newest first."""
+        found: list[tuple[int, Undoing]] = []
+        self._collect_undoing(steps, "steps", {}, found)
+        return [undoing for _, undoing in sorted(found, key=lambda item: item[0], reverse=True)]
+
+    def _collect_undoing(
+        self, steps: Sequence[Any], path: str, scope: Mapping[str, Any], found: list[tuple[int, Undoing]]
+    ) -> None:
         for index, step in enumerate(steps):
             at = f"{path}[{index}]"
-            state = self._history.state(at)
-            for name, inside, more in _inside(step, state):
-                self.collect_undo(inside, f"{at}{name}", {**scope, **more})
-            if state is not None and state.status in ("succeeded", "compensated"):
-                self.names["steps"][step.id] = state.output
-                if getattr(step, "compensate", None) is not None:
-                    self.undo.append((at, step.compensate, dict(scope)))
+            state = self._fresh(at)
+            for name, inside, more in _inside(step, self._history.state(at)):
+                self._collect_undoing(inside, f"{at}{name}", {**scope, **more}, found)
+            if state is None or state.status not in ("succeeded", "compensated"):
+                continue
+            self.names["steps"][step.id] = state.output
+            if getattr(step, "compensate", None) is not None:
+                # With the outputs as they were: a loop's next round writes over those of this one.
+                seen = {**scope, "steps": dict(self.names["steps"])}
+                found.append((state.done_sequence, (at, step.compensate, seen)))
 
 
 def _inside(step: Any, state: StepState | None) -> list[tuple[str, Sequence[Any], dict[str, Any]]]:
