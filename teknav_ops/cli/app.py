@@ -21,6 +21,7 @@ from teknav_ops.cli.demo import demo as run_demo
 from teknav_ops.cli.options import JsonOption, LimitOption, QueueArgument, parse_data, parse_span
 from teknav_ops.cli.events import events
 from teknav_ops.cli.reindex import reindex
+from teknav_ops.cli.stats import stats
 from teknav_ops.errors import (
     NotAllowed,
     RedisUnavailable,
@@ -59,6 +60,7 @@ def up(
 
 app.command("demo")(run_demo)
 app.command("reindex")(reindex)
+app.command("stats")(stats)
 
 
 @app.command("doctor")

@@ -1,0 +1,142 @@
+"""`teknav stats`: the published numbers of every queue, once or live."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Final
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from teknav_ops.cli import show
+from teknav_ops.cli.context import Context
+from teknav_ops.cli.options import JsonOption
+from teknav_ops.cli.stats_table import Reading, draw
+from teknav_ops.metrics.live import read_all_stats
+from teknav_ops.metrics.minutes import MINUTE_MS, read_many_minutes
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
+from teknav_ops.topology import TOPOLOGY
+
+_REFRESH_SECONDS: Final = 1.0
+_HOUR_MINUTES: Final = 60
+
+QueueOption = Annotated[list[str] | None, typer.Option("--queue", help="Only this queue; may be given again.")]
+
+
+def stats(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
+    queue: QueueOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Every queue's live numbers as published, what needs attention first; --watch keeps them up to date."""
+    reader = Reader(Context().client, [TOPOLOGY[name].name for name in queue or TOPOLOGY])
+    if watch:
+        _watch(reader, json_output)
+    elif json_output:
+        show.as_json(as_json(reader.read()))
+    else:
+        show.console.print(_drawn(reader.read()))
+
+
+class Reader:
+    """Reads stats and the last hour; minutes that are over are read once."""
+
+    def __init__(self, client: Client, queues: Sequence[str]) -> None:
+        self._client = client
+        self._queues = queues
+        #: queue -> minute -> jobs that ended in it.
+        self._ended: dict[str, dict[int, int]] = {name: {} for name in queues}
+        self._last_minute = 0
+
+    def read(self) -> Reading:
+        """As of now. Raises redis-py's errors."""
+        published = read_all_stats(self._client, self._queues)
+        # Now, by the server's clock; it is not known while nobody publishes, and then there is nothing to compare.
+        moments = [now.last_updated_at_ms + now.age_ms for now in published.values() if now is not None]
+        now = max(moments, default=time.time() * 1000)
+        return Reading(published, self._last_hour(int(now) // MINUTE_MS))
+
+    def _last_hour(self, minute: int) -> dict[str, list[int]]:
+        hour = range(minute - _HOUR_MINUTES + 1, minute + 1)
+        # A clock may have stepped back: then all is read again.
+        is_known = self._last_minute in hour
+        wanted = range(max(hour.start, self._last_minute - 1), hour.stop) if is_known else hour
+        for queue, rows in read_many_minutes(self._client, dict.fromkeys(self._queues, wanted)).items():
+            kept = {past: count for past, count in self._ended[queue].items() if past in hour and past < wanted.start}
+            self._ended[queue] = kept | {row.minute: row.finished for row in rows}
+        self._last_minute = minute
+        return {queue: [self._ended[queue].get(past, 0) for past in hour] for queue in self._queues}
+
+
+def as_json(reading: Reading) -> dict[str, Any]:
+    """A reading for scripts."""
+    notes = reading.attention()
+    return {
+        "asOf": reading.as_of,
+        "isStale": reading.is_stale,
+        "attention": notes,
+        "queues": [
+            {"queue": queue, "stats": reading.stats[queue], "endedPerMinute": reading.last_hour[queue]}
+            for queue in reading.in_order()
+        ],
+    }
+
+
+def _drawn(reading: Reading) -> Any:
+    has_blocks = show.console.encoding.lower().startswith("utf")
+    return draw(reading, width=show.console.width, has_blocks=has_blocks)
+
+
+def _watch(reader: Reader, json_output: bool) -> None:
+    # Told to end, it leaves the terminal as it found it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if json_output or not show.console.is_terminal:
+            _print_each(reader, json_output)
+        else:
+            _live(reader)
+    except KeyboardInterrupt:
+        return
+    except BrokenPipeError:
+        # Whoever read has enough; nothing may be flushed into the closed pipe at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _live(reader: Reader) -> None:
+    with Live(console=show.console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        for reading in _readings(reader):
+            shown = Text(reading, style="yellow") if isinstance(reading, str) else _drawn(reading)
+            live.update(shown, refresh=True)
+
+
+def _print_each(reader: Reader, json_output: bool) -> None:
+    """Each publication once: a line of JSON, or a table."""
+    told: Any = ()
+    for reading in _readings(reader):
+        if isinstance(reading, str):
+            show.errors.print(reading, markup=False, highlight=False, soft_wrap=True)
+            continue
+        if (reading.as_of, reading.is_stale) == told:
+            continue
+        told = (reading.as_of, reading.is_stale)
+        if json_output:
+            sys.stdout.write(json.dumps(show.plain(as_json(reading)), ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        else:
+            show.console.print(_drawn(reading))
+
+
+def _readings(reader: Reader) -> Iterator[Reading | str]:
+    """A reading per second; while Redis is away, what is wrong."""
+    while True:
+        try:
+            yield reader.read()
+        except OUTAGE_ERRORS as error:
+            yield f"Redis does not answer ({error}); trying again"
+        time.sleep(_REFRESH_SECONDS)

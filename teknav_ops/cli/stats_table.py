@@ -1,0 +1,156 @@
+"""The stats as a table for a terminal: what needs a person first, the last hour as a sparkline."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from teknav_ops.metrics.live import QueueStats
+from teknav_ops.metrics.overview import Attention, attention
+
+#: What to do when nobody publishes.
+START_A_SCHEDULER: Final = "start one with `teknav up`, or `python -m teknav_ops.runtime.scheduler`"
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+#: Sparklines of so many columns divide an hour evenly.
+_SPARK_WIDTHS: Final = (60, 30, 20, 12)
+#: What the other columns take: all of them, and without those least needed.
+_WIDE: Final = 88
+_NARROW: Final = 65
+#: More queues with the same trouble share a line.
+_TOLD_EACH: Final = 3
+_STYLES: Final = {"bad": "bold red", "warn": "yellow"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read at one moment. `stats` is None for a queue of which nothing is published; `last_hour` holds the
+    jobs that ended in each of sixty minutes, the current one last."""
+
+    stats: Mapping[str, QueueStats | None]
+    last_hour: Mapping[str, Sequence[int]]
+
+    @property
+    def newest(self) -> QueueStats | None:
+        """What was published last."""
+        found = (stats for stats in self.stats.values() if stats is not None)
+        return min(found, key=lambda stats: abs(stats.age_ms), default=None)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether nobody has published lately."""
+        return self.newest is None or self.newest.is_stale
+
+    @property
+    def as_of(self) -> datetime | None:
+        """When the newest counts were taken, by the server's clock."""
+        return None if self.newest is None else datetime.fromtimestamp(self.newest.last_updated_at_ms / 1000, UTC)
+
+    def attention(self) -> list[Attention]:
+        """What to look at, the worst first. Stale numbers say nothing of now."""
+        fresh = {queue: stats for queue, stats in self.stats.items() if stats is not None and not stats.is_stale}
+        return attention(fresh, is_published=not self.is_stale)
+
+    def in_order(self) -> list[str]:
+        """The queues, those that need attention first."""
+        ranks = {about.queue: 1 for about in self.attention()}
+        ranks |= {about.queue: 0 for about in self.attention() if about.severity == "bad"}
+        ranks |= {queue: 0 for queue, stats in self.stats.items() if stats is None or stats.is_stale}
+        return sorted(self.stats, key=lambda queue: ranks.get(queue, 2))
+
+
+def draw(reading: Reading, *, width: int, has_blocks: bool) -> RenderableType:
+    """The whole view. `has_blocks`: the terminal can show block characters."""
+    return Group(_headline(reading), Text(""), _table(reading, width, has_blocks), *_notes(reading))
+
+
+def sparkline(counts: Sequence[int], width: int) -> str:
+    """Counts as blocks, the highest of its own scale; `width` divides their number."""
+    step = len(counts) // width
+    sums = [sum(counts[start : start + step]) for start in range(0, len(counts), step)]
+    top = max(sums, default=0)
+    # Something is never drawn as nothing.
+    return "".join(_BLOCKS[-(-value * (len(_BLOCKS) - 1) // top)] if value else _BLOCKS[0] for value in sums)
+
+
+def _headline(reading: Reading) -> Text:
+    if reading.newest is None or reading.as_of is None:
+        return Text(f"Nothing is published: no scheduler runs; {START_A_SCHEDULER}", style="bold red")
+    moment = f"as of {reading.as_of.astimezone():%H:%M:%S}, {span(max(0, reading.newest.age_ms))} ago"
+    if reading.is_stale:
+        return Text(f"Stale, {moment}: no scheduler publishes; {START_A_SCHEDULER}", style="bold red")
+    return Text.assemble(moment, (f"  ·  published by {reading.newest.publisher}", "dim"))
+
+
+def _table(reading: Reading, width: int, has_blocks: bool) -> Table:
+    is_wide = width >= _WIDE + _SPARK_WIDTHS[-1]
+    left = width - (_WIDE if is_wide else _NARROW)
+    spark_width = next((columns for columns in _SPARK_WIDTHS if columns <= left), 0) if has_blocks else 0
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
+    names = ["queue", "state", "waiting", *(["active", "delayed", "workers"] if is_wide else [])]
+    for name in (*names, "dlq", "per min", "p95", "oldest"):
+        table.add_column(name, justify="left" if name in ("queue", "state") else "right", no_wrap=True)
+    if spark_width:
+        table.add_column("last hour", no_wrap=True)
+    worst = {about.queue: about.severity for about in reversed(reading.attention())}
+    for queue in reading.in_order():
+        cells = _cells(queue, reading.stats[queue], worst.get(queue), is_wide)
+        if spark_width:
+            cells.append(Text(sparkline(reading.last_hour[queue], spark_width), style="cyan"))
+        table.add_row(*cells)
+    return table
+
+
+def _cells(queue: str, stats: QueueStats | None, severity: str | None, is_wide: bool) -> list[Text]:
+    style = _STYLES.get(severity or "", "")
+    if stats is None:
+        return [Text(queue), Text("unknown", style="red"), *(Text("-") for _ in range(8 if is_wide else 5))]
+    state = "stale" if stats.is_stale else "paused" if stats.is_paused else "running"
+    state_style = {"stale": "red", "paused": "yellow", "running": "green"}[state]
+    oldest, p95 = stats.oldest_waiting_age_ms, stats.p95_duration_ms
+    details = [
+        Text(f"{stats.active:,}"),
+        Text(f"{stats.delayed:,}"),
+        Text(str(stats.workers), style="" if stats.workers else "red"),
+    ]
+    return [
+        Text(queue, style=style),
+        Text(state, style=state_style),
+        Text(f"{stats.waiting + stats.paused:,}", style="yellow" if stats.is_paused else ""),
+        *(details if is_wide else []),
+        Text(f"{stats.dlq:,}", style="red" if stats.dlq else ""),
+        Text(f"{stats.rate * 60:,.1f}" if stats.rate * 60 < 10 else f"{stats.rate * 60:,.0f}"),
+        Text("-" if p95 is None else span(p95)),
+        Text("-" if oldest is None else span(oldest)),
+    ]  # fmt: skip
+
+
+def _notes(reading: Reading) -> list[Text]:
+    alike: dict[str, list[Attention]] = {}
+    for note in reading.attention():
+        if note.queue is not None:
+            alike.setdefault(note.kind, []).append(note)
+    lines: list[Text] = []
+    for kind, notes in alike.items():
+        if len(notes) > _TOLD_EACH:
+            queues = ", ".join(note.queue or "" for note in notes)
+            lines.append(Text.assemble((f"{kind.replace('-', ' ')}: ", "bold"), (queues, _STYLES[notes[0].severity])))
+        else:
+            lines += [Text.assemble((f"{note.queue}: ", "bold"), (note.text, _STYLES[note.severity])) for note in notes]
+    return [Text(""), *lines] if lines else []
+
+
+def span(ms: float) -> str:
+    """A duration in its largest unit, with two digits or more."""
+    if ms < 1_000:
+        return f"{ms:.0f} ms"
+    if ms < 10_000:
+        return f"{ms / 1000:.1f} s"
+    if ms < 120_000:
+        return f"{ms / 1000:.0f} s"
+    return f"{ms / 60_000:.0f} min" if ms < 7_200_000 else f"{ms / 3_600_000:.0f} h"
