@@ -55,13 +55,20 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     telemetry: bool = Field(
         False,
-        description="Emit OpenTelemetry spans (needs the `telemetry` extra and the usual OTEL_* variables).",
+        description="Emit OpenTelemetry spans and metrics over OTLP (needs the `telemetry` extra; the usual OTEL_* "
+        "variables say where to).",
     )
     events_per_second: int = Field(
         20, ge=1, description="Above this, events of one queue and type are told as one, with a count and a sample."
     )
     events_kept: int = Field(
         10_000, ge=100, description="About so many events stay readable, for clients that go on from an id."
+    )
+    metrics_address: str | None = Field(
+        None,
+        pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$",
+        description="Where the scheduler serves Prometheus metrics, as host:port (needs the `metrics` extra). Unset: "
+        "nowhere, except that `teknav up` serves them on this machine.",
     )
     lease_seconds: float = Field(
         30.0,
@@ -128,6 +135,73 @@ class Settings(BaseSettings):
         'list: `["10.1.0.0/16"]`.',
     )
     mail_from: str = Field("TekNav <noreply@teknav.example>", description="Sender of mails.")
+    alert_rules: str | None = Field(
+        None,
+        description="Alert rules as a JSON list, or `@file`; they replace the default ones. `teknav alerts rules` "
+        "prints those in force, docs/alerts.md explains them.",
+    )
+    alert_webhook_url: str | None = Field(None, description="Where alerts are posted to, such as a chat tool's hook.")
+    alert_webhook_secret: SecretStr | None = Field(
+        None, description="Signs those posts as Standard Webhooks asks (`whsec_…`). Unset: not signed."
+    )
+    alert_mail_to: tuple[str, ...] = Field(
+        (), description='Who gets alerts by mail, as a JSON list: `["oncall@example.com"]`.'
+    )
+    alert_site_url: str | None = Field(
+        None, description="Where the dashboard is reached, for links in alerts. Unset: `web_public_url`."
+    )
+    web_address: str = Field(
+        "127.0.0.1:8800",
+        pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$",
+        description="Where `teknav serve` listens, as host:port.",
+    )
+    web_public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+$",
+        description="How browsers reach it when a proxy stands in front, such as `https://ops.example`: used in links and "
+        "for single sign-on.",
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Host names it answers to besides this machine's own, `web_address` and `web_public_url`, as a JSON list.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, as a JSON list.",
+    )
+    request_limit_bytes: int = Field(2 * 1024 * 1024, ge=64 * 1024, description="Largest request body accepted.")
+    viewers_allowed: bool = Field(
+        False, description="Let VIEWERs in, who read with payloads masked. Off: only OWNERs may enter."
+    )
+    session_idle_minutes: int = Field(
+        480, ge=5, description="A session ends after so long without a click; 480 is a shift."
+    )
+    session_hours: int = Field(168, ge=1, le=2_160, description="A session ends after so long whatever is done in it.")
+    oidc_issuer: str | None = Field(
+        None, pattern=r"^https?://", description="Issuer of the OpenID provider for single sign-on. Unset: passwords only."
+    )
+    oidc_client_id: str | None = Field(None, description="This client's id at that provider.")
+    oidc_client_secret: SecretStr | None = Field(None, description="This client's secret at that provider.")
+    oidc_owners: tuple[str, ...] = Field(
+        (), description="Verified addresses of those who enter as OWNER through the provider, as a JSON list."
+    )
+    oidc_owner_claim: str | None = Field(
+        None,
+        pattern=r"^[^=\s]+=.+$",
+        description="Claim that makes an OWNER, such as `groups=sre`. Others are VIEWERs, where those are let in by "
+        "`oidc_viewer_claim`.",
+    )
+    oidc_viewer_claim: str | None = Field(
+        None, pattern=r"^[^=\s]+=.+$", description="Claim that makes a VIEWER, such as `groups=support`."
+    )
+
+    snapshot_dir: Path | None = Field(
+        None, description="Folder of the DuckDB snapshots, on a local disk. Unset: `data_dir`/snapshots."
+    )
+    snapshot_seconds: float = Field(
+        60.0, ge=1, description="How often the scheduler looks for new rows and publishes a snapshot."
+    )
+    snapshot_retention_days: int = Field(35, ge=1, description="How many days snapshots reach back.")
 
     @field_validator("site_time_zone")
     @classmethod
@@ -142,6 +216,11 @@ class Settings(BaseSettings):
     def media_root(self) -> Path:
         """Folder that holds originals and variants."""
         return self.media_dir or self.data_dir / "media"
+
+    @property
+    def snapshot_root(self) -> Path:
+        """Folder of the snapshots."""
+        return self.snapshot_dir or self.data_dir / "snapshots"
 
     @property
     def sql_url(self) -> str:

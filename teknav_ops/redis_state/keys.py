@@ -38,6 +38,11 @@ def lease_term(role: str) -> str:
     return f"teknav:lease:{{{role}}}:term"
 
 
+def worker(worker_id: str) -> str:
+    """STRING: what a worker process says of itself, as JSON (started_at_ms, thread_count); goes with its heartbeat."""
+    return f"teknav:worker:{worker_id}"
+
+
 def dashboard(days: int) -> str:
     """HASH: the platform's dashboard over so many days, computed in advance (made_at_ms, json)."""
     return f"teknav:dashboard:{days}"

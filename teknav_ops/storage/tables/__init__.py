@@ -1,5 +1,6 @@
 """The tables, one module per noun. Alembic's migrations are checked against them by a test."""
 
+from teknav_ops.storage.tables.access import AccessToken, AccessUser
 from teknav_ops.storage.tables.ai import (
     AiDraft,
     AiEventLog,
@@ -8,6 +9,7 @@ from teknav_ops.storage.tables.ai import (
     ArticleQualityReport,
     ArticleVersion,
 )
+from teknav_ops.storage.tables.alerts import Alert, AlertDelivery, AlertSilence, QueueHour
 from teknav_ops.storage.tables.analytics import (
     AnalyticsDay,
     AnalyticsDirtyKey,
@@ -30,9 +32,14 @@ from teknav_ops.storage.tables.workflows import WorkflowDefinition, WorkflowRun,
 
 __all__ = [
     "AIReport",
+    "AccessToken",
+    "AccessUser",
     "AiDraft",
     "AiEventLog",
     "AiRun",
+    "Alert",
+    "AlertDelivery",
+    "AlertSilence",
     "AnalyticsDay",
     "AnalyticsDirtyKey",
     "AnalyticsEvent",
@@ -52,6 +59,7 @@ __all__ = [
     "Plugin",
     "PluginExecutionLog",
     "PluginKv",
+    "QueueHour",
     "SearchDocument",
     "SearchQueryStatsDaily",
     "Translation",

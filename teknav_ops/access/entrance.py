@@ -1,0 +1,172 @@
+"""The entrance: from a cookie, a token, a password or a link to an identity. Knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import time
+from typing import Final, NoReturn
+
+from teknav_ops.access.attempts import Attempts
+from teknav_ops.access.identity import Identity
+from teknav_ops.access.links import FIRST_OWNER, Links, LinkUsedUp
+from teknav_ops.access.passwords import check_strength, verify
+from teknav_ops.access.policy import Operator, Role
+from teknav_ops.access.refusals import Refusals
+from teknav_ops.access.sessions import NewSession, Session, Sessions
+from teknav_ops.access.tokens import Tokens
+from teknav_ops.access.user_names import checked_name
+from teknav_ops.access.users import User, Users
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.errors import NotAllowed
+from teknav_ops.redis_state.connection import Client
+from teknav_ops.settings import Settings
+
+#: A session is checked against its user in SQL at most this often per process. Ending a session works at once without
+#: it; this catches what Redis cannot know, such as a process that died between the two.
+_STANDING_SECONDS: Final = 5.0
+#: A single sign-on is not seen to end at the provider, so it lasts a shift and the lunch after it.
+_SIGN_ON_HOURS: Final = 12
+
+
+class SignInRefused(NotAllowed):
+    """The name or the password is wrong, or the user may not enter. Says no more to strangers."""
+
+
+class Entrance:
+    """Lets operators in and out. One per process; thread-safe."""
+
+    def __init__(self, settings: Settings, client: Client, operator_log: OperatorLog) -> None:
+        self._viewers_allowed = settings.viewers_allowed
+        self._log = operator_log
+        self.sessions = Sessions(client, idle_minutes=settings.session_idle_minutes, hours=settings.session_hours)
+        self.users = Users(operator_log, self.sessions)
+        self.tokens = Tokens(operator_log)
+        self.links = Links(client, operator_log, self.users)
+        self.attempts = Attempts(client)
+        self.refusals = Refusals(client, operator_log.database)
+        self._standing: dict[int, tuple[float, User | None]] = {}
+
+    # Who is it -----------------------------------------------------------------------------------
+
+    def by_cookie(self, cookie: str, *, is_use: bool) -> Identity | None:
+        """The identity of a signed-in browser; None when the session has ended."""
+        session = self.sessions.find(cookie, is_use=is_use)
+        return self._identity(session) if session is not None else None
+
+    def by_token(self, secret: str) -> Identity | None:
+        """The identity of a program; None when the token is not, or no more, accepted."""
+        token = self.tokens.recognise(secret)
+        if token is None or not self.is_let_in(token.role):
+            return None
+        operator = Operator(f"token:{token.name}", token.role)
+        return Identity(operator, "token", scopes=token.scopes, token_id=token.id)
+
+    def still_in(self, identities: list[Identity]) -> set[Identity]:
+        """Which of these are still let in: asked for connections that stay open."""
+        session_ids = [identity.session_id for identity in identities if identity.session_id]
+        sessions = self.sessions.find_many(session_ids)
+        alive = {session_id for session_id, session in sessions.items() if self._identity(session) is not None}
+        token_ids = {identity.token_id for identity in identities if identity.token_id is not None}
+        live_tokens = self.tokens.live_ids(token_ids) if token_ids else set()
+        return {
+            identity
+            for identity in identities
+            if identity.session_id in alive or identity.token_id in live_tokens or identity.via == "local"
+        }
+
+    def is_let_in(self, role: Role) -> bool:
+        """Whether the role may enter at all: VIEWERs only where the setting lets them."""
+        return role is Role.OWNER or self._viewers_allowed
+
+    def _identity(self, session: Session) -> Identity | None:
+        if not self.is_let_in(session.role) or not self._stands(session):
+            return None
+        return Identity(
+            Operator(session.name, session.role), "session", session_id=session.id, csrf_token=session.csrf_token
+        )
+
+    def _stands(self, session: Session) -> bool:
+        """Whether the user is still who the session says."""
+        if session.user_id is None:
+            return True
+        checked_at, user = self._standing.get(session.user_id, (0.0, None))
+        # A user not yet seen in this epoch is looked up at once, so a new session never meets an old answer.
+        if time.monotonic() - checked_at > _STANDING_SECONDS or user is None or user.epoch != session.epoch:
+            user = self.users.by_id(session.user_id)
+            self._standing[session.user_id] = (time.monotonic(), user)
+        return (
+            user is not None and user.disabled_at is None and user.epoch == session.epoch and user.role is session.role
+        )
+
+    # In and out ----------------------------------------------------------------------------------
+
+    def sign_in(self, name: str, password: str, *, address: str) -> NewSession:
+        """Open a session for a name and a password.
+
+        Raises:
+            TooManyAttempts: nothing was looked at. SignInRefused: one of the two is wrong, or the user may not enter.
+        """
+        self.attempts.begin(name, address)
+        found = self.users.find(name)
+        is_right = verify(password, found[1] if found else None)
+        if found is None or not is_right:
+            # An unknown name may be a password typed into the wrong field, so it is not written down.
+            self._refuse(found[0].name if found else None, address, "wrong name or password")
+        user, password_hash = found
+        self._check_standing(user, address)
+        self.attempts.succeeded(name, address)
+        opened = self._open(user, address, how="password")
+        self.users.note_sign_in(user, password, password_hash)
+        return opened
+
+    def sign_in_by_link(self, secret: str, *, address: str) -> NewSession:
+        """Open a session for a one-time link. Raises LinkUsedUp, SignInRefused."""
+        user_id, _, epoch = self.links.take(secret).partition(":")
+        user = self.users.by_id(int(user_id)) if user_id.isdigit() else None
+        # A link made before a change of password or role is worth no more than a session from before it.
+        if user is None or str(user.epoch) != epoch:
+            raise LinkUsedUp
+        self._check_standing(user, address)
+        return self._open(user, address, how="link")
+
+    def become_first_owner(self, secret: str, name: str, password: str, *, address: str) -> NewSession:
+        """Add the first owner and open a session. A weak password does not use the link up.
+
+        Raises:
+            InvalidRequest: name or password. LinkUsedUp: also when there is an owner by now.
+        """
+        check_strength(password, checked_name(name))
+        if self.links.look(secret) != FIRST_OWNER:
+            raise LinkUsedUp
+        self.links.take(secret)
+        user = self.users.add(Operator(name, Role.OWNER), name, Role.OWNER, password, only_as_first=True)
+        return self._open(user, address, how="first link")
+
+    def sign_on(self, name: str, role: Role, *, address: str) -> NewSession:
+        """Open a session for somebody the OpenID provider vouches for. A disabled user of that name stays out."""
+        found = self.users.find(name)
+        if found is not None and found[0].disabled_at is not None:
+            self._refuse(name, address, "disabled")
+        if not self.is_let_in(role):
+            self._refuse(name, address, "viewers are not let in")
+        with self._log.record("user.signed_in", actor=name, address=address, how="provider", role=role.value):
+            return self.sessions.open(name, role, user_id=None, epoch=0, hours=_SIGN_ON_HOURS)
+
+    def sign_out(self, identity: Identity) -> None:
+        """End the session, everywhere and at once."""
+        if identity.session_id is not None and self.sessions.end(identity.session_id):
+            with self._log.record("user.signed_out", actor=identity.operator.name):
+                pass
+
+    def _open(self, user: User, address: str, *, how: str) -> NewSession:
+        with self._log.record("user.signed_in", actor=user.name, address=address, how=how, role=user.role.value):
+            return self.sessions.open(user.name, user.role, user_id=user.id, epoch=user.epoch)
+
+    def _check_standing(self, user: User, address: str) -> None:
+        if user.disabled_at is not None:
+            self._refuse(user.name, address, "disabled")
+        if not self.is_let_in(user.role):
+            self._refuse(user.name, address, "viewers are not let in")
+
+    def _refuse(self, name: str | None, address: str, why: str) -> NoReturn:
+        self.refusals.record("user.sign_in_refused", actor=name, address=address, why=why)
+        raise SignInRefused("The name or the password is wrong, or this account may not enter.")

@@ -1,0 +1,47 @@
+"""Who a request comes from, once that has been checked."""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+from typing import Final, Literal
+
+from teknav_ops.access.policy import Operation, Operator, is_allowed, require
+from teknav_ops.errors import NotAllowed
+
+#: A person may do whatever the role allows.
+ALL_OPERATIONS: Final = frozenset(Operation)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Identity:
+    """An operator, and the way in. `session_id` is the hash under which Redis keeps the session, not the cookie."""
+
+    operator: Operator
+    via: Literal["session", "token", "local"]
+    session_id: str | None = None
+    csrf_token: str | None = None
+    scopes: frozenset[Operation] = ALL_OPERATIONS
+    token_id: int | None = None
+
+    def may(self, operation: Operation) -> bool:
+        """Whether role and scopes allow the operation."""
+        return operation in self.scopes and is_allowed(self.operator.role, operation)
+
+    def require(self, operation: Operation) -> None:
+        """Raises NotAllowed unless role and scopes allow the operation."""
+        require(self.operator, operation)
+        if operation not in self.scopes:
+            raise NotAllowed(f"{operation}: the token has the scopes {', '.join(sorted(self.scopes))} only")
+
+
+#: Whom the running request, page or socket belongs to; set by the guard. Pages read it while they are built.
+current_identity: contextvars.ContextVar[Identity | None] = contextvars.ContextVar("current_identity", default=None)
+
+
+def identity_now() -> Identity:
+    """Whom the running request belongs to. Raises NotAllowed outside of one."""
+    identity = current_identity.get()
+    if identity is None:
+        raise NotAllowed("nobody has been let in here")
+    return identity

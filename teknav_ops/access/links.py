@@ -1,0 +1,73 @@
+"""One-time sign-in links: how the first owner gets in, and whoever is locked out. There is no default password."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Final, cast
+
+from teknav_ops.access.policy import Operation, Operator, require
+from teknav_ops.access.users import UnknownUser, Users
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.errors import WrongState
+from teknav_ops.redis_state import keys
+from teknav_ops.redis_state.connection import Client
+
+FIRST_OWNER: Final = "first-owner"
+#: As long as somebody may take to read the terminal after the first start.
+FIRST_OWNER_LIFE: Final = timedelta(hours=24)
+USER_LIFE: Final = timedelta(minutes=15)
+
+
+class LinkUsedUp(WrongState):
+    """The link was used already, is too old, or never was one."""
+
+    def __init__(self) -> None:
+        super().__init__("This link was used already or is too old. Run `teknav users link NAME` for a new one.")
+
+
+class Links:
+    """Makes links' secrets and takes them back, once each. Only their hash is kept."""
+
+    def __init__(self, client: Client, operator_log: OperatorLog, users: Users) -> None:
+        self._client = client
+        self._log = operator_log
+        self._users = users
+
+    def for_first_owner(self) -> str | None:
+        """A secret that lets its holder become the first owner; None when there are users."""
+        if self._users.count():
+            return None
+        return self._make(FIRST_OWNER, FIRST_OWNER_LIFE)
+
+    def for_user(self, by: Operator, name: str) -> str:
+        """A secret that signs a user in, once. Raises UnknownUser, or WrongState for a disabled one."""
+        require(by, Operation.ADMINISTER)
+        with self._log.record("user.link_made", actor=by.name, user=name):
+            found = self._users.find(name)
+            if found is None:
+                raise UnknownUser(f"name: there is no user {name!r}; see `teknav users list`")
+            if found[0].disabled_at is not None:
+                raise WrongState(f"{found[0].name} is disabled; run `teknav users enable` first")
+            return self._make(f"{found[0].id}:{found[0].epoch}", USER_LIFE)
+
+    def _make(self, purpose: str, life: timedelta) -> str:
+        secret = secrets.token_urlsafe(32)
+        self._client.set(_key(secret), purpose, px=int(life.total_seconds() * 1000))
+        return secret
+
+    def look(self, secret: str) -> str | None:
+        """What the link is for, without using it up: a page that shows it may be fetched by a preview."""
+        return self._client.get(_key(secret))
+
+    def take(self, secret: str) -> str:
+        """What the link is for; from now on it is for nothing. Raises LinkUsedUp."""
+        purpose = cast("str | None", self._client.execute_command("GETDEL", _key(secret)))
+        if purpose is None:
+            raise LinkUsedUp
+        return purpose
+
+
+def _key(secret: str) -> str:
+    return keys.sign_in_link(hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest())

@@ -1,0 +1,133 @@
+"""Sessions: signed-in browsers, kept in Redis under the hash of their cookie.
+
+Ending one is deleting a key, so a stolen copy of the cookie ends with it, in every process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import secrets
+import time
+from typing import Final, cast
+
+from teknav_ops.access.policy import Role
+from teknav_ops.access.user_names import name_digest
+from teknav_ops.redis_state import keys, scripts
+from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.scripts import ScriptRunner
+
+_COOKIE_BYTES: Final = 32
+#: Oldest end first when somebody signs in over and over.
+_MOST_PER_USER: Final = 100
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Session:
+    """One signed-in browser. `user_id` is None for those who came through the OpenID provider."""
+
+    id: str
+    name: str
+    role: Role
+    csrf_token: str
+    user_id: int | None
+    epoch: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session just opened, with the value of its cookie, which is kept nowhere else."""
+
+    cookie: str
+    session: Session
+    lasts_seconds: int
+
+
+class Sessions:
+    """Opens, reads and ends sessions. Raises redis-py's errors when Redis does not answer."""
+
+    def __init__(self, client: Client, *, idle_minutes: int, hours: int) -> None:
+        self._client = client
+        self._runner = ScriptRunner(client)
+        self._idle_ms = idle_minutes * 60_000
+        self._longest_ms = hours * 3_600_000
+
+    def open(self, name: str, role: Role, *, user_id: int | None, epoch: int, hours: int | None = None) -> NewSession:
+        """Open a session with a new cookie. `hours` shortens its life."""
+        cookie, csrf_token = secrets.token_urlsafe(_COOKIE_BYTES), secrets.token_urlsafe(_COOKIE_BYTES)
+        session = Session(session_id_of(cookie), name, role, csrf_token, user_id, epoch)
+        longest_ms = min(self._longest_ms, hours * 3_600_000) if hours else self._longest_ms
+        # First in the list of what ends with the user, then alive: a death in between leaves nothing that stays open.
+        self._list(session, longest_ms)
+        fields = {"name": name, "role": role.value, "csrf": csrf_token, "user_id": user_id or "", "epoch": epoch}
+        call = scripts.open_session(
+            keys.session(session.id), idle_ms=self._idle_ms, longest_ms=longest_ms, fields=fields
+        )
+        self._runner.run(call)
+        return NewSession(cookie, session, longest_ms // 1000)
+
+    def _list(self, session: Session, longest_ms: int) -> None:
+        listed, now_ms = keys.user_sessions(name_digest(session.name)), int(time.time() * 1000)
+        with self._client.pipeline() as pipeline:
+            pipeline.execute_command("ZADD", listed, now_ms + longest_ms, session.id)
+            pipeline.execute_command("ZREMRANGEBYSCORE", listed, "-inf", now_ms)
+            pipeline.execute_command("PEXPIRE", listed, self._longest_ms)
+            pipeline.execute_command("ZRANGE", listed, 0, -_MOST_PER_USER - 1)
+            pipeline.execute_command("ZREMRANGEBYRANK", listed, 0, -_MOST_PER_USER - 1)
+            surplus = pipeline.execute()[3]
+        for session_id in surplus:
+            self.end(session_id)
+
+    def find(self, cookie: str, *, is_use: bool) -> Session | None:
+        """The cookie's session; None when it has ended. `is_use` puts off its idle end."""
+        session_id = session_id_of(cookie)
+        call = scripts.use_session(keys.session(session_id), idle_ms=self._idle_ms, is_use=is_use)
+        return _parse(session_id, self._runner.run(call))
+
+    def find_many(self, session_ids: list[str]) -> dict[str, Session]:
+        """Those of these sessions that are still open; none is put off by looking."""
+        calls = [
+            scripts.use_session(keys.session(session_id), idle_ms=self._idle_ms, is_use=False)
+            for session_id in session_ids
+        ]
+        found: dict[str, Session] = {}
+        for session_id, answer in zip(session_ids, self._runner.run_many(calls) if calls else (), strict=True):
+            if isinstance(answer, Exception):
+                raise answer
+            session = _parse(session_id, answer)
+            if session is not None:
+                found[session_id] = session
+        return found
+
+    def use(self, session_id: str) -> None:
+        """A person did something in this session: put off its idle end."""
+        self._runner.run(scripts.use_session(keys.session(session_id), idle_ms=self._idle_ms, is_use=True))
+
+    def end(self, session_id: str) -> bool:
+        """End a session everywhere. False when it had ended."""
+        return bool(self._client.execute_command("UNLINK", keys.session(session_id)))
+
+    def end_all(self, name: str) -> int:
+        """End all of a user's sessions; answers how many were open."""
+        listed = keys.user_sessions(name_digest(name))
+        session_ids = cast(list[str], self._client.execute_command("ZRANGE", listed, 0, -1))
+        ended = [self.end(session_id) for session_id in session_ids]
+        if session_ids:
+            # Not the whole list: somebody may have signed in meanwhile.
+            self._client.execute_command("ZREM", listed, *session_ids)
+        return sum(ended)
+
+
+def session_id_of(cookie: str) -> str:
+    """The hash under which a cookie's session is kept."""
+    return hashlib.sha256(cookie.encode("utf-8", "replace")).hexdigest()
+
+
+def _parse(session_id: str, fields: dict[str, str]) -> Session | None:
+    if fields.get("role") not in list(Role) or not fields.get("name"):
+        return None
+    user_id = fields.get("user_id")
+    return Session(
+        session_id, fields["name"], Role(fields["role"]), fields.get("csrf", ""),
+        int(user_id) if user_id else None, int(fields.get("epoch") or 0),
+    )  # fmt: skip

@@ -1,0 +1,185 @@
+"""Users: who may sign in, as which role. Every change is recorded with the operator's name before it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as SqlSession
+
+from teknav_ops.access.passwords import check_strength, hash_password, is_outdated
+from teknav_ops.access.policy import Operation, Operator, Role, require
+from teknav_ops.access.sessions import Sessions
+from teknav_ops.access.user_names import checked_name, name_key
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.errors import InvalidRequest, WrongState
+from teknav_ops.storage.tables import AccessUser
+from teknav_ops.storage.tables.base import utc_now
+
+
+class UnknownUser(InvalidRequest):
+    """There is no user of that name."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class User:
+    """A user, without the password's hash."""
+
+    id: int
+    name: str
+    role: Role
+    epoch: int
+    disabled_at: datetime | None
+    signed_in_at: datetime | None
+    password_changed_at: datetime
+    created_by: str
+    created_at: datetime
+
+
+class Users:
+    """Adds, changes and finds users. What takes a right away ends the user's sessions."""
+
+    def __init__(self, operator_log: OperatorLog, sessions: Sessions) -> None:
+        self._log = operator_log
+        self._database = operator_log.database
+        self._sessions = sessions
+
+    def all(self) -> list[User]:
+        """Every user, by name."""
+        with self._database.reading() as session:
+            return [_user(row) for row in session.scalars(select(AccessUser).order_by(AccessUser.name_key))]
+
+    def count(self) -> int:
+        """How many users there are, disabled ones too."""
+        with self._database.reading() as session:
+            return session.scalar(select(func.count()).select_from(AccessUser)) or 0
+
+    def find(self, name: str) -> tuple[User, str] | None:
+        """The user of that name and the hash of the password."""
+        with self._database.reading() as session:
+            row = session.scalars(select(AccessUser).where(AccessUser.name_key == name_key(name))).first()
+            return None if row is None else (_user(row), row.password_hash)
+
+    def by_id(self, user_id: int) -> User | None:
+        """The user with that id."""
+        with self._database.reading() as session:
+            row = session.get(AccessUser, user_id)
+            return None if row is None else _user(row)
+
+    def add(self, by: Operator, name: str, role: Role, password: str, *, only_as_first: bool = False) -> User:
+        """Add a user. With `only_as_first`, only while there is none.
+
+        Raises:
+            InvalidRequest: the name is wrong or taken, or the password too weak. WrongState: there are users already.
+        """
+        require(by, Operation.ADMINISTER)
+        kept = checked_name(name)
+        check_strength(password, kept)
+        row = AccessUser(
+            name=kept,
+            name_key=name_key(kept),
+            role=role.value,
+            password_hash=hash_password(password),
+            created_by=by.name,
+        )
+        try:
+            with (
+                self._log.record("user.added", actor=by.name, user=kept, role=role.value),
+                self._database.session() as session,
+            ):
+                if only_as_first and session.scalar(select(AccessUser.id).limit(1)) is not None:
+                    raise WrongState("there is an owner already: sign in, or ask for `teknav users link NAME`")
+                session.add(row)
+                session.flush()
+                return _user(row)
+        except IntegrityError:
+            raise InvalidRequest(f"name: there is a user {kept!r} already") from None
+
+    def set_password(self, by: Operator, name: str, password: str) -> int:
+        """Change a password; answers how many sessions that ended. Raises UnknownUser, InvalidRequest."""
+        check_strength(password, name)
+        password_hash = hash_password(password)
+        return self._change(
+            by, "user.password_changed", name, {"password_hash": password_hash, "password_changed_at": utc_now()}
+        )
+
+    def set_role(self, by: Operator, name: str, role: Role) -> int:
+        """Change a role; answers how many sessions that ended. Raises UnknownUser; WrongState for the last owner."""
+        return self._change(by, "user.role_changed", name, {"role": role.value}, role=role.value)
+
+    def disable(self, by: Operator, name: str) -> int:
+        """Let the user in no more; answers how many sessions that ended. Raises UnknownUser, WrongState."""
+        return self._change(by, "user.disabled", name, {"disabled_at": utc_now()})
+
+    def enable(self, by: Operator, name: str) -> None:
+        """Let the user in again. Raises UnknownUser."""
+        self._change(by, "user.enabled", name, {"disabled_at": None})
+
+    def remove(self, by: Operator, name: str) -> int:
+        """Remove a user; what they did stays in AuditLog. Raises UnknownUser; WrongState for the last owner."""
+        return self._change(by, "user.removed", name, None)
+
+    def sign_out(self, by: Operator, name: str) -> int:
+        """End all sessions of a name, whichever way they came; answers how many."""
+        require(by, Operation.ADMINISTER)
+        with self._log.record("user.sessions_ended", actor=by.name, user=name) as entry:
+            ended = self._sessions.end_all(name)
+            entry.note(ended=ended)
+        return ended
+
+    def note_sign_in(self, user: User, password: str | None, password_hash: str) -> None:
+        """Write down that the user signed in; hash the password anew where the parameters have become stronger."""
+        values: dict[str, Any] = {"signed_in_at": utc_now()}
+        where = [AccessUser.id == user.id]
+        if password is not None and is_outdated(password_hash):
+            values["password_hash"] = hash_password(password)
+            # Not over a password that was changed meanwhile.
+            where.append(AccessUser.password_hash == password_hash)
+        with self._database.session() as session:
+            session.execute(update(AccessUser).where(*where).values(**values))
+
+    def _change(self, by: Operator, action: str, name: str, values: dict[str, Any] | None, **detail: Any) -> int:
+        """Change or remove a user. The new epoch voids all sessions, also one opened while this runs."""
+        require(by, Operation.ADMINISTER)
+        with self._log.record(action, actor=by.name, user=name, **detail) as entry:
+            with self._database.session() as session:
+                owners = _locked_owners(session)
+                row = _locked(session, name)
+                if owners == [row.id] and _takes_ownership(values):
+                    raise WrongState(f"{row.name} is the last owner who can sign in; add or enable another one first")
+                if values is None:
+                    session.execute(delete(AccessUser).where(AccessUser.id == row.id))
+                else:
+                    change = update(AccessUser).where(AccessUser.id == row.id)
+                    session.execute(change.values(**values, epoch=AccessUser.epoch + 1))
+                kept_name = row.name
+            ended = self._sessions.end_all(kept_name)
+            entry.note(user=kept_name, sessions_ended=ended)
+        return ended
+
+
+def _locked(session: SqlSession, name: str) -> AccessUser:
+    row = session.scalars(select(AccessUser).where(AccessUser.name_key == name_key(name)).with_for_update()).first()
+    if row is None:
+        raise UnknownUser(f"name: there is no user {name!r}; see `teknav users list`")
+    return row
+
+
+def _locked_owners(session: SqlSession) -> list[int]:
+    """The owners who can sign in, locked in one order, so that two who disable each other cannot both succeed."""
+    owners = select(AccessUser.id).where(AccessUser.role == Role.OWNER.value, AccessUser.disabled_at.is_(None))
+    return list(session.scalars(owners.order_by(AccessUser.id).with_for_update()))
+
+
+def _takes_ownership(values: dict[str, Any] | None) -> bool:
+    return values is None or values.get("disabled_at") is not None or values.get("role") == Role.VIEWER.value
+
+
+def _user(row: AccessUser) -> User:
+    return User(
+        row.id, row.name, Role(row.role), row.epoch, row.disabled_at, row.signed_in_at, row.password_changed_at,
+        row.created_by, row.created_at,
+    )  # fmt: skip

@@ -1,0 +1,200 @@
+"""The guard: stands in front of everything, finds out who is there, and lets nobody else in.
+
+Pages, sockets, event streams and REST pass through the same few questions: is this host ours, is this origin ours, who
+is it, may the role do such a thing at all. Routes then ask for the operation itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+from anyio.to_thread import run_sync
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from teknav_ops.access.entrance import Entrance
+from teknav_ops.access.identity import Identity, current_identity
+from teknav_ops.access.policy import Operation
+from teknav_ops.api.csrf import has_token
+from teknav_ops.api.live import SESSION_ENDED, LiveConnections, UseNotes, first_of
+from teknav_ops.api.origin import Origins
+from teknav_ops.api.problems import problem
+from teknav_ops.api.visit import SAFE_METHODS, Visit, cookie_name, inner_scope
+from teknav_ops.errors import StorageUnavailable
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+
+log = structlog.get_logger("teknav.api")
+
+#: Asked before a socket is let through; answers whether it may be.
+SocketCheck = Callable[[Scope, Identity], bool]
+_BEARER: Final = "bearer "
+
+
+class Guard:
+    """ASGI middleware. `socket_checks` are further questions to sockets, such as whose page they belong to."""
+
+    def __init__(
+        self, app: ASGIApp, *, entrance: Entrance, origins: Origins, live: LiveConnections,
+        socket_checks: Sequence[SocketCheck] = (),
+    ) -> None:  # fmt: skip
+        self._app = app
+        self._entrance = entrance
+        self._origins = origins
+        self._live = live
+        self._socket_checks = socket_checks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through with its identity, or answer it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        visit = Visit(scope, headers, self._origins.read(scope, headers))
+        try:
+            refusal = self._check_address(visit) or await self._identify(visit)
+            if refusal is None and scope["type"] == "http":
+                refusal, receive = await self._check_request(visit, receive)
+            elif refusal is None:
+                refusal = self._check_socket(visit)
+        except (StorageUnavailable, *OUTAGE_ERRORS) as error:  # type: ignore[misc]
+            log.warning("nobody can be let in: Redis or the database does not answer", error=str(error))
+            refusal = problem(503, "Unavailable", "Redis or the database does not answer. Try again.",
+                              headers={"Retry-After": "2"})  # fmt: skip
+        if refusal is not None:
+            await self._answer(refusal, scope, receive, send)
+            return
+        await self._let_through(visit, receive, send)
+
+    # Who is it -----------------------------------------------------------------------------------
+
+    def _check_address(self, visit: Visit) -> Response | None:
+        if not self._origins.knows(visit.origin) and not visit.is_probe:
+            return problem(421, "Unknown host", "This name is not served here. Add it to TEKNAV_ALLOWED_HOSTS.")
+        if visit.is_foreign:
+            return problem(403, "Foreign origin", "The request comes from another site.")
+        return None
+
+    async def _identify(self, visit: Visit) -> Response | None:
+        authorization = visit.headers.get("authorization", "")
+        if authorization:
+            if authorization[: len(_BEARER)].lower() == _BEARER:
+                visit.identity = await run_sync(self._entrance.by_token, authorization[len(_BEARER) :].strip())
+            if visit.identity is None and not visit.is_open:
+                return _unauthorized("The token is unknown, revoked or expired.")
+            return None
+        cookie = cookie_parser(visit.headers.get("cookie", "")).get(cookie_name(visit.origin))
+        if cookie:
+            visit.identity = await run_sync(lambda: self._entrance.by_cookie(cookie, is_use=visit.is_use))
+        if visit.identity is None and not visit.is_open:
+            return visit.ask_to_sign_in()
+        return None
+
+    # May it --------------------------------------------------------------------------------------
+
+    async def _check_request(self, visit: Visit, receive: Receive) -> tuple[Response | None, Receive]:
+        identity = visit.identity
+        if identity is None or visit.is_signing_in:
+            return None, receive
+        if visit.method not in SAFE_METHODS:
+            if identity.via == "session":
+                right, receive = await has_token(visit, receive)
+                if not right:
+                    return problem(403, "CSRF token missing", "Send the session's token as X-CSRF-Token."), receive
+            if visit.scope["path"] == "/sign-out":
+                return None, receive
+            wanted = Operation.ENQUEUE if identity.may(Operation.ENQUEUE) else Operation.ACT
+        else:
+            wanted = Operation.METRICS if visit.scope["path"] == "/metrics" else Operation.READ
+        if identity.may(wanted) or visit.is_open:
+            return None, receive
+        await run_sync(lambda: self._record_refusal(visit, identity, wanted))
+        return problem(403, "Not allowed", f"This needs the right to {wanted}."), receive
+
+    def _check_socket(self, visit: Visit) -> Response | None:
+        identity = visit.identity
+        if identity is None or not identity.may(Operation.READ):
+            return problem(403, "Not allowed", "Sign in first.")
+        # A browser always says where a page came from; a cookie without that is no browser of ours.
+        if identity.via == "session" and not visit.headers.get("origin"):
+            return problem(403, "Foreign origin", "The Origin header is missing.")
+        if not all(check(visit.scope, identity) for check in self._socket_checks):
+            return problem(403, "Not allowed", "This socket belongs to somebody else's page.")
+        return None
+
+    def _record_refusal(self, visit: Visit, identity: Identity, wanted: Operation) -> None:
+        self._entrance.refusals.record(
+            "user.refused", actor=identity.operator.name, address=visit.origin.address, operation=wanted.value,
+            method=visit.method, path=visit.scope["path"],
+        )  # fmt: skip
+
+    async def _answer(self, refusal: Response, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # Closed before it was accepted: the server answers the handshake with 403.
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+            return
+        await refusal(scope, receive, send)
+
+    # Through -------------------------------------------------------------------------------------
+
+    async def _let_through(self, visit: Visit, receive: Receive, send: Send) -> None:
+        scope = inner_scope(visit)
+        mark = current_identity.set(visit.identity)
+        try:
+            if visit.identity is not None and scope["type"] == "websocket":
+                await self._socket(visit.identity, scope, receive, send)
+            elif visit.identity is not None and visit.is_stream:
+                await self._stream(visit.identity, scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+        finally:
+            current_identity.reset(mark)
+
+    async def _socket(self, identity: Identity, scope: Scope, receive: Receive, send: Send) -> None:
+        notes = UseNotes(lambda: self._note_use(identity))
+        is_over = False
+
+        with self._live.attached(identity) as ended:
+
+            async def receive_while_in() -> Message:
+                nonlocal is_over
+                message = None if is_over else await first_of(receive, ended)
+                if message is None:
+                    if not is_over:
+                        is_over = True
+                        await send({"type": "websocket.close", "code": SESSION_ENDED, "reason": "signed out"})
+                    return {"type": "websocket.disconnect", "code": SESSION_ENDED}
+                if message["type"] == "websocket.receive":
+                    await notes.note()
+                return message
+
+            async def send_while_in(message: Message) -> None:
+                if not is_over:
+                    await send(message)
+
+            await self._app(scope, receive_while_in, send_while_in)
+
+    async def _note_use(self, identity: Identity) -> None:
+        if identity.session_id is not None:
+            await run_sync(self._entrance.sessions.use, identity.session_id)
+
+    async def _stream(self, identity: Identity, scope: Scope, receive: Receive, send: Send) -> None:
+        """An event stream ends with its session: it is told that the client has gone."""
+        with self._live.attached(identity) as ended:
+
+            async def receive_while_in() -> Message:
+                return await first_of(receive, ended) or {"type": "http.disconnect"}
+
+            async def send_while_in(message: Message) -> None:
+                if ended.is_set():
+                    raise OSError("the session has ended")
+                await send(message)
+
+            await self._app(scope, receive_while_in, send_while_in)
+
+
+def _unauthorized(detail: str) -> Response:
+    return problem(401, "Not signed in", detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})

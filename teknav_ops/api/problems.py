@@ -1,0 +1,168 @@
+"""Errors as RFC 9457 problem details: one table from exceptions to answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from teknav_ops import errors
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+
+log = structlog.get_logger("teknav.api")
+
+MEDIA_TYPE: Final = "application/problem+json"
+_RETRY_SECONDS: Final = 2
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field of the request."""
+
+    field: str = Field(examples=["body.payload.article_id"])
+    problem: str = Field(examples=["Field required"])
+
+
+class Problem(BaseModel):
+    """Why a request was not done (RFC 9457). `type` names the kind and never changes; `detail` is for people."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["urn:teknav:problem:unknown-job"])
+    title: str = Field(examples=["Unknown job"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["job: no queue keeps a record of 'x'; finished jobs are kept for a while only"])
+    errors: list[FieldProblem] | None = None
+
+
+#: What a client is told of each error, by the nearest class. What is not here is a fault of ours: 500, no detail.
+STATUS_OF: Final[dict[type[errors.TekNavError], int]] = {
+    errors.UnknownQueue: 404,
+    errors.UnknownJob: 404,
+    errors.NoSnapshot: 404,
+    errors.WrongState: 409,
+    errors.SnapshotBusy: 409,
+    errors.PayloadTooLarge: 413,
+    errors.InvalidPayload: 422,
+    errors.InvalidRequest: 422,
+    errors.NotAllowed: 403,
+    errors.Throttled: 503,
+    errors.TransientError: 503,
+    errors.RedisUnavailable: 503,
+    errors.StorageUnavailable: 503,
+    errors.SnapshotDiskFull: 507,
+    errors.MissingSecretKey: 500,
+    errors.CorruptRecord: 500,
+    errors.PermanentError: 500,
+    errors.MissingProcessor: 500,
+    errors.EmbeddedServerFailed: 500,
+}
+
+
+def status_of(error: type[BaseException]) -> int:
+    """The status for an error's class: that of the nearest class in the table."""
+    for base in error.__mro__:
+        if base in STATUS_OF:
+            return STATUS_OF[base]
+    return 503 if issubclass(error, OUTAGE_ERRORS) else 500
+
+
+def problem(
+    status: int,
+    title: str,
+    detail: str = "",
+    *,
+    headers: Mapping[str, str] | None = None,
+    kind: str | None = None,
+    **more: Any,
+) -> Response:
+    """One problem. `title` names its kind, `detail` this occurrence and what to do."""
+    kind = kind or re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    content = {"type": f"urn:teknav:problem:{kind}", "title": title, "status": status, "detail": detail, **more}
+    body = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def problem_of(error: BaseException) -> Response:
+    """The answer to an error. Only errors raised on purpose say what happened: others may quote secrets."""
+    status = status_of(type(error))
+    if not isinstance(error, errors.TekNavError):
+        if status == 503:
+            return problem(503, "Unavailable", "Redis does not answer. Nothing was done; try again.", headers=_retry())
+        return problem(500, "Internal error", "Something went wrong here; the server's log says what.")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).capitalize()
+    fields = [{"field": field, "problem": text} for field, text in getattr(error, "fields", ())]
+    more: dict[str, Any] = {"errors": fields} if fields else {}
+    return problem(status, words, str(error), headers=_retry() if status == 503 else None, **more)
+
+
+def _retry() -> dict[str, str]:
+    return {"Retry-After": str(_RETRY_SECONDS)}
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer every error of the app as a problem."""
+    app.add_exception_handler(errors.TekNavError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    for outage in OUTAGE_ERRORS:
+        app.add_exception_handler(outage, _on_error)
+    app.add_exception_handler(Exception, _on_fault)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    answer = problem_of(error)
+    if answer.status_code >= 500:
+        log.error("request.failed", path=request.url.path, error=f"{type(error).__name__}: {error}")
+    return answer
+
+
+async def _on_fault(request: Request, error: Exception) -> Response:
+    log.error("request.broken", path=request.url.path, exc_info=error)
+    return problem_of(error)
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # Without the input itself, which may hold a secret.
+    found = [{"field": ".".join(map(str, item["loc"])), "problem": item["msg"]} for item in error.errors()]
+    detail = "; ".join(f"{item['field']}: {item['problem']}" for item in found)
+    return problem(422, "Invalid request", detail, errors=found)
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    detail = str(error.detail) if error.detail != title else ""
+    return problem(error.status_code, title, detail, headers=error.headers)
+
+
+_MEANING: Final = {
+    401: "Not signed in.",
+    403: "The role or the token's scopes do not allow this.",
+    404: "There is no such queue, job or record.",
+    409: "The state does not allow this; nothing was changed.",
+    413: "The body or the payload is too large.",
+    422: "The request is wrong; `errors` names the fields.",
+    503: "Redis or the database does not answer. Nothing was done; try again after `Retry-After` seconds.",
+}
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that an operation may answer, for its OpenAPI entry; 401, 403, 422 and 503 go without saying."""
+    return {
+        status: {"description": _MEANING[status], "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
+        for status in sorted({401, 403, 422, 503, *statuses})
+    }
+
+
+_SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}

@@ -1,0 +1,103 @@
+"""What routes and pages need, made when first asked for, one set per process."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from teknav_ops.access.entrance import Entrance
+from teknav_ops.access.identity import Identity
+from teknav_ops.access.policy import Operator
+from teknav_ops.api.background import BackgroundReplays
+from teknav_ops.api.realtime.hub import Hub
+from teknav_ops.api.search import JobSearch
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.audit.story import story
+from teknav_ops.audit.trail import AuditEntry, AuditTrail
+from teknav_ops.control import Control
+from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
+from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.jobs.record import JobRecord
+from teknav_ops.jobs.worker_queries import WorkerQueries
+from teknav_ops.metrics.live import read_all_stats
+from teknav_ops.payloads.codec import Cipher
+from teknav_ops.producer import Producer
+from teknav_ops.redis_state.connection import Client, connect
+from teknav_ops.redis_url import find_redis_url
+from teknav_ops.replays import Replays
+from teknav_ops.secret_key import cipher_keys
+from teknav_ops.settings import Settings
+from teknav_ops.storage.database import Database
+from teknav_ops.topology import TOPOLOGY, Topology
+
+
+class Services:
+    """One process's connections and what stands on them. Thread-safe; `close` at the end."""
+
+    def __init__(self, settings: Settings, topology: Topology = TOPOLOGY) -> None:
+        self.settings = settings
+        self.topology = topology
+        # Made at once: two threads that ask first would otherwise make two.
+        self.client: Client = connect(find_redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
+        self.database = Database.open(settings.sql_url)
+        self.operator_log = OperatorLog(self.database)
+        self.entrance = Entrance(settings, self.client, self.operator_log)
+        self.jobs = JobQueries(self.client, topology)
+        self.dead_letters = DeadLetterQueries(self.client, topology)
+        self.replays = Replays(self.client, self.dead_letters, topology)
+        self.search = JobSearch(self.client, self.database, topology)
+        self.workers = WorkerQueries(self.client, topology)
+        self.trail = AuditTrail(self.database)
+        self.hub = Hub(self.client)
+        self.background = BackgroundReplays(self.client, self.replays, self.control)
+
+    @cached_property
+    def cipher(self) -> Cipher:
+        """Seals and opens secret payload fields. Raises MissingSecretKey."""
+        return Cipher(cipher_keys(self.settings))
+
+    def producer(self, operator: Operator) -> Producer:
+        """Enqueueing, as this operator."""
+        return Producer(
+            self.client, cipher=self.cipher, topology=self.topology, actor=operator.name,
+            payload_limit_bytes=self.settings.payload_limit_bytes,
+            timeout_seconds=self.settings.producer_timeout_seconds,
+        )  # fmt: skip
+
+    def control(self, operator: Operator) -> Control:
+        """The operators' door, for this operator."""
+        return Control(
+            self.client, operator, self.operator_log, cipher=self.cipher, topology=self.topology,
+            payload_limit_bytes=self.settings.payload_limit_bytes,
+        )  # fmt: skip
+
+    def find_jobs(self, text: str) -> list[JobRecord]:
+        """Jobs with this id, or of this trace, that are still kept."""
+        return [record for record in self.search.records(self.search.places(text)) if record is not None]
+
+    def story(self, queue: str, job_id: str) -> list[AuditEntry]:
+        """What the audit trail says of a job, oldest first, with what has not reached AuditLog yet."""
+        return story(self.database, self.client, Topology(self.topology[queue]), job_id).entries
+
+    def is_published(self) -> bool:
+        """Whether a scheduler has spoken lately."""
+        published = read_all_stats(self.client, self.topology).values()
+        return any(stats is not None and not stats.is_stale for stats in published)
+
+    def start(self) -> None:
+        """Begin to hear events and to run batch replays."""
+        self.hub.start()
+        self.background.start()
+
+    def stop(self) -> None:
+        """End both; batch replays under way are taken up by another process, or after the next start."""
+        self.hub.stop()
+        self.background.stop()
+
+    def is_current(self, identity: Identity) -> bool:
+        """Whether somebody who was let in is still let in."""
+        return identity in self.entrance.still_in([identity])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+        self.database.dispose()

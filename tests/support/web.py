@@ -1,0 +1,107 @@
+"""The API behind its guard, on a real server with a real port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from teknav_ops.access.policy import Operation, Operator, Role
+from teknav_ops.api.app import create_api
+from teknav_ops.api.services import Services
+from teknav_ops.settings import Settings
+from teknav_ops.storage.schema import upgrade
+from tests.support.redis_server import free_port
+from tests.support.waiting import until
+
+PASSWORD = "correct horse battery"
+ROOT = Operator("root", Role.OWNER)
+TRUSTED_PROXY = '["127.0.0.0/8"]'
+
+
+class Web:
+    """A served app, and browsers to visit it with. Requests come from 127.0.0.1, which is trusted to say otherwise."""
+
+    def __init__(self, app: FastAPI, port: int) -> None:
+        self.app = app
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+
+    @property
+    def services(self) -> Services:
+        services: Services = self.app.state.services
+        return services
+
+    def browser(self, **options: Any) -> httpx.Client:
+        """A client with cookies of its own that follows nothing."""
+        return httpx.Client(base_url=self.url, timeout=20, headers={"accept": "text/html"}, **options)
+
+    def add_user(self, name: str = "sara", role: Role = Role.OWNER, password: str = PASSWORD) -> None:
+        self.services.entrance.users.add(ROOT, name, role, password)
+
+    def sign_in(self, name: str = "sara", password: str = PASSWORD, **options: Any) -> httpx.Client:
+        """A browser that has signed in."""
+        browser = self.browser(**options)
+        answer = browser.post("/sign-in", data={"name": name, "password": password})
+        assert answer.status_code == 303, answer.text
+        return browser
+
+    def csrf(self, browser: httpx.Client) -> str:
+        """The token that pages of this browser's session would carry."""
+        identity = self.services.entrance.by_cookie(browser.cookies["teknav_session"], is_use=False)
+        assert identity is not None and identity.csrf_token
+        return identity.csrf_token
+
+    def token(self, *scopes: Operation, role: Role = Role.OWNER, name: str = "ci") -> str:
+        secret, _ = self.services.entrance.tokens.create(ROOT, name, role=role, scopes=scopes, life=None)
+        return secret
+
+    def with_token(self, secret: str) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=20, headers={"authorization": f"Bearer {secret}"})
+
+
+def settings_for(folder: Path, redis_url: str, **changes: Any) -> Settings:
+    """Settings as an environment would give them, on an empty migrated SQLite database."""
+    values = {"data_dir": folder, "redis_url": redis_url, "trusted_proxies": ("127.0.0.0/8",), **changes}
+    settings = Settings(**values)
+    upgrade(settings.sql_url)
+    return settings
+
+
+@contextlib.contextmanager
+def served(app: FastAPI) -> Iterator[Web]:
+    """Serve the app as `teknav serve` does, in a thread."""
+    port = free_port()
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=port, log_level="error", proxy_headers=False, server_header=False, lifespan="on",
+        timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread.start()
+    until(lambda: server.started or not thread.is_alive(), what="the web server's start")
+    assert server.started
+    try:
+        yield Web(app, port)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def api(settings: Settings, **options: Any) -> FastAPI:
+    return create_api(Services(settings), **options)
+
+
+def field(page: str, name: str) -> str:
+    """The value of a form's field."""
+    found = re.search(rf'name="{name}"[^>]*value="([^"]*)"', page)
+    assert found, page
+    return found[1]
