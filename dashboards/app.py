@@ -8,11 +8,9 @@ from typing import Any, Final
 
 import panel as pn
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
+from fastapi.responses import FileResponse, RedirectResponse
 from panel.io.fastapi import add_applications
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
-from teknav_ops.api.app import create_api
 
 from dashboards.face import ASSETS, assets_path
 from dashboards.feed import Feed
@@ -21,8 +19,10 @@ from dashboards.page import ROOT, Page
 from dashboards.pages import PAGES
 from dashboards.reads import SharedReads
 from dashboards.sheet import SHEET, sheet_variables
+from dashboards.sources import Sources
 from dashboards.visit import Visit
 from teknav_ops.access.identity import identity_now
+from teknav_ops.api.app import create_api
 from teknav_ops.api.services import Services
 from teknav_ops.settings import get_settings
 
@@ -39,10 +39,6 @@ class KeptFiles(StaticFiles):
         response.headers["cache-control"] = "public, max-age=31536000, immutable"
         return response
 
-    def get_path(self, scope: Scope) -> str:
-        """Below the version in the address."""
-        return super().get_path(scope)
-
 
 def create_app() -> FastAPI:
     """The app of this process, from its settings; what `teknav serve` runs."""
@@ -54,17 +50,23 @@ def create_app() -> FastAPI:
 
 def add_pages(app: FastAPI, services: Services) -> None:
     """Serve the pages and what they are drawn with."""
+    sources = Sources(services)
     reads = SharedReads()
     feed = Feed(reads)
     threads = ThreadPoolExecutor(_THREAD_COUNT, thread_name_prefix="dashboard")
     app.mount(assets_path(), KeptFiles(directory=ASSETS), name="assets")
     for path in ("/", "/dashboard", "/dashboard/", ROOT, f"{ROOT}/"):
         app.add_api_route(path, _to_queues, include_in_schema=False)
-    pages = {f"{ROOT}/{page.path}": _opener(page, services, reads, feed, threads) for page in PAGES}
+    app.add_api_route("/favicon.ico", _icon, include_in_schema=False)
+    pages: dict[str, Any] = {f"{ROOT}/{page.path}": _opener(page, sources, reads, feed, threads) for page in PAGES}
     add_applications(pages, app=app, title="TekNav ops")
     app.state.feed = feed
     services.hub.listen(feed.heard)
     feed.start()
+
+
+def _icon() -> FileResponse:
+    return FileResponse(ASSETS / "icon.svg", media_type="image/svg+xml")
 
 
 def _to_queues() -> RedirectResponse:
@@ -72,16 +74,16 @@ def _to_queues() -> RedirectResponse:
 
 
 def _opener(
-    page_class: type[Page], services: Services, reads: SharedReads, feed: Feed, threads: ThreadPoolExecutor
+    page_class: type[Page], sources: Sources, reads: SharedReads, feed: Feed, threads: ThreadPoolExecutor
 ) -> Callable[[], Any]:
     def open_page() -> Any:
         identity = identity_now()
         document = pn.state.curdoc
         assert document is not None
         query = {name: values[-1].decode() for name, values in pn.state.session_args.items()}
-        visit = Visit(services, identity, reads, dict(pn.state.route_params), query)
+        visit = Visit(sources, identity, reads, dict(pn.state.route_params), query)
         page = page_class(visit)
-        opened = OpenPage(page, document, threads, still_signed_in=lambda: services.is_current(identity))
+        opened = OpenPage(page, document, threads, still_signed_in=lambda: sources.still_in(identity))
         document.title = f"{page.title()} · TekNav ops"
         document.template = SHEET
         document.template_variables.update(sheet_variables())

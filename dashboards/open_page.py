@@ -110,7 +110,7 @@ class OpenPage:
 
     def _alert_count(self) -> int:
         visit = self._page.visit
-        count: int = visit.reads.get("alerts", visit.services.open_alert_count, seconds=5.0, outlives_events=True)
+        count: int = visit.reads.get("alerts", visit.sources.alerts.open_count, seconds=5.0, outlives_events=True)
         return count
 
     def _shell(self, alert_count: int) -> dict[str, Any]:

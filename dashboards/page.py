@@ -82,11 +82,11 @@ class Page:
     @action(Operation.READ)
     def find(self, text: str) -> Outcome:
         """A job by its id, or jobs by their trace id, on any queue."""
-        hits = self.visit.services.find_jobs(text)
         links = [
-            {"href": job_path(job.queue, job.id), "name": job.name, "queue": job.queue, "state": job.state.value}
-            for job in hits
-        ]
+            {"href": job_path(queue, job_id), "queue": queue, "name": job.name if job else job_id,
+             "state": job.state.value if job else "no longer kept"}
+            for queue, job_id, job in self.visit.sources.find_jobs(text)
+        ]  # fmt: skip
         return Outcome(data={"href": links[0]["href"]} if len(links) == 1 else {"hits": links})
 
     def act(self, name: str, arguments: Mapping[str, Any]) -> Outcome:

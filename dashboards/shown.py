@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from dashboards.page import ROOT, job_path, queue_path
 from dashboards.visit import Visit
+from teknav_ops.audit.trail import AuditEntry
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.topology import TOPOLOGY
 
 _PREVIEW_CHARACTERS: Final = 240
+_DETAIL_CHARACTERS: Final = 600
 
 
 def runbook_path(error_type: str) -> str:
@@ -39,7 +41,7 @@ def job_row(visit: Visit, job: JobRecord) -> dict[str, Any]:
 
 def group_rows(visit: Visit, queue: str) -> list[dict[str, Any]]:
     """Dead letters by cause, each with where it can be read about."""
-    groups = visit.reads.get(("groups", queue), lambda: visit.services.dead_letters.groups(queue), queue=queue)
+    groups = visit.reads.get(("groups", queue), lambda: visit.sources.dead_letters.groups(queue), queue=queue)
     return [
         {
             "errorType": group.error_type, "fingerprint": group.fingerprint, "count": group.count,
@@ -71,3 +73,15 @@ def replay_row(replay: Replay) -> dict[str, Any]:
         "causes": [cause.model_dump() for cause in replay.causes], "href": queue_path(replay.queue),
         "effects": TOPOLOGY[replay.queue].effects,
     }  # fmt: skip
+
+
+def detail_text(visit: Visit, entry: AuditEntry) -> str | None:
+    """What an audit entry says besides, on one line."""
+    if not entry.detail:
+        return None
+    text = entry.detail.get("text") or ", ".join(f"{name}: {_plain(value)}" for name, value in entry.detail.items())
+    return visit.masked_text(str(text))[:_DETAIL_CHARACTERS]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -8,9 +8,9 @@ from typing import Any, Final
 from teknav_ops.access.masking import masked, masked_text
 
 from dashboards.reads import SharedReads
+from dashboards.sources import Sources
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import Operation, Operator
-from teknav_ops.api.services import Services
 from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest
 
@@ -21,7 +21,7 @@ PAGE_SIZE: Final = 50
 class Visit:
     """`query` is the address's filters; it changes while the page is open."""
 
-    services: Services
+    sources: Sources
     identity: Identity
     reads: SharedReads
     route: dict[str, str]
@@ -40,7 +40,7 @@ class Visit:
     @property
     def control(self) -> Control:
         """The operators' door, under the visitor's name."""
-        return self.services.control(self.operator)
+        return self.sources.control(self.operator)
 
     def masked(self, value: Any) -> Any:
         """A payload or result as this visitor may see it: whole, or with its values replaced by their types."""

@@ -3,10 +3,25 @@
 from typing import Final
 
 from dashboards.page import Page
+from dashboards.pages.alerts import AlertsPage
+from dashboards.pages.audit import AuditPage
 from dashboards.pages.dlq import DlqPage
 from dashboards.pages.job import JobPage
 from dashboards.pages.queue import QueuePage
 from dashboards.pages.queues import QueuesPage
 from dashboards.pages.replays import ReplaysPage
+from dashboards.pages.runbook import AlertRunbookPage, RunbookPage
+from dashboards.pages.workers import WorkersPage
 
-PAGES: Final[tuple[type[Page], ...]] = (QueuesPage, QueuePage, DlqPage, JobPage, ReplaysPage)
+PAGES: Final[tuple[type[Page], ...]] = (
+    QueuesPage,
+    QueuePage,
+    DlqPage,
+    JobPage,
+    ReplaysPage,
+    WorkersPage,
+    AlertsPage,
+    AuditPage,
+    RunbookPage,
+    AlertRunbookPage,
+)

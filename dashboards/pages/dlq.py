@@ -49,12 +49,12 @@ class DlqPage(Page):
         visit, queue = self.visit, self.queue
         offset, order = visit.offset(), visit.choice("order", _ORDERS)
         where = self._filter()
-        page = visit.services.dead_letters.page(
+        page = visit.sources.dead_letters.page(
             queue, where=where, offset=offset, limit=PAGE_SIZE, newest_first=order == "newest"
         )
         is_short = len(page.items) < PAGE_SIZE and page.next_offset is not None
         note = f"looked at {page.next_offset:,} so far; the next page goes on" if is_short else None
-        running = [replay_row(replay) for replay in visit.services.replays.page(queue=queue, limit=3).items]
+        running = [replay_row(replay) for replay in visit.sources.replays.page(queue=queue, limit=3).items]
         return {
             "queue": {"name": queue, "href": dlq_path(queue), "jobNames": list(TOPOLOGY[queue].jobs),
                       "effects": TOPOLOGY[queue].effects, "exports": f"/api/owner/queues/{queue}/dead-letters/export"},
@@ -79,7 +79,7 @@ class DlqPage(Page):
     @action(Operation.READ)
     def inspect(self, job_id: str) -> Outcome:
         """One dead letter, whole."""
-        letter = self.visit.services.dead_letters.get(self.queue, job_id)
+        letter = self.visit.sources.dead_letters.get(self.queue, job_id)
         shown = letter_row(self.visit, letter) | {
             "error": self.visit.masked_text(letter.error), "stack": self.visit.masked_text(letter.stack),
             "payload": payload_text(self.visit, letter.payload, indent=2), "runbook": runbook_path(letter.error_type),

@@ -6,7 +6,8 @@ from typing import Any
 
 from dashboards.page import ROOT, Crumb, Page, dlq_path, queue_path
 from dashboards.pages.job_actions import JobActions
-from dashboards.shown import payload_text, runbook_path
+from dashboards.shown import detail_text, payload_text, runbook_path
+from teknav_ops.audit.trail import AuditEntry
 from teknav_ops.errors import UnknownJob
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.topology import TOPOLOGY
@@ -35,16 +36,16 @@ class JobPage(JobActions, Page):
     def load(self) -> dict[str, Any]:
         """The record while it is kept, and the story, which is kept longer."""
         queue, job_id = TOPOLOGY[self.visit.route["queue"]].name, self.visit.route["job_id"]
-        story = self.visit.services.story(queue, job_id)
+        story = self.visit.sources.story(job_id)
         try:
-            record = self.visit.services.jobs.get(queue, job_id)
+            record = self.visit.sources.jobs.get(queue, job_id)
         except UnknownJob:
-            if not story:
+            if not story.entries:
                 raise
             record = None
         return {
             "job": record and self._shown(record),
-            "story": [self._entry(entry) for entry in story],
+            "story": [self._entry(entry) for entry in story.entries], "isWhole": story.is_complete,
             "id": job_id, "queue": {"name": queue, "href": queue_path(queue)},
         }  # fmt: skip
 
@@ -62,10 +63,9 @@ class JobPage(JobActions, Page):
             ],
         }  # fmt: skip
 
-    def _entry(self, entry: Any) -> dict[str, Any]:
-        detail = entry.detail_text
+    def _entry(self, entry: AuditEntry) -> dict[str, Any]:
         return {
             "at": entry.at, "action": entry.action, "actor": entry.actor, "attempt": entry.attempt,
             "durationMs": entry.duration_ms, "waitedMs": entry.waited_ms, "errorType": entry.error_type,
-            "detail": detail and self.visit.masked_text(detail), "outcome": entry.outcome,
+            "detail": detail_text(self.visit, entry), "outcome": entry.outcome,
         }  # fmt: skip

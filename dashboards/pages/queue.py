@@ -15,7 +15,6 @@ from teknav_ops.errors import InvalidPayload
 from teknav_ops.jobs.paging import Window
 from teknav_ops.jobs.queries import JobFilter
 from teknav_ops.jobs.states import JobState
-from teknav_ops.metrics.overview import read_now
 from teknav_ops.spans import parse_moment
 from teknav_ops.topology import TOPOLOGY, Queue
 
@@ -62,11 +61,9 @@ class QueuePage(JobActions, Page):
         return shown
 
     def _facts(self, queue: Queue) -> dict[str, Any]:
-        services = self.visit.services
-        now = self.visit.reads.get("now", lambda: read_now(services.client, TOPOLOGY))[queue.name]
-        counts = self.visit.reads.get(
-            ("counts", queue.name), lambda: services.jobs.counts(queue.name), queue=queue.name
-        )
+        sources = self.visit.sources
+        now = self.visit.reads.get("now", sources.now)[queue.name]
+        counts = self.visit.reads.get(("counts", queue.name), lambda: sources.jobs.counts(queue.name), queue=queue.name)
         since = counts.paused_since_ms
         limit = queue.rate_limit
         standard = {
@@ -92,7 +89,7 @@ class QueuePage(JobActions, Page):
             name=visit.filter("name"), trace_id=visit.filter("trace"), text=visit.filter("text"),
             window=Window(parse_moment(since, name="since") if state is not JobState.WAITING else None),
         )  # fmt: skip
-        page = visit.services.jobs.page(queue.name, state, where=where, offset=offset, limit=PAGE_SIZE)
+        page = visit.sources.jobs.page(queue.name, state, where=where, offset=offset, limit=PAGE_SIZE)
         return {
             "jobs": [job_row(visit, job) for job in page.items], "offset": offset, "total": page.total_count,
             "next": page.next_offset, "previous": max(0, offset - PAGE_SIZE) if offset else None,
@@ -117,7 +114,7 @@ class QueuePage(JobActions, Page):
     ) -> Outcome:
         """Create a job; what does not fit comes back as problems by field."""
         try:
-            accepted = self.visit.services.producer(self.visit.operator).enqueue(
+            accepted = self.visit.sources.producer(self.visit.operator).enqueue(
                 queue, job, payload, delay=delay_seconds or None, idempotency_key=idempotency_key or None
             )
         except InvalidPayload as error:

@@ -25,7 +25,7 @@ def load_metrics(visit: Visit, queue: str, chosen: str) -> dict[str, Any]:
     # A point of a long window changes slowly; the reading of thirty days is not repeated for each event.
     seconds = 5.0 if window <= timedelta(hours=6) else 30.0
     frame, as_of = visit.reads.get(
-        ("history", queue, chosen), lambda: visit.services.history(queue, window, step), seconds=seconds,
+        ("history", queue, chosen), lambda: visit.sources.history(queue, window, step), seconds=seconds,
         outlives_events=True,
     )  # fmt: skip
     step_seconds = step.total_seconds()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from dashboards.page import Page, dlq_path, queue_path
+from dashboards.page import ROOT, Page, dlq_path, queue_path
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.metrics.minutes import MinuteCounts
-from teknav_ops.metrics.overview import attention, read_last_hour, read_now
+from teknav_ops.metrics.overview import attention
 from teknav_ops.topology import TOPOLOGY
 
 _SORTS = ("catalogue", "waiting", "active", "delayed", "failed", "dlq", "rate", "p95")
@@ -28,13 +28,11 @@ class QueuesPage(Page):
     def load(self) -> dict[str, Any]:
         """QueueListTable: every queue, and what needs attention."""
         sort = self.visit.choice("sort", _SORTS)
-        services, reads = self.visit.services, self.visit.reads
-        stats = reads.get("now", lambda: read_now(services.client, TOPOLOGY))
+        sources, reads = self.visit.sources, self.visit.reads
+        stats = reads.get("now", sources.now)
         at_ms = max(now.last_updated_at_ms for now in stats.values())
-        hour = reads.get(
-            "hour", lambda: read_last_hour(services.client, TOPOLOGY, at_ms), seconds=10.0, outlives_events=True
-        )
-        is_published = reads.get("published", services.is_published, seconds=5.0, outlives_events=True)
+        hour = reads.get("hour", lambda: sources.last_hour(at_ms), seconds=10.0, outlives_events=True)
+        is_published = reads.get("published", sources.is_published, seconds=5.0, outlives_events=True)
         rows = [_row(now, hour[name], at_ms) for name, now in stats.items()]
         if sort != "catalogue":
             key = "p95_ms" if sort == "p95" else sort
@@ -45,6 +43,8 @@ class QueuesPage(Page):
 
 
 def _where(queue: str | None, kind: str) -> str:
+    if kind == "dead-letters" and queue is None:
+        return f"{ROOT}/queues?sort=dlq"
     if queue is None:
         return "/dashboard/owner/workers"
     return dlq_path(queue) if kind == "dead-letters" else queue_path(queue)

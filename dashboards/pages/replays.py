@@ -25,7 +25,7 @@ class ReplaysPage(Page):
     def load(self) -> dict[str, Any]:
         """A page of batch replays."""
         queue, offset = self.visit.filter("queue"), self.visit.offset()
-        page = self.visit.services.replays.page(queue=queue, offset=offset, limit=PAGE_SIZE)
+        page = self.visit.sources.replays.page(queue=queue, offset=offset, limit=PAGE_SIZE)
         return {
             "replays": [replay_row(replay) for replay in page.items], "queues": list(TOPOLOGY), "queue": queue,
             "offset": offset, "next": page.next_offset, "total": page.total_count,

@@ -1,0 +1,22 @@
+// Alerts: what is wrong now, since when, and who was told?
+import {Badge, Empty, html, Pager, Time, Words} from 'teknav/js/kit.js';
+
+export default function Alerts({client, open, recent, undelivered, silences, problem, ...list}) {
+  return html`<div class="head"><h1>Alerts</h1><p class="grow">Each is told once when it begins and once when it ends. Rules are settings; see the documentation of alerts.</p></div>
+    ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
+    ${!open && !problem && html`<div class="skeleton"></div>`}
+    ${open && html`<section class="card"><div class="title"><h2>Open</h2></div>${open.length ? html`<${List} alerts=${open} />` : html`<${Empty} icon="check" title="Nothing is wrong">No rule is broken at the moment.</${Empty}>`}</section>
+      ${undelivered.length > 0 && html`<section class="card"><div class="title"><h2>Not delivered</h2><span class="soft">Messages that no channel has taken</span></div><div class="scroll"><table class="cards"><thead><tr><th>Rule</th><th>Channel</th><th>Message</th><th class="right">Attempts</th><th>Next</th><th>Error</th></tr></thead>
+        <tbody>${undelivered.map((message, at) => html`<tr key=${at}><td class="name"><b>${message.rule}</b></td><td data-label="Channel">${message.channel}</td><td data-label="Message">${message.event}</td><td class="right" data-label="Attempts">${message.attempt_count}</td>
+          <td data-label="Next">${message.given_up_at ? html`<${Badge} tone="bad">given up</${Badge}>` : html`<${Time} at=${message.next_attempt_at} relative />`}</td><td class="fill soft"><${Words} text=${message.error ?? ''} /></td></tr>`)}</tbody></table></div></section>`}
+      ${silences.length > 0 && html`<section class="card"><div class="title"><h2>Silences</h2></div><div class="scroll"><table class="cards"><tbody>${silences.map((silence, at) => html`<tr key=${at}><td class="name"><b>${silence.rule}</b> ${silence.queue || 'all queues'}</td><td data-label="Until"><${Time} at=${silence.until} /></td><td data-label="By"><${Words} text=${silence.created_by} /></td><td class="fill soft"><${Words} text=${silence.reason} /></td></tr>`)}</tbody></table></div></section>`}
+      <section class="card"><div class="title"><h2>Over</h2></div>${recent.length ? html`<${List} alerts=${recent} />` : html`<${Empty} icon="bell" title="No alert has ended yet">Those that are over are kept here.</${Empty}>`}
+        <${Pager} client=${client} from=${list.offset} shown=${recent.length} next=${list.next} previous=${list.previous} /></section>`}`;
+}
+
+function List({alerts}) {
+  return html`<div class="scroll"><table class="cards"><thead><tr><th>Rule</th><th>Queue</th><th>Message</th><th>Since</th><th>Over</th></tr></thead><tbody>${alerts.map((alert) => html`<tr key=${alert.id}>
+    <td class="name"><b>${alert.rule}</b> <${Badge} tone=${alert.resolved_at ? '' : alert.severity === 'page' ? 'bad' : 'warn'}>${alert.severity}</${Badge}> <a class="faint" href=${alert.runbook}>runbook</a></td>
+    <td data-label="Queue">${alert.href ? html`<a href=${alert.href}>${alert.queue}</a>` : alert.queue}</td><td class="fill"><${Words} text=${alert.message} title=${alert.message} /></td>
+    <td data-label="Since"><${Time} at=${alert.since_at} relative /></td><td data-label="Over">${alert.resolved_at ? html`<${Time} at=${alert.resolved_at} relative /> <span class="faint">${alert.resolution ?? ''}</span>` : '–'}</td></tr>`)}</tbody></table></div>`;
+}

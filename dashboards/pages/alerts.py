@@ -1,0 +1,43 @@
+"""Alerts: what is wrong now, since when, and who was told?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from dashboards.page import Page, queue_path
+from dashboards.visit import PAGE_SIZE
+from teknav_ops.alerts.queries import ListedAlert
+from teknav_ops.topology import TOPOLOGY
+
+
+class AlertsPage(Page):
+    """Open alerts, those that were, messages that were not delivered, and silences."""
+
+    name = "alerts"
+    path = "alerts"
+    place = "alerts"
+
+    def title(self) -> str:
+        """Shown in the browser's tab."""
+        return "Alerts"
+
+    def load(self) -> dict[str, Any]:
+        """Everything about alerts, with a page of the resolved ones."""
+        alerts, offset = self.visit.sources.alerts, self.visit.offset()
+        recent = alerts.recent(limit=PAGE_SIZE + 1, offset=offset)
+        return {
+            "open": [_row(alert) for alert in alerts.open()],
+            "recent": [_row(alert) for alert in recent[:PAGE_SIZE]], "offset": offset,
+            "next": offset + PAGE_SIZE if len(recent) > PAGE_SIZE else None,
+            "previous": max(0, offset - PAGE_SIZE) if offset else None,
+            "undelivered": [dataclasses.asdict(message) for message in alerts.undelivered()],
+            "silences": [dataclasses.asdict(silence) for silence in alerts.silences()],
+        }  # fmt: skip
+
+
+def _row(alert: ListedAlert) -> dict[str, Any]:
+    queue = alert.queue if alert.queue in TOPOLOGY else None
+    return dataclasses.asdict(alert) | {
+        "href": queue and queue_path(queue), "runbook": f"/dashboard/owner/runbook/alerts/{alert.kind}"
+    }  # fmt: skip

@@ -1,0 +1,67 @@
+"""The runbook: what does an error or an alert mean, and how is it fixed?"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from markdown_it import MarkdownIt
+
+from dashboards.page import ROOT, Crumb, Page
+from teknav_ops.errors import InvalidRequest
+
+_FOLDER: Final = Path(__file__).parents[2] / "docs" / "runbook"
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,80}")
+#: Links inside the docs, as links between pages.
+_LINK: Final = re.compile(r'href="(?:\.\./)?(alerts/)?([A-Za-z][\w-]*)\.md(?:#[\w-]*)?"')
+
+
+class RunbookPage(Page):
+    """One page of docs/runbook."""
+
+    name = "runbook"
+    path = "runbook/{name}"
+    place = "queues"
+    folder = ""
+
+    def title(self) -> str:
+        """Shown in the browser's tab."""
+        return f"Runbook: {self.visit.route['name']}"
+
+    def crumbs(self) -> list[Crumb]:
+        """The way here."""
+        return [("Queues", f"{ROOT}/queues"), (self.title(), None)]
+
+    def concerns(self, event: Any) -> bool:
+        """Nothing that happens changes it."""
+        return False
+
+    def load(self) -> dict[str, Any]:
+        """The page as HTML; made from our own file, never from input."""
+        name = self.visit.route["name"]
+        found = _read(self.folder, name) if _NAME.fullmatch(name) else None
+        if found is None:
+            raise InvalidRequest(
+                f"runbook: there is no page about {name!r}. An error that our code does not know by name is one of "
+                "the code itself or of a library: its stack trace says where."
+            )
+        return {"html": found}
+
+
+class AlertRunbookPage(RunbookPage):
+    """One page of docs/runbook/alerts."""
+
+    path = "runbook/alerts/{name}"
+    place = "alerts"
+    folder = "alerts"
+
+
+@cache
+def _read(folder: str, name: str) -> str | None:
+    path = _FOLDER / folder / f"{name}.md"
+    if not path.is_file():
+        return None
+    text = MarkdownIt("commonmark", {"html": False}).enable("table").render(path.read_text("utf-8"))
+    return _LINK.sub(lambda match: f'href="{ROOT}/runbook/{match[1] or ""}{match[2]}"', text)

@@ -1,0 +1,107 @@
+"""What pages read: this process's services, and the questions that pages put to them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from teknav_ops.access.identity import Identity
+from teknav_ops.access.policy import Operator
+from teknav_ops.alerts.queries import AlertQueries
+from teknav_ops.api.search import JobSearch
+from teknav_ops.api.services import Services
+from teknav_ops.audit.story import Story, story
+from teknav_ops.audit.trail import AuditTrail
+from teknav_ops.control import Control
+from teknav_ops.jobs.record import JobRecord
+from teknav_ops.jobs.worker_queries import WorkerQueries
+from teknav_ops.metrics.live import read_all_stats
+from teknav_ops.metrics.overview import read_last_hour, read_now
+from teknav_ops.producer import Producer
+from teknav_ops.redis_state import keys
+from teknav_ops.replays import Replays
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from teknav_ops.metrics.live import QueueStats
+    from teknav_ops.metrics.minutes import MinuteCounts
+
+
+class Sources:
+    """One per process; thread-safe. Nothing here writes, but for the two doors at the end."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.topology = services.topology
+        self.client = services.client
+        self.jobs = services.jobs
+        self.dead_letters = services.dead_letters
+        self.replays = Replays(services.client, services.dead_letters, services.topology)
+        self.trail = AuditTrail(services.database)
+        self.alerts = AlertQueries(services.database)
+        self.workers = WorkerQueries(services.client, services.topology)
+        self.search = JobSearch(services.client, services.database, services.topology)
+
+    def find_jobs(self, text: str) -> list[tuple[str, str, JobRecord | None]]:
+        """Where jobs with this id or of this trace are or were, with their records where they are kept."""
+        places = self.search.places(text)
+        return [(*place, record) for place, record in zip(places, self.search.records(places), strict=True)]
+
+    def now(self) -> dict[str, QueueStats]:
+        """Every queue's numbers as of this instant."""
+        return read_now(self.client, self.topology)
+
+    def last_hour(self, at_ms: int) -> dict[str, list[MinuteCounts]]:
+        """What happened in each of the last sixty minutes."""
+        return read_last_hour(self.client, self.topology, at_ms)
+
+    def is_published(self) -> bool:
+        """Whether a scheduler has published stats lately."""
+        stats = read_all_stats(self.client, self.topology).values()
+        return any(now is not None and not now.is_stale for now in stats)
+
+    def story(self, job_or_trace: str) -> Story:
+        """Everything the audit trail says about a job or a trace."""
+        return story(self.services.database, self.client, self.topology, job_or_trace)
+
+    def history(self, queue: str, window: timedelta, step: timedelta) -> tuple[pd.DataFrame, str]:
+        """A queue's time series, and what it is as of."""
+        from teknav_ops.metrics.history import history
+
+        from teknav_ops.snapshots.open import NoSnapshot, open_snapshot
+
+        if window <= timedelta(hours=24):
+            return history(queue, window, step, client=self.client), "live, from Redis"
+        try:
+            with open_snapshot(self.services.settings) as snapshot:
+                frame = history(queue, window, step, client=self.client, snapshot=snapshot)
+                return frame, f"the last day live; older from the snapshot of {snapshot.exported_at:%Y-%m-%d %H:%M} UTC"
+        except NoSnapshot:
+            frame = history(queue, window, step, client=self.client)
+            return frame, "the last day only: there is no snapshot yet. The scheduler makes one every minute."
+
+    def leader(self) -> dict[str, Any] | None:
+        """Which scheduler leads; None when none does."""
+        holder = self.client.get(keys.lease("scheduler"))
+        return (
+            None if not holder else {"holder": holder, "term": int(self.client.get(keys.lease_term("scheduler")) or 0)}
+        )
+
+    def still_in(self, identity: Identity) -> bool:
+        """Whether a visitor is still let in."""
+        return identity in self.services.entrance.still_in([identity])
+
+    def control(self, operator: Operator) -> Control:
+        """The operators' door, under this operator's name."""
+        return self.services.control(operator)
+
+    def producer(self, operator: Operator) -> Producer:
+        """Enqueueing, under this operator's name."""
+        return self.services.producer(operator)
+
+    @cached_property
+    def settings(self) -> Any:
+        """This process's settings."""
+        return self.services.settings
