@@ -46,6 +46,8 @@ def new_engine() -> wasmtime.Engine:
     config.max_wasm_stack = STACK_LIMIT_BYTES
     # Its threads would not survive a fork, and a compilation in the child would wait for them for ever.
     config.parallel_compilation = False
+    # For debuggers; it would register code with the C++ runtime each time a module comes or goes.
+    config.native_unwind_info = False
     config.wasm_threads = False
     config.wasm_memory64 = False
     config.wasm_multi_memory = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -31,15 +32,22 @@ from tests.support.http_receiver import Answer, HttpReceiver
 from tests.workers.conftest import MakeContext, MakeServices
 from workers.plugins_execute import PluginDisabled, PluginKvConflict, UnknownPlugin, execute_plugin
 from workers.services import Services
-from workers.services.plugin_host import HostNotAllowed, PluginHostCallLimit, PluginMisbehaved, PluginTimedOut
-from workers.services.plugin_sandbox import (
+from workers.services.plugin_host import (
+    HostNotAllowed,
+    PluginHost,
+    PluginHostCallLimit,
+    PluginMisbehaved,
+    PluginTimedOut,
+)
+from workers.services.plugin_run import (
     PluginOutOfFuel,
     PluginOutOfMemory,
     PluginOutputTooLarge,
+    PluginRun,
     PluginStackOverflow,
-    PluginTampered,
     PluginTrapped,
 )
+from workers.services.plugin_sandbox import PluginTampered
 
 SAMPLES = Path(str(resources.files("teknav_ops.sample_content").joinpath("plugins")))
 ALL = ["log", "article:read", "kv:read", "kv:write", "http:fetch"]
@@ -370,6 +378,37 @@ def test_two_plugins_run_at_once_and_time_is_counted_for_each(bench: Bench) -> N
     for thread in threads:
         thread.join()
     assert outcomes == ["stopped", "stopped"]
+
+
+def test_runs_at_the_same_time_end_each_for_its_own_reason(bench: Bench) -> None:
+    forbidden = fetcher("http://elsewhere.example/")
+    bench.install(forbidden, slug="forbidden", permissions=ALL)
+    bench.install(wat("unreachable"), slug="stops")
+    endings: dict[str, set[str]] = {"forbidden": set(), "stops": set()}
+
+    def run_often(plugin: str) -> None:
+        for _ in range(150):
+            try:
+                bench.run(plugin=plugin)
+            except PermanentError as error:
+                endings[plugin].add(type(error).__name__)
+
+    threads = [threading.Thread(target=run_often, args=(plugin,)) for plugin in endings for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert endings == {"forbidden": {"HostNotAllowed"}, "stops": {"PluginTrapped"}}
+
+
+def test_a_run_leaves_nothing_in_memory_however_it_ends(bench: Bench) -> None:
+    bench.install(wat(f"{KEEP} {FINE}", imports=IMPORTS, data="keyval"), permissions=ALL)
+    bench.install(fetcher("http://elsewhere.example/"), slug="forbidden", permissions=ALL)
+    bench.run()
+    with pytest.raises(HostNotAllowed):
+        bench.run(plugin="forbidden")
+    gc.collect()
+    assert [kept for kept in gc.get_objects() if isinstance(kept, PluginHost | PluginRun)] == []
 
 
 def test_an_unknown_and_a_disabled_plugin(bench: Bench) -> None:
