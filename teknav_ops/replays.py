@@ -99,6 +99,14 @@ class Replays:
             raise UnknownJob(f"replay: {queue} has no batch replay {replay_id!r}; they are kept for thirty days")
         return read_replay(queue, replay_id, facts)
 
+    def find(self, replay_id: str) -> Replay:
+        """A batch replay, whichever queue it is of. Raises UnknownJob."""
+        hashes = read_hashes(self._client, [QueueKeys(queue).replay(replay_id) for queue in self._topology])
+        for queue, facts in zip(self._topology, hashes, strict=True):
+            if facts:
+                return read_replay(queue, replay_id, facts)
+        raise UnknownJob(f"replay: there is no batch replay {replay_id!r}; they are kept for thirty days")
+
     def page(self, *, queue: str | None = None, offset: int = 0, limit: int = 50) -> Page[Replay]:
         """Batch replays of one queue, or of all, newest first."""
         check_page(offset, limit)

@@ -16,7 +16,6 @@ from teknav_ops.audit.trail import AuditEntry, AuditTrail
 from teknav_ops.control import Control
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
-from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.worker_queries import WorkerQueries
 from teknav_ops.metrics.live import read_all_stats
 from teknav_ops.payloads.codec import Cipher
@@ -69,10 +68,6 @@ class Services:
             self.client, operator, self.operator_log, cipher=self.cipher, topology=self.topology,
             payload_limit_bytes=self.settings.payload_limit_bytes,
         )  # fmt: skip
-
-    def find_jobs(self, text: str) -> list[JobRecord]:
-        """Jobs with this id, or of this trace, that are still kept."""
-        return [record for record in self.search.records(self.search.places(text)) if record is not None]
 
     def story(self, queue: str, job_id: str) -> list[AuditEntry]:
         """What the audit trail says of a job, oldest first, with what has not reached AuditLog yet."""

@@ -79,7 +79,7 @@ class TekNavBroker(Broker):
     def lease_keeper(self) -> LeaseKeeper:
         """Heartbeat and reclaiming; one per process."""
         return LeaseKeeper(
-            self.runner, self._lanes, worker=self.worker_id, lease_ms=self.lease_ms,
+            self.runner, self._lanes, self.desk, worker=self.worker_id, lease_ms=self.lease_ms,
             lost_limit=self._lost_worker_limit,
         )  # fmt: skip
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
 
 from teknav_ops.engine.failure import describe
-from teknav_ops.engine.lane import Lane
+from teknav_ops.engine.lane import Desk, Lane
 from teknav_ops.errors import WorkerLost
-from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.redis_state.scripts import Run, ScriptRunner
 
 log = structlog.get_logger("teknav.engine")
 
 _RECLAIM_COUNT = 100
+#: Heartbeats are forgotten after so many leases (extend_leases.lua), and what a process said of itself with them.
+_WORDS_KEPT_LEASES = 20
 #: Time for Dramatiq to declare all queues after the first.
 _FIRST_BEAT_SECONDS = 0.3
 
@@ -26,10 +30,12 @@ class LeaseKeeper:
     """Extends the leases of all lanes every third of a lease, and reclaims expired ones."""
 
     def __init__(
-        self, runner: ScriptRunner, lanes: dict[str, Lane], *, worker: str, lease_ms: int, lost_limit: int
+        self, runner: ScriptRunner, lanes: dict[str, Lane], desk: Desk, *, worker: str, lease_ms: int, lost_limit: int
     ) -> None:
         self._runner = runner
         self._lanes = lanes
+        self._desk = desk
+        self._started_at_ms = int(time.time() * 1000)
         self._worker = worker
         self._lease_ms = lease_ms
         self._lost_limit = lost_limit
@@ -55,10 +61,16 @@ class LeaseKeeper:
                 log.exception("lease_keeper.failed")
 
     def beat(self) -> None:
-        """One heartbeat: two round trips for all lanes."""
+        """One heartbeat: three round trips for all lanes."""
         lanes = list(self._lanes.values())
         self._extend(lanes)
+        self._introduce()
         self._reclaim(lanes)
+
+    def _introduce(self) -> None:
+        """Say who this is, for the workers view; kept as long as the heartbeat."""
+        words = {"started_at_ms": self._started_at_ms, "thread_count": self._desk.thread_count}
+        self._runner.client.set(keys.worker(self._worker), json.dumps(words), px=_WORDS_KEPT_LEASES * self._lease_ms)
 
     def _extend(self, lanes: Iterable[Lane]) -> None:
         lanes = list(lanes)

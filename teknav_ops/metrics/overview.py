@@ -35,15 +35,23 @@ class Attention:
 
 def read_now(client: Client, topology: Topology) -> dict[str, QueueStats]:
     """Every queue's numbers as of now, whether or not a scheduler publishes; two round trips."""
-    runner = ScriptRunner(client)
-    answers = runner.run_many([scripts.queue_counts(QueueKeys(name), heartbeat_ms=HEARTBEAT_MS) for name in topology])
+    return {name: stats for name, (_, stats) in read_queues_now(client, topology).items()}
+
+
+def read_queues_now(client: Client, queues: Iterable[str]) -> dict[str, tuple[QueueCounts, QueueStats]]:
+    """Some queues' counts, with what was changed while they run, and the numbers made of them; two round trips."""
+    names = list(queues)
+    answers = ScriptRunner(client).run_many(
+        [scripts.queue_counts(QueueKeys(name), heartbeat_ms=HEARTBEAT_MS) for name in names]
+    )
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
-    counts: dict[str, QueueCounts] = dict(zip(topology, answers, strict=True))
-    windows = {name: _window(now.at_ms, WINDOW_MINUTES) for name, now in counts.items()}
-    minutes = read_many_minutes(client, windows)
-    return {name: stats_of(name, counts[name], merge(minutes[name]), term=0, publisher="") for name in topology}
+    counts: dict[str, QueueCounts] = dict(zip(names, answers, strict=True))
+    minutes = read_many_minutes(client, {name: _window(now.at_ms, WINDOW_MINUTES) for name, now in counts.items()})
+    return {
+        name: (now, stats_of(name, now, merge(minutes[name]), term=0, publisher="")) for name, now in counts.items()
+    }
 
 
 def read_last_hour(client: Client, queues: Iterable[str], at_ms: int) -> dict[str, list[MinuteCounts]]:
@@ -54,6 +62,7 @@ def read_last_hour(client: Client, queues: Iterable[str], at_ms: int) -> dict[st
 def attention(stats: Mapping[str, QueueStats], *, is_published: bool) -> list[Attention]:
     """What to look at, the worst first. `is_published` says whether a scheduler has spoken lately."""
     found = [about for now in stats.values() for about in _about(now)]
+    found += _dead_letters(stats)
     if not is_published:
         text = "No scheduler runs: the audit trail is not moved, and nothing is measured or sent. Start `teknav up`."
         found.append(Attention("bad", "no-scheduler", None, text))
@@ -69,15 +78,26 @@ def _about(now: QueueStats) -> list[Attention]:
         severity: Severity = "bad" if waited_ms > _STUCK_MS else "warn"
         text = f"the next job has waited for {_span(waited_ms)}; {now.waiting:,} are waiting"
         found.append(Attention(severity, "stuck" if severity == "bad" else "behind", now.queue, text))
-    if now.dlq:
-        letters = "dead letter waits" if now.dlq == 1 else "dead letters wait"
-        found.append(Attention("warn", "dead-letters", now.queue, f"{now.dlq:,} {letters} to be decided"))
     if now.is_paused:
         found.append(Attention("warn", "paused", now.queue, f"is paused; {now.paused:,} jobs wait"))
     if now.audit_lag_ms > _AUDIT_LAG_MS:
         text = f"AuditLog is {_span(now.audit_lag_ms)} behind; {now.audit_backlog:,} entries are held in Redis"
         found.append(Attention("warn", "audit-lag", now.queue, text))
     return found
+
+
+def _dead_letters(stats: Mapping[str, QueueStats]) -> list[Attention]:
+    """One line, however many queues: they wait for the same person."""
+    holding = sorted((now for now in stats.values() if now.dlq), key=lambda now: -now.dlq)
+    total = sum(now.dlq for now in holding)
+    letters = "dead letter waits" if total == 1 else "dead letters wait"
+    if len(holding) == 1:
+        return [Attention("warn", "dead-letters", holding[0].queue, f"{total:,} {letters} to be decided")]
+    if holding:
+        most = ", ".join(f"{now.queue} {now.dlq:,}" for now in holding[:3])
+        text = f"{total:,} {letters} to be decided on {len(holding)} queues: {most}" + (" …" if len(holding) > 3 else "")
+        return [Attention("warn", "dead-letters", None, text)]
+    return []
 
 
 def _span(ms: float) -> str:

@@ -82,7 +82,8 @@ def test_a_module_is_short_documented_and_named_for_what_it_owns(path: Path) -> 
 
 
 def _is_nested(tree: ast.Module, function: ast.AST) -> bool:
-    outer = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node is not function]
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    outer = [node for node in ast.walk(tree) if isinstance(node, kinds) and node is not function]
     return any(function in ast.walk(node) for node in outer)
 
 

@@ -1,0 +1,31 @@
+"""REST: one module per kind of resource. Here is the list of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+
+from teknav_ops.api import documentation
+from teknav_ops.api.realtime import sse, websocket
+from teknav_ops.api.routes import dead_letters, enqueue, history, jobs, metrics, operations, queues, replays
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    queues.router,
+    history.router,
+    enqueue.router,
+    jobs.router,
+    dead_letters.router,
+    replays.router,
+    operations.router,
+    metrics.router,
+    sse.router,
+    websocket.router,
+)
+
+
+def include_routes(app: FastAPI) -> None:
+    """Serve the API, and its description."""
+    for router in ROUTERS:
+        app.include_router(router)
+    documentation.install(app)

@@ -1,0 +1,197 @@
+"""Dead letters: causes first, then entries; replayed, deleted, purged, and taken away as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import StreamingResponse
+
+from teknav_ops.access.identity import Identity
+from teknav_ops.api.dependencies import FromServices, MayAct, MayRead, require_payloads
+from teknav_ops.api.exports import attachment_name, csv_chunks, json_chunks
+from teknav_ops.api.models import PageOf
+from teknav_ops.api.models_jobs import (
+    DeadLetterGroupModel,
+    DeadLetterGroups,
+    JobActionAnswer,
+    PurgeAnswer,
+    ReplayEdit,
+)
+from teknav_ops.api.parameters import JobId, Limit, Offset, QueueName, Short, Since, Text, Until, window_of
+from teknav_ops.api.problems import answers
+from teknav_ops.api.services import Services
+from teknav_ops.api.shown import shown_job, shown_letter, shown_text
+from teknav_ops.jobs.dead_letter import DeadLetter
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterGroup
+
+router = APIRouter(prefix="/api/owner/queues/{queue}/dead-letters", tags=["dead letters"])
+
+_EXPORT_STEP: Final = 500
+_PATIENT_SECONDS: Final = 3_600.0
+_COLUMNS: Final = (
+    "originalQueue", "originalJobId", "jobName", "failedAt", "errorType", "error", "fingerprint", "attemptsMade",
+    "traceId", "payload", "stack",
+)  # fmt: skip
+_ORDERS: Final = {
+    "-count": (lambda group: group.count, True),
+    "count": (lambda group: group.count, False),
+    "-last_failed_at": (lambda group: group.last_failed_at, True),
+    "last_failed_at": (lambda group: group.last_failed_at, False),
+    "-first_failed_at": (lambda group: group.first_failed_at, True),
+    "first_failed_at": (lambda group: group.first_failed_at, False),
+}
+GroupOrder = Literal["-count", "count", "-last_failed_at", "last_failed_at", "-first_failed_at", "first_failed_at"]
+LetterOrder = Literal["-failed_at", "failed_at"]
+
+
+async def _filter(
+    identity: MayRead,
+    error_type: Annotated[Short, Query(description="Only this error type.")] = None,
+    fingerprint: Annotated[Short, Query(description="Only this cause.")] = None,
+    job_name: Annotated[Short, Query(description="Only jobs of this kind.")] = None,
+    text: Text = None,
+    since: Since = None,
+    until: Until = None,
+) -> DeadLetterFilter:
+    if text is not None:
+        require_payloads(identity)
+    return DeadLetterFilter(
+        error_type=error_type, fingerprint=fingerprint, job_name=job_name, text=text, window=window_of(since, until)
+    )
+
+
+Where = Annotated[DeadLetterFilter, Depends(_filter)]
+
+
+@router.get(
+    "", operation_id="list_dead_letters", summary="A page of dead letters", responses=answers(404),
+    response_model=PageOf[DeadLetter],
+)  # fmt: skip
+def list_dead_letters(
+    queue: QueueName,
+    services: FromServices,
+    identity: MayRead,
+    where: Where,
+    sort: Annotated[LetterOrder, Query(description="By when they failed; `-` is newest first.")] = "-failed_at",
+    offset: Offset = 0,
+    limit: Limit = 50,
+) -> PageOf[DeadLetter]:
+    """`text` looks into error, payload and job id, and needs the right to read payloads."""
+    page = services.dead_letters.page(
+        queue, where=where, offset=offset, limit=limit, newest_first=sort == "-failed_at"
+    )  # fmt: skip
+    return PageOf[DeadLetter].of(page, [shown_letter(letter, identity) for letter in page.items])
+
+
+@router.get(
+    "/groups", operation_id="group_dead_letters", summary="Dead letters by cause", responses=answers(404),
+    response_model=DeadLetterGroups,
+)  # fmt: skip
+def group_dead_letters(
+    queue: QueueName,
+    services: FromServices,
+    identity: MayRead,
+    error_type: Annotated[Short, Query(description="Only this error type.")] = None,
+    sort: Annotated[GroupOrder, Query(description="Which causes come first.")] = "-count",
+    limit: Limit = 200,
+) -> DeadLetterGroups:
+    """How many, since when, until when, and the newest error as an example."""
+    order, is_descending = _ORDERS[sort]
+    groups = [
+        group for group in services.dead_letters.groups(queue) if error_type is None or group.error_type == error_type
+    ]
+    groups.sort(key=order, reverse=is_descending)
+    shown = [_shown_group(group, identity) for group in groups[:limit]]
+    return DeadLetterGroups(items=shown, total_count=sum(group.count for group in shown))
+
+
+def _shown_group(group: DeadLetterGroup, identity: Identity) -> DeadLetterGroupModel:
+    model = DeadLetterGroupModel.model_validate(group)
+    return model.model_copy(update={"example_error": shown_text(group.example_error, identity)})
+
+
+@router.get(
+    "/export", operation_id="export_dead_letters", summary="All matching dead letters, as a file",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "An attachment.", "content": {"application/json": {}, "text/csv": {}}},
+        **answers(404),
+    },
+)  # fmt: skip
+def export_dead_letters(
+    queue: QueueName,
+    services: FromServices,
+    identity: MayRead,
+    where: Where,
+    format: Annotated[Literal["json", "csv"], Query(description="CSV is UTF-8 with a byte order mark.")] = "json",
+) -> StreamingResponse:
+    """Newest first, written as they are read. Cells that a spreadsheet would take for formulas begin with `'`."""
+    name = attachment_name("dead-letters", services.topology[queue].name)
+    pages = _exported(services, queue, where, identity)
+    chunks, media_type = (
+        (csv_chunks(_COLUMNS, pages), "text/csv; charset=utf-8")
+        if format == "csv"
+        else (json_chunks(pages), "application/json")
+    )
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{format}"', "Cache-Control": "no-store"}
+    return StreamingResponse(chunks, media_type=media_type, headers=headers)
+
+
+def _exported(
+    services: Services, queue: str, where: DeadLetterFilter, identity: Identity
+) -> Iterator[list[dict[str, Any]]]:  # fmt: skip
+    offset: int | None = 0
+    while offset is not None:
+        page = services.dead_letters.page(
+            queue, where=where, offset=offset, limit=_EXPORT_STEP, looking_seconds=_PATIENT_SECONDS
+        )
+        yield [shown_letter(letter, identity).model_dump(mode="json", by_alias=True) for letter in page.items]
+        offset = page.next_offset
+
+
+@router.get(
+    "/{job_id}", operation_id="get_dead_letter", summary="One dead letter", responses=answers(404),
+    response_model=DeadLetter,
+)  # fmt: skip
+def get_dead_letter(queue: QueueName, job_id: JobId, services: FromServices, identity: MayRead) -> DeadLetter:
+    """With its stack trace, and its payload with secrets masked."""
+    return shown_letter(services.dead_letters.get(queue, job_id), identity)
+
+
+@router.post(
+    "/{job_id}/replay", operation_id="replay_dead_letter", summary="Put one dead letter's job back to wait",
+    responses=answers(404, 409, 413), response_model=JobActionAnswer,
+)  # fmt: skip
+def replay_dead_letter(
+    queue: QueueName, job_id: JobId, services: FromServices, identity: MayAct, edit: ReplayEdit | None = None
+) -> JobActionAnswer:
+    """With fresh attempts, and with another payload if one is given: it is validated, and the old one stays in the
+    audit trail. Doing it again is a 409: it runs once.
+    """
+    services.control(identity.operator).replay(queue, job_id, data=edit.payload if edit else None)
+    return JobActionAnswer(action="replayed", job=shown_job(services.jobs.get(queue, job_id), identity))
+
+
+@router.delete(
+    "/{job_id}", operation_id="delete_dead_letter", summary="Delete one dead letter", status_code=204,
+    responses=answers(404),
+)  # fmt: skip
+def delete_dead_letter(queue: QueueName, job_id: JobId, services: FromServices, identity: MayAct) -> None:
+    """It needs no more work. The job stays in the failed history while that lasts."""
+    services.control(identity.operator).delete(queue, job_id)
+
+
+@router.delete(
+    "", operation_id="purge_dead_letters", summary="Delete all dead letters of a queue", responses=answers(404),
+    response_model=PurgeAnswer,
+)  # fmt: skip
+def purge_dead_letters(
+    queue: QueueName,
+    services: FromServices,
+    identity: MayAct,
+    confirm: Annotated[str, Query(max_length=100, description="The queue's name, so that nobody does it by mistake.")],
+) -> PurgeAnswer:
+    """All that there are at this moment. The answer comes when it is done; whoever hangs up does not stop it."""
+    return PurgeAnswer(deleted_count=services.control(identity.operator).purge(queue, confirmation=confirm))

@@ -1,0 +1,57 @@
+"""What a role may see of jobs and dead letters: whole, or with payloads, results and error texts masked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from teknav_ops.access.identity import Identity
+from teknav_ops.access.masking import masked, masked_text
+from teknav_ops.access.policy import Operation
+from teknav_ops.jobs.dead_letter import DeadLetter
+from teknav_ops.jobs.record import Attempt, JobRecord
+
+
+def shown_job(job: JobRecord, identity: Identity) -> JobRecord:
+    """A job as this identity may see it."""
+    if identity.may(Operation.READ_PAYLOADS):
+        return job
+    return job.model_copy(
+        update={
+            "payload": masked(job.payload),
+            "result": masked(job.result),
+            "error": _text(job.error),
+            "progress_note": _text(job.progress_note),
+            "idempotency_key": _text(job.idempotency_key),
+            "attempts": [_attempt(attempt) for attempt in job.attempts],
+        }
+    )
+
+
+def _attempt(attempt: Attempt) -> Attempt:
+    return attempt.model_copy(update={"error": masked_text(attempt.error), "stack": masked_text(attempt.stack)})
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else masked_text(text)
+
+
+def shown_letter(letter: DeadLetter, identity: Identity) -> DeadLetter:
+    """A dead letter as this identity may see it."""
+    if identity.may(Operation.READ_PAYLOADS):
+        return letter
+    hidden = {
+        "payload": masked(letter.payload),
+        "error": masked_text(letter.error),
+        "stack": masked_text(letter.stack),
+    }
+    return letter.model_copy(update=hidden)
+
+
+def shown_text(text: str, identity: Identity) -> str:
+    """An error's words as this identity may see them."""
+    return text if identity.may(Operation.READ_PAYLOADS) else masked_text(text)
+
+
+def shown_detail(detail: Any, identity: Identity) -> Any:
+    """An audit entry's detail as this identity may see it: it may hold the payload before an edit."""
+    return detail if identity.may(Operation.READ_PAYLOADS) else masked(detail)
