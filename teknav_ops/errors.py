@@ -85,6 +85,18 @@ class StorageUnavailable(TekNavError):
     """The SQL database did not answer. Nothing was done; try again."""
 
 
+class NoSnapshot(InvalidRequest):
+    """There is no snapshot that this version can read; the message says how to make one."""
+
+
+class SnapshotBusy(TekNavError):
+    """Another exporter is at work in this folder. Nothing was done; it does the same work."""
+
+
+class SnapshotDiskFull(TekNavError):
+    """There is not enough room for the next snapshot. Those that exist are intact."""
+
+
 class MissingProcessor(TekNavError):
     """A job in the topology has no processor, so the workers refuse to start."""
 

@@ -1,0 +1,77 @@
+"""Publishing: copy the work file beside the others, make it durable, and give it its name. The rename is the commit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from teknav_ops.errors import NoSnapshot
+from teknav_ops.snapshots.extra import duckdb
+from teknav_ops.snapshots.folder import SnapshotFolder
+from teknav_ops.snapshots.open import open_file
+
+_COPY_BYTES: Final = 64 * 1024 * 1024
+
+
+def publish(folder: SnapshotFolder) -> Path:
+    """Publish the closed work file as the next generation. Only under the folder's lock."""
+    temporary = folder.path / f".tmp-{os.getpid()}"
+    try:
+        _copy(folder.work_file, temporary)
+        path = folder.next_path()
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(folder.path)
+    return path
+
+
+def published_edition(folder: SnapshotFolder) -> str | None:
+    """The edition of the newest snapshot; None when there is none that can be read."""
+    path = folder.newest()
+    if path is None:
+        return None
+    try:
+        with open_file(path) as snapshot:
+            return snapshot.meta.edition
+    except (NoSnapshot, duckdb.Error):
+        return None
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _copy(source: Path, target: Path) -> None:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with source.open("rb") as reader, os.fdopen(descriptor, "wb") as writer:
+        if not _copied_by_the_kernel(reader.fileno(), writer.fileno()):
+            shutil.copyfileobj(reader, writer, _COPY_BYTES)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _copied_by_the_kernel(reader: int, writer: int) -> bool:
+    """Copy without passing through this process; file systems that can share the blocks do so and copy nothing."""
+    if not hasattr(os, "copy_file_range"):
+        return False
+    size, done = os.fstat(reader).st_size, 0
+    while done < size:
+        try:
+            count = os.copy_file_range(reader, writer, min(size - done, 1 << 30))
+        except OSError:
+            if done:
+                raise
+            return False
+        if count == 0:
+            return False
+        done += count
+    return True

@@ -1,0 +1,66 @@
+"""How a question is asked: its file, its parameters checked, its answer as a DataFrame with times in UTC."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+from teknav_ops.errors import InvalidRequest
+from teknav_ops.snapshots.open import Snapshot
+
+if TYPE_CHECKING:
+    import pandas
+
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_END: Final = datetime(9000, 1, 1, tzinfo=UTC)
+_LIMIT: Final = 1_000_000
+
+
+def ask(snapshot: Snapshot, question: str, **parameters: Any) -> pandas.DataFrame:
+    """The answer to `queries/<question>.sql`, on a connection of its own: threads may ask at once."""
+    cursor = snapshot.cursor()
+    try:
+        answer: pandas.DataFrame = cursor.sql(sql_of(question), params=parameters).to_arrow_table().to_pandas()
+        return answer
+    finally:
+        cursor.close()
+
+
+@functools.cache
+def sql_of(question: str) -> str:
+    """The text of a question."""
+    return resources.files("teknav_ops.snapshots").joinpath("queries", f"{question}.sql").read_text("utf-8")
+
+
+def window(since: datetime | None, until: datetime | None) -> dict[str, datetime]:
+    """Both ends as parameters; an open end is far away. Raises InvalidRequest."""
+    ends = {"since": since or _BEGINNING, "until": until or _END}
+    for name, moment in ends.items():
+        if moment.tzinfo is None:
+            raise InvalidRequest(f"{name}: {moment} has no time zone; write datetime(…, tzinfo=UTC)")
+    if ends["since"] > ends["until"]:
+        raise InvalidRequest(f"since: {since} is after until, {until}")
+    return ends
+
+
+def named(queues: str | Sequence[str] | None) -> dict[str, list[str] | None]:
+    """One queue, several, or all, as a parameter."""
+    return {"queues": [queues] if isinstance(queues, str) else None if queues is None else list(queues)}
+
+
+def bucket(width: timedelta) -> dict[str, int]:
+    """The width of time buckets as a parameter. They begin at multiples of it since 1970. Raises InvalidRequest."""
+    width_ms = round(width / timedelta(milliseconds=1))
+    if width_ms < 1_000:
+        raise InvalidRequest(f"width: {width} is shorter than a second")
+    return {"width_ms": width_ms}
+
+
+def at_most(limit: int, *, name: str = "limit") -> dict[str, int]:
+    """A number of rows as a parameter. Raises InvalidRequest."""
+    if not 1 <= limit <= _LIMIT:
+        raise InvalidRequest(f"{name}: {limit} is not between 1 and {_LIMIT:,}")
+    return {name: limit}

@@ -1,0 +1,50 @@
+"""Databases to export from, and snapshots of hand-made rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from teknav_ops.snapshots.export import Exporter
+from teknav_ops.snapshots.open import Snapshot, open_snapshot
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.schema import upgrade
+from tests.snapshots.rows import store, store_ai
+
+SnapshotOf = Callable[..., Snapshot]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "snapshots"
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
+    upgrade(url)
+    database = Database.open(url)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def snapshot_of(sqlite_database: Database, folder: Path) -> Iterator[SnapshotOf]:
+    """Rows, stored in SQL, exported, and opened."""
+    opened: list[Snapshot] = []
+
+    def make(rows: Iterable[dict[str, Any]] = (), ai_rows: Iterable[dict[str, Any]] = ()) -> Snapshot:
+        store(sqlite_database, rows)
+        ai_rows = list(ai_rows)
+        if ai_rows:
+            store_ai(sqlite_database, ai_rows)
+        Exporter(sqlite_database, folder).export()
+        opened.append(open_snapshot(folder))
+        return opened[-1]
+
+    yield make
+    for snapshot in opened:
+        snapshot.close()

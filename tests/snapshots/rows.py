@@ -1,0 +1,67 @@
+"""Rows of AuditLog for snapshot tests."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert
+
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import AiRun, AuditLog
+
+NOON = datetime(2024, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def after(**span: float) -> datetime:
+    """So long after the tests' noon."""
+    return NOON + timedelta(**span)
+
+
+def run(
+    at: datetime, duration_ms: float | None, *, action: str = "job.completed", queue: str = "mail", **facts: Any
+) -> dict[str, Any]:
+    """A run that ended."""
+    return {
+        "at": at, "action": action, "queue": queue, "job_name": "send", "job_id": str(uuid.uuid4()), "actor": "w:1",
+        "attempt": 1, "duration_ms": duration_ms, "waited_ms": 10.0, "trace_id": uuid.uuid4().hex, **facts,
+    }  # fmt: skip
+
+
+def failure(
+    at: datetime, error_type: str = "ValueError", *, action: str = "job.failed", **facts: Any
+) -> dict[str, Any]:
+    """A run that failed."""
+    found = {"error_type": error_type, "fingerprint": f"f-{error_type}", "detail": {"text": f"{error_type} happened"}}
+    return run(at, facts.pop("duration_ms", 5.0), action=action, **{**found, **facts})
+
+
+def event(at: datetime, action: str, *, queue: str | None = "mail", **facts: Any) -> dict[str, Any]:
+    """Anything else."""
+    return {"at": at, "action": action, "queue": queue, **facts}
+
+
+def ai_run(at: datetime, **facts: Any) -> dict[str, Any]:
+    """A finished AI run."""
+    return {
+        "job_id": str(uuid.uuid4()), "delivery": 1, "attempt": 1, "task": "seo", "article_id": 1, "provider": "openai",
+        "model": "small", "status": "succeeded", "call_count": 1, "input_tokens": 100, "output_tokens": 10,
+        "cost_micro_usd": 500, "trace_id": uuid.uuid4().hex, "started_at": at, "finished_at": at, **facts,
+    }  # fmt: skip
+
+
+def store(database: Database, rows: Iterable[dict[str, Any]]) -> None:
+    """Insert rows of AuditLog, each with whatever columns it has."""
+    names = [column.name for column in AuditLog.__table__.columns if column.name != "id"]
+    filled = [{name: row.get(name) for name in names} for row in rows]
+    if filled:
+        with database.session() as session:
+            session.execute(insert(AuditLog), filled)
+
+
+def store_ai(database: Database, rows: Iterable[dict[str, Any]]) -> None:
+    """Insert rows of AiRun."""
+    with database.session() as session:
+        session.execute(insert(AiRun), list(rows))

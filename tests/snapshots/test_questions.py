@@ -1,0 +1,351 @@
+"""Each question against hand-made rows, with answers computed another way."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import random
+import re
+import uuid
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from teknav_ops.errors import InvalidRequest
+from teknav_ops.jobs import sketch
+from teknav_ops.snapshots import questions
+from tests.snapshots.conftest import SnapshotOf
+from tests.snapshots.rows import NOON, after, ai_run, event, failure, run
+
+QUERIES = sorted((Path(questions.__file__).parents[1] / "queries").glob("*.sql"))
+WINDOW = {"since": NOON, "until": after(hours=1)}
+#: Questions that need to be told what they are about.
+SUBJECT: dict[str, dict[str, Any]] = {"job_story": {"job_id": str(uuid.uuid4())}}
+
+
+@pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
+def test_a_query_states_its_question(path: Path) -> None:
+    question, grain, parameters, *body = path.read_text().splitlines()
+
+    assert question.startswith("-- ") and question.endswith("?")
+    assert grain.startswith("-- Grain: one row per ") and grain.endswith(".")
+    assert parameters.startswith("-- Parameters: ")
+    assert set(re.findall(r"\$[a-z]\w*", parameters)) == set(re.findall(r"\$[a-z]\w*", "\n".join(body)))
+    assert path.stem in questions.__all__ and inspect.getdoc(getattr(questions, path.stem))
+
+
+def test_every_question_has_its_file() -> None:
+    assert {path.stem for path in QUERIES} == set(questions.__all__)
+
+
+@pytest.mark.parametrize("name", questions.__all__)
+def test_an_empty_snapshot_answers_with_no_rows_and_the_same_columns(snapshot_of: SnapshotOf, name: str) -> None:
+    ask, subject = getattr(questions, name), SUBJECT.get(name, {})
+    empty = ask(snapshot_of(), **subject)
+    job_id = SUBJECT["job_story"]["job_id"]
+    metrics = event(after(minutes=5), "queue.metrics", detail={"stats": {"waiting": 3}})
+    done = event(NOON, "dlq.purged", actor="sara", outcome="done")
+    rows = [run(NOON, 5.0, job_id=job_id), failure(NOON), event(NOON, "dlq.added"), metrics, done]
+    full = ask(snapshot_of(rows, [ai_run(NOON)]), **subject)
+
+    assert len(empty) == 0 < len(full)
+    assert list(empty.columns) == list(full.columns)
+    for column in full.columns:
+        if isinstance(full[column].dtype, pd.DatetimeTZDtype):
+            assert str(full[column].dt.tz) == "UTC"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in questions.__all__ if name not in ("job_story", "ai_costs", "fingerprints_over_time")]
+)
+def test_since_is_included_and_until_is_not(snapshot_of: SnapshotOf, name: str) -> None:
+    def rows_at(moment: datetime) -> list[dict[str, Any]]:
+        return [
+            run(moment, 5.0), failure(moment), event(moment, "dlq.added"), event(moment, "queue.metrics", detail={}),
+            event(moment, "dlq.purged", actor="sara", outcome="done"),
+        ]  # fmt: skip
+
+    ask, microsecond = getattr(questions, name), timedelta(microseconds=1)
+    outside = snapshot_of([*rows_at(NOON - microsecond), *rows_at(after(hours=1))])
+    assert len(ask(outside, **WINDOW)) == 0
+    inside = snapshot_of(rows_at(NOON))
+    on_the_edge = ask(inside, **WINDOW)
+    assert len(on_the_edge) > 0
+    last = snapshot_of(rows_at(after(hours=1) - microsecond))
+    assert len(ask(last, **WINDOW)) > 0 and not ask(last, **WINDOW).equals(on_the_edge)
+
+
+def test_p95_by_time(snapshot_of: SnapshotOf) -> None:
+    chance = random.Random(7)
+    rows = [
+        run(
+            after(seconds=chance.uniform(0, 3600)), chance.lognormvariate(4, 1), queue=chance.choice(["mail", "sms"]),
+            action=chance.choices(["job.completed", "job.failed", "job.retried"], [8, 1, 1])[0],
+        )
+        for _ in range(2_000)
+    ]  # fmt: skip
+    # What has no place in it: a snooze, a lost worker's failure, another queue.
+    others = [
+        run(NOON, 9e9, action="job.snoozed"),
+        run(NOON, 0.0, action="job.failed", error_type="WorkerLost", queue="lost"),
+    ]
+
+    found = questions.p95_by_time(snapshot_of([*rows, *others]), width=timedelta(minutes=15), **WINDOW)
+
+    lost = found[found.queue == "lost"].iloc[0]
+    assert (lost.n, lost.failed, lost.error_rate) == (0, 1, 1.0) and np.isnan(lost.p95_ms)
+    expected = pd.DataFrame(rows).assign(at=lambda frame: pd.to_datetime(frame["at"], utc=True).dt.floor("15min"))
+    groups = list(expected.groupby(["at", "queue"]))
+    assert len(found) == len(groups) + 1
+    for (at, queue), group in groups:
+        answer = found[(found["at"] == at) & (found["queue"] == queue)].iloc[0]
+        durations = group["duration_ms"].to_numpy()
+        counts = Counter(group["action"])
+        assert answer.n == len(group)
+        assert [answer.p50_ms, answer.p95_ms, answer.p99_ms] == pytest.approx(np.quantile(durations, [0.5, 0.95, 0.99]))
+        assert answer.avg_ms == pytest.approx(durations.mean())
+        assert (answer.completed, answer.failed) == (counts["job.completed"], counts["job.failed"])
+        assert answer.rate == pytest.approx((counts["job.completed"] + counts["job.failed"]) / 900)
+        assert answer.error_rate == pytest.approx(1 - counts["job.completed"] / len(group))
+
+
+def test_p95_by_time_of_one_queue_or_several(snapshot_of: SnapshotOf) -> None:
+    snapshot = snapshot_of([run(NOON, 5.0, queue=queue) for queue in ("a", "b", "c")])
+
+    assert set(questions.p95_by_time(snapshot, queues="b").queue) == {"b"}
+    assert set(questions.p95_by_time(snapshot, queues=["a", "c"]).queue) == {"a", "c"}
+    assert len(questions.p95_by_time(snapshot, queues=[])) == 0
+
+
+def test_the_rate_of_a_bucket_that_the_window_cuts_short_is_of_the_part_inside(snapshot_of: SnapshotOf) -> None:
+    snapshot = snapshot_of([run(after(seconds=250 + number), 5.0) for number in range(50)])
+
+    (answer,) = questions.p95_by_time(snapshot, since=after(seconds=250)).itertuples()
+
+    assert answer.at == pd.Timestamp(NOON) and answer.rate == pytest.approx(1.0)
+
+
+def test_slowest_jobs(snapshot_of: SnapshotOf) -> None:
+    rows = [run(after(seconds=number), float(number * 37 % 101)) for number in range(100)]
+
+    found = questions.slowest_jobs(snapshot_of([*rows, run(NOON, 1e9, action="job.snoozed")]), limit=5)
+
+    slowest = sorted(rows, key=lambda row: -row["duration_ms"])[:5]
+    assert list(found.job_id) == [row["job_id"] for row in slowest]
+    assert list(found.duration_ms) == [row["duration_ms"] for row in slowest]
+
+
+def test_error_types_over_time(snapshot_of: SnapshotOf) -> None:
+    rows = [failure(after(minutes=minute), "A") for minute in (1, 2, 70)]
+    rows += [
+        failure(after(minutes=3), "B", action="job.retried"),
+        run(NOON, 5.0),
+        failure(NOON, "C", action="dlq.added"),
+    ]
+
+    found = questions.error_types_over_time(snapshot_of(rows))
+
+    assert found[["error_type", "n", "failed", "retried"]].values.tolist() == [
+        ["A", 2, 2, 0], ["B", 1, 0, 1], ["A", 1, 1, 0],
+    ]  # fmt: skip
+    assert list(found["at"]) == [pd.Timestamp(moment) for moment in (NOON, NOON, after(hours=1))]
+
+
+def test_fingerprints_over_time(snapshot_of: SnapshotOf) -> None:
+    rows = [
+        failure(after(days=-1), "A", detail={"text": "first"}),
+        *[failure(after(minutes=minute), "A", detail={"text": f"at {minute}"}) for minute in (1, 2)],
+        failure(after(minutes=3), "B", action="job.retried"),
+        failure(after(days=1), "A", detail={"text": "last" + "!" * 300}),
+    ]
+    snapshot = snapshot_of(rows)
+
+    found = questions.fingerprints_over_time(snapshot, **WINDOW)
+
+    first = found.iloc[0]
+    assert list(found.fingerprint) == ["f-A", "f-B"] and list(found.n) == [2, 1] and list(found.failed) == [2, 0]
+    assert (first.first_seen_at, first.last_seen_at) == (pd.Timestamp(after(days=-1)), pd.Timestamp(after(days=1)))
+    assert first.example_error == ("last" + "!" * 300)[:200]
+    assert list(questions.fingerprints_over_time(snapshot, **WINDOW, top=1).fingerprint) == ["f-A"]
+
+
+def test_fingerprints_over_time_leaves_out_what_is_not_in_the_window(snapshot_of: SnapshotOf) -> None:
+    snapshot = snapshot_of([failure(NOON - timedelta(microseconds=1), "A"), failure(after(hours=1), "B")])
+    assert len(questions.fingerprints_over_time(snapshot, **WINDOW)) == 0
+
+
+def test_dlq_flow(snapshot_of: SnapshotOf) -> None:
+    added = [event(after(minutes=minute), "dlq.added") for minute in range(5)]
+    taken = [event(after(minutes=70), "job.replayed")] * 2 + [event(after(minutes=71), "dlq.purged")]
+    # An operator's own entry of the same deed is not a second one.
+    by_hand = [event(after(minutes=71), "dlq.purged", actor="sara", outcome="done", detail={"deleted": 1})]
+
+    found = questions.dlq_flow(snapshot_of([*added, *taken, *by_hand]))
+
+    assert found[["inflow", "replayed", "deleted", "outflow", "net"]].values.tolist() == [
+        [5, 0, 0, 0, 5],
+        [0, 2, 1, 3, -3],
+    ]
+
+
+def test_retries_per_success(snapshot_of: SnapshotOf) -> None:
+    rows = [run(NOON, 5.0)] * 4 + [failure(NOON, action="job.retried")] * 3 + [failure(NOON, queue="sms")]
+
+    found = questions.retries_per_success(snapshot_of(rows))
+
+    mail, sms = found.itertuples()
+    assert (mail.retries_per_success, mail.failed) == (0.75, 0)
+    assert np.isnan(sms.retries_per_success) and sms.failed == 1
+
+
+def test_waiting_time(snapshot_of: SnapshotOf) -> None:
+    waits = [float(number**2) for number in range(50)]
+    rows = [run(after(seconds=index), 5.0, waited_ms=wait) for index, wait in enumerate(waits)]
+
+    (answer,) = questions.waiting_time(snapshot_of(rows)).itertuples()
+
+    assert [answer.p50_ms, answer.p95_ms, answer.p99_ms] == pytest.approx(np.quantile(waits, [0.5, 0.95, 0.99]))
+    assert (answer.n, answer.max_ms) == (50, max(waits)) and answer.avg_ms == pytest.approx(np.mean(waits))
+
+
+def test_run_counts(snapshot_of: SnapshotOf) -> None:
+    rows = [event(after(minutes=1), "job.enqueued", job_name="send")] * 3
+    rows += [run(after(minutes=2), 100.0, waited_ms=7.0)] * 2 + [failure(after(minutes=6))]
+    rows += [run(after(minutes=6), 0.0, action="job.failed", error_type="WorkerLost", waited_ms=99.0)]
+
+    found = questions.run_counts(snapshot_of(rows))
+
+    columns = ["enqueued", "completed", "failed", "retried", "runs", "duration_sum_ms", "waited_sum_ms"]
+    assert found[columns].values.tolist() == [[3, 2, 0, 0, 2, 200, 14], [0, 0, 2, 0, 1, 5, 10]]
+
+
+def test_duration_sketch(snapshot_of: SnapshotOf) -> None:
+    chance = random.Random(3)
+    # As a snapshot keeps them: in single precision.
+    durations = [float(np.float32(chance.lognormvariate(3, 3))) for _ in range(1_000)] + [0.0, 0.05, 0.1]
+    found = questions.duration_sketch(snapshot_of([run(NOON, duration) for duration in durations]))
+
+    counted = dict(zip(found.bucket, found.n, strict=True))
+    assert counted == Counter(map(sketch.bucket, durations))
+    exact = sorted(durations)[int(0.95 * (len(durations) - 1))]
+    assert sketch.quantile(counted, 0.95) == pytest.approx(exact, rel=sketch.ALPHA * 1.0001)
+
+
+def test_queue_metrics(snapshot_of: SnapshotOf) -> None:
+    stats = {"waiting": 4, "paused": 0, "active": 2, "delayed": 1, "dlq": 9, "workers": 3, "oldestWaitingAgeMs": 1500,
+             "rate": 0.25, "p95DurationMs": 80.5}  # fmt: skip
+    late = {"waiting": None, "rate": 0.5}
+    rows = [
+        event(after(minutes=5), "queue.metrics", detail={"stats": stats, "aggregateAt": "x"}),
+        event(after(minutes=10), "queue.metrics", detail={"stats": late, "aggregateAt": "x"}),
+    ]
+
+    first, second = questions.queue_metrics(snapshot_of(rows)).itertuples()
+
+    assert (first.waiting, first.active, first.delayed, first.dlq, first.workers) == (4, 2, 1, 9, 3)
+    assert (first.oldest_waiting_age_ms, first.rate, first.p95_ms) == (1500, 0.25, 80.5)
+    assert np.isnan(second.waiting) and second.rate == 0.5
+
+
+def test_totals(snapshot_of: SnapshotOf) -> None:
+    actions = ["job.enqueued"] * 5 + ["job.completed"] * 4 + ["job.snoozed"] * 3 + ["job.lost"] * 2 + ["dlq.added"]
+    rows = [event(after(minutes=index), action) for index, action in enumerate(actions)]
+    rows += [event(NOON, "user.added", queue=None, outcome="done")]
+
+    (answer,) = questions.totals(snapshot_of(rows)).itertuples()
+
+    assert (answer.enqueued, answer.completed, answer.snoozed, answer.lost, answer.dead_lettered) == (5, 4, 3, 2, 1)
+    assert (answer.first_at, answer.last_at) == (pd.Timestamp(NOON), pd.Timestamp(after(minutes=14)))
+
+
+def test_job_story_by_job_and_by_trace(snapshot_of: SnapshotOf) -> None:
+    job_id, trace_id = str(uuid.uuid4()), uuid.uuid4().hex
+    story = [
+        event(NOON, "job.enqueued", job_id=job_id, trace_id=trace_id, job_name="send"),
+        failure(after(seconds=1), action="job.retried", job_id=job_id, trace_id=trace_id),
+        event(after(seconds=2), "job.lost", job_id=job_id),
+        run(after(seconds=3), 5.0, job_id=job_id, trace_id=trace_id, attempt=2),
+    ]
+    sibling = [
+        event(after(seconds=1), "job.enqueued", job_id="not-a-uuid", trace_id=trace_id),
+        run(after(seconds=9), 5.0, job_id="not-a-uuid", trace_id=trace_id),
+    ]
+    snapshot = snapshot_of([*story[::-1], *sibling, run(NOON, 5.0), event(NOON, "job.enqueued", job_id=None)])
+
+    by_job = questions.job_story(snapshot, job_id=job_id)
+    by_trace = questions.job_story(snapshot, trace_id=trace_id)
+
+    assert list(by_job.action) == ["job.enqueued", "job.retried", "job.lost", "job.completed"]
+    assert by_job.error[1] == "ValueError happened" and set(by_job.trace_id.dropna()) == {trace_id}
+    assert set(by_job.job_id) == {job_id} and len(by_trace) == 6
+    assert list(questions.job_story(snapshot, job_id="not-a-uuid").action) == ["job.enqueued", "job.completed"]
+    assert len(questions.job_story(snapshot, job_id="nobody")) == 0
+    for wrong in ({}, {"job_id": job_id, "trace_id": trace_id}):
+        with pytest.raises(InvalidRequest, match="job_id"):
+            questions.job_story(snapshot, **wrong)
+
+
+def test_failures_in_window(snapshot_of: SnapshotOf) -> None:
+    rows = [failure(after(minutes=minute), actor=f"host:{minute}") for minute in range(5)]
+
+    found = questions.failures_in_window(snapshot_of([*rows, run(NOON, 5.0)]), limit=3)
+
+    assert list(found.worker) == ["host:4", "host:3", "host:2"]
+    assert list(found.trace_id) == [row["trace_id"] for row in rows[:1:-1]]
+
+
+def test_operator_actions(snapshot_of: SnapshotOf) -> None:
+    detail = {"deleted": 3, "url": "https://hooks.example/?token=secret", "error": "x" * 500}
+    rows = [
+        event(NOON, "dlq.purged", actor="sara", outcome="done", detail=detail),
+        event(after(minutes=1), "queue.paused", actor="omid", outcome="refused"),
+        event(after(minutes=1), "queue.paused", actor="omid", detail={"text": "paused"}),
+    ]
+    snapshot = snapshot_of(rows)
+
+    found = questions.operator_actions(snapshot)
+
+    assert list(found.action) == ["queue.paused", "dlq.purged"] and list(found.outcome) == ["refused", "done"]
+    assert json.loads(found.detail[1]) == {"deleted": 3, "error": "x" * 200}
+    assert list(questions.operator_actions(snapshot, actor="sara").actor) == ["sara"]
+
+
+def test_ai_costs(snapshot_of: SnapshotOf) -> None:
+    runs = [
+        ai_run(NOON, model="large", cost_micro_usd=2_000_000, article_id=7),
+        ai_run(after(days=1), model="small", cost_micro_usd=1_500),
+        ai_run(after(days=1), model="small", cost_micro_usd=None, status="failed"),
+        ai_run(after(days=2), model="small", status="stopped", call_count=0, cost_micro_usd=0, article_id=None),
+    ]
+    snapshot = snapshot_of(ai_rows=runs)
+
+    found = questions.ai_costs(snapshot).set_index("key")
+
+    assert list(found.index) == ["openai/large", "openai/small"]
+    assert list(found.cost_usd) == [2.0, 0.0015] and list(found.unpriced_runs) == [0, 1]
+    assert found.loc["openai/small", ["runs", "succeeded", "failed", "stopped", "calls"]].tolist() == [3, 1, 1, 1, 2]
+    assert list(questions.ai_costs(snapshot, by="day").key) == ["2024-11-20", "2024-11-21", "2024-11-22"]
+    assert set(questions.ai_costs(snapshot, by="article").key.dropna()) == {"7", "1"}
+    assert len(questions.ai_costs(snapshot, by="job")) == 4
+    assert len(questions.ai_costs(snapshot, since=after(days=1), until=after(days=2), by="job")) == 2
+    with pytest.raises(InvalidRequest, match="by: 'colour'"):
+        questions.ai_costs(snapshot, by="colour")  # type: ignore[arg-type]
+
+
+def test_a_bad_parameter_gets_an_error_that_names_it(snapshot_of: SnapshotOf) -> None:
+    snapshot = snapshot_of()
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("since", {"since": datetime(2026, 1, 1)}),
+        ("since", {"since": datetime(2026, 1, 2, tzinfo=UTC), "until": datetime(2026, 1, 1, tzinfo=UTC)}),
+        ("width", {"width": timedelta(milliseconds=10)}),
+    ]
+    for name, parameters in wrong:
+        with pytest.raises(InvalidRequest, match=name):
+            questions.p95_by_time(snapshot, **parameters)
+    with pytest.raises(InvalidRequest, match="limit"):
+        questions.slowest_jobs(snapshot, limit=0)
