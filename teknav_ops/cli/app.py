@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
-from teknav_ops.cli import dlq, doctor, jobs, plugins, queues, show, webhooks, workflows
+from teknav_ops.alerts.setup import alert_setup
+from teknav_ops.cli import alerts, dlq, doctor, jobs, plugins, queues, show, webhooks, workflows
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.demo import demo as run_demo
 from teknav_ops.cli.options import JsonOption, LimitOption, QueueArgument, parse_data, parse_span
@@ -43,6 +44,7 @@ app.add_typer(dlq.app, name="dlq")
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(database, name="db")
 
 
@@ -55,6 +57,7 @@ def up(
     """Start everything: Valkey, database, workers, scheduler. Ctrl-C stops it all."""
     from teknav_ops.runtime.supervisor import Supervisor
 
+    alert_setup(Context().settings)
     raise typer.Exit(Supervisor(Context().settings, processes=processes, threads=threads, demo=demo).run())
 
 

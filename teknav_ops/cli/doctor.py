@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
+from teknav_ops.alerts.setup import alert_setup
 from teknav_ops.cli.context import Context
 from teknav_ops.errors import TekNavError
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
@@ -32,6 +33,7 @@ def examine(context: Context) -> Iterator[Finding]:
     """All checks in the order in which they depend on each other."""
     yield _versions()
     yield _settings(context)
+    yield _guarded("alerts", lambda: _alerts(context), "Correct the named TEKNAV_ALERT_ variable; see docs/alerts.md.")
     yield _guarded("redis", lambda: _redis(context), "Start it with `teknav up`, or set TEKNAV_REDIS_URL.")
     yield _guarded("database", lambda: _database(context), "Check TEKNAV_DATABASE_URL and that the server runs.")
     yield _guarded("workers", lambda: _workers(context), "Start Redis first.")
@@ -64,6 +66,10 @@ def _settings(context: Context) -> Finding:
             "settings", False, str(error), "Correct the named TEKNAV_ variable; docs/settings.md lists them."
         )
     return Finding("settings", True, f"{settings.environment}, data in {settings.data_dir.absolute()}")
+
+
+def _alerts(context: Context) -> Finding:
+    return Finding("alerts", True, alert_setup(context.settings).words)
 
 
 def _redis(context: Context) -> Finding:

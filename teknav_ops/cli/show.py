@@ -67,11 +67,12 @@ def cell(value: Any) -> str:
 def age(moment: datetime) -> str:
     """How long ago, or in how long, in the two largest units."""
     seconds = (datetime.now(UTC) - moment).total_seconds()
-    text = _span(abs(seconds))
+    text = span(abs(seconds))
     return f"in {text}" if seconds < 0 else f"{text} ago"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """So many seconds in the two largest units."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     if seconds < 3_600:

@@ -6,6 +6,7 @@ Any number may run; one leads, the others stand by and take over within ten seco
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -13,12 +14,13 @@ from typing import Final
 import structlog
 
 from teknav_ops.audit.writer import AuditWriter
-from teknav_ops.errors import StorageUnavailable
+from teknav_ops.errors import InvalidRequest, StorageUnavailable
 from teknav_ops.logs import configure_logs
 from teknav_ops.metrics.aggregates import CHECK_SECONDS, Aggregator
 from teknav_ops.metrics.live import PUBLISH_SECONDS, StatsPublisher
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.redis_url import find_redis_url
+from teknav_ops.runtime.alert_duties import alert_duties
 from teknav_ops.runtime.duties import Duty, DutyThread
 from teknav_ops.runtime.leader import LeaderLease
 from teknav_ops.settings import Settings, get_settings
@@ -53,6 +55,7 @@ def duties_of(parts: Parts) -> list[Duty]:
         Duty(name="audit", every_seconds=_AUDIT_SECONDS, run=lambda: parts.writer.step() > 0),
         Duty(name="stats", every_seconds=PUBLISH_SECONDS, run=stats.step),
         Duty(name="aggregates", every_seconds=CHECK_SECONDS, run=aggregates.step),
+        *alert_duties(parts.settings, parts.client, parts.database),
     ]
 
 
@@ -114,7 +117,11 @@ def main() -> None:
     """Run a scheduler in this process."""
     settings = get_settings()
     configure_logs(settings)
-    scheduler = Scheduler(settings)
+    try:
+        scheduler = Scheduler(settings)
+    except InvalidRequest as error:
+        # A setting is wrong; nothing has begun.
+        sys.exit(f"error: {error}")
     stop_on_signals(scheduler.stop)
     scheduler.run()
 

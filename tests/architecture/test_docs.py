@@ -60,10 +60,10 @@ def test_every_audit_action_is_documented() -> None:
     lua = "\n".join(path.read_text() for path in (ROOT / "teknav_ops/redis_state/lua").glob("*.lua"))
     doors = [ROOT / "teknav_ops/control.py", ROOT / "teknav_ops/batch_replay_door.py"]
     doors += (ROOT / "teknav_ops/platform").glob("*.py")
-    doors.append(ROOT / "teknav_ops/metrics/aggregates.py")
+    doors += [ROOT / "teknav_ops/metrics/aggregates.py", ROOT / "teknav_ops/alerts/silences.py"]
     control = "\n".join(path.read_text() for path in doors)
     used = set(re.findall(r"'((?:job|dlq|queue)\.[a-z_]+)'", lua)) | set(
-        re.findall(r'"((?:job|dlq|queue|workflow|plugin|webhook)\.[a-z_]+)"', control)
+        re.findall(r'"((?:job|dlq|queue|workflow|plugin|webhook|alert)\.[a-z_]+)"', control)
     )
 
     assert documented == used

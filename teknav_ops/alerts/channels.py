@@ -1,0 +1,161 @@
+"""Channels: how a message gets out. Each sends at once or says why not; trying again is the caller's."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import json
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+from typing import Final, Protocol
+
+from email_validator import EmailNotValidError, validate_email
+from standardwebhooks import Webhook
+
+from teknav_ops.alerts.notices import Notice
+from teknav_ops.errors import InvalidRequest, PermanentError, TekNavError, TransientError
+from teknav_ops.outbound.addresses import InvalidUrl, check_url
+from teknav_ops.outbound.http import OutboundHttp
+from teknav_ops.outbound.mail import Mailer, open_mailer
+from teknav_ops.settings import Settings
+
+_TIMEOUT_SECONDS: Final = 10.0
+_KEPT_ANSWER_BYTES: Final = 300
+#: Who set the URL owns this system: unlike a customer's webhook it may be in the house.
+_ANYWHERE: Final = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+
+
+class ChannelFailed(TekNavError):
+    """The message was not taken; the text says why."""
+
+
+class Channel(Protocol):
+    """One receiver of alerts. `name` says which, without giving secrets away."""
+
+    @property
+    def name(self) -> str: ...
+
+    def send(self, notice: Notice) -> str:
+        """Send; answers with the other side's words. Raises ChannelFailed."""
+
+
+class WebhookChannel:
+    """Posts JSON with a `text` that chat tools show, signed where there is a secret."""
+
+    name = "webhook"
+
+    def __init__(self, url: str, secret: str | None, http: OutboundHttp) -> None:
+        self._url = url
+        self._webhook = Webhook(secret) if secret else None
+        self._http = http
+
+    def send(self, notice: Notice) -> str:
+        """POST it; anything but 2xx is a failure."""
+        body = json.dumps(_payload(notice), ensure_ascii=False)
+        now = datetime.now(UTC)
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": notice.message_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+        }
+        if self._webhook is not None:
+            headers["webhook-signature"] = self._webhook.sign(notice.message_id, now, body)
+        try:
+            answer = self._http.request(
+                "POST", self._url, headers=headers, content=body.encode(),
+                timeout_seconds=_TIMEOUT_SECONDS, answer_limit_bytes=_KEPT_ANSWER_BYTES,
+            )  # fmt: skip
+        except (PermanentError, TransientError) as error:
+            raise ChannelFailed(str(error)) from None
+        words = f"{answer.status} {_readable(answer.body)}".strip()
+        if not 200 <= answer.status < 300:
+            raise ChannelFailed(f"the receiver answered {words}")
+        return words
+
+
+class MailChannel:
+    """One mail to one person."""
+
+    def __init__(self, address: str, sender: str, mailer: Mailer) -> None:
+        self.name = f"mail:{address}"
+        self._address = address
+        self._sender = sender
+        self._mailer = mailer
+
+    def send(self, notice: Notice) -> str:
+        """Hand it to the mail server."""
+        try:
+            return self._mailer.send(
+                self._compose(notice), sender=parseaddr(self._sender)[1], recipient=self._address
+            )  # fmt: skip
+        except (PermanentError, TransientError) as error:
+            raise ChannelFailed(str(error)) from None
+
+    def _compose(self, notice: Notice) -> EmailMessage:
+        message = EmailMessage(policy=SMTP)
+        message["From"] = self._sender
+        message["To"] = self._address
+        message["Subject"] = notice.title
+        message["Date"] = format_datetime(notice.at)
+        message["Message-ID"] = f"<{notice.message_id}@{parseaddr(self._sender)[1].partition('@')[2]}>"
+        # No holiday answers, please.
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(notice.text + "\n", cte="quoted-printable")
+        return message
+
+
+def open_channels(settings: Settings) -> list[Channel]:
+    """The channels that the settings name; none is allowed.
+
+    Raises:
+        InvalidRequest: names the setting that is wrong.
+    """
+    channels: list[Channel] = []
+    if settings.alert_webhook_url is not None:
+        channels.append(_webhook(settings, settings.alert_webhook_url))
+    mailer = open_mailer(settings) if settings.alert_mail_to else None
+    for address in settings.alert_mail_to:
+        try:
+            checked = validate_email(address, check_deliverability=False, allow_smtputf8=False)
+        except EmailNotValidError as error:
+            raise InvalidRequest(f"alert_mail_to: {address!r}: {error}") from None
+        assert mailer is not None
+        channels.append(MailChannel(checked.ascii_email or checked.normalized, settings.mail_from, mailer))
+    return channels
+
+
+def _webhook(settings: Settings, url: str) -> WebhookChannel:
+    secret = settings.alert_webhook_secret.get_secret_value() if settings.alert_webhook_secret else None
+    try:
+        check_url(url)
+    except InvalidUrl as error:
+        raise InvalidRequest(f"alert_webhook_url: {str(error).removeprefix('url: ')}") from None
+    if secret is not None:
+        _require_secret(secret)
+    return WebhookChannel(url, secret, OutboundHttp(allowed_networks=_ANYWHERE))
+
+
+def _require_secret(secret: str) -> None:
+    """The library would quietly drop what is not base64, and sign with the rest."""
+    text = secret.removeprefix("whsec_")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if not key:
+        raise InvalidRequest("alert_webhook_secret: must be base64 after `whsec_`; `openssl rand -base64 32` makes one")
+
+
+def _payload(notice: Notice) -> dict[str, object]:
+    return {
+        "type": f"alert.{notice.event}",
+        "timestamp": notice.at.isoformat(),
+        "text": notice.text,
+        "data": notice.model_dump(mode="json", exclude={"message_id", "at"}),
+    }
+
+
+def _readable(body: bytes) -> str:
+    return " ".join(body.decode(errors="replace").replace("\0", "").split())

@@ -1,0 +1,217 @@
+"""Rules times facts: which conditions hold at this instant. Pure; asks nobody."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal, assert_never
+
+from teknav_ops.alerts.facts import Facts, QueueFacts
+from teknav_ops.alerts.rules import (
+    AuditLagging,
+    BurnRate,
+    DlqInflow,
+    NoHeartbeat,
+    OldestWaitingAge,
+    P95OverTarget,
+    Rule,
+    Severity,
+    StatsStale,
+)
+from teknav_ops.triage.burn_rate import WORKBOOK_WINDOWS, BurnFinding, assess
+
+State = Literal["firing", "clear", "unknown"]
+_P95: Final = 0.95
+_DEFAULT_TARGET_SHARE: Final = 0.5
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One rule looked at on one queue. `value` is None where there is nothing to measure.
+
+    An unknown state changes nothing: what could not be looked at is neither broken nor mended.
+    """
+
+    rule: str
+    kind: str
+    severity: Severity
+    queue: str
+    state: State
+    value: float | None
+    limit: float
+    unit: str
+    message: str
+    for_seconds: int
+    clear_seconds: int
+
+    @property
+    def key(self) -> str:
+        """What there is at most one open alert of."""
+        return condition_key(self.rule, self.queue)
+
+    @property
+    def is_firing(self) -> bool:
+        """Whether the condition holds."""
+        return self.state == "firing"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Measured:
+    """What a rule saw: value against limit, and the sentence for a person."""
+
+    value: float | None
+    limit: float
+    unit: str
+    message: str
+    judged: State | None = None
+
+    @property
+    def state(self) -> State:
+        """As judged, or by comparing: nothing to measure is clear."""
+        if self.judged is not None:
+            return self.judged
+        return "firing" if self.value is not None and self.value > self.limit else "clear"
+
+
+def condition_key(rule: str, queue: str) -> str:
+    """`<rule>|<queue>`: rules' names hold no bar."""
+    return f"{rule}|{queue}"
+
+
+def evaluate(rules: Iterable[Rule], facts: Facts) -> list[Condition]:
+    """Every rule on every queue it watches and of which there are facts."""
+    return [
+        _condition(rule, queue)
+        for rule in rules
+        for queue in facts.queues.values()
+        if rule.watches(queue.queue)
+    ]  # fmt: skip
+
+
+def _condition(rule: Rule, queue: QueueFacts) -> Condition:
+    measured = _measure(rule, queue)
+    return Condition(
+        rule=rule.name, kind=rule.kind, severity=rule.severity, queue=queue.queue, state=measured.state,
+        value=measured.value, limit=measured.limit, unit=measured.unit, message=f"{queue.queue}: {measured.message}",
+        for_seconds=rule.for_seconds, clear_seconds=rule.clear_seconds,
+    )  # fmt: skip
+
+
+def _measure(rule: Rule, queue: QueueFacts) -> _Measured:
+    match rule:
+        case DlqInflow():
+            return _dlq_inflow(rule, queue)
+        case OldestWaitingAge():
+            return _oldest_waiting_age(rule, queue)
+        case P95OverTarget():
+            return _p95_over_target(rule, queue)
+        case BurnRate():
+            return _burn_rate(rule, queue)
+        case AuditLagging():
+            return _audit_lag(rule, queue)
+        case NoHeartbeat():
+            return _no_heartbeat(queue)
+        case StatsStale():
+            return _stats_stale(rule, queue)
+    assert_never(rule)
+
+
+def _dlq_inflow(rule: DlqInflow, queue: QueueFacts) -> _Measured:
+    count = queue.counts_of_last(rule.window_minutes).failed
+    message = (
+        f"{count:,} new dead letters in {rule.window_minutes} min (limit {rule.limit_count:,}), {queue.dlq:,} in all"
+    )
+    return _Measured(count, rule.limit_count, "jobs", message)
+
+
+def _oldest_waiting_age(rule: OldestWaitingAge, queue: QueueFacts) -> _Measured:
+    if queue.oldest_waiting_age_ms is None or (queue.is_paused and not rule.counts_paused):
+        paused = ", paused" if queue.is_paused else ""
+        return _Measured(None, rule.limit_seconds, "s", f"{queue.waiting:,} jobs wait{paused}")
+    age_seconds = queue.oldest_waiting_age_ms / 1000
+    paused = "; the queue is paused" if queue.is_paused else ""
+    message = (
+        f"the oldest of {queue.waiting:,} waiting jobs has waited {_span(age_seconds)} "
+        f"(limit {_span(rule.limit_seconds)}){paused}"
+    )
+    return _Measured(age_seconds, rule.limit_seconds, "s", message)
+
+
+def _p95_over_target(rule: P95OverTarget, queue: QueueFacts) -> _Measured:
+    target_ms = rule.target_ms or queue.time_limit_ms * _DEFAULT_TARGET_SHARE
+    counts = queue.counts_of_last(rule.window_minutes)
+    p95_ms = counts.percentile_ms(_P95)
+    if p95_ms is None or counts.measured < rule.least_run_count:
+        message = f"{counts.measured:,} runs in {rule.window_minutes} min, too few for a p95"
+        return _Measured(None, target_ms, "ms", message)
+    message = (
+        f"p95 of run durations is {p95_ms:,.0f} ms (target {target_ms:,.0f} ms), "
+        f"{counts.measured:,} runs in {rule.window_minutes} min"
+    )
+    return _Measured(p95_ms, target_ms, "ms", message)
+
+
+def _burn_rate(rule: BurnRate, queue: QueueFacts) -> _Measured:
+    windows = [window for window in WORKBOOK_WINDOWS if window.severity == rule.severity]
+    lengths = {seconds for window in windows for seconds in (window.long_seconds, window.short_seconds)}
+    counts = {seconds: events for seconds in lengths if (events := queue.events_of_last(seconds)) is not None}
+    if len(counts) < len(lengths):
+        return _Measured(None, windows[0].factor, "×", "how jobs ended before is not known", "unknown")
+    findings = assess(counts, objective=rule.objective, least_event_count=rule.least_event_count, windows=windows)
+    # The fastest burn that fires speaks for all; else the window that is nearest to it.
+    nearest = max(findings, key=lambda finding: _nearness(finding) / finding.window.factor)
+    worst = next((finding for finding in findings if finding.is_firing), nearest)
+    return _Measured(
+        _nearness(worst), worst.window.factor, "×", _burn_message(rule, worst),
+        "firing" if worst.is_firing else "clear",
+    )  # fmt: skip
+
+
+def _burn_message(rule: BurnRate, finding: BurnFinding) -> str:
+    hours = finding.window.long_seconds / 3_600
+    if finding.long_burn is None:
+        return f"no job finished in {hours:g} h"
+    return (
+        f"failures use up the budget of {rule.objective:.4g} {finding.long_burn:,.1f} times too fast over {hours:g} h "
+        f"(limit {finding.window.factor:g}), {finding.event_count:,} jobs finished"
+        + (", too few to judge" if finding.is_too_few else "")
+    )
+
+
+def _nearness(finding: BurnFinding) -> float:
+    return min(finding.long_burn or 0.0, finding.short_burn or 0.0)
+
+
+def _audit_lag(rule: AuditLagging, queue: QueueFacts) -> _Measured:
+    lag_seconds = queue.audit_lag_ms / 1000
+    message = (
+        f"{queue.audit_backlog:,} audit entries are not yet in AuditLog, the oldest for {_span(lag_seconds)} "
+        f"(limit {_span(rule.limit_seconds)})"
+    )
+    return _Measured(lag_seconds, rule.limit_seconds, "s", message)
+
+
+def _no_heartbeat(queue: QueueFacts) -> _Measured:
+    is_over = queue.workers == 0 and queue.waiting > 0 and not queue.is_paused
+    message = f"{queue.waiting:,} jobs wait and {queue.workers or 'no'} worker processes answer"
+    return _Measured(queue.waiting if is_over else 0, 0, "jobs", message, "firing" if is_over else "clear")
+
+
+def _stats_stale(rule: StatsStale, queue: QueueFacts) -> _Measured:
+    if queue.stats_age_ms is None:
+        return _Measured(None, rule.limit_seconds, "s", "nobody has published stats", "firing")
+    age_seconds = queue.stats_age_ms / 1000
+    message = f"published stats are {_span(age_seconds)} old (limit {_span(rule.limit_seconds)})"
+    return _Measured(age_seconds, rule.limit_seconds, "s", message)
+
+
+def _span(seconds: float) -> str:
+    """`95 s`, `12 min`, `3.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
+
+
+def by_key(conditions: Sequence[Condition]) -> Mapping[str, Condition]:
+    """The conditions by what there is at most one alert of."""
+    return {condition.key: condition for condition in conditions}

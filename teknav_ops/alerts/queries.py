@@ -1,0 +1,107 @@
+"""Reading alerts: which are open, which were, what could not be delivered, what is silenced."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+
+from sqlalchemy import Select, func, select
+
+from teknav_ops.alerts.notices import runbook_page
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import Alert, AlertDelivery, AlertSilence
+from teknav_ops.storage.tables.base import utc_now
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListedAlert:
+    """One alert; `resolved_at` and `resolution` are None while it is open."""
+
+    id: int
+    rule: str
+    kind: str
+    severity: str
+    queue: str
+    since_at: datetime
+    opened_at: datetime
+    resolved_at: datetime | None
+    value: float | None
+    unit: str
+    message: str
+    resolution: str | None
+
+    @property
+    def runbook(self) -> str:
+        """The page to open."""
+        return runbook_page(self.kind)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UndeliveredMessage:
+    """A message that a channel has not taken. `given_up_at` is None while it is still tried."""
+
+    channel: str
+    event: str
+    rule: str
+    attempt_count: int
+    next_attempt_at: datetime
+    given_up_at: datetime | None
+    error: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListedSilence:
+    """A silence in force; queue '' stands for all."""
+
+    rule: str
+    queue: str
+    until: datetime
+    reason: str
+    created_by: str
+
+
+class AlertQueries:
+    """Everything that is asked of alerts. Nothing here writes; everything raises StorageUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self) -> list[ListedAlert]:
+        """Open alerts, pages first, oldest first."""
+        return self._alerts(select(Alert).where(Alert.resolved_at.is_(None)).order_by(Alert.severity, Alert.id))
+
+    def open_count(self) -> int:
+        """How many alerts are open."""
+        with self._database.reading() as session:
+            return session.scalar(select(func.count()).select_from(Alert).where(Alert.resolved_at.is_(None))) or 0
+
+    def recent(self, *, limit: int = 20, offset: int = 0) -> list[ListedAlert]:
+        """Resolved alerts, the latest to open first."""
+        over = select(Alert).where(Alert.resolved_at.is_not(None))
+        return self._alerts(over.order_by(Alert.opened_at.desc(), Alert.id.desc()).limit(limit).offset(offset))
+
+    def undelivered(self, *, limit: int = 50) -> list[UndeliveredMessage]:
+        """Messages that no channel has taken yet, or ever, newest first."""
+        missing = select(AlertDelivery).where(AlertDelivery.sent_at.is_(None))
+        with self._database.reading() as session:
+            return [
+                UndeliveredMessage(
+                    **{field.name: getattr(row, field.name) for field in dataclasses.fields(UndeliveredMessage)}
+                )
+                for row in session.scalars(missing.order_by(AlertDelivery.id.desc()).limit(limit))
+            ]
+
+    def silences(self) -> list[ListedSilence]:
+        """Silences in force, the first to end first."""
+        with self._database.reading() as session:
+            rows = session.scalars(
+                select(AlertSilence).where(AlertSilence.until > utc_now()).order_by(AlertSilence.until)
+            )
+            return [
+                ListedSilence(row.rule, row.queue, row.until, row.reason, row.created_by) for row in rows
+            ]  # fmt: skip
+
+    def _alerts(self, wanted: Select[Alert]) -> list[ListedAlert]:
+        names = [field.name for field in dataclasses.fields(ListedAlert)]
+        with self._database.reading() as session:
+            return [ListedAlert(**{name: getattr(row, name) for name in names}) for row in session.scalars(wanted)]

@@ -1,0 +1,79 @@
+"""Facts from a real Redis, in few round trips, with memory for minutes that are over."""
+
+from __future__ import annotations
+
+import json
+
+import redis
+
+from teknav_ops.alerts.facts import FactReader
+from teknav_ops.metrics.live import StatsPublisher
+from teknav_ops.metrics.minutes import MINUTE_MS
+from teknav_ops.runtime.leader import LeaderLease
+from tests.alerts.conftest import rules
+from tests.support.orders import TOPOLOGY
+from tests.support.state import KEYS, QUEUE, State
+
+BURN = {"kind": "burn_rate", "severity": "page"}
+P95 = {"kind": "p95_over_target", "window_minutes": 5}
+
+
+def test_what_is_so_now_is_read(state: State, client: redis.Redis) -> None:
+    reader = FactReader(client, TOPOLOGY, rules(P95))  # type: ignore[arg-type]
+    state.dead()
+    state.enqueue()
+    (delivery,) = state.fetch()
+    state.complete(delivery)
+    waiting = state.enqueue()
+
+    facts = reader.read().queues[QUEUE]
+
+    assert (facts.waiting, facts.dlq, facts.workers, facts.is_paused) == (1, 1, 0, False)
+    assert facts.oldest_waiting_age_ms is not None and facts.audit_backlog == len(state.actions())
+    assert facts.stats_age_ms is None and facts.hours is None and facts.time_limit_ms == 60_000
+    counts = facts.counts_of_last(2)
+    assert (counts.completed, counts.failed, counts.measured) == (1, 1, 2)
+    assert state.job(waiting)["state"] == "waiting"
+
+    lease = LeaderLease(client, "scheduler")  # type: ignore[arg-type]
+    lease.hold()
+    StatsPublisher(client, TOPOLOGY, lease).publish()  # type: ignore[arg-type]
+    age_ms = reader.read().queues[QUEUE].stats_age_ms
+    assert age_ms is not None and age_ms < 60_000
+
+
+def test_minutes_that_are_over_are_read_once_and_forgotten_when_no_rule_needs_them(client: redis.Redis) -> None:
+    seconds, _ = client.time()
+    now = int(seconds) * 1000 // MINUTE_MS
+    for back in (3, 30, 300, 400):
+        client.hset(KEYS.minute(now - back), mapping={"work|completed": 10, "work|failed": 1, "work|b41": 11})
+    client.config_resetstat()
+    reader = FactReader(client, TOPOLOGY, rules(BURN, P95))  # type: ignore[arg-type]
+    first = reader.read().queues[QUEUE]
+    assert first.counts_of_last(360).finished == 33
+    assert first.counts_of_last(5).measured == 11
+    # Sketches are kept as far back as a rule looks at them.
+    assert first.counts_of_last(360).measured == 11
+
+    for back in (3, 30, 300):
+        client.delete(KEYS.minute(now - back))
+    client.hincrby(KEYS.minute(now), "work|completed", 1)
+    second = reader.read().queues[QUEUE]
+
+    assert second.counts_of_last(360).finished == 34
+    assert client.info("commandstats")["cmdstat_hgetall"]["calls"] < 800
+
+
+def test_the_current_minute_is_read_again_each_time(state: State, client: redis.Redis) -> None:
+    reader = FactReader(client, TOPOLOGY, rules(BURN))  # type: ignore[arg-type]
+    for expected in (1, 2, 3):
+        state.dead()
+        assert reader.read().queues[QUEUE].counts_of_last(3).failed == expected
+
+
+def test_a_damaged_queue_is_left_out_and_hides_no_other(client: redis.Redis) -> None:
+    client.set(KEYS.waiting, json.dumps("not a list"))
+
+    facts = FactReader(client, TOPOLOGY, rules(BURN)).read()  # type: ignore[arg-type]
+
+    assert set(facts.queues) == {"test:other"}
