@@ -51,7 +51,7 @@ def insert_rows(session: Session, rows: Sequence[Row]) -> None:
 
 @contextlib.contextmanager
 def _driver_errors(session: Session) -> Iterator[None]:
-    driver: Any = session.get_bind().dialect.dbapi  # type: ignore[union-attr]
+    driver: Any = session.get_bind().dialect.dbapi
     try:
         yield
     except (driver.IntegrityError, driver.DataError) as error:

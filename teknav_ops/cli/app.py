@@ -16,12 +16,13 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from teknav_ops.alerts.setup import alert_setup
-from teknav_ops.cli import alerts, dlq, doctor, jobs, plugins, queues, show, webhooks, workflows
+from teknav_ops.cli import alerts, audit, dlq, doctor, jobs, plugins, queues, show, tokens, users, webhooks, workflows
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.demo import demo as run_demo
-from teknav_ops.cli.options import JsonOption, LimitOption, QueueArgument, parse_data, parse_span
 from teknav_ops.cli.events import events
+from teknav_ops.cli.options import JsonOption, LimitOption, QueueArgument, parse_data, parse_span
 from teknav_ops.cli.reindex import reindex
+from teknav_ops.cli.serve import serve
 from teknav_ops.cli.stats import stats
 from teknav_ops.errors import (
     NotAllowed,
@@ -41,10 +42,13 @@ database = typer.Typer(help="The SQL database.", no_args_is_help=True)
 app.add_typer(queues.app, name="queues")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(audit.app, name="audit")
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(users.app, name="users")
+app.add_typer(tokens.app, name="tokens")
 app.add_typer(database, name="db")
 
 
@@ -62,12 +66,13 @@ def up(
 
 
 app.command("demo")(run_demo)
+app.command("events")(events)
 app.command("reindex")(reindex)
+app.command("serve")(serve)
 app.command("stats")(stats)
 
 
 @app.command("doctor")
-app.command("events")(events)
 def run_doctor(json_output: JsonOption = False) -> None:
     """Check Redis, SQL, versions and settings, and say what to do."""
     findings = list(doctor.examine(Context()))

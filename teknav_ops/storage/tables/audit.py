@@ -10,9 +10,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from teknav_ops.storage.tables.base import Base, BigKey, utc_now
 
-#: All but what every job leaves when nothing is wrong: of a thousand entries a handful. SQLite uses the index
-#: of these only for a query that repeats this condition.
-NOTABLE: Final = "action NOT IN ('job.enqueued', 'job.started', 'job.completed')"
+#: What every job leaves when nothing is wrong.
+ROUTINE_ACTIONS: Final = ("job.enqueued", "job.started", "job.completed")
+#: All the rest: of a thousand entries a handful. SQLite uses their index only for a query that repeats this.
+NOTABLE: Final = f"action NOT IN {ROUTINE_ACTIONS}"
 
 
 def _partial_index(name: str, *columns: str, where: str) -> Index:
