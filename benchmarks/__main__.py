@@ -12,6 +12,7 @@ from pathlib import Path
 
 import redis
 
+from benchmarks import recording, stats_publish
 from benchmarks.systems import BULLMQ, CELERY, HERE, OURS, RQ, STOCK, System, rate, working
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
@@ -139,6 +140,8 @@ def main() -> None:
         latency(url, [system for system in (OURS, STOCK, BULLMQ) if system is OURS or system in peers])
         backlog(url)
         enqueueing(url)
+        recording.report(url, rounds=ROUNDS)
+        stats_publish.report(url)
         memory(url, [system for system in (OURS, BULLMQ) if system is OURS or system in peers])
     finally:
         server.stop()

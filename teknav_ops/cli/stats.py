@@ -19,7 +19,8 @@ from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption
 from teknav_ops.cli.stats_table import Reading, draw
 from teknav_ops.metrics.live import read_all_stats
-from teknav_ops.metrics.minutes import MINUTE_MS, read_many_minutes
+from teknav_ops.metrics.minutes import MINUTE_MS
+from teknav_ops.metrics.recent_minutes import RecentMinutes
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.topology import TOPOLOGY
 
@@ -45,33 +46,24 @@ def stats(
 
 
 class Reader:
-    """Reads stats and the last hour; minutes that are over are read once."""
+    """Reads stats and the last hour, again and again."""
 
     def __init__(self, client: Client, queues: Sequence[str]) -> None:
         self._client = client
         self._queues = queues
-        #: queue -> minute -> jobs that ended in it.
-        self._ended: dict[str, dict[int, int]] = {name: {} for name in queues}
-        self._last_minute = 0
+        self._minutes = RecentMinutes(client, minutes=_HOUR_MINUTES)
 
     def read(self) -> Reading:
         """As of now. Raises redis-py's errors."""
         published = read_all_stats(self._client, self._queues)
-        # Now, by the server's clock; it is not known while nobody publishes, and then there is nothing to compare.
+        # Now, by the server's clock; it is not known while nobody publishes, and then the hour is about right.
         moments = [now.last_updated_at_ms + now.age_ms for now in published.values() if now is not None]
-        now = max(moments, default=time.time() * 1000)
-        return Reading(published, self._last_hour(int(now) // MINUTE_MS))
-
-    def _last_hour(self, minute: int) -> dict[str, list[int]]:
-        hour = range(minute - _HOUR_MINUTES + 1, minute + 1)
-        # A clock may have stepped back: then all is read again.
-        is_known = self._last_minute in hour
-        wanted = range(max(hour.start, self._last_minute - 1), hour.stop) if is_known else hour
-        for queue, rows in read_many_minutes(self._client, dict.fromkeys(self._queues, wanted)).items():
-            kept = {past: count for past, count in self._ended[queue].items() if past in hour and past < wanted.start}
-            self._ended[queue] = kept | {row.minute: row.finished for row in rows}
-        self._last_minute = minute
-        return {queue: [self._ended[queue].get(past, 0) for past in hour] for queue in self._queues}
+        now = max(moments, default=round(time.time() * 1000))
+        last = now // MINUTE_MS
+        hour = range(last - _HOUR_MINUTES + 1, last + 1)
+        rows = self._minutes.read(dict.fromkeys(self._queues, now))
+        ended = {queue: {row.minute: row.finished for row in rows[queue]} for queue in self._queues}
+        return Reading(published, {queue: [ended[queue].get(past, 0) for past in hour] for queue in self._queues})
 
 
 def as_json(reading: Reading) -> dict[str, Any]:

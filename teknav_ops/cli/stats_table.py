@@ -58,8 +58,9 @@ class Reading:
 
     def in_order(self) -> list[str]:
         """The queues, those that need attention first."""
-        ranks = {about.queue: 1 for about in self.attention()}
-        ranks |= {about.queue: 0 for about in self.attention() if about.severity == "bad"}
+        ranks = {queue: 1 for queue, stats in self.stats.items() if stats is not None and stats.dlq}
+        ranks |= {about.queue: 1 for about in self.attention() if about.queue}
+        ranks |= {about.queue: 0 for about in self.attention() if about.queue and about.severity == "bad"}
         ranks |= {queue: 0 for queue, stats in self.stats.items() if stats is None or stats.is_stale}
         return sorted(self.stats, key=lambda queue: ranks.get(queue, 2))
 
@@ -133,16 +134,20 @@ def _cells(queue: str, stats: QueueStats | None, severity: str | None, is_wide: 
 def _notes(reading: Reading) -> list[Text]:
     alike: dict[str, list[Attention]] = {}
     for note in reading.attention():
-        if note.queue is not None:
-            alike.setdefault(note.kind, []).append(note)
+        # That nobody publishes stands in the headline.
+        if note.kind != "no-scheduler":
+            alike.setdefault(note.kind.replace("-", " "), []).append(note)
     lines: list[Text] = []
     for kind, notes in alike.items():
         if len(notes) > _TOLD_EACH:
-            queues = ", ".join(note.queue or "" for note in notes)
-            lines.append(Text.assemble((f"{kind.replace('-', ' ')}: ", "bold"), (queues, _STYLES[notes[0].severity])))
+            lines.append(_note(kind, ", ".join(note.queue or "all" for note in notes), notes[0]))
         else:
-            lines += [Text.assemble((f"{note.queue}: ", "bold"), (note.text, _STYLES[note.severity])) for note in notes]
+            lines += [_note(note.queue or kind, note.text, note) for note in notes]
     return [Text(""), *lines] if lines else []
+
+
+def _note(subject: str, text: str, note: Attention) -> Text:
+    return Text.assemble((f"{subject}: ", "bold"), (text, _STYLES[note.severity]))
 
 
 def span(ms: float) -> str:

@@ -12,7 +12,8 @@ from redis.exceptions import ResponseError
 
 from teknav_ops.events.publish import publish_stats_updated
 from teknav_ops.jobs.queries import HEARTBEAT_MS
-from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many_minutes
+from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge
+from teknav_ops.metrics.recent_minutes import RecentMinutes
 from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.redis_state.keys import QueueKeys
@@ -26,7 +27,8 @@ WINDOW_MINUTES: Final = 5
 PUBLISH_SECONDS: Final = 10.0
 #: Older stats are not of now: nobody publishes, or nobody can.
 STALE_MS: Final = 30_000
-_KEPT_MS: Final = 3_600_000
+#: How long stats stay when no newer ones come; what is left of it says how old they are.
+KEPT_MS: Final = 3_600_000
 
 
 class QueueStats(BaseModel):
@@ -90,6 +92,7 @@ class StatsPublisher:
         self._leader = leader
         self._events_kept = events_kept
         self._runner = ScriptRunner(client)
+        self._minutes = RecentMinutes(client, minutes=WINDOW_MINUTES)
 
     def step(self) -> None:
         """The scheduler's duty."""
@@ -108,7 +111,7 @@ class StatsPublisher:
         calls = [
             scripts.publish_stats(
                 queue, term=term, publisher=publisher, fresh_ms=STALE_MS,
-                expires_at_ms=now.last_updated_at_ms + _KEPT_MS, json_text=now.to_json(),
+                expires_at_ms=now.last_updated_at_ms + KEPT_MS, json_text=now.to_json(),
             )
             for queue, now in stats.items()
         ]  # fmt: skip
@@ -124,7 +127,7 @@ class StatsPublisher:
     def _read(self) -> dict[str, tuple[QueueCounts, MinuteCounts]]:
         counts = count_queues(self._runner, self._topology)
         # Minutes are those of the server that counts: a host whose clock is wrong publishes the same numbers.
-        minutes = read_many_minutes(self._client, {queue: _window(now.at_ms) for queue, now in counts.items()})
+        minutes = self._minutes.read({queue: now.at_ms for queue, now in counts.items()})
         return {queue: (now, merge(minutes[queue])) for queue, now in counts.items()}
 
 
@@ -202,15 +205,10 @@ def _parse(queue: str, stored: Any, lives_ms: Any) -> QueueStats | None:
         if stored is None:
             return None
         # They are kept for so long from when they were counted: the server's clock knows their age, not the reader's.
-        return QueueStats.model_validate_json(stored).model_copy(update={"age_ms": _KEPT_MS - int(lives_ms)})
+        return QueueStats.model_validate_json(stored).model_copy(update={"age_ms": KEPT_MS - int(lives_ms)})
     except (ValidationError, ResponseError) as error:
         log.warning("stats.unreadable", queue=queue, error=str(error))
         return None
-
-
-def _window(at_ms: int) -> range:
-    last = at_ms // MINUTE_MS
-    return range(last - WINDOW_MINUTES + 1, last + 1)
 
 
 def rounded(value: float | None) -> float | None:
