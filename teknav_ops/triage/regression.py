@@ -6,10 +6,13 @@ import dataclasses
 import math
 from typing import Final, Literal
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from teknav_ops.errors import InvalidRequest
+
+try:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+except ModuleNotFoundError as error:
+    raise InvalidRequest(f"{error.name} is missing: pip install 'teknav-ops[snapshots]'") from error
 
 Floats = NDArray[np.float64]
 Verdict = Literal["slower", "faster", "no difference shown", "too few"]

@@ -349,3 +349,27 @@ def test_a_bad_parameter_gets_an_error_that_names_it(snapshot_of: SnapshotOf) ->
             questions.p95_by_time(snapshot, **parameters)
     with pytest.raises(InvalidRequest, match="limit"):
         questions.slowest_jobs(snapshot, limit=0)
+
+
+def test_run_summary(snapshot_of: SnapshotOf) -> None:
+    durations = [float(number) for number in range(1, 101)]
+    rows = [run(after(seconds=number), duration) for number, duration in enumerate(durations)]
+    rows += [event(NOON, "job.enqueued", job_name="send")] * 3
+    rows += [failure(NOON, duration_ms=None), failure(NOON, duration_ms=None, action="job.retried")]
+
+    (found,) = questions.run_summary(snapshot_of([*rows, run(NOON, 9e9, action="job.snoozed")])).itertuples()
+
+    assert (found.enqueued, found.completed, found.failed, found.retried, found.n) == (3, 100, 1, 1, 100)
+    assert (found.avg_ms, found.p95_ms) == pytest.approx((50.5, np.quantile(durations, 0.95)))
+
+
+def test_run_durations(snapshot_of: SnapshotOf) -> None:
+    rows = [run(after(seconds=number), float(number)) for number in range(2_000)]
+    others = [run(NOON, 7.0, job_name="other"), run(NOON, 9e9, action="job.snoozed"), failure(NOON, duration_ms=None)]
+    snapshot = snapshot_of([*rows, *others])
+
+    assert sorted(questions.run_durations(snapshot, job_name="send").duration_ms) == [float(n) for n in range(2_000)]
+    sample = questions.run_durations(snapshot, limit=400)
+    assert len(sample) == 400 and sample.equals(questions.run_durations(snapshot, limit=400))
+    # Neither the first rows nor the last: the mean of a fair sample is near the whole's (six standard errors).
+    assert sample.duration_ms.mean() == pytest.approx(1_000, abs=6 * 577 / 20)

@@ -52,6 +52,24 @@ def run_counts(
     return ask(snapshot, "run_counts", **named(queues), **window(since, until), **bucket(width))
 
 
+def run_summary(
+    snapshot: Snapshot, *, queues: Queues = None, since: datetime | None = None, until: datetime | None = None
+) -> pandas.DataFrame:
+    """Per queue and job name, over the whole window: jobs that came, completed, failed and were retried, and mean and
+    exact p95 in ms of `n` runs with a known duration.
+    """
+    return ask(snapshot, "run_summary", **named(queues), **window(since, until))
+
+
+def run_durations(
+    snapshot: Snapshot, *, queues: Queues = None, job_name: str | None = None, since: datetime | None = None,
+    until: datetime | None = None, limit: int = 200_000,
+) -> pandas.DataFrame:  # fmt: skip
+    """Durations in ms, one per run, in no order. Beyond `limit` a fair sample, the same each time."""
+    parameters = {**named(queues), **window(since, until), **at_most(limit)}
+    return ask(snapshot, "run_durations", job_name=job_name, **parameters)
+
+
 def duration_sketch(
     snapshot: Snapshot, *, queues: Queues = None, width: timedelta = _FIVE_MINUTES,
     since: datetime | None = None, until: datetime | None = None,

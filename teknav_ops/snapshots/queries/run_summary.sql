@@ -1,0 +1,21 @@
+-- How did each job do over this whole window?
+-- Grain: one row per queue and job name of which something happened.
+-- Parameters: $queues, $since, $until
+
+select
+    queue,
+    job_name,
+    count(*) filter (action = 'job.enqueued') as enqueued,
+    count(*) filter (action = 'job.completed') as completed,
+    count(*) filter (action = 'job.failed') as failed,
+    count(*) filter (action = 'job.retried') as retried,
+    count(duration_ms) as n,
+    avg(duration_ms) as avg_ms,
+    quantile_cont(duration_ms, 0.95)::double as p95_ms
+from audit
+where
+    action in ('job.enqueued', 'job.completed', 'job.failed', 'job.retried')
+    and occurred_at >= $since and occurred_at < $until
+    and ($queues::varchar[] is null or list_contains($queues::varchar[], queue))
+group by queue, job_name
+order by queue, job_name
