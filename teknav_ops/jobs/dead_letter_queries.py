@@ -11,18 +11,9 @@ import structlog
 
 from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
 from teknav_ops.jobs.dead_letter import DeadLetter, read_dead_letter
-from teknav_ops.jobs.paging import (
-    LOOKING_SECONDS,
-    STEP,
-    Page,
-    Window,
-    check_page,
-    fill_page,
-    read_fields,
-    read_hashes,
-    zset_steps,
-)
+from teknav_ops.jobs.paging import LOOKING_SECONDS, STEP, Page, Window, check_page, fill_page, read_fields, read_hashes
 from teknav_ops.jobs.record import moment
+from teknav_ops.jobs.scanning import Source, scan
 from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.topology import Topology
@@ -131,20 +122,14 @@ class DeadLetterQueries:
             hashes = read_hashes(self._client, list(map(keys.dlq_record, ids)))
             return [_readable(job_id, row) for job_id, row in zip(ids, hashes, strict=True)]
 
-        def match(ids: list[str]) -> list[bool]:
-            return self._match(keys, where, ids)
-
         index = where.index(keys)
         low, high = where.window.scores()
         total = int(self._client.zcount(index, low, high))
-        step = STEP if where.fields else limit
-        steps = zset_steps(self._client, index, where.window, newest_first=newest_first, offset=offset, step=step)
-        return fill_page(steps, match, load, offset=offset, limit=limit, total=total, looking_seconds=looking_seconds)
-
-    def _match(self, keys: QueueKeys, where: DeadLetterFilter, ids: list[str]) -> list[bool]:
-        if not where.fields:
-            return [True] * len(ids)
-        return [where.matches(row) for row in read_fields(self._client, list(map(keys.dlq_record, ids)), where.fields)]
+        source = Source.of_window(self._client, index, where.window, newest_first=newest_first)
+        steps = scan(self._client, source, keys.dlq_record_family, where.fields, offset=offset, step=limit)
+        return fill_page(
+            steps, where.matches, load, offset=offset, limit=limit, total=total, looking_seconds=looking_seconds
+        )
 
     def ids(self, queue: str, where: DeadLetterFilter, *, limit: int) -> list[FrozenFailure]:
         """Up to `limit` matches, oldest first: a list to freeze."""
@@ -154,10 +139,10 @@ class DeadLetterQueries:
 
     def _ids(self, keys: QueueKeys, where: DeadLetterFilter, limit: int) -> Iterator[FrozenFailure]:
         found = 0
-        fields = [*where.fields, *_FROZEN]
-        for ids in zset_steps(self._client, where.index(keys), where.window, newest_first=False, offset=0):
-            rows = read_fields(self._client, list(map(keys.dlq_record, ids)), fields)
-            for job_id, row in zip(ids, rows, strict=True):
+        fields = [*dict.fromkeys([*where.fields, *_FROZEN])]
+        source = Source.of_window(self._client, where.index(keys), where.window, newest_first=False)
+        for entries in scan(self._client, source, keys.dlq_record_family, fields, offset=0, step=STEP):
+            for job_id, row in entries:
                 if "failedAt" in row and where.matches(row):
                     yield _frozen(job_id, row)
                     found += 1

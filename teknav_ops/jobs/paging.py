@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
@@ -13,7 +13,7 @@ from teknav_ops.redis_state.connection import Client, is_cluster
 
 Item = TypeVar("Item")
 
-#: Ids looked at per round trip while a filter is applied.
+#: Records read per round trip.
 STEP: Final = 500
 PAGE_LIMIT: Final = 1_000
 OFFSET_LIMIT: Final = 1_000_000_000
@@ -56,44 +56,9 @@ def check_page(offset: int, limit: int) -> None:
         raise InvalidRequest(f"limit: {limit} is not between 1 and {PAGE_LIMIT}")
 
 
-def zset_steps(
-    client: Client, key: str, window: Window, *, newest_first: bool, offset: int, step: int = STEP
-) -> Iterator[list[str]]:
-    """The ids of a sorted set within a window, step by step from `offset`."""
-    # By rank, not by score and offset: that would walk over everything before the offset at each step.
-    first, end = _ranks(client, key, window, newest_first=newest_first)
-    command, at = "ZREVRANGE" if newest_first else "ZRANGE", first + offset
-    while end is None or at < end:
-        last = at + step - 1 if end is None else min(at + step, end) - 1
-        ids = client.execute_command(command, key, at, last)
-        if not ids:
-            return
-        yield list(ids)
-        at += len(ids)
-
-
-def _ranks(client: Client, key: str, window: Window, *, newest_first: bool) -> tuple[int, int | None]:
-    """The first rank within a window, and the one after its last; None for the set's end."""
-    if window == Window():
-        return 0, None
-    low, high = window.scores()
-    if newest_first:
-        first = 0 if window.until is None else int(client.zcount(key, high.removeprefix("("), "+inf"))
-    else:
-        first = 0 if window.since is None else int(client.zcount(key, "-inf", f"({low}"))
-    return first, first + int(client.zcount(key, low, high))
-
-
-def list_steps(client: Client, key: str, *, offset: int, step: int = STEP) -> Iterator[list[str]]:
-    """The ids of a list, step by step from `offset`."""
-    while ids := client.lrange(key, offset, offset + step - 1):
-        yield list(ids)
-        offset += len(ids)
-
-
 def fill_page(
-    steps: Iterator[list[str]],
-    match: Callable[[list[str]], list[bool]],
+    steps: Iterator[list[tuple[str, Mapping[str, str]]]],
+    matches: Callable[[Mapping[str, str]], bool],
     load: Callable[[list[str]], list[Item | None]],
     *,
     offset: int,
@@ -101,24 +66,25 @@ def fill_page(
     total: int,
     looking_seconds: float = LOOKING_SECONDS,
 ) -> Page[Item]:
-    """Load items until the page is full. `match` looks at what the filter needs and no more; only what passes
-    is loaded whole. `load` answers None for what cannot be read. After `LOOKING_SECONDS` the page ends where it is:
+    """Load items until the page is full. `matches` looks at what the filter needs and no more; only what passes is
+    loaded whole. `load` answers None for what cannot be read. After `looking_seconds` the page ends where it is:
     a hundred thousand entries cannot be looked through at once without keeping everybody waiting.
     """
     items: list[Item] = []
     deadline = time.monotonic() + looking_seconds
-    for ids in steps:
-        matched, position = match(ids), 0
-        while position < len(ids):
+    for entries in steps:
+        position = 0
+        while position < len(entries):
             wanted: list[str] = []
-            while position < len(ids) and len(wanted) < limit - len(items):
-                if matched[position]:
-                    wanted.append(ids[position])
+            while position < len(entries) and len(wanted) < limit - len(items):
+                entry_id, row = entries[position]
+                if matches(row):
+                    wanted.append(entry_id)
                 position += 1
             items += [item for item in load(wanted) if item is not None]
             if len(items) == limit:
                 return Page(items, offset + position, total)
-        offset += len(ids)
+        offset += len(entries)
         if time.monotonic() > deadline:
             return Page(items, offset, total)
     return Page(items, None, total)

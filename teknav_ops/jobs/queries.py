@@ -8,19 +8,9 @@ from collections.abc import Iterator, Mapping
 import structlog
 
 from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
-from teknav_ops.jobs.paging import (
-    LOOKING_SECONDS,
-    STEP,
-    Page,
-    Window,
-    check_page,
-    fill_page,
-    list_steps,
-    read_fields,
-    read_hashes,
-    zset_steps,
-)
+from teknav_ops.jobs.paging import LOOKING_SECONDS, Page, Window, check_page, fill_page, read_hashes
 from teknav_ops.jobs.record import JobRecord, read_record
+from teknav_ops.jobs.scanning import Source, scan
 from teknav_ops.jobs.states import JobState
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
@@ -115,33 +105,32 @@ class JobQueries:
         keys = QueueKeys(self._topology[queue].name)
         total = self._total(keys, state)
 
-        def match(ids: list[str]) -> list[bool]:
-            if not where.fields:
-                return [True] * len(ids)
-            return [where.matches(row) for row in read_fields(self._client, list(map(keys.job, ids)), where.fields)]
-
         def load(ids: list[str]) -> list[JobRecord | None]:
             hashes = read_hashes(self._client, list(map(keys.job, ids)))
             return [self._readable(queue, job_id, row) for job_id, row in zip(ids, hashes, strict=True)]
 
-        step = STEP if where.fields else limit
-        steps = self._steps(keys, state, where.window, offset, step)
-        return fill_page(steps, match, load, offset=offset, limit=limit, total=total, looking_seconds=looking_seconds)
+        steps = (
+            entries
+            for source, skipped in self._sources(keys, state, where.window, offset)
+            for entries in scan(self._client, source, keys.job_family, where.fields, offset=skipped, step=limit)
+        )
+        return fill_page(
+            steps, where.matches, load, offset=offset, limit=limit, total=total, looking_seconds=looking_seconds
+        )
 
-    def _steps(self, keys: QueueKeys, state: JobState, window: Window, offset: int, step: int) -> Iterator[list[str]]:
+    def _sources(self, keys: QueueKeys, state: JobState, window: Window, offset: int) -> Iterator[tuple[Source, int]]:
+        """Where a state's jobs are, in their order, each with how many of it to pass over."""
         if state is not JobState.WAITING:
             newest_first = state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
-            yield from zset_steps(
-                self._client, _zset(keys, state), window, newest_first=newest_first, offset=offset, step=step
-            )
+            yield Source.of_window(self._client, _zset(keys, state), window, newest_first=newest_first), offset
             return
         if window != Window():
             raise InvalidRequest("since/until: waiting jobs are listed in their order; leave the times out")
         prioritized_count = int(self._client.zcard(keys.prioritized))
         # Jobs with a priority first: most of them run before the list does.
         if offset < prioritized_count:
-            yield from zset_steps(self._client, keys.prioritized, window, newest_first=False, offset=offset, step=step)
-        yield from list_steps(self._client, keys.waiting, offset=max(0, offset - prioritized_count), step=step)
+            yield Source(keys.prioritized), offset
+        yield Source(keys.waiting, is_list=True), max(0, offset - prioritized_count)
 
     def _readable(self, queue: str, job_id: str, fields: Mapping[str, str]) -> JobRecord | None:
         if not fields:
