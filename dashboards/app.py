@@ -19,6 +19,7 @@ from dashboards.page import ROOT, Page
 from dashboards.pages import PAGES
 from dashboards.reads import SharedReads
 from dashboards.sheet import SHEET, sheet_variables
+from dashboards.sockets import OwnPages, page_key
 from dashboards.sources import Sources
 from dashboards.visit import Visit
 from teknav_ops.access.identity import identity_now
@@ -43,7 +44,7 @@ class KeptFiles(StaticFiles):
 def create_app() -> FastAPI:
     """The app of this process, from its settings; what `teknav serve` runs."""
     services = Services(get_settings())
-    app = create_api(services)
+    app = create_api(services, socket_checks=[OwnPages(services.settings)])
     add_pages(app, services)
     return app
 
@@ -59,7 +60,8 @@ def add_pages(app: FastAPI, services: Services) -> None:
         app.add_api_route(path, _to_queues, include_in_schema=False)
     app.add_api_route("/favicon.ico", _icon, include_in_schema=False)
     pages: dict[str, Any] = {f"{ROOT}/{page.path}": _opener(page, sources, reads, feed, threads) for page in PAGES}
-    add_applications(pages, app=app, title="TekNav ops")
+    key = page_key(services.settings)
+    add_applications(pages, app=app, title="TekNav ops", sign_sessions=True, secret_key=key)
     app.state.feed = feed
     services.hub.listen(feed.heard)
     feed.start()

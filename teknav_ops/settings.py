@@ -7,11 +7,12 @@ test compares the two.
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -79,6 +80,10 @@ class Settings(BaseSettings):
         3, ge=1, description="After how many worker deaths a job is dead-lettered as WorkerLost."
     )
     payload_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest payload accepted, as JSON.")
+    audit_started: bool = Field(False, description="Write a `job.started` entry for each run into the audit trail.")
+    audit_retention_days: int = Field(
+        400, ge=0, description="Rows of AuditLog older than this are deleted; 0 keeps everything."
+    )
     media_dir: Path | None = Field(None, description="Root of stored files. Unset: `data_dir`/media.")
     smtp_url: SecretStr | None = Field(
         None,
@@ -158,12 +163,13 @@ class Settings(BaseSettings):
     web_public_url: str | None = Field(
         None,
         pattern=r"^https?://[^/\s]+$",
-        description="How browsers reach it when a proxy stands in front, such as `https://ops.example`: used in links and "
-        "for single sign-on.",
+        description="How browsers reach it when a proxy stands in front, such as `https://ops.example`: used in links "
+        "and for single sign-on.",
     )
     allowed_hosts: tuple[str, ...] = Field(
         (),
-        description="Host names it answers to besides this machine's own, `web_address` and `web_public_url`, as a JSON list.",
+        description="Host names it answers to besides this machine's own, `web_address` and `web_public_url`, "
+        "as a JSON list.",
     )
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
         (),
@@ -178,7 +184,9 @@ class Settings(BaseSettings):
     )
     session_hours: int = Field(168, ge=1, le=2_160, description="A session ends after so long whatever is done in it.")
     oidc_issuer: str | None = Field(
-        None, pattern=r"^https?://", description="Issuer of the OpenID provider for single sign-on. Unset: passwords only."
+        None,
+        pattern=r"^https?://",
+        description="Issuer of the OpenID provider for single sign-on. Unset: passwords only.",
     )
     oidc_client_id: str | None = Field(None, description="This client's id at that provider.")
     oidc_client_secret: SecretStr | None = Field(None, description="This client's secret at that provider.")
@@ -212,6 +220,14 @@ class Settings(BaseSettings):
             raise ValueError(f"no time zone {name!r}; use a name such as Asia/Tehran or UTC") from None
         return name
 
+    @model_validator(mode="after")
+    def _sign_on_is_whole(self) -> Self:
+        if self.oidc_issuer is not None and self.oidc_client_id is None:
+            raise ValueError("oidc_issuer needs oidc_client_id: TEKNAV_OIDC_CLIENT_ID")
+        if self.oidc_issuer is not None and not (self.oidc_owners or self.oidc_owner_claim or self.oidc_viewer_claim):
+            raise ValueError("oidc_issuer lets nobody in without oidc_owners, oidc_owner_claim or oidc_viewer_claim")
+        return self
+
     @property
     def media_root(self) -> Path:
         """Folder that holds originals and variants."""
@@ -221,6 +237,11 @@ class Settings(BaseSettings):
     def snapshot_root(self) -> Path:
         """Folder of the snapshots."""
         return self.snapshot_dir or self.data_dir / "snapshots"
+
+    @property
+    def web_url(self) -> str:
+        """Where browsers find the dashboard, as far as this process can know."""
+        return self.web_public_url or f"http://{self.web_address}"
 
     @property
     def sql_url(self) -> str:
@@ -234,3 +255,10 @@ class Settings(BaseSettings):
 def get_settings() -> Settings:
     """The process's settings, read from the environment once."""
     return Settings()
+
+
+def use_web_address(address: str) -> Settings:
+    """Listen there instead, in this process and its children. For a command line that names an address."""
+    os.environ["TEKNAV_WEB_ADDRESS"] = address
+    get_settings.cache_clear()
+    return get_settings()

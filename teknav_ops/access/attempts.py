@@ -61,7 +61,7 @@ class Attempts:
             raise TooManyAttempts(-(-wait_ms // 1000))
 
     def succeeded(self, name: str, address: str) -> None:
-        """The password was right. The address gets this attempt back only: else a guesser's own account would clear it."""
+        """The password was right. The address gets this one attempt back: a guesser's own account must not clear it."""
         self._run(_user_key(name), "forget", self._per_user)
         self._run(_address_key(address), "refund", self._per_address)
 

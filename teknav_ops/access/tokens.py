@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -77,12 +77,9 @@ class Tokens:
             name=name, beginning=secret[:_SHOWN_CHARACTERS], token_hash=_hash(secret), role=role.value,
             scopes=wanted, expires_at=expires_at, created_by=by.name,
         )  # fmt: skip
-        facts = {
-            "token": name,
-            "role": role.value,
-            "scopes": wanted,
-            "expires_at": expires_at and expires_at.isoformat(),
-        }
+        facts: dict[str, Any] = {
+            "token": name, "role": role.value, "scopes": wanted, "expires_at": expires_at and expires_at.isoformat(),
+        }  # fmt: skip
         try:
             with self._log.record("token.created", actor=by.name, **facts), self._database.session() as session:
                 session.add(row)

@@ -41,6 +41,12 @@ def create_api(services: Services, *, socket_checks: Sequence[SocketCheck] = ())
     install_problems(app)
     app.include_router(health.router)
     app.include_router(sign_in.router)
+    if services.settings.oidc_issuer is not None:
+        # Loaded only where a provider is set.
+        from teknav_ops.api import oidc, sign_on
+
+        app.state.sign_on = oidc.Provider(services.settings, services.client)
+        app.include_router(sign_on.router)
     include_routes(app)
     _surround(app, services, live, socket_checks)
     return app

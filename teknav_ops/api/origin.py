@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
 from teknav_ops.settings import Settings
 
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_SCHEMES: Final = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Origins:
     def read(self, scope: Scope, headers: Mapping[str, str]) -> Origin:
         """The origin of a request. Headers of a proxy count only when it is a trusted one that sent them."""
         address = (scope.get("client") or ("", 0))[0]
-        scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+        scheme = _SCHEMES.get(scope["scheme"], "http")
         if self._is_proxy(address):
             forwarded = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
             # From the right: what stands further left was written by whoever called the proxy.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.policy import local_operator
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
@@ -22,10 +23,13 @@ from teknav_ops.topology import TOPOLOGY
 class Context:
     """One command's connections."""
 
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings
+
     @cached_property
     def settings(self) -> Settings:
         """The environment's settings."""
-        return get_settings()
+        return self._settings or get_settings()
 
     @cached_property
     def client(self) -> Client:
@@ -51,6 +55,11 @@ class Context:
     def producer(self) -> Producer:
         """Enqueueing."""
         return Producer.from_settings(self.settings, actor=local_operator(self.settings).name)
+
+    @cached_property
+    def entrance(self) -> Entrance:
+        """Users, tokens and sign-in links."""
+        return Entrance(self.settings, self.client, OperatorLog(self.database))
 
     @cached_property
     def control(self) -> Control:

@@ -19,6 +19,8 @@ from typing import IO, Final
 
 from rich.console import Console
 
+from teknav_ops.access.entrance import Entrance
+from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import RedisUnavailable, WrongState
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.parent_death import end_with_parent
@@ -29,8 +31,10 @@ from teknav_ops.runtime.demo.load import run_load
 from teknav_ops.runtime.demo.orders import Orders, enqueue_first
 from teknav_ops.runtime.demo.shapes import Shape
 from teknav_ops.runtime.embedded import EmbeddedServer
+from teknav_ops.runtime.exports import local_metrics_address
 from teknav_ops.runtime.processes import stop_process
 from teknav_ops.runtime.status_board import StatusBoard
+from teknav_ops.runtime.web import first_owner_url, free_address, has_web
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.schema import upgrade
@@ -137,7 +141,7 @@ class Supervisor:
             content = find(self._settings, database)
         articles, files = len(content.article_ids), len(content.file_ids)
         self._console.print(f"Content     {articles} articles, {files} photographs")
-        children = self._children(ports)
+        children = [*self._web(client, database), *self._children(ports, self._metrics_address())]
         for child in children:
             child.keep_running()
         self._console.print(f"Workers     and scheduler started; logs in {self._log_folder}")
@@ -161,8 +165,35 @@ class Supervisor:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _children(self, ports: tuple[int, int] | None) -> list[Child]:
+    def _web(self, client: Client, database: Database) -> list[Child]:
+        """The web process; says where it is, and the first owner's way in while there is nobody."""
+        if not has_web():
+            self._console.print("Dashboard   needs the web extra: pip install teknav-ops[web]", markup=False)
+            return []
+        address = free_address(self._settings.web_address)
+        url = self._settings.web_public_url or f"http://{address}"
+        self._console.print(f"Dashboard   {url}", markup=False, soft_wrap=True)
+        link = first_owner_url(Entrance(self._settings, client, OperatorLog(database)).links, url)
+        if link is not None:
+            self._console.print(f"First owner {link}", markup=False, soft_wrap=True)
+        environment = {
+            **os.environ,
+            "TEKNAV_DATA_DIR": str(self._settings.data_dir.absolute()),
+            "TEKNAV_WEB_ADDRESS": address,
+        }
+        command = [sys.executable, "-m", "teknav_ops.runtime.web"]
+        return [Child("web", command, environment, self._log_folder / "web.log")]
+
+    def _metrics_address(self) -> str | None:
+        address = local_metrics_address(self._settings)
+        if address:
+            self._console.print(f"Metrics     http://{address}/metrics")
+        return address
+
+    def _children(self, ports: tuple[int, int] | None, metrics_address: str | None) -> list[Child]:
         environment = {**os.environ, "TEKNAV_DATA_DIR": str(self._settings.data_dir.absolute())}
+        if metrics_address:
+            environment["TEKNAV_METRICS_ADDRESS"] = metrics_address
         workers = [sys.executable, "-m", "dramatiq", "workers:broker", *self._worker_options]
         scheduler = [sys.executable, "-m", "teknav_ops.runtime.scheduler"]
         found = []

@@ -1,0 +1,43 @@
+"""Which role somebody has whom the OpenID provider vouches for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from teknav_ops.access.policy import Role
+from teknav_ops.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Person:
+    """A name for the audit trail, and a role."""
+
+    name: str
+    role: Role
+
+
+def person_of(claims: Mapping[str, Any], settings: Settings) -> Person | None:
+    """The person and the role by the settings; None for those who are not on any list.
+
+    Only an address that the provider has verified counts: anybody can type one. Without it, the name is the provider's
+    own id of the person, which nobody else can claim.
+    """
+    address = str(claims.get("email") or "").strip().lower() if claims.get("email_verified") is True else ""
+    name = address or f"oidc:{claims.get('sub')}"[:100]
+    owners = {owner.strip().lower() for owner in settings.oidc_owners}
+    if (address and address in owners) or _has(claims, settings.oidc_owner_claim):
+        return Person(name, Role.OWNER)
+    if _has(claims, settings.oidc_viewer_claim):
+        return Person(name, Role.VIEWER)
+    return None
+
+
+def _has(claims: Mapping[str, Any], wanted: str | None) -> bool:
+    if not wanted:
+        return False
+    name, _, value = wanted.partition("=")
+    found = claims.get(name)
+    values = found if isinstance(found, list) else [found]
+    return any(isinstance(item, str) and item == value for item in values)

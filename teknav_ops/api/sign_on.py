@@ -1,0 +1,62 @@
+"""The two addresses of single sign-on: where it begins, and where the provider sends people back to."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from teknav_ops.access.entrance import SignInRefused
+from teknav_ops.api.oidc import Provider, ProviderUnavailable, SignOnFailed
+from teknav_ops.api.sign_in import let_in
+from teknav_ops.api.sign_in_pages import sign_in_page
+
+router = APIRouter(include_in_schema=False)
+
+_COOKIE = "teknav_sign_on"
+_SECONDS = 600
+
+
+@router.get("/oidc/begin")
+def begin(request: Request, next: str = "") -> Response:
+    """Send the browser to the provider."""
+    try:
+        begun = _provider(request).begin(_redirect_uri(request), next[:2_000])
+    except ProviderUnavailable as error:
+        return sign_in_page(next=next, error=str(error), status=502, has_sign_on=True)
+    answer = RedirectResponse(begun.url, 303)
+    answer.set_cookie(
+        _COOKIE, begun.browser_secret, max_age=_SECONDS, path="/oidc/", secure=request.state.origin.is_secure,
+        httponly=True, samesite="lax",
+    )  # fmt: skip
+    return answer
+
+
+@router.get("/oidc/callback")
+def finish(request: Request) -> Response:
+    """Take somebody back from the provider."""
+    entrance, address = request.app.state.services.entrance, request.state.origin.address
+    try:
+        person, next = _provider(request).finish(
+            dict(request.query_params), _redirect_uri(request), request.cookies.get(_COOKIE, "")
+        )
+        opened = entrance.sign_on(person.name, person.role, address=address)
+    except SignOnFailed as error:
+        entrance.refusals.record("user.sign_in_refused", actor=None, address=address, why=str(error), how="provider")
+        return sign_in_page(error=str(error), status=401, has_sign_on=True)
+    except SignInRefused as error:
+        return sign_in_page(error=str(error), status=401, has_sign_on=True)
+    except ProviderUnavailable as error:
+        return sign_in_page(error=str(error), status=502, has_sign_on=True)
+    answer = let_in(request, opened, next)
+    answer.delete_cookie(_COOKIE, path="/oidc/")
+    return answer
+
+
+def _provider(request: Request) -> Provider:
+    provider: Provider = request.app.state.sign_on
+    return provider
+
+
+def _redirect_uri(request: Request) -> str:
+    origin, settings = request.state.origin, request.app.state.services.settings
+    return f"{settings.web_public_url or f'{origin.scheme}://{origin.host}'}/oidc/callback"

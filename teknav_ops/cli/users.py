@@ -1,0 +1,127 @@
+"""`teknav users`: who may sign in to the dashboard."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from teknav_ops.access.policy import Role, local_operator
+from teknav_ops.access.users import UnknownUser
+from teknav_ops.cli import show
+from teknav_ops.cli.context import Context
+from teknav_ops.cli.options import JsonOption
+from teknav_ops.errors import InvalidRequest
+
+app = typer.Typer(help="Who may sign in to the dashboard.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="Name of the user.")]
+StdinOption = Annotated[bool, typer.Option("--stdin", help="Read the password from standard input, for scripts.")]
+RoleOption = Annotated[Role, typer.Option(help="OWNER may do all; VIEWER reads with payloads masked.")]
+
+
+@app.command("list")
+def list_users(json_output: JsonOption = False) -> None:
+    """All users."""
+    users = Context().entrance.users.all()
+    if json_output:
+        show.as_json(users)
+        return
+    show.table(
+        ("name", "role", "state", "signed in", "password changed", "added by"),
+        [
+            (
+                u.name,
+                u.role,
+                "disabled" if u.disabled_at else "enabled",
+                u.signed_in_at,
+                u.password_changed_at,
+                u.created_by,
+            )
+            for u in users
+        ],
+        empty="No users. `teknav serve` prints a link that makes the first owner, or: teknav users add NAME",
+    )
+
+
+@app.command()
+def add(name: NameArgument, role: RoleOption = Role.OWNER, stdin: StdinOption = False) -> None:
+    """Add a user. Asks for the password on the terminal."""
+    context = Context()
+    user = context.entrance.users.add(local_operator(context.settings), name, role, _password(stdin))
+    show.console.print(f"{user.name} is added as {user.role}", markup=False)
+    if role is Role.VIEWER and not context.settings.viewers_allowed:
+        show.console.print("VIEWERs are not let in at present: set TEKNAV_VIEWERS_ALLOWED=true")
+
+
+@app.command()
+def password(name: NameArgument, stdin: StdinOption = False) -> None:
+    """Change a user's password; signs the user out everywhere."""
+    context = Context()
+    if context.entrance.users.find(name) is None:
+        # Before anybody types a password for nobody.
+        raise UnknownUser(f"name: there is no user {name!r}; see `teknav users list`")
+    ended = context.entrance.users.set_password(local_operator(context.settings), name, _password(stdin))
+    show.console.print(f"The password is changed; {_ended(ended)}")
+
+
+@app.command()
+def role(name: NameArgument, new_role: Annotated[Role, typer.Argument(metavar="ROLE")]) -> None:
+    """Change a user's role; signs the user out everywhere."""
+    context = Context()
+    ended = context.entrance.users.set_role(local_operator(context.settings), name, new_role)
+    show.console.print(f"{name} is {new_role}; {_ended(ended)}", markup=False)
+
+
+@app.command()
+def disable(name: NameArgument) -> None:
+    """Let a user in no more; signs the user out everywhere."""
+    context = Context()
+    ended = context.entrance.users.disable(local_operator(context.settings), name)
+    show.console.print(f"{name} is disabled; {_ended(ended)}", markup=False)
+
+
+@app.command()
+def enable(name: NameArgument) -> None:
+    """Let a user in again."""
+    context = Context()
+    context.entrance.users.enable(local_operator(context.settings), name)
+    show.console.print(f"{name} is enabled", markup=False)
+
+
+@app.command()
+def remove(name: NameArgument) -> None:
+    """Remove a user; what they did stays in the audit trail under their name."""
+    context = Context()
+    ended = context.entrance.users.remove(local_operator(context.settings), name)
+    show.console.print(f"{name} is removed; {_ended(ended)}", markup=False)
+
+
+@app.command("sign-out")
+def sign_out(name: NameArgument) -> None:
+    """End all sessions of a user, also of one who came through single sign-on."""
+    context = Context()
+    show.console.print(_ended(context.entrance.users.sign_out(local_operator(context.settings), name)))
+
+
+@app.command()
+def link(name: NameArgument) -> None:
+    """Print a link that signs a user in once, within 15 minutes: for whoever is locked out."""
+    context = Context()
+    secret = context.entrance.links.for_user(local_operator(context.settings), name)
+    show.console.print(
+        f"{context.settings.web_url}/sign-in/link/{secret}", markup=False, soft_wrap=True, highlight=False
+    )
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise InvalidRequest("password: there is no terminal to ask on; give --stdin and write it there")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt="Once more"))
+
+
+def _ended(count: int) -> str:
+    return f"{count} session{'' if count == 1 else 's'} ended"
