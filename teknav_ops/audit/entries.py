@@ -71,5 +71,5 @@ def _moment(at_ms: str) -> str:
 
 
 def _detail(text: str) -> str:
-    # PostgreSQL holds no null characters.
-    return json.dumps({"text": text.replace("\0", "�")}, ensure_ascii=False)
+    # PostgreSQL holds no null characters; and scripts cut after so many bytes, which may split the last character.
+    return json.dumps({"text": text.replace("\0", "�").rstrip("�")}, ensure_ascii=False)

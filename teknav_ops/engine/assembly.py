@@ -35,7 +35,9 @@ def build_broker(
         connect(redis_url, timeout_seconds=settings.redis_timeout_seconds),
         topology,
         cipher=cipher,
-        middleware=build_middleware(topology, cipher=cipher, effects=effects, telemetry=settings.telemetry),
+        middleware=build_middleware(
+            topology, cipher=cipher, effects=effects, telemetry=settings.telemetry, audit_started=settings.audit_started
+        ),
         lease_seconds=settings.lease_seconds,
         lost_worker_limit=settings.lost_worker_limit,
         payload_limit_bytes=settings.payload_limit_bytes,

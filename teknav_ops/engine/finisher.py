@@ -7,6 +7,7 @@ under its lease, so a process that dies here loses nothing: the job is handed ou
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import threading
 import time
@@ -36,6 +37,13 @@ _STALE: Final = 0
 _Commit = tuple[Call[Any], Lane, list[Run]]
 
 
+@dataclasses.dataclass(slots=True)
+class _Begun:
+    lane: Lane
+    job_id: str
+    delivery: int
+
+
 class Finisher:
     """Commits outcomes; `flush` waits until all that was handed in is committed."""
 
@@ -43,7 +51,7 @@ class Finisher:
         self._runner = runner
         self._desk = desk
         self._worker = worker
-        self._inbox: queue.SimpleQueue[tuple[Lane, Run, JobMessage | None, Any] | threading.Event | None]
+        self._inbox: queue.SimpleQueue[tuple[Lane, Run, JobMessage | None, Any] | _Begun | threading.Event | None]
         self._inbox = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="teknav-finisher", daemon=True)
         self._thread.start()
@@ -59,6 +67,10 @@ class Finisher:
         else:
             self._inbox.put((message.lane, run, message, self._failure_call(message, run)))
         self._desk.done(message, run.duration_ms)
+
+    def note_started(self, message: JobMessage) -> None:
+        """Have the run's beginning written into the audit trail, with the next group and before its finish."""
+        self._inbox.put(_Begun(message.lane, message.delivery.id, message.delivery.delivery))
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait for everything handed in so far; False when Redis did not take it in time."""
@@ -105,9 +117,12 @@ class Finisher:
 
     def _group(self, items: list[Any]) -> list[_Commit]:
         completed: dict[Lane, list[tuple[Run, str]]] = defaultdict(list)
+        begun: dict[Lane, list[tuple[str, int]]] = defaultdict(list)
         commits: list[_Commit] = []
         for item in items:
-            if isinstance(item, tuple):
+            if isinstance(item, _Begun):
+                begun[item.lane].append((item.job_id, item.delivery))
+            elif isinstance(item, tuple):
                 lane, run, failed, rest = item
                 if failed is None:
                     completed[lane].append((run, rest))
@@ -116,7 +131,14 @@ class Finisher:
         for lane, runs in completed.items():
             starts = range(0, len(runs), GROUP_LIMIT)
             commits += [self._complete_commit(lane, runs[first : first + GROUP_LIMIT]) for first in starts]
-        return commits
+        return self._started_commits(begun) + commits
+
+    def _started_commits(self, begun: dict[Lane, list[tuple[str, int]]]) -> list[_Commit]:
+        return [
+            (scripts.note_started(lane.keys, worker=self._worker, begun=jobs[first : first + GROUP_LIMIT]), lane, [])
+            for lane, jobs in begun.items()
+            for first in range(0, len(jobs), GROUP_LIMIT)
+        ]
 
     def _complete_commit(self, lane: Lane, runs: list[tuple[Run, str]]) -> _Commit:
         call = scripts.complete(
@@ -150,6 +172,8 @@ class Finisher:
         if isinstance(answer, Exception):
             # Not an outage: the record is damaged. Its lease runs out and reclaiming sets it aside.
             log.error("finish.failed", queue=lane.queue.name, job_count=len(runs), error=str(answer))
+            return
+        if not runs:
             return
         statuses = answer if isinstance(answer, list) else [answer]
         for run, status in zip(runs, statuses, strict=True):

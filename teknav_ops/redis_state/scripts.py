@@ -288,6 +288,13 @@ def mark_started(keys: QueueKeys, *, job_id: str, delivery: int) -> Call[bool]:
     return Call(load("mark_started"), [keys.job(job_id)], [delivery], bool)
 
 
+def note_started(keys: QueueKeys, *, worker: str, begun: Iterable[tuple[str, int]]) -> Call[int]:
+    """Write into the audit trail that jobs have begun, given as (job id, delivery); answers how many were noted."""
+    return Call(
+        load("note_started"), [keys.audit, keys.job_family], [worker, *(part for pair in begun for part in pair)]
+    )
+
+
 def report_progress(keys: QueueKeys, *, job_id: str, delivery: int, fraction: float, note: str) -> Call[bool]:
     """Record progress; False when the job is no longer ours."""
     return Call(load("report_progress"), [keys.job(job_id)], [delivery, fraction, note], bool)

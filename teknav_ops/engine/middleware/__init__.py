@@ -10,6 +10,7 @@ from teknav_ops.engine.middleware.lifecycle import Lifecycle
 from teknav_ops.engine.middleware.log_context import LogContext
 from teknav_ops.engine.middleware.payload_validation import PayloadValidation
 from teknav_ops.engine.middleware.retry import Retries
+from teknav_ops.engine.middleware.started import Started
 from teknav_ops.engine.middleware.time_limit import TimeLimits
 from teknav_ops.engine.middleware.trace import Trace
 from teknav_ops.payloads.codec import Cipher
@@ -17,7 +18,7 @@ from teknav_ops.topology import Topology
 
 
 def build_middleware(
-    topology: Topology, *, cipher: Cipher, effects: EffectLedger | None, telemetry: bool
+    topology: Topology, *, cipher: Cipher, effects: EffectLedger | None, telemetry: bool, audit_started: bool = False
 ) -> list[Middleware]:
     """The middleware in order. `before_*` runs down this list, `after_*` runs up it.
 
@@ -37,4 +38,7 @@ def build_middleware(
     ]
     if effects is not None:
         middleware.append(Idempotency(effects))
+    if audit_started:
+        # Last: what a guard stops has not begun.
+        middleware.append(Started())
     return middleware

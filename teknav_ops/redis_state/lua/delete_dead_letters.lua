@@ -19,7 +19,8 @@ local deleted = 0
 for i = 3, #ARGV do
     local id = ARGV[i]
     if redis.call('ZREM', dlq, id) == 1 then
-        local record = redis.call('HMGET', record_family .. id, 'errorType', 'fingerprint', 'jobName', 'traceId')
+        local record = redis.call('HMGET', record_family .. id, 'errorType', 'fingerprint', 'jobName', 'traceId',
+            'attemptsMade')
         local error_type, fingerprint = record[1] or '', record[2] or ''
         redis.call('ZREM', type_family .. error_type, id)
         redis.call('ZREM', fingerprint_family .. fingerprint, id)
@@ -32,7 +33,7 @@ for i = 3, #ARGV do
             redis.call('UNLINK', job_family .. id)
         end
         redis.call('XADD', audit, '*', 'action', ARGV[2], 'job_id', id, 'job_name', record[3] or '',
-            'actor', ARGV[1], 'trace_id', record[4] or '', 'error_type', error_type, 'fingerprint', fingerprint)
+            'actor', ARGV[1], 'trace_id', record[4] or '', 'attempt', record[5] or '', 'error_type', error_type, 'fingerprint', fingerprint)
         deleted = deleted + 1
     end
 end

@@ -12,8 +12,10 @@
 local waiting, prioritized, delayed, audit, job_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local dropped = 0
 local function drop(id)
+    local record = redis.call('HMGET', job_family .. id, 'name', 'trace')
     redis.call('UNLINK', job_family .. id)
-    redis.call('XADD', audit, '*', 'action', 'job.dropped', 'job_id', id, 'actor', ARGV[1])
+    redis.call('XADD', audit, '*', 'action', 'job.dropped', 'job_id', id, 'job_name', record[1] or '', 'actor', ARGV[1],
+        'trace_id', record[2] or '')
     dropped = dropped + 1
 end
 

@@ -22,7 +22,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local result = {0}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', active, '-inf', now, 'LIMIT', 0, tonumber(ARGV[1]))) do
     local job = job_family .. id
-    local record = redis.pcall('HMGET', job, 'state', 'delivery', 'name', 'trace', 'lost', 'worker', 'marked_delivery')
+    local record = redis.pcall('HMGET', job, 'state', 'delivery', 'name', 'trace', 'lost', 'worker', 'marked_delivery',
+        'attempts', 'waited_ms')
     if record.err or record[1] ~= 'active' then
         redis.call('ZREM', active, id)
         redis.call('ZADD', corrupt, now, id)
@@ -34,7 +35,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', active, '-inf', now, 'LIMIT', 0,
         end
         local delivery = record[2] + 1
         redis.call('XADD', audit, '*', 'action', 'job.lost', 'job_id', id, 'job_name', record[3],
-            'actor', record[6], 'trace_id', record[4], 'delivery', record[2])
+            'actor', record[6], 'trace_id', record[4], 'attempt', (record[8] or 0) + 1, 'delivery', record[2],
+            'waited_ms', record[9] or 0)
         redis.call('HINCRBY', totals, record[3] .. '|lost', 1)
         if lost >= tonumber(ARGV[2]) then
             redis.call('HSET', job, 'lost', lost, 'delivery', delivery, 'worker', ARGV[4])

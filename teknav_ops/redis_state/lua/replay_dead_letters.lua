@@ -52,7 +52,8 @@ for i = 6, #ARGV, 2 do
     local id, failed_at_ms = ARGV[i], ARGV[i + 1]
     local job = job_family .. id
     -- A damaged record must not stop the rest of a batch.
-    local record = redis.pcall('HMGET', job, 'state', 'name', 'trace', 'error_type', 'fingerprint', 'finished_at_ms', 'payload')
+    local record = redis.pcall('HMGET', job, 'state', 'name', 'trace', 'error_type', 'fingerprint', 'finished_at_ms', 'payload',
+        'attempts')
     if not record.err and record[1] == 'failed' and (failed_at_ms == '' or failed_at_ms == record[6]) then
         local error_type, fingerprint = record[4] or '', record[5] or ''
         take_letter(id, error_type, fingerprint)
@@ -65,7 +66,7 @@ for i = 6, #ARGV, 2 do
         end
         redis.call('RPUSH', waiting, id)
         redis.call('XADD', audit, '*', 'action', 'job.replayed', 'job_id', id, 'job_name', record[2] or '', 'actor', actor,
-            'trace_id', record[3] or '', 'error_type', error_type, 'fingerprint', fingerprint,
+            'trace_id', record[3] or '', 'attempt', record[8] or '', 'error_type', error_type, 'fingerprint', fingerprint,
             'detail', payload ~= '' and ('payload before the edit: ' .. (record[7] or '')) or '')
         replayed = replayed + 1
     end
