@@ -7,10 +7,10 @@ job.job_id, job.is_new
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final, Self
 
@@ -23,6 +23,7 @@ from teknav_ops.redis_state.scripts import Accepted, NewJob, ScriptRunner
 from teknav_ops.redis_url import find_redis_url
 from teknav_ops.secret_key import cipher_keys
 from teknav_ops.settings import Settings
+from teknav_ops.telemetry import Origin, new_origin, require_telemetry, sending
 from teknav_ops.topology import TOPOLOGY, Queue, Topology
 
 PRIORITIES: Final = range(-9, 10)
@@ -43,6 +44,7 @@ class Producer:
         actor: str = "producer",
         payload_limit_bytes: int = 256 * 1024,
         timeout_seconds: float = 10.0,
+        telemetry: bool = False,
     ) -> None:
         self._runner = ScriptRunner(client)
         self._cipher = cipher
@@ -50,6 +52,10 @@ class Producer:
         self._actor = actor
         self._payload_limit_bytes = payload_limit_bytes
         self._timeout_seconds = timeout_seconds
+        #: A span around each enqueue, where the application has set up an OpenTelemetry SDK.
+        self._telemetry = telemetry
+        if telemetry:
+            require_telemetry()
 
     @classmethod
     def from_settings(cls, settings: Settings, *, actor: str = "producer") -> Self:
@@ -61,6 +67,7 @@ class Producer:
             actor=actor,
             payload_limit_bytes=settings.payload_limit_bytes,
             timeout_seconds=settings.producer_timeout_seconds,
+            telemetry=settings.telemetry,
         )
 
     def enqueue(
@@ -84,8 +91,9 @@ class Producer:
             RedisUnavailable: Redis did not answer in time.
         """
         known = self._topology[queue]
-        new_job = self._build(known, job, data, idempotency_key, delay, priority, trace_id)
-        return self._submit(known, [new_job])[0]
+        with self._sending(known, job, trace_id) as origin:
+            new_job = self._build(known, job, data, idempotency_key, delay, priority, origin)
+            return self._submit(known, [new_job])[0]
 
     def enqueue_many(
         self,
@@ -99,11 +107,12 @@ class Producer:
     ) -> list[Accepted]:
         """Enqueue jobs of one kind, a thousand per round trip. All are validated before the first is written."""
         known = self._topology[queue]
-        jobs = [
-            self._build(known, job, data, None, delay, priority, trace_id, where=f"item {index}")
-            for index, data in enumerate(items)
-        ]
-        return self._submit(known, jobs)
+        with self._sending(known, job, trace_id) as origin:
+            jobs = [
+                self._build(known, job, data, None, delay, priority, origin, where=f"item {index}")
+                for index, data in enumerate(items)
+            ]
+            return self._submit(known, jobs)
 
     def enqueue_ai_content(self, job: str, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
         """Have a text written: generate-draft, generate-summary, translate or enhance-content."""
@@ -153,6 +162,15 @@ class Producer:
         """Deliver one mail (SendEmail)."""
         return self.enqueue("email:send", "send-email", data, idempotency_key=idempotency_key)
 
+    @contextlib.contextmanager
+    def _sending(self, queue: Queue, job: str, trace_id: str | None) -> Iterator[Origin | None]:
+        trace = _check_trace_id(trace_id)
+        if not self._telemetry:
+            yield None if trace is None else new_origin(trace)
+            return
+        with sending(queue.name, job, trace_id=trace) as origin:
+            yield origin
+
     def _submit(self, queue: Queue, jobs: list[NewJob]) -> list[Accepted]:
         return submit(self._runner, queue, jobs, actor=self._actor, timeout_seconds=self._timeout_seconds)
 
@@ -164,13 +182,14 @@ class Producer:
         idempotency_key: str | None,
         delay: timedelta | float | None,
         priority: int,
-        trace_id: str | None,
+        origin: Origin | None,
         where: str = "",
     ) -> NewJob:
         place = f"{queue.name} {job}" + (f" {where}" if where else "")
         payload = codec.validate(queue.payload_of(job), data, where=place)
-        trace = _check_trace_id(trace_id) or new_trace_id()
-        envelope = {"options": {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}}
+        # Jobs that are no part of anything larger have a trace each.
+        origin = origin or new_origin(new_trace_id())
+        envelope = {"options": {"traceparent": origin.traceparent}}
         return NewJob(
             id=new_job_id(),
             name=job,
@@ -179,7 +198,7 @@ class Producer:
             idempotency_key=_check_key(idempotency_key),
             delay_ms=_check_delay(delay),
             priority=_check_priority(priority),
-            trace_id=trace,
+            trace_id=origin.trace_id,
         )
 
 

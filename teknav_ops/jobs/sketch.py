@@ -7,7 +7,7 @@ constants serve writer and reader; a change needs a new field prefix, or merges 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 ALPHA: Final = 0.02
@@ -37,8 +37,24 @@ def quantile(counts: Mapping[str, int], q: float) -> float | None:
     for index, count in ordered:
         seen += count
         if seen > rank:
-            return 0.0 if index == -math.inf else 2 * GAMMA**index / (GAMMA + 1)
+            return _middle(index)
     raise AssertionError("the ranks of a sketch add up to its total")
+
+
+def counts_up_to(counts: Mapping[str, int], bounds_ms: Sequence[float]) -> list[int]:
+    """How many durations are at most as long as each of the ascending bounds, within the sketch's error of the bound."""
+    ordered = sorted((_middle(_index(field)), count) for field, count in counts.items() if count > 0)
+    found, seen, place = [], 0, 0
+    for bound in bounds_ms:
+        while place < len(ordered) and ordered[place][0] <= bound:
+            seen += ordered[place][1]
+            place += 1
+        found.append(seen)
+    return found
+
+
+def _middle(index: float) -> float:
+    return 0.0 if index == -math.inf else 2 * GAMMA**index / (GAMMA + 1)
 
 
 def _index(field: str) -> float:

@@ -74,11 +74,12 @@ class Client(Protocol):
     def close(self) -> None: ...
 
 
-def connect(url: str, *, timeout_seconds: float = 5.0) -> Client:
+def connect(url: str, *, timeout_seconds: float = 5.0, retry_count: int = 2) -> Client:
     """A thread-safe client. It connects at the first command, so this never fails on an outage.
 
     `redis://`, `rediss://` and `unix://` name one server; `redis+sentinel://host:port,host:port/service/db`
     follows a Sentinel's primary; `redis+cluster://host:port,host:port` is a Cluster.
+    A command that an outage cuts off is tried again `retry_count` times.
     """
     options: dict[str, Any] = {
         "decode_responses": True,
@@ -86,7 +87,7 @@ def connect(url: str, *, timeout_seconds: float = 5.0) -> Client:
         "encoding_errors": "replace",
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": timeout_seconds,
-        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), retry_count),
         "health_check_interval": 30,
         "protocol": 2,
     }

@@ -15,6 +15,7 @@ import structlog
 
 from teknav_ops.audit.writer import AuditWriter
 from teknav_ops.errors import InvalidRequest, StorageUnavailable
+from teknav_ops.events.relay import BLOCK_SECONDS, EventRelay
 from teknav_ops.logs import configure_logs
 from teknav_ops.metrics.aggregates import CHECK_SECONDS, Aggregator
 from teknav_ops.metrics.live import PUBLISH_SECONDS, StatsPublisher
@@ -22,8 +23,10 @@ from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.redis_url import find_redis_url
 from teknav_ops.runtime.alert_duties import alert_duties
 from teknav_ops.runtime.duties import Duty, DutyThread
+from teknav_ops.runtime.exports import Exports
 from teknav_ops.runtime.leader import LeaderLease
 from teknav_ops.settings import Settings, get_settings
+from teknav_ops.snapshots.duty import SnapshotDuty
 from teknav_ops.storage.database import Database
 from teknav_ops.topology import TOPOLOGY
 
@@ -49,14 +52,26 @@ class Parts:
 
 def duties_of(parts: Parts) -> list[Duty]:
     """Everything the leader does."""
-    stats = StatsPublisher(parts.client, TOPOLOGY, parts.lease)
+    stats = StatsPublisher(parts.client, TOPOLOGY, parts.lease, events_kept=parts.settings.events_kept)
+    snapshots = SnapshotDuty(parts.settings, parts.database)
     aggregates = Aggregator(parts.client, parts.database, TOPOLOGY)
     return [
         Duty(name="audit", every_seconds=_AUDIT_SECONDS, run=lambda: parts.writer.step() > 0),
         Duty(name="stats", every_seconds=PUBLISH_SECONDS, run=stats.step),
         Duty(name="aggregates", every_seconds=CHECK_SECONDS, run=aggregates.step),
+        Duty(name="snapshot", every_seconds=parts.settings.snapshot_seconds, run=snapshots.step),
+        Duty(name="events", every_seconds=BLOCK_SECONDS, run=event_relay(parts).step),
         *alert_duties(parts.settings, parts.client, parts.database),
     ]
+
+
+def event_relay(parts: Parts) -> EventRelay:
+    """The relay, on connections of its own: it waits on them for what happens."""
+    settings = parts.settings
+    patient = connect(find_redis_url(settings), timeout_seconds=settings.redis_timeout_seconds + BLOCK_SECONDS)
+    return EventRelay(
+        patient, TOPOLOGY, events_per_second=settings.events_per_second, events_kept=settings.events_kept
+    )
 
 
 class Scheduler:
@@ -66,6 +81,7 @@ class Scheduler:
         self._parts = Parts(settings)
         self._lease = self._parts.lease
         self._threads = [DutyThread(duty, self._lease) for duty in duties_of(self._parts)]
+        self._exports = Exports(settings, self._lease)
         self._stopped = threading.Event()
         self._led = False
 
@@ -98,6 +114,8 @@ class Scheduler:
             thread.stop()
         for thread in self._threads:
             thread.join(_LEAVE_SECONDS)
+        # While the lease is held, so that the last numbers are told.
+        self._exports.close()
         try:
             if self._lease.hold():
                 self._parts.writer.drain()

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from teknav_ops.jobs.sketch import ALPHA, bucket, quantile
+from teknav_ops.jobs.sketch import ALPHA, bucket, counts_up_to, quantile
 
 SHAPES = {
     "lognormal": lambda chance: chance.lognormvariate(4, 1.2),
@@ -39,3 +39,17 @@ def test_merging_is_adding() -> None:
 def test_nothing_and_next_to_nothing() -> None:
     assert quantile({}, 0.5) is None
     assert quantile({bucket(0.0): 5}, 0.99) == 0.0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_counts_up_to_a_bound_are_exact_but_for_what_lies_within_two_per_cent_of_it(shape: str) -> None:
+    chance = random.Random(shape)
+    samples = [SHAPES[shape](chance) for _ in range(5_000)]
+    bounds = [1.0, 10.0, 42.0, 100.0, 900.0, 1e9]
+
+    found = counts_up_to(Counter(map(bucket, samples)), bounds)
+
+    for bound, count in zip(bounds, found, strict=True):
+        least = sum(sample <= bound * (1 - 1.01 * ALPHA) for sample in samples)
+        assert least <= count <= sum(sample <= bound * (1 + 1.01 * ALPHA) for sample in samples)
+    assert found[-1] == 5_000 and counts_up_to({}, bounds) == [0] * 6

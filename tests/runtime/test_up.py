@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -107,6 +109,9 @@ def test_it_runs_real_jobs_stops_on_ctrl_c_and_keeps_its_data(house: House) -> N
         "versions", "settings", "redis", "database", "workers",
     ]  # fmt: skip
     completed = done(house, "media:optimize")
+    (url,) = re.findall(r"^Metrics +(http://\S+)$", (house.folder / "up.log").read_text(), re.M)
+    with urllib.request.urlopen(url, timeout=10) as page:
+        assert 'teknav_jobs_completed_total{job="optimize-image",queue="media:optimize"}' in page.read().decode()
 
     assert stop(first) == 0
     assert until(lambda: not house.processes(), what="every process's end")

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import dramatiq
 from dramatiq import Broker
 from dramatiq.broker import MessageProxy
 from dramatiq.middleware import Middleware
 
 from teknav_ops.engine.delivery import JobMessage
+from teknav_ops.telemetry import processing, require_telemetry, start_telemetry
 
 
 class Trace(Middleware):
     """Wraps each run in an OpenTelemetry span. The trace id itself stands in every log line anyway."""
 
     def __init__(self) -> None:
+        # Found out now: what a hook raises later is swallowed.
+        require_telemetry()
+        self._end: Callable[[], None] = lambda: None
         self._open_spans: dict[str, AbstractContextManager[Any]] = {}
+
+    def after_process_boot(self, broker: Broker) -> None:
+        """Set up the SDK in each worker process, unless it has one."""
+        self._end = start_telemetry("teknav-worker")
+
+    def after_worker_shutdown(self, broker: Broker, worker: dramatiq.Worker) -> None:
+        """Send the last spans."""
+        self._end()
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Open the span."""
@@ -44,10 +58,6 @@ class Trace(Middleware):
 
 
 def _span(message: JobMessage) -> AbstractContextManager[Any]:
-    from opentelemetry import trace
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    parent = TraceContextTextMapPropagator().extract({"traceparent": message.options.get("traceparent", "")})
     attributes: dict[str, str | int] = {
         "messaging.system": "teknav",
         "messaging.destination.name": message.lane.queue.name,
@@ -55,7 +65,7 @@ def _span(message: JobMessage) -> AbstractContextManager[Any]:
         "teknav.job": message.actor_name,
         "teknav.attempt": message.attempt,
     }
-    tracer = trace.get_tracer("teknav_ops")
-    return tracer.start_as_current_span(
-        f"process {message.actor_name}", context=parent, kind=trace.SpanKind.CONSUMER, attributes=attributes
+    span: AbstractContextManager[Any] = processing(
+        message.actor_name, traceparent=message.options.get("traceparent", ""), attributes=attributes
     )
+    return span
