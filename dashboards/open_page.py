@@ -77,7 +77,14 @@ class OpenPage:
                 return
             self._is_loading, self._is_dirty = True, False
             self._due_at = float("inf")
-        self._threads.submit(self._load)
+        self._threads.submit(self._safely, self._load)
+
+    def _safely(self, work: Callable[[], None]) -> None:
+        """Nobody asks a thread's future what went wrong in it."""
+        try:
+            work()
+        except Exception:
+            log.exception("dashboard.failed", page=self._page.name)
 
     def _load(self) -> None:
         try:
@@ -129,7 +136,7 @@ class OpenPage:
         if name == "ping":
             self.face.tell("pong")
         elif isinstance(name, str) and isinstance(arguments, dict):
-            self._threads.submit(self._answer, message.get("id"), name, arguments)
+            self._threads.submit(self._safely, lambda: self._answer(message.get("id"), name, arguments))
 
     def _answer(self, message_id: Any, name: str, arguments: dict[str, Any]) -> None:
         if name == "navigate":

@@ -122,3 +122,8 @@ def dlq_path(queue: str) -> str:
 def job_path(queue: str, job_id: str) -> str:
     """Address of a job's page."""
     return f"{ROOT}/queues/{queue}/jobs/{job_id}"
+
+
+def short(job_id: str) -> str:
+    """The end of an id: ids begin with the time, so neighbours differ at the end."""
+    return f"…{job_id[-8:]}"

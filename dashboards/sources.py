@@ -69,7 +69,6 @@ class Sources:
     def history(self, queue: str, window: timedelta, step: timedelta) -> tuple[pd.DataFrame, str]:
         """A queue's time series, and what it is as of."""
         from teknav_ops.metrics.history import history
-
         from teknav_ops.snapshots.open import NoSnapshot, open_snapshot
 
         if window <= timedelta(hours=24):

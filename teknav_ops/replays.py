@@ -16,6 +16,7 @@ from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.batch_replay import Replay, cause_field, error_type_field, read_replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries, FrozenFailure
 from teknav_ops.jobs.paging import Page, check_page, read_hashes
+from teknav_ops.one_line import is_one_line
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
@@ -61,7 +62,7 @@ class Replays:
         """
         if not 1 <= limit <= REPLAY_LIMIT:
             raise InvalidRequest(f"limit: {limit} is not between 1 and {REPLAY_LIMIT:,}")
-        if len(name) > NAME_LIMIT_CHARACTERS or not name.isprintable():
+        if len(name) > NAME_LIMIT_CHARACTERS or not is_one_line(name):
             raise InvalidRequest(f"name: must be one line of at most {NAME_LIMIT_CHARACTERS} characters")
         if job_ids is None:
             found = self._queries.ids(queue, where, limit=limit)

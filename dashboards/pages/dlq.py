@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, queue_path
+from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, queue_path, short
 from dashboards.shown import group_rows, letter_row, payload_text, replay_row, runbook_path
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.access.policy import Operation
@@ -90,7 +90,7 @@ class DlqPage(Page):
     def replay(self, job_id: str) -> Outcome:
         """Run one again."""
         self.visit.control.replay(self.queue, job_id)
-        return Outcome(f"{job_id[:8]} waits again, with fresh attempts.")
+        return Outcome(f"{short(job_id)} waits again, with fresh attempts.")
 
     @action(Operation.ACT)
     def replay_edited(self, job_id: str, payload: str) -> Outcome:
@@ -105,7 +105,7 @@ class DlqPage(Page):
             if not error.fields:
                 raise
             return Outcome(data={"problems": dict(error.fields)})
-        return Outcome(f"{job_id[:8]} waits again with the new payload. The old one is in the audit trail.")
+        return Outcome(f"{short(job_id)} waits again with the new payload. The old one is in the audit trail.")
 
     @action(Operation.ACT)
     def preview(self, limit: int, name: str, job_ids: list[str] | None) -> Outcome:
@@ -133,7 +133,7 @@ class DlqPage(Page):
     def delete(self, job_id: str) -> Outcome:
         """Delete one."""
         self.visit.control.delete(self.queue, job_id)
-        return Outcome(f"The dead letter of {job_id[:8]} is deleted.")
+        return Outcome(f"The dead letter of {short(job_id)} is deleted.")
 
     @action(Operation.ACT)
     def purge(self, confirmation: str) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.page import ROOT, Crumb, Page, dlq_path, queue_path
+from dashboards.page import ROOT, Crumb, Page, dlq_path, queue_path, short
 from dashboards.pages.job_actions import JobActions
 from dashboards.shown import detail_text, payload_text, runbook_path
 from teknav_ops.audit.trail import AuditEntry
@@ -22,7 +22,7 @@ class JobPage(JobActions, Page):
 
     def title(self) -> str:
         """Shown in the browser's tab."""
-        return f"Job {self.visit.route['job_id'][:8]}"
+        return f"Job {short(self.visit.route['job_id'])}"
 
     def crumbs(self) -> list[Crumb]:
         """The way here."""

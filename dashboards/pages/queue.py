@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path
+from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, short
 from dashboards.pages.job_actions import JobActions
 from dashboards.pages.queue_metrics import RANGES, load_metrics
 from dashboards.shown import group_rows, job_row
@@ -122,7 +122,7 @@ class QueuePage(JobActions, Page):
                 raise
             return Outcome(data={"problems": dict(error.fields)})
         text = (
-            f"{job} {accepted.job_id[:8]} is created."
+            f"{job} {short(accepted.job_id)} is created."
             if accepted.is_new
             else "The key was used: this is its first job."
         )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from teknav_ops.errors import InvalidRequest, PermanentError
+from teknav_ops.one_line import is_one_line
 from teknav_ops.payloads.workflows_run import Slug
 
 DAY_SECONDS: Final = 86_400
@@ -185,7 +186,7 @@ class Definition(_Part):
     @field_validator("title")
     @classmethod
     def _one_line(cls, title: str) -> str:
-        if not title.isprintable():
+        if not is_one_line(title):
             raise ValueError("must be one line of printable text")
         return title
 

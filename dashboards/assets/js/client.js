@@ -15,7 +15,7 @@ export class Client {
     this.heardAt = Date.now();
     this.nextId = 1;
     this.listeners = new Set();
-    model.on('msg:custom', (message) => this.hear(message.data ?? message));
+    model.on('msg:custom', (message) => this.hear(message.kind ? message : message.data));
     model.document?.on_event?.('connection_lost', () => this.lose());
     window.addEventListener('popstate', () => this.ask('navigate', {query: this.query()}));
     this.heart = setInterval(() => this.beat(), 5_000);

@@ -132,7 +132,7 @@ export function Copy({text, short}) {
     setDone(true);
     setTimeout(() => setDone(false), 1_200);
   };
-  return html`<button type="button" class="copy" title=${`Copy ${text}`} onClick=${press}><code>${short ? text.slice(0, 8) : text}</code>
+  return html`<button type="button" class="copy" title=${`Copy ${text}`} onClick=${press}><code>${short ? `…${text.slice(-8)}` : text}</code>
     <${Icon} name=${isDone ? 'check' : 'copy'} size=${12} /></button>`;
 }
 

@@ -1,0 +1,84 @@
+"""The whole story: a failure storm is seen, understood, repaired and replayed, and the audit trail says by whom."""
+
+from __future__ import annotations
+
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from teknav_ops.access.policy import Operator, Role
+from teknav_ops.jobs.states import JobState
+from teknav_ops.storage.tables import File
+from tests.dashboards.conftest import Visit
+from tests.support.stage import Stage
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
+
+STORM = range(901, 913)
+
+
+def test_a_storm_is_seen_grouped_previewed_replayed_and_written_down(stage: Stage, visit: Visit) -> None:
+    visitor = visit("علی")
+    page = visitor.open("/dashboard/owner/queues")
+    stage.start_workers()
+    producer = stage.services.producer(Operator("platform", Role.OWNER))
+    jobs = [producer.enqueue("media:optimize", "optimize-image", {"file_id": number}).job_id for number in STORM]
+
+    # Seen on the first page, without a click.
+    attention = page.locator("section.attention")
+    expect(attention).to_contain_text("12 dead letters wait to be decided", timeout=60_000)
+    attention.get_by_role("link", name="dead letters").click()
+
+    # Understood: one cause.
+    causes = page.get_by_role("table", name="Causes")
+    expect(causes.locator("tbody tr")).to_have_count(1)
+    expect(causes).to_contain_text("UnknownFile")
+    page.get_by_role("table", name="Dead letters").locator("tbody tr").first.get_by_title("Inspect").click()
+    expect(page.get_by_role("dialog")).to_contain_text("what this means and how it is fixed")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+
+    # Repaired.
+    _upload(stage)
+
+    # Replayed, by an impatient person.
+    page.get_by_role("button", name="Replay all").click()
+    page.fill("[name=replay-name]", "پروندهٔ گم‌شده")
+    page.get_by_role("button", name="Preview").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Replay 12 jobs of media:optimize?")
+    expect(dialog.get_by_role("table", name="Causes in this replay")).to_contain_text("UnknownFile")
+    page.fill("[name=rate]", "")
+    start = dialog.get_by_role("button", name="Replay 12")
+    start.evaluate("button => { for (let n = 0; n < 20; n++) button.click(); }")
+
+    # Dead letters gone, jobs completed, each once.
+    expect(page.get_by_text("No dead letters")).to_be_visible(timeout=60_000)
+    until(
+        lambda: all(stage.services.jobs.get("media:optimize", job).state is JobState.COMPLETED for job in jobs),
+        seconds=90, what="the replayed jobs' completion",
+    )  # fmt: skip
+    assert {stage.services.jobs.get("media:optimize", job).replay_count for job in jobs} == {1}
+
+    # And the audit page says who.
+    page = visitor.open("/dashboard/owner/audit?queue=media:optimize")
+    started = page.locator("tr", has_text="dlq.replay_started")
+    expect(started).to_have_count(1)
+    expect(started).to_contain_text("علی")
+    page = visitor.open("/dashboard/owner/replays")
+    expect(page.get_by_role("table", name="Replays")).to_contain_text("12 of 12")
+    assert page.locator("td.name b[dir=auto]").first.inner_text() == "پروندهٔ گم‌شده"
+
+
+def _upload(stage: Stage) -> None:
+    photos = Path(str(resources.files("teknav_ops.sample_content").joinpath("photos")))
+    photo = min(photos.glob("*.jpg"), key=lambda path: path.stat().st_size)
+    folder = stage.settings.media_root / "originals"
+    folder.mkdir(parents=True, exist_ok=True)
+    with stage.services.database.session() as session:
+        for number in STORM:
+            shutil.copy(photo, folder / f"{number}.jpg")
+            session.add(File(id=number, storage_path=f"originals/{number}.jpg", original_name=photo.name))
