@@ -13,6 +13,8 @@ from typing import Final
 
 import structlog
 
+from teknav_ops.audit.retention import EVERY_SECONDS as RETENTION_SECONDS
+from teknav_ops.audit.retention import AuditRetention
 from teknav_ops.audit.writer import AuditWriter
 from teknav_ops.errors import InvalidRequest, StorageUnavailable
 from teknav_ops.events.relay import BLOCK_SECONDS, EventRelay
@@ -55,8 +57,10 @@ def duties_of(parts: Parts) -> list[Duty]:
     stats = StatsPublisher(parts.client, TOPOLOGY, parts.lease, events_kept=parts.settings.events_kept)
     snapshots = SnapshotDuty(parts.settings, parts.database)
     aggregates = Aggregator(parts.client, parts.database, TOPOLOGY)
+    retention = AuditRetention(parts.database, keep_days=parts.settings.audit_retention_days)
     return [
         Duty(name="audit", every_seconds=_AUDIT_SECONDS, run=lambda: parts.writer.step() > 0),
+        Duty(name="audit-retention", every_seconds=RETENTION_SECONDS, run=retention.step),
         Duty(name="stats", every_seconds=PUBLISH_SECONDS, run=stats.step),
         Duty(name="aggregates", every_seconds=CHECK_SECONDS, run=aggregates.step),
         Duty(name="snapshot", every_seconds=parts.settings.snapshot_seconds, run=snapshots.step),

@@ -1,0 +1,141 @@
+"""How long AuditLog is kept, on both databases."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from teknav_ops.audit import retention as retention_module
+from teknav_ops.audit.retention import AuditRetention
+from teknav_ops.runtime.duties import Duty, DutyThread
+from teknav_ops.runtime.leader import LeaderLease
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import AuditLog
+from tests.support.waiting import until
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def small_bites(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention_module, "_BITE", 10)
+    monkeypatch.setattr(retention_module, "_PAUSE_SECONDS", 0.0)
+
+
+def put(database: Database, count: int, *, days_ago: float) -> None:
+    rows = [{"at": NOW - timedelta(days=days_ago), "action": "job.completed"} for _ in range(count)]
+    with database.session() as session:
+        session.execute(insert(AuditLog), rows)
+
+
+def kept(database: Database) -> int:
+    with database.reading() as session:
+        return session.scalar(select(func.count()).select_from(AuditLog)) or 0
+
+
+def test_what_is_too_old_goes_bite_by_bite_and_the_rest_stays(database: Database) -> None:
+    put(database, 25, days_ago=31)
+    put(database, 4, days_ago=29)
+    put(database, 1, days_ago=0)
+    retention = AuditRetention(database, keep_days=30)
+
+    sizes = [kept(database)]
+    while retention.step():
+        sizes.append(kept(database))
+
+    assert sizes == [30, 20, 10]
+    assert kept(database) == 5
+    assert retention.step() is False
+
+
+def test_ids_of_what_is_gone_are_not_given_again(database: Database) -> None:
+    put(database, 3, days_ago=31)
+    put(database, 1, days_ago=0)
+    retention = AuditRetention(database, keep_days=30)
+    retention.step()
+    put(database, 1, days_ago=0)
+
+    with database.reading() as session:
+        assert list(session.scalars(select(AuditLog.id).order_by(AuditLog.id))) == [4, 5]
+
+
+def test_nothing_is_deleted_where_everything_is_kept_or_nothing_is_there(database: Database) -> None:
+    assert AuditRetention(database, keep_days=30).step() is False
+    put(database, 1, days_ago=9_000)
+    put(database, 1, days_ago=0)
+
+    assert AuditRetention(database, keep_days=0).step() is False
+    assert kept(database) == 2
+
+
+def test_a_clock_that_runs_ahead_deletes_nothing_young(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(database, 3, days_ago=1)
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return NOW + timedelta(days=4_000)
+
+    monkeypatch.setattr(retention_module, "datetime", Ahead)
+
+    assert AuditRetention(database, keep_days=30).step() is False
+    assert kept(database) == 3
+
+
+def _prune_and_die(database_url: str) -> None:
+    database = Database.open(database_url)
+    execute = Session.execute
+
+    def execute_and_die(self: Session, statement: object, *arguments: object, **options: object) -> object:
+        answer = execute(self, statement, *arguments, **options)  # type: ignore[call-overload]
+        if str(statement).startswith("DELETE"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    Session.execute = execute_and_die  # type: ignore[method-assign, assignment]
+    AuditRetention(database, keep_days=30).step()
+
+
+def test_who_dies_in_the_middle_has_deleted_nothing_half(database: Database, database_url: str) -> None:
+    put(database, 25, days_ago=31)
+    put(database, 1, days_ago=0)
+    process = multiprocessing.get_context("spawn").Process(target=_prune_and_die, args=(database_url,))
+    process.start()
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+    assert kept(database) == 26
+
+    retention = AuditRetention(database, keep_days=30)
+    while retention.step():
+        pass
+    assert kept(database) == 1
+
+
+def test_a_scheduler_that_lost_the_lead_deletes_no_more(client: redis.Redis, database: Database) -> None:
+    put(database, 25, days_ago=31)
+    put(database, 1, days_ago=0)
+    lease = LeaderLease(client, "scheduler")  # type: ignore[arg-type]
+    lease.hold()
+    retention = AuditRetention(database, keep_days=30)
+
+    def bite_then_lose() -> bool:
+        has_more = retention.step()
+        lease.give_up()
+        return has_more
+
+    thread = DutyThread(Duty(name="retention", every_seconds=60, run=bite_then_lose), lease)
+    thread.start()
+    until(lambda: kept(database) == 16, what="the first bite")
+    other = LeaderLease(client, "scheduler")  # type: ignore[arg-type]
+    until(other.hold, what="another's lead")
+    thread.stop()
+    thread.join(10)
+
+    assert kept(database) == 16
