@@ -142,12 +142,12 @@ def _notes(reading: Reading) -> list[Text]:
         if len(notes) > _TOLD_EACH:
             lines.append(_note(kind, ", ".join(note.queue or "all" for note in notes), notes[0]))
         else:
-            lines += [_note(note.queue or kind, note.text, note) for note in notes]
+            lines += [_note(note.queue, note.text, note) for note in notes]
     return [Text(""), *lines] if lines else []
 
 
-def _note(subject: str, text: str, note: Attention) -> Text:
-    return Text.assemble((f"{subject}: ", "bold"), (text, _STYLES[note.severity]))
+def _note(subject: str | None, text: str, note: Attention) -> Text:
+    return Text.assemble((f"{subject}: " if subject else "", "bold"), (text, _STYLES[note.severity]))
 
 
 def span(ms: float) -> str:
