@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
+from typing import Final
 
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.identity import Identity
@@ -28,6 +30,8 @@ from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from teknav_ops.topology import TOPOLOGY, Topology
 
+_PUBLISHED_SECONDS: Final = 2.0
+
 
 class Services:
     """One process's connections and what stands on them. Thread-safe; `close` at the end."""
@@ -48,6 +52,7 @@ class Services:
         self.trail = AuditTrail(self.database)
         self.hub = Hub(self.client)
         self.background = BackgroundReplays(self.client, self.replays, self.control)
+        self._published = (float("-inf"), False)
 
     @cached_property
     def cipher(self) -> Cipher:
@@ -74,9 +79,14 @@ class Services:
         return story(self.database, self.client, Topology(self.topology[queue]), job_id).entries
 
     def is_published(self) -> bool:
-        """Whether a scheduler has spoken lately."""
-        published = read_all_stats(self.client, self.topology).values()
-        return any(stats is not None and not stats.is_stale for stats in published)
+        """Whether a scheduler has spoken lately; looked up again every other second."""
+        now = time.monotonic()
+        checked_at, answer = self._published
+        if now - checked_at > _PUBLISHED_SECONDS:
+            published = read_all_stats(self.client, self.topology).values()
+            answer = any(stats is not None and not stats.is_stale for stats in published)
+            self._published = (now, answer)
+        return answer
 
     def start(self) -> None:
         """Begin to hear events and to run batch replays."""

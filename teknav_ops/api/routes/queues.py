@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -129,6 +130,7 @@ def _limits(queue: Queue, counts: QueueCounts) -> QueueLimits:
     )
 
 
+@functools.cache
 def _kind(name: str, payload: type[Payload]) -> JobKind:
     schema: dict[str, Any] = payload.model_json_schema()
     schema["description"] = inspect.getdoc(payload) or ""

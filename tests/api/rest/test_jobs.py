@@ -1,0 +1,220 @@
+"""Jobs over REST: enqueued, listed, found, looked at and acted on."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from teknav_ops.audit.writer import AuditWriter
+from tests.support.state import State
+from tests.support.web import Web
+
+JOBS = "/api/owner/queues/test:work/jobs"
+
+
+def enqueue(client: httpx.Client, key: str | None = None, **body: object) -> httpx.Response:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return client.post(JOBS, json={"job": "work", "payload": {"number": 1}, **body}, headers=headers)
+
+
+def test_an_accepted_job_can_be_fetched_where_its_location_says(owner: httpx.Client) -> None:
+    answer = enqueue(owner, delay_seconds=60, priority=-3, trace_id="a" * 32)
+
+    assert answer.status_code == 201 and answer.json()["is_new"]
+    job = owner.get(answer.headers["location"]).json()
+    assert (job["state"], job["priority"], job["trace_id"]) == ("delayed", -3, "a" * 32)
+    assert job["payload"] == {"number": 1}
+
+
+def test_a_used_idempotency_key_answers_with_its_first_job(owner: httpx.Client) -> None:
+    first, again, other = enqueue(owner, "k1"), enqueue(owner, "k1", payload={"number": 2}), enqueue(owner, "k2")
+
+    assert [answer.status_code for answer in (first, again, other)] == [201, 200, 201]
+    assert again.json() == {**first.json(), "is_new": False}
+    assert owner.get(JOBS).json()["total_count"] == 2
+
+
+def test_secrets_are_sealed_and_never_shown(owner: httpx.Client, state: State) -> None:
+    answer = owner.post(JOBS, json={"job": "confide", "payload": {"secret": "hunter2", "note": "n"}})
+
+    job = owner.get(answer.headers["location"])
+    assert job.json()["payload"] == {"secret": "••••", "note": "n"}
+    assert "hunter2" not in state.job(answer.json()["job_id"])["payload"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"payload": {"number": "x"}}, 422, "number"),
+        ({"payload": {}}, 422, "number"),
+        ({"job": "dance"}, 422, "it carries confide, poison, work"),
+        ({"priority": 10}, 422, "priority"),
+        ({"delay_seconds": -1}, 422, "delay_seconds"),
+        ({"trace_id": "x"}, 422, "trace_id"),
+        ({"payload": []}, 422, "payload"),
+        ({"surprise": 1}, 422, "surprise"),
+    ],
+)
+def test_a_wrong_job_names_the_field_and_writes_nothing(
+    owner: httpx.Client, body: dict[str, object], status: int, words: str
+) -> None:
+    answer = enqueue(owner, **body)
+
+    assert answer.status_code == status
+    assert words in answer.json()["detail"]
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert owner.get(JOBS).json()["total_count"] == 0
+
+
+def test_an_invalid_payload_is_not_quoted_back(owner: httpx.Client) -> None:
+    answer = owner.post(JOBS, json={"job": "confide", "payload": {"secret": {"deep": "hunter2"}}})
+
+    assert answer.status_code == 422 and "hunter2" not in answer.text
+    assert answer.json()["errors"][0]["field"] == "secret"
+
+
+def test_a_payload_over_the_limit_is_refused(owner: httpx.Client) -> None:
+    # Two fields of 140,000 characters each: each may be so long, but not both.
+    long = owner.post(JOBS, json={"job": "confide", "payload": {"secret": "s" * 140_000, "note": "x" * 140_000}})
+    endless = owner.post(JOBS, json={"job": "confide", "payload": {"secret": "s", "note": "x" * 3_000_000}})
+
+    assert (long.status_code, long.json()["type"]) == (413, "urn:teknav:problem:payload-too-large")
+    assert endless.status_code == 413
+
+
+def test_a_program_that_may_only_enqueue_reads_nothing(producer_client: httpx.Client) -> None:
+    assert enqueue(producer_client).status_code == 201
+    assert producer_client.get(JOBS).status_code == 403
+    assert producer_client.put("/api/owner/queues/test:work/pause").status_code == 403
+
+
+def test_jobs_are_paged_and_filtered_on_the_server(owner: httpx.Client, state: State) -> None:
+    for number in range(25):
+        state.enqueue(payload=json.dumps({"number": number}), name="work" if number % 2 else "poison")
+
+    found, offset = [], 0
+    while offset is not None:
+        page = owner.get(JOBS, params={"offset": offset, "limit": 10}).json()
+        found += [job["payload"]["number"] for job in page["items"]]
+        offset = page["next_offset"]
+    named = owner.get(JOBS, params={"name": "work"}).json()["items"]
+    texts = owner.get(JOBS, params={"text": '"NUMBER": 17'}).json()["items"]
+
+    assert found == list(range(25))
+    assert {job["name"] for job in named} == {"work"} and len(named) == 12
+    assert [job["payload"]["number"] for job in texts] == [17]
+
+
+@pytest.mark.parametrize(
+    ("params", "word"),
+    [
+        ({"limit": 0}, "limit"), ({"limit": 1_001}, "limit"), ({"offset": -1}, "offset"), ({"state": "lost"}, "state"),
+        ({"since": "yesterday"}, "since"), ({"since": "2026-01-01T00:00:00Z"}, "since/until"),
+        ({"state": "failed", "since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "until"),
+    ],
+)  # fmt: skip
+def test_a_page_that_cannot_be_names_what_is_wrong(owner: httpx.Client, params: dict[str, str], word: str) -> None:
+    answer = owner.get(JOBS, params=params)
+
+    assert answer.status_code == 422 and word in answer.json()["detail"]
+
+
+def test_actions_move_jobs_and_say_so(owner: httpx.Client, state: State) -> None:
+    delayed, waiting, failed = state.enqueue(delay_ms=60_000), state.enqueue(priority=9), state.dead()
+
+    answers = [
+        owner.post(f"{JOBS}/{delayed}/promote"),
+        owner.post(f"{JOBS}/{waiting}/cancel"),
+        owner.post(f"{JOBS}/{failed}/retry"),
+    ]
+
+    assert [(answer.json()["action"], answer.json()["job"]["state"]) for answer in answers] == [
+        ("promoted", "waiting"), ("cancelled", "cancelled"), ("retried", "waiting"),
+    ]  # fmt: skip
+
+
+def test_the_twentieth_click_does_nothing_twice(owner: httpx.Client, state: State) -> None:
+    failed = state.dead()
+
+    statuses = [owner.post(f"{JOBS}/{failed}/retry").status_code for _ in range(20)]
+
+    assert statuses == [200] + [409] * 19
+    assert state.job(failed)["replays"] == "1"
+
+
+def test_a_retry_with_another_payload_is_validated_first(owner: httpx.Client, state: State) -> None:
+    failed = state.dead()
+
+    wrong = owner.post(f"{JOBS}/{failed}/retry", json={"payload": {"number": "x"}})
+    right = owner.post(f"{JOBS}/{failed}/retry", json={"payload": {"number": 5}})
+
+    assert wrong.status_code == 422
+    assert right.json()["job"]["payload"] == {"number": 5}
+
+
+def test_a_story_has_what_is_in_sql_and_what_is_not_yet(
+    owner: httpx.Client, state: State, move_audit: AuditWriter
+) -> None:
+    job_id = state.enqueue()
+    move_audit.drain()
+    (delivery,) = state.fetch()
+    state.complete(delivery)
+
+    entries = owner.get(f"{JOBS}/{job_id}/timeline").json()["entries"]
+
+    assert [(entry["action"], entry["is_on_record"]) for entry in entries] == [
+        ("job.enqueued", True), ("job.completed", False),
+    ]  # fmt: skip
+
+
+def test_an_export_holds_job_letter_and_story(owner: httpx.Client, state: State) -> None:
+    job_id = state.dead()
+
+    answer = owner.get(f"{JOBS}/{job_id}/export")
+
+    assert answer.headers["content-disposition"] == f'attachment; filename="job-{job_id}.json"'
+    export = answer.json()
+    assert export["job"]["id"] == export["dead_letter"]["originalJobId"] == job_id
+    assert [entry["action"] for entry in export["timeline"]] == ["job.enqueued", "job.failed", "dlq.added"]
+
+
+def test_a_search_finds_by_id_by_trace_and_what_is_no_longer_kept(
+    owner: httpx.Client, state: State, move_audit: AuditWriter, site: Web
+) -> None:
+    trace = "b" * 31 + "1"
+    first, second = state.enqueue(trace_id=trace), state.enqueue(trace_id=trace)
+    move_audit.drain()
+    state.client.delete(*state.client.scan_iter(f"*job:{second}"))
+
+    by_id = owner.get("/api/owner/search", params={"q": f" {first} "}).json()["items"]
+    by_trace = owner.get("/api/owner/search", params={"q": trace.upper()}).json()["items"]
+    gone = owner.get("/api/owner/search", params={"q": second}).json()["items"]
+
+    assert [(hit["queue"], hit["job_id"], hit["state"]) for hit in by_id] == [("test:work", first, "waiting")]
+    assert {(hit["job_id"], hit["state"]) for hit in by_trace} == {(first, "waiting"), (second, None)}
+    assert [(hit["job_id"], hit["state"]) for hit in gone] == [(second, None)]
+    assert owner.get(f"/api/owner/jobs/{first}").json()["id"] == first
+    assert owner.get(f"/api/owner/jobs/{second}").status_code == 404
+
+
+def test_a_viewer_sees_shapes_and_may_not_look_for_values(viewer: httpx.Client, state: State) -> None:
+    job_id = state.dead(payload='{"number": 1, "note": "private words"}')
+
+    job = viewer.get(f"{JOBS}/{job_id}")
+    assert "private words" not in job.text and "broken" not in job.text
+    assert set(job.json()["payload"]) == {"number", "note"}
+    assert viewer.get(JOBS, params={"text": "private", "state": "failed"}).status_code == 403
+    assert "private words" not in viewer.get(f"{JOBS}/{job_id}/export").text
+
+
+def test_a_viewer_may_change_nothing(viewer: httpx.Client, state: State) -> None:
+    failed = state.dead()
+
+    for method, path in (
+        ("POST", f"{JOBS}/{failed}/retry"), ("POST", JOBS), ("PUT", "/api/owner/queues/test:work/pause"),
+        ("DELETE", f"/api/owner/queues/test:work/dead-letters/{failed}"),
+    ):  # fmt: skip
+        assert viewer.request(method, path, json={}).status_code == 403
+    assert state.places(failed) == ["failed"]
