@@ -5,17 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import func, select
+from sqlalchemy import delete, select
 
 from teknav_ops.audit import writer as writer_module
 from teknav_ops.audit.writer import AuditWriter
+from teknav_ops.errors import StorageUnavailable
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.tables import AuditLog
+from teknav_ops.storage.tables import AuditCursor, AuditLog
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
@@ -64,22 +66,27 @@ def test_two_writers_at_once_double_nothing(client: redis.Redis, database: Datab
 def _move_and_die(redis_url: str, database_url: str, moment: str) -> None:
     database = Database.open(database_url)
     writer = AuditWriter(connect(redis_url), database, TOPOLOGY)
-    if moment == "before commit":
-        insert = writer_module.insert_rows
+    place: Any = writer_module if moment == "before commit" else writer
+    name = {"before commit": "insert_rows", "before trim": "_trim", "after trim": "_trim"}[moment]
+    act = getattr(place, name)
 
-        def insert_and_die(*arguments: Any) -> None:
-            insert(*arguments)
-            os.kill(os.getpid(), signal.SIGKILL)
+    def act_and_die(*arguments: Any) -> None:
+        if moment != "before trim":
+            act(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-        writer_module.insert_rows = insert_and_die
-    else:
-        writer._client.xtrim = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign, assignment, return-value]
+    setattr(place, name, act_and_die)
     writer.step()
 
 
-@pytest.mark.parametrize("moment", ["before commit", "before trim"])
-def test_a_writer_killed_between_insert_and_trim_loses_and_doubles_nothing(
-    redis_server: RedisServer, client: redis.Redis, database_url: str, database: Database, moment: str
+@pytest.mark.parametrize(("moment", "left_count"), [("before commit", 20), ("before trim", 20), ("after trim", 0)])
+def test_a_writer_killed_at_any_moment_loses_and_doubles_nothing(
+    redis_server: RedisServer,
+    client: redis.Redis,
+    database_url: str,
+    database: Database,
+    moment: str,
+    left_count: int,
 ) -> None:
     state = State(client)
     for _ in range(20):
@@ -90,11 +97,108 @@ def test_a_writer_killed_between_insert_and_trim_loses_and_doubles_nothing(
     process.start()
     process.join(30)
     assert process.exitcode == -signal.SIGKILL
-    assert client.xlen(KEYS.audit) == 20
+    assert client.xlen(KEYS.audit) == left_count
+    for _ in range(5):
+        state.enqueue()
 
     AuditWriter(client, database, TOPOLOGY).drain()  # type: ignore[arg-type]
 
     assert client.xlen(KEYS.audit) == 0
+    assert len({row.stream_id for row in rows(database)}) == len(rows(database)) == 25
+
+
+def test_many_batches_keep_the_order_of_the_stream(
+    client: redis.Redis, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "BATCH_LIMIT", 20)
+    monkeypatch.setattr(writer_module, "_READ_LIMIT", 10)
+    state = State(client)
+    ids = [state.enqueue() for _ in range(445)]
+
+    assert AuditWriter(client, database, TOPOLOGY).drain() == 445  # type: ignore[arg-type]
+
+    assert [row.job_id for row in rows(database)] == ids
+    at = [row.at for row in rows(database)]
+    assert at == sorted(at)
+    assert abs((at[-1] - datetime.now(UTC)).total_seconds()) < 60
+
+
+def test_any_text_comes_through_as_it_is(client: redis.Redis, database: Database) -> None:
+    text = "tab\there, line\nbreak, \\ back, \r, \\N, \\., 'quote', \"double\", خطای شبکه 🚀"
+    client.xadd(KEYS.audit, {"action": "job.failed", "actor": text[:60], "error_type": text, "detail": text})
+    client.xadd(KEYS.audit, {"action": "job.completed", "actor": "w:1"})
+
+    AuditWriter(client, database, TOPOLOGY).drain()  # type: ignore[arg-type]
+
+    first, second = rows(database)
+    assert (first.actor, first.error_type, first.detail) == (text[:60], text, {"text": text})
+    assert (second.actor, second.error_type, second.detail) == ("w:1", None, None)
+
+
+def test_an_entry_that_fits_no_row_holds_up_nothing(client: redis.Redis, database: Database) -> None:
+    state = State(client)
+    state.enqueue()
+    client.xadd(KEYS.audit, {"action": "job.failed", "error_type": "E" * 500, "detail": "null\0 in it"})
+    client.xadd(KEYS.audit, {"action": "job.failed", "attempt": "many", "duration_ms": "1e999", "actor": "nul\0l"})
+    client.xadd(KEYS.audit, {"note": "no action"})
+    state.enqueue()
+
+    AuditWriter(client, database, TOPOLOGY).drain()  # type: ignore[arg-type]
+
+    assert client.xlen(KEYS.audit) == 0
+    written = rows(database)
+    assert [row.action for row in written] == ["job.enqueued", "job.failed", "job.failed", "unknown", "job.enqueued"]
+    assert (written[1].error_type or "")[:200] == "E" * 200
+    assert written[1].detail == {"text": "null� in it"}
+    assert (written[2].attempt, written[2].duration_ms) == (None, None)
+
+
+def test_a_cursor_that_was_lost_doubles_nothing(client: redis.Redis, database: Database) -> None:
+    state, writer = State(client), AuditWriter(client, database, TOPOLOGY)  # type: ignore[arg-type]
+    writer._trim = lambda *_: None  # type: ignore[method-assign]
+    for _ in range(10):
+        state.enqueue()
+    writer.step()
     with database.session() as session:
-        distinct = session.scalar(select(func.count(func.distinct(AuditLog.stream_id))))
-    assert distinct == len(rows(database)) == 20
+        session.execute(delete(AuditCursor))
+    state.enqueue()
+
+    AuditWriter(client, database, TOPOLOGY).drain()  # type: ignore[arg-type]
+
+    assert len(rows(database)) == 11
+    assert client.xlen(KEYS.audit) == 0
+
+
+def test_entries_whose_ids_are_behind_the_cursor_are_not_lost(client: redis.Redis, database: Database) -> None:
+    """A Redis that lost its newest writes, on a host whose clock is behind, gives ids that were passed before."""
+    writer = AuditWriter(client, database, TOPOLOGY)  # type: ignore[arg-type]
+    client.xadd(KEYS.audit, {"action": "job.enqueued", "job_id": "before"}, id="2000-5")
+    writer.drain()
+    client.delete(KEYS.audit)
+    client.xadd(KEYS.audit, {"action": "job.enqueued", "job_id": "behind"}, id="1000-0")
+    client.xadd(KEYS.audit, {"action": "job.enqueued", "job_id": "ahead"}, id="3000-0")
+
+    assert writer.drain() == 2
+
+    assert [row.job_id for row in rows(database)] == ["before", "behind", "ahead"]
+    assert client.xlen(KEYS.audit) == 0
+
+
+def test_a_commit_whose_answer_was_lost_is_not_made_twice(client: redis.Redis, database: Database) -> None:
+    state, writer = State(client), AuditWriter(client, database, TOPOLOGY)  # type: ignore[arg-type]
+    state.enqueue()
+    store = writer._store
+
+    def store_and_lose_the_answer(batch: Any) -> None:
+        store(batch)
+        raise StorageUnavailable("the connection was lost")
+
+    writer._store = store_and_lose_the_answer  # type: ignore[method-assign]
+    with pytest.raises(StorageUnavailable):
+        writer.step()
+    writer._store = store  # type: ignore[method-assign]
+    state.enqueue()
+    writer.drain()
+
+    assert len(rows(database)) == 2
+    assert client.xlen(KEYS.audit) == 0
