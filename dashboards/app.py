@@ -10,6 +10,7 @@ import panel as pn
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, RedirectResponse
 from panel.io.fastapi import add_applications
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from dashboards.face import ASSETS, assets_path
@@ -24,6 +25,7 @@ from dashboards.sources import Sources
 from dashboards.visit import Visit
 from teknav_ops.access.identity import identity_now
 from teknav_ops.api.app import create_api
+from teknav_ops.api.problems import problem
 from teknav_ops.api.services import Services
 from teknav_ops.settings import get_settings
 
@@ -60,6 +62,8 @@ def add_pages(app: FastAPI, services: Services) -> None:
         app.add_api_route(path, _to_queues, include_in_schema=False)
     app.add_api_route("/favicon.ico", _icon, include_in_schema=False)
     pages: dict[str, Any] = {f"{ROOT}/{page.path}": _opener(page, sources, reads, feed, threads) for page in PAGES}
+    # Panel would import whatever module an address names; our pages need none of it.
+    app.add_api_route("/components/{path:path}", _nothing, include_in_schema=False)
     key = page_key(services.settings)
     add_applications(pages, app=app, title="TekNav ops", sign_sessions=True, secret_key=key)
     app.state.feed = feed
@@ -69,6 +73,10 @@ def add_pages(app: FastAPI, services: Services) -> None:
 
 def _icon() -> FileResponse:
     return FileResponse(ASSETS / "icon.svg", media_type="image/svg+xml")
+
+
+def _nothing(path: str) -> Response:
+    return problem(404, "Not found", f"There is no {path[:200]} here.")
 
 
 def _to_queues() -> RedirectResponse:
@@ -94,12 +102,8 @@ def _opener(
             feed.leave(opened)
             opened.close()
 
-        def enter() -> None:
-            feed.join(opened)
-            opened.open()
-
         document.on_session_destroyed(leave)
-        pn.state.onload(enter)
+        feed.join(opened)
         return opened.face
 
     open_page.__name__ = f"open_{page_class.name}"

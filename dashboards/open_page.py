@@ -47,10 +47,6 @@ class OpenPage:
         self._shown = ""
         self.face: Face = face_of(page.name)(self._hear, state={"shell": self._shell(0)})
 
-    def open(self) -> None:
-        """Load for the first time, once the browser listens."""
-        self.refresh()
-
     def close(self) -> None:
         """The browser has left."""
         self._is_closed = True
@@ -133,7 +129,11 @@ class OpenPage:
     def _hear(self, message: Mapping[str, Any]) -> None:
         """A message from the browser; on the document's thread, so nothing here waits."""
         name, arguments = message.get("action"), message.get("args")
-        if name == "ping":
+        if name == "hello":
+            # It listens from now on: what was told before this was told to nobody.
+            self._shown = ""
+            self.refresh()
+        elif name == "ping":
             self.face.tell("pong")
         elif isinstance(name, str) and isinstance(arguments, dict):
             self._threads.submit(self._safely, lambda: self._answer(message.get("id"), name, arguments))

@@ -18,6 +18,7 @@ export class Client {
     model.on('msg:custom', (message) => this.hear(message.kind ? message : message.data));
     model.document?.on_event?.('connection_lost', () => this.lose());
     window.addEventListener('popstate', () => this.ask('navigate', {query: this.query()}));
+    model.send_msg({id: 0, action: 'hello', args: {}});
     this.heart = setInterval(() => this.beat(), 5_000);
     if (sessionStorage.getItem(RELOADED)) {
       sessionStorage.removeItem(RELOADED);
