@@ -17,6 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from teknav_ops import errors
+from teknav_ops.access.attempts import TooManyAttempts
+from teknav_ops.alerts.channels import ChannelFailed
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 
 log = structlog.get_logger("teknav.api")
@@ -55,6 +57,8 @@ STATUS_OF: Final[dict[type[errors.TekNavError], int]] = {
     errors.InvalidPayload: 422,
     errors.InvalidRequest: 422,
     errors.NotAllowed: 403,
+    TooManyAttempts: 429,
+    ChannelFailed: 502,
     errors.Throttled: 503,
     errors.TransientError: 503,
     errors.RedisUnavailable: 503,
@@ -68,11 +72,15 @@ STATUS_OF: Final[dict[type[errors.TekNavError], int]] = {
 }
 
 
+#: What a processor's errors have in common says what becomes of a job; a caller's mistake is one all the same.
+_SORTS: Final = (errors.PermanentError, errors.TransientError, errors.Throttled)
+
+
 def status_of(error: type[BaseException]) -> int:
     """The status for an error's class: that of the nearest class in the table."""
-    for base in error.__mro__:
-        if base in STATUS_OF:
-            return STATUS_OF[base]
+    known = [base for base in error.__mro__ if base in STATUS_OF]
+    for base in sorted(known, key=_SORTS.__contains__):
+        return STATUS_OF[base]
     return 503 if issubclass(error, OUTAGE_ERRORS) else 500
 
 
@@ -102,11 +110,12 @@ def problem_of(error: BaseException) -> Response:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).capitalize()
     fields = [{"field": field, "problem": text} for field, text in getattr(error, "fields", ())]
     more: dict[str, Any] = {"errors": fields} if fields else {}
-    return problem(status, words, str(error), headers=_retry() if status == 503 else None, **more)
+    headers = _retry(getattr(error, "wait_seconds", _RETRY_SECONDS)) if status in (429, 503) else None
+    return problem(status, words, str(error), headers=headers, **more)
 
 
-def _retry() -> dict[str, str]:
-    return {"Retry-After": str(_RETRY_SECONDS)}
+def _retry(seconds: int = _RETRY_SECONDS) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}
 
 
 def install_problems(app: FastAPI) -> None:
