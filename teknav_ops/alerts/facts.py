@@ -138,8 +138,11 @@ class FactReader:
 
     def _remember(self, queue: str, now: int, rows: Iterable[MinuteCounts]) -> None:
         remembered = self._minutes[queue] | {row.minute: row for row in rows}
+        sketched_from = now - self._sketch_minutes + 1
         self._minutes[queue] = {
-            minute: row if minute > now - self._sketch_minutes else dataclasses.replace(row, buckets={})
+            minute: dataclasses.replace(row, buckets={})
+            if row.buckets and minute <= now - self._sketch_minutes
+            else row
             for minute, row in remembered.items()
             if minute > now - self._kept_minutes
         }

@@ -47,8 +47,8 @@ def list_alerts(ctx: typer.Context, limit: LimitOption = 20, json_output: JsonOp
         show.as_json(found)
         return
     show.table(
-        ("severity", "rule", "since", "what", "runbook"),
-        [(a.severity, a.rule, a.since_at, a.message, a.runbook) for a in found["open"]],
+        ("severity", "rule", "since", "runbook", "what"),
+        [(a.severity, a.rule, a.since_at, a.runbook, a.message) for a in found["open"]],
         empty="No alert is open.",
     )
     for title, columns, rows in _further(found):
