@@ -30,12 +30,20 @@ $(VENV)/.test: requirements-test.lock $(VENV)/.run
 	$(UV) pip install --quiet --no-deps -e .
 	@touch $@
 
+# A browser cannot come as a package of Python's. Where it cannot be installed either, the tests say what is missing.
+$(VENV)/.browser: $(VENV)/.test
+	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-noto-core; } >/dev/null; } \
+		|| echo "No Chromium: the tests of the pages will fail until one is on PATH (or in TEKNAV_TEST_BROWSER)"
+	@touch $@
+
 install: $(VENV)/.run ## Make .venv with everything that `make up` needs
 
 up: $(VENV)/.run ## Start Valkey, database, workers and scheduler, and run jobs; Ctrl-C stops it all
 	@$(BIN)/teknav up
 
-test: $(VENV)/.test ## Install what the tests need and run all of them
+test: $(VENV)/.browser ## Install what the tests need and run all of them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -40,7 +40,6 @@ def stage() -> Iterator[Stage]:
     built.start_scheduler()
     built.start_web()
     yield built
-    print(built.log("web"))
     built.close()
     server.stop()
     remove_folder(folder)
