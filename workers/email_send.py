@@ -13,7 +13,6 @@ from teknav_ops.engine.processor import JobContext, processor
 from teknav_ops.outbound.mail import MailDelayed, MailRefused
 from teknav_ops.payloads.codec import redact, secret_values
 from teknav_ops.payloads.email_send import SendEmail
-from teknav_ops.settings import get_settings
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import record_effect
 from teknav_ops.storage.tables import EmailQueue
@@ -29,7 +28,7 @@ def send_email(job: SendEmail, ctx: JobContext[Services]) -> dict[str, Any]:
     Runs twice safely: a row that says `sent` ends the job at once, and every attempt carries the
     same Message-ID, by which the other side can drop a copy.
     """
-    sender = get_settings().mail_from
+    sender = ctx.services.settings.mail_from
     message_id = f"<{ctx.job_id}@{parseaddr(sender)[1].partition('@')[2]}>"
     if _begin(job, ctx, message_id) == "sent":
         return {"status": "sent", "message_id": message_id}

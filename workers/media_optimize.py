@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from teknav_ops.engine.processor import JobContext, processor
-from teknav_ops.errors import PermanentError
+from teknav_ops.errors import PermanentError, TransientError
 from teknav_ops.payloads.media_optimize import OptimizeImage
 from teknav_ops.storage.effects import record_effect
 from teknav_ops.storage.tables import File
@@ -34,6 +34,9 @@ def optimize_image(job: OptimizeImage, ctx: JobContext[Services]) -> dict[str, A
         preview = placeholder(content)
     except PermanentError as error:
         _update(job, ctx, status="rejected", error=f"{type(error).__name__}: {error}")
+        raise
+    except TransientError as error:
+        _update(job, ctx, error=f"{type(error).__name__}: {error}")
         raise
     summary = _summary(facts, len(content), variants)
     _update(

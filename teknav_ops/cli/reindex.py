@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Final
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from sqlalchemy import select
 
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.storage.tables import Article
+from teknav_ops.platform import reindexing
 
-_QUEUE: Final = "search:index"
-#: What readers wait for goes first.
-_LAST: Final = 9
 _POLL_SECONDS: Final = 0.5
 
 
@@ -24,23 +19,15 @@ def reindex(
 ) -> None:  # fmt: skip
     """Index every article anew, behind all other work."""
     context = Context()
-    with context.database.reading() as session:
-        ids = list(session.scalars(select(Article.id).order_by(Article.id)))
-    items = [{"article_id": article_id} for article_id in ids]
-    jobs = context.producer.enqueue_many(_QUEUE, "index-article", items, priority=_LAST)
-    show.console.print(f"{len(jobs):,} articles enqueued on {_QUEUE}")
-    if wait and jobs:
-        _follow(context, len(jobs))
+    count = reindexing.begin(context.database, context.producer)
+    show.console.print(f"{count:,} articles enqueued on {reindexing.QUEUE}")
+    if wait and count:
+        _follow(context, count)
 
 
 def _follow(context: Context, count: int) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=show.console) as progress:
-        task = progress.add_task("indexed", total=count)
-        while True:
-            now = context.jobs.counts(_QUEUE)
-            left = min(count, now.waiting + now.active + now.delayed)
-            progress.update(task, completed=count - left)
-            if left == 0:
-                return
-            time.sleep(_POLL_SECONDS)
+    with Progress(*columns, console=show.console) as bar:
+        task = bar.add_task("indexed", total=count)
+        for done in reindexing.progress(context.jobs, count, poll_seconds=_POLL_SECONDS):
+            bar.update(task, completed=done)

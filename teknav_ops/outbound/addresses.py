@@ -15,6 +15,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: NAT64 and the deprecated compatible form carry an IPv4 address inside; Python calls some of them global.
 _CARRIERS: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 
+#: What the client says itself: a caller's `Host` could reach a neighbour of the host that was checked.
+OWN_HEADERS: Final = frozenset({
+    "host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer",
+    "proxy-authorization", "proxy-connection",
+})  # fmt: skip
+
 
 class AddressBlocked(PermanentError):
     """The URL leads to an address that must not be reached from here (private, loopback, metadata …)."""

@@ -13,6 +13,7 @@ import dataclasses
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -23,6 +24,7 @@ from httpcore2 import NetworkBackend, NetworkStream
 
 from teknav_ops.errors import TransientError
 from teknav_ops.outbound.addresses import (
+    OWN_HEADERS,
     AddressBlocked,
     InvalidUrl,
     Network,
@@ -82,13 +84,15 @@ class OutboundHttp:
         """Send one request and read the answer, within `timeout_seconds` in all.
 
         Raises:
-            InvalidUrl, AddressBlocked: never to be tried again.
+            InvalidUrl, RequestMalformed, AddressBlocked: never to be tried again.
             HostUnreachable, AnswerTimedOut: perhaps later.
         """
         check_url(url)
         started = time.monotonic()
         backend = _CheckedBackend(self._allowed, self._resolver, started + timeout_seconds)
         sent = {"user-agent": "TekNav/1", **{name.lower(): value for name, value in (headers or {}).items()}}
+        if own := sorted(OWN_HEADERS & sent.keys()):
+            raise RequestMalformed(f"request: header {own[0]}: is set by the sender; remove it")
         with _translated(url), httpcore.ConnectionPool(
             network_backend=backend, ssl_context=self._tls or ssl.create_default_context(), max_connections=1
         ) as pool, pool.stream(method, url, headers=[*sent.items()], content=content) as response:  # fmt: skip
@@ -154,10 +158,7 @@ class _CheckedBackend(NetworkBackend):
         raise problem or httpcore.ConnectError(f"{host} has no address")
 
     def _checked(self, host: str, port: int) -> list[str]:
-        try:
-            addresses = list(self._resolver(host.strip("[]"), port))
-        except OSError as error:
-            raise httpcore.ConnectError(f"cannot be resolved ({error.strerror or error})") from None
+        addresses = _in_time(lambda: list(self._resolver(host.strip("[]"), port)), self._deadline)
         for address in addresses:
             if is_blocked(ipaddress.ip_address(address.partition("%")[0]), self._allowed):
                 raise AddressBlocked(f"{host} leads to {address}, which may not be reached from here")
@@ -192,6 +193,29 @@ class _BoundedStream(NetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Facts about the connection."""
         return self._stream.get_extra_info(info)
+
+
+def _in_time(ask: Callable[[], list[str]], deadline: float) -> list[str]:
+    """What the resolver answers. It knows no deadline, so a thread waits for it, and is left behind if need be."""
+    answers: list[list[str] | Exception] = []
+
+    def wait() -> None:
+        try:
+            answers.append(ask())
+        except Exception as error:
+            answers.append(error)
+
+    waiting = threading.Thread(target=wait, name="resolver", daemon=True)
+    waiting.start()
+    waiting.join(_left(deadline))
+    if not answers:
+        raise httpcore.ConnectTimeout("the name was not resolved in time")
+    (answer,) = answers
+    if isinstance(answer, OSError):
+        raise httpcore.ConnectError(f"cannot be resolved ({answer.strerror or answer})")
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _left(deadline: float) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.outbound.addresses import OWN_HEADERS
 from teknav_ops.platform.article_changes import ArticleChanges
 from teknav_ops.platform.workflow_definition import (
     ApprovalStep,
@@ -35,7 +36,7 @@ STEP_LIMIT: Final = 200
 DEPTH_LIMIT: Final = 8
 DEFINITION_LIMIT_BYTES: Final = 128 * 1024
 #: Written by the sender itself, or not for a workflow to decide.
-_OWN_HEADERS: Final = ("connection", "content-length", "host", "idempotency-key", "transfer-encoding")
+_OWN_HEADERS: Final = OWN_HEADERS | {"idempotency-key"}
 _INPUT_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list,
 }  # fmt: skip

@@ -139,6 +139,29 @@ def test_headers_that_http_cannot_carry_are_refused(http: OutboundHttp, receiver
     assert receiver.requests == []
 
 
+@pytest.mark.parametrize("name", ["Host", "host", "Content-Length", "Transfer-Encoding", "Connection"])
+def test_headers_that_would_lead_elsewhere_are_refused(http: OutboundHttp, receiver: HttpReceiver, name: str) -> None:
+    with pytest.raises(RequestMalformed, match=f"header {name.lower()}: is set by the sender"):
+        http.request("POST", receiver.url, headers={name: "internal.example"}, content=b"x")
+    assert receiver.requests == []
+
+
+def test_a_resolver_that_hangs_is_not_waited_for(receiver: HttpReceiver) -> None:
+    over = threading.Event()
+
+    def hanging(host: str, port: int) -> list[str]:
+        over.wait(30)
+        return ["127.0.0.1"]
+
+    begun = time.monotonic()
+    with pytest.raises(AnswerTimedOut):
+        OutboundHttp(allowed_networks=LOOPBACK, resolver=hanging).request(
+            "GET", f"http://slow.example:{receiver.port}/", timeout_seconds=0.2
+        )
+    assert time.monotonic() - begun < 10 and receiver.requests == []
+    over.set()
+
+
 def test_an_answer_is_cut_at_the_limit_and_never_unpacked(http: OutboundHttp, receiver: HttpReceiver) -> None:
     receiver.answers = [Answer(body=b"x" * 500_000)]
     answer = http.request("GET", receiver.url, answer_limit_bytes=2_048)

@@ -217,7 +217,12 @@ def test_a_stream_that_breaks_off_and_a_server_that_never_answers_are_tried_agai
     with pytest.raises(AiUnavailable):
         generate_draft(order(), make_context(services=gone))
 
-    assert [run.status for run in runs(services)] == ["failed"] * 3
+    broken, silent, unsent = runs(services)
+    assert {run.status for run in (broken, silent, unsent)} == {"failed"}
+    # Only the provider knows what it counted, so what was set aside stays; a call that never left took nothing.
+    assert broken.reserved_tokens and silent.reserved_tokens and silent.reserved_micro_usd
+    assert (unsent.reserved_tokens, unsent.reserved_micro_usd, unsent.cost_micro_usd) == (0, None, 0)
+    assert [event.kind for event in events(services)] == ["failed"] * 3
 
 
 def test_progress_is_reported_while_a_stream_is_read(
@@ -372,5 +377,6 @@ def test_a_job_killed_while_the_model_writes_is_done_again_and_its_cost_stays_se
 
     generate_draft(order(), make_context("killed", delivery=2, services=services_with_model))
 
-    assert [run.status for run in runs(services_with_model)] == ["running", "succeeded"]
+    lost, done = runs(services_with_model)
+    assert (lost.status, lost.reserved_tokens, done.status) == ("lost", dead.reserved_tokens, "succeeded")
     assert len(rows(services_with_model, AiDraft)) == 1

@@ -127,13 +127,16 @@ def test_a_dead_workers_reservation_counts_and_a_settled_one_is_replaced(databas
 
 def test_a_run_begins_once_and_ends_once(database: Database) -> None:
     ledger = AiLedger(database, Limits(100, 100, 100, 100))
-    first = begin(ledger, "a")
-    assert begin(ledger, "a") == first != begin(ledger, "a", delivery=2)
+    first, another = begin(ledger, "a"), begin(ledger, "b")
+    assert begin(ledger, "a") == first
 
     ledger.end(first, status="failed", error=ValueError("x"), duration_ms=1)
     ledger.end(first, status="succeeded", error=None, duration_ms=1)
+    second, third = begin(ledger, "a", delivery=2), begin(ledger, "a", delivery=3)
     with database.reading() as session:
-        assert session.get_one(AiRun, first).status == "failed"
+        status = {run: session.get_one(AiRun, run).status for run in (first, second, third, another)}
+    # A delivery that begins shows that the one before it has ended without a word.
+    assert status == {first: "failed", second: "lost", third: "running", another: "running"}
 
 
 def test_prices_come_from_the_settings_then_the_list_and_are_never_guessed(make_settings: MakeSettings) -> None:

@@ -201,6 +201,24 @@ def test_a_write_that_fails_is_tried_again_and_leaves_nothing(tmp_path: Path, mo
     assert store.path(store.put(JPEG, folder="variants", suffix="jpeg")).read_bytes() == JPEG
 
 
+def test_a_job_whose_storage_fails_says_so_on_the_row_and_may_still_succeed(
+    services: Services, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = upload(services, PHOTOS["chelsea.png"].read_bytes())
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(StorageFailed):
+        patched.setattr(os, "fsync", full)
+        optimize_image(order(file_id), make_context("job-1"))
+    failed = file_row(services, file_id)
+    assert failed.status == "uploaded" and "StorageFailed" in (failed.error or "") and failed.job_id == "job-1"
+
+    optimize_image(order(file_id), make_context("job-1"))
+    assert (file_row(services, file_id).status, file_row(services, file_id).error) == ("optimized", None)
+
+
 def test_only_old_drafts_are_stale(tmp_path: Path) -> None:
     store = MediaStore(tmp_path)
     assert store.stale_drafts() == []

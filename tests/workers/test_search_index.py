@@ -6,12 +6,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
 from sqlalchemy import func, insert, select, text
 
+from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.search_index import IndexArticle
+from teknav_ops.platform import reindexing
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.search import search
 from teknav_ops.storage.tables import Article, SearchDocument, Translation
+from tests.support.real_engine import topology_of, working
 from tests.support.waiting import until
 from tests.workers.conftest import MakeContext
 from workers import search_index
@@ -157,18 +161,21 @@ def test_a_slow_job_does_not_put_back_what_was_unpublished_meanwhile(
 
 
 @pytest.mark.timeout(300)
-def test_ten_thousand_articles_are_indexed_anew(services: Services, make_context: MakeContext) -> None:
+def test_ten_thousand_articles_are_indexed_anew_with_progress(services: Services, client: redis.Redis) -> None:
     rows = [
         {"slug": f"s{n}", "language": "en", "title": f"Article {n}", "body": f"Body of number{n} here", "author": "S",
          "status": "published", "version": 1, "tags": []} for n in range(10_000)
     ]  # fmt: skip
     with services.database.session() as session:
-        ids = list(session.scalars(insert(Article).returning(Article.id, sort_by_parameter_order=True), rows))
+        session.execute(insert(Article), rows)
 
-    with ThreadPoolExecutor(4) as pool:
-        summaries = pool.map(lambda id_: index_article(IndexArticle(article_id=id_), make_context()), ids)
-        assert sum(summary["indexed"] for summary in summaries if summary) == 10_000
+    queries = JobQueries(client, topology_of("search:index"))  # type: ignore[arg-type]
+    count = reindexing.begin(services.database, services.producer)
+    with working(services, [index_article], topology_of("search:index"), threads=4):
+        seen = list(reindexing.progress(queries, count, poll_seconds=0.1))
 
+    assert count == 10_000 and seen == sorted(seen) and seen[-1] == 10_000
+    assert len({done for done in seen if 0 < done < 10_000}) > 5
     with services.database.reading() as session:
         assert session.scalar(select(func.count()).select_from(SearchDocument)) == 10_000
     assert [hit.title for hit in search(services.database, "number9900")] == ["Article 9900"]

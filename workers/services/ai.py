@@ -118,11 +118,19 @@ class AiTaskRun:
                 messages, schema=schema, output_token_limit=self._output_token_limit, on_text=self._show_progress
             )
         except Exception as error:
-            self._record(*getattr(error, "usage", (0, 0)), kind="failed", detail=f"{type(error).__name__}: {error}")
+            self._record_failure(error)
             raise
         self._record(answer.input_tokens, answer.output_tokens, kind="answered", duration_ms=answer.duration_ms,
                      model=answer.model)  # fmt: skip
         return answer
+
+    def _record_failure(self, error: Exception) -> None:
+        usage, words = getattr(error, "usage", (0, 0)), f"{type(error).__name__}: {error}"
+        if usage is not None:
+            self._record(*usage, kind="failed", detail=words)
+            return
+        self._ledger.leave_set_aside(self.id)
+        self._ledger.note(self.id, "failed", detail=words)
 
     def _show_progress(self, character_count: int) -> None:
         self._job.report_progress(min(0.95, character_count / (self._output_token_limit * 3)), "the model is writing")

@@ -2,7 +2,8 @@
 
 Money is in millionths of a US dollar. Before a call the most it may take is reserved, under a lock, so
 that workers who ask at once cannot overdraw together; after it, the true figures replace the reservation.
-Where a worker dies in between, the reservation stays: nobody knows what the provider has counted.
+Where a worker dies in between, or the answer does not arrive, the reservation stays: nobody knows what the
+provider has counted.
 """
 
 from __future__ import annotations
@@ -89,8 +90,10 @@ class AiLedger:
         self._limits = limits
 
     def begin(self, **facts: Any) -> int:
-        """The row of this attempt; the same one when the same delivery begins again."""
+        """The row of this attempt; the same one when the same delivery begins again. Runs before it are over."""
         with self._database.session() as session:
+            before = (AiRun.job_id == facts["job_id"], AiRun.delivery < facts["delivery"], AiRun.status == "running")
+            session.execute(update(AiRun).where(*before).values(status="lost", finished_at=utc_now()))
             new = insert_into(session, AiRun).values(
                 status="running", call_count=0, input_tokens=0, output_tokens=0, reserved_tokens=0,
                 started_at=utc_now(), **facts,
@@ -138,6 +141,11 @@ class AiLedger:
             run.output_tokens += output_tokens
             run.cost_micro_usd = None if micro_usd is None else (run.cost_micro_usd or 0) + micro_usd
             run.reserved_tokens, run.reserved_micro_usd = 0, None
+
+    def leave_set_aside(self, run_id: int) -> None:
+        """A call has failed and nobody knows what it took: the reservation stands."""
+        with self._database.session() as session:
+            session.execute(update(AiRun).where(AiRun.id == run_id).values(call_count=AiRun.call_count + 1))
 
     def note(self, run_id: int, kind: str, *, detail: str | None = None, **facts: Any) -> None:
         """Write an event of the run."""

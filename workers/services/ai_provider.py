@@ -75,13 +75,13 @@ class AiProvider(Protocol):
 
         Raises:
             ContentRefused, AiRequestRejected, AiOutputTruncated: another attempt cannot help.
-            AiUnavailable, AiLoginRefused, AiQuotaExhausted, AiThrottled: it may. Those who know what the failed
-            call took carry it as `usage` (input and output tokens).
+            AiUnavailable, AiLoginRefused, AiQuotaExhausted, AiThrottled: it may. Those whose call has taken tokens
+            carry them as `usage` (input and output), or None where only the provider knows.
         """
 
 
-def with_usage(error: Exception, usage: tuple[int, int]) -> Exception:
-    """Attach what a failed call took (input and output tokens)."""
+def with_usage(error: Exception, usage: tuple[int, int] | None) -> Exception:
+    """Attach what a failed call took (input and output tokens), or None where nobody here knows."""
     error.usage = usage  # type: ignore[attr-defined]
     return error
 
@@ -157,9 +157,10 @@ class OpenAiProvider:
                 reply.take(chunk)
                 on_text(len(reply.text))
                 if time.monotonic() > deadline:
-                    raise with_usage(AiUnavailable("the answer was still being written at the time limit"), reply.usage)
+                    words = "the answer was still being written at the time limit"
+                    raise with_usage(AiUnavailable(words), reply.usage_if_told)
         if not reply.finish_reason:
-            raise with_usage(AiUnavailable("the answer broke off"), reply.usage)
+            raise with_usage(AiUnavailable("the answer broke off"), reply.usage_if_told)
         return reply
 
 
@@ -170,6 +171,11 @@ class _Reply:
     finish_reason: str = ""
     model: str = ""
     usage: tuple[int, int] = (0, 0)
+
+    @property
+    def usage_if_told(self) -> tuple[int, int] | None:
+        """What it took, if the provider came to say so."""
+        return self.usage if any(self.usage) else None
 
     def take(self, chunk: Any) -> None:
         """Add one piece of a stream."""
@@ -195,7 +201,8 @@ def sorted_error(error: openai.OpenAIError) -> Exception:
     import openai
 
     if not isinstance(error, openai.APIStatusError):
-        return AiUnavailable(f"{type(error).__name__}: {error}")
+        unavailable = AiUnavailable(f"{type(error).__name__}: {error}")
+        return unavailable if _was_never_sent(error) else with_usage(unavailable, None)
     words = f"{error.status_code} {error.message}"[:500]
     pause_seconds = _pause(error.response.headers)
     if error.code in _QUOTA_CODES:
@@ -209,6 +216,11 @@ def sorted_error(error: openai.OpenAIError) -> Exception:
     if error.status_code in (408, 409, 425) or error.status_code >= 500:
         return AiUnavailable(words, retry_after_seconds=pause_seconds)
     return AiRequestRejected(words)
+
+
+def _was_never_sent(error: Exception) -> bool:
+    # By name: which HTTP library the SDK uses is its own affair.
+    return type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout")
 
 
 def _pause(headers: Mapping[str, str]) -> float | None:

@@ -14,9 +14,9 @@ from teknav_ops.storage.tables.base import Base, BigKey, utc_now
 class AiRun(Base):
     """One attempt of an AI job: who answered, what it took, how it ended.
 
-    Status is running, succeeded, failed or stopped (a budget forbade the call). `reserved_micro_usd` and
-    `reserved_tokens` are the most this run may take; they count against the day's budget until the true
-    figures are known, and for good when the worker died in between. Money is in millionths of a US dollar, whole
+    Status is running, succeeded, failed, stopped (a budget forbade the call) or lost (its worker died, and the job
+    was begun again). `reserved_micro_usd` and `reserved_tokens` are the most this run may take; they count against
+    the day's budget until the true figures are known, and for good when the worker died or no answer came. Money is in millionths of a US dollar, whole
     numbers that add up exactly on both databases; it is null where no price is known.
     """
 
