@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from benchmarks import recording, stats_publish
+from benchmarks import audit_writer, recording, stats_publish
 from benchmarks.systems import BULLMQ, CELERY, HERE, OURS, RQ, STOCK, System, rate, working
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
@@ -142,6 +142,7 @@ def main() -> None:
         enqueueing(url)
         recording.report(url, rounds=ROUNDS)
         stats_publish.report(url)
+        audit_writer.report(url)
         memory(url, [system for system in (OURS, BULLMQ) if system is OURS or system in peers])
     finally:
         server.stop()
