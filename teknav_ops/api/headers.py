@@ -31,7 +31,7 @@ _ALWAYS: Final = (
     ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
 _ONE_YEAR: Final = "max-age=31536000"
-_STATIC_BELOW: Final = ("/static/", "/assets/", "/components/")
+_STATIC_BELOW: Final = ("/static/", "/assets/")
 _TAGS: Final = re.compile(rb"<!--.*?-->|<script\b([^>]*)>.*?</script\s*>", re.I | re.S)
 
 

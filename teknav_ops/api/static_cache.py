@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_BELOW: Final = ("/static/", "/assets/", "/components/")
+_BELOW: Final = ("/static/", "/assets/")
 _LEAST_BYTES: Final = 500
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _PACKABLE: Final = ("text/", "application/javascript", "application/json", "image/svg", "font/ttf", "application/wasm")

@@ -30,6 +30,7 @@ def serve_web(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         raise InvalidRequest("the dashboard needs the web extra: pip install teknav-ops[web]")
     import uvicorn
 
+    configure_logs(settings)
     with listen(settings.web_address) as listening:
         if on_ready is not None:
             on_ready(settings.web_public_url or f"http://{shown_address(settings.web_address, listening)}")
@@ -84,10 +85,8 @@ def first_owner_url(links: Links, url: str) -> str | None:
 
 def main() -> None:
     """Run the web process."""
-    settings = get_settings()
-    configure_logs(settings)
     try:
-        serve_web(settings)
+        serve_web(get_settings())
     except InvalidRequest as error:
         sys.exit(f"error: {error}")
 

@@ -1,0 +1,117 @@
+"""One-time links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from teknav_ops.access.entrance import Entrance
+from teknav_ops.access.links import LinkUsedUp
+from teknav_ops.access.policy import Role
+from teknav_ops.access.users import UnknownUser
+from teknav_ops.errors import InvalidRequest, WrongState
+from teknav_ops.storage.tables import AuditLog
+from tests.access.conftest import PASSWORD, ROOT
+
+HOME = "10.0.0.1"
+
+
+def first_link(entrance: Entrance) -> str:
+    secret = entrance.links.for_first_owner()
+    assert secret is not None
+    return secret
+
+
+def test_the_first_link_makes_one_owner_once(entrance: Entrance, trail: Callable[[], list[AuditLog]]) -> None:
+    secret = first_link(entrance)
+
+    new = entrance.become_first_owner(secret, "سارا", PASSWORD, address=HOME)
+
+    identity = entrance.by_cookie(new.cookie, is_use=True)
+    assert identity is not None and identity.operator.role is Role.OWNER and identity.operator.name == "سارا"
+    with pytest.raises(LinkUsedUp):
+        entrance.become_first_owner(secret, "thief", PASSWORD, address=HOME)
+    assert entrance.links.for_first_owner() is None
+    assert [row.action for row in trail()] == ["user.added", "user.signed_in"]
+    assert secret not in str([vars(row) for row in trail()])
+
+
+def test_a_second_start_makes_a_second_link_but_no_second_first_owner(entrance: Entrance) -> None:
+    one, two = first_link(entrance), first_link(entrance)
+    entrance.become_first_owner(one, "sara", PASSWORD, address=HOME)
+
+    with pytest.raises(WrongState, match="an owner already"):
+        entrance.become_first_owner(two, "thief", PASSWORD, address=HOME)
+    assert [user.name for user in entrance.users.all()] == ["sara"]
+
+
+def test_one_link_used_by_many_at_once_lets_one_in(entrance: Entrance) -> None:
+    secret = first_link(entrance)
+
+    def use(number: int) -> bool:
+        try:
+            entrance.become_first_owner(secret, f"user{number}", PASSWORD, address=HOME)
+        except WrongState:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(use, range(4))).count(True) == 1
+    assert entrance.users.count() == 1
+
+
+def test_a_weak_password_does_not_use_the_link_up(entrance: Entrance) -> None:
+    secret = first_link(entrance)
+    with pytest.raises(InvalidRequest, match="too few"):
+        entrance.become_first_owner(secret, "sara", "short", address=HOME)
+    with pytest.raises(InvalidRequest, match="name: "):
+        entrance.become_first_owner(secret, "", PASSWORD, address=HOME)
+
+    assert entrance.become_first_owner(secret, "sara", PASSWORD, address=HOME)
+
+
+def test_a_users_link_signs_in_once_and_is_recorded(entrance: Entrance, trail: Callable[[], list[AuditLog]]) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    secret = entrance.links.for_user(ROOT, "sara")
+
+    assert entrance.sign_in_by_link(secret, address=HOME)
+    with pytest.raises(LinkUsedUp):
+        entrance.sign_in_by_link(secret, address=HOME)
+    assert [row.action for row in trail()][-2:] == ["user.link_made", "user.signed_in"]
+
+
+def test_a_link_is_worth_nothing_after_the_password_changed(entrance: Entrance) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    secret = entrance.links.for_user(ROOT, "sara")
+    entrance.users.set_password(ROOT, "sara", "another long password")
+
+    with pytest.raises(LinkUsedUp):
+        entrance.sign_in_by_link(secret, address=HOME)
+
+
+def test_no_link_for_nobody_or_the_disabled_and_none_for_another_purpose(entrance: Entrance) -> None:
+    first = first_link(entrance)
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+    for_sara = entrance.links.for_user(ROOT, "sara")
+    entrance.users.disable(ROOT, "ali")
+
+    with pytest.raises(UnknownUser):
+        entrance.links.for_user(ROOT, "ghost")
+    with pytest.raises(WrongState, match="ali is disabled"):
+        entrance.links.for_user(ROOT, "ali")
+    with pytest.raises(LinkUsedUp):
+        entrance.sign_in_by_link(first, address=HOME)
+    with pytest.raises(LinkUsedUp):
+        entrance.become_first_owner(for_sara, "thief", PASSWORD, address=HOME)
+
+
+def test_links_expire_and_redis_holds_only_their_hash(entrance: Entrance, client: redis.Redis) -> None:
+    secret = first_link(entrance)
+
+    (key,) = client.keys("teknav:sign-in-link:*")
+    assert secret not in str(key)
+    assert 0 < client.pttl(key) <= 24 * 3_600_000

@@ -1,0 +1,86 @@
+"""Passwords and names."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from teknav_ops.access import passwords
+from teknav_ops.access.passwords import check_strength, hash_password, is_outdated, verify
+from teknav_ops.access.user_names import checked_name, name_key
+from teknav_ops.errors import InvalidRequest
+from tests.access.conftest import PASSWORD
+
+
+def test_a_hash_is_argon2id_salted_and_verifies_only_its_password() -> None:
+    first, second = hash_password(PASSWORD), hash_password(PASSWORD)
+
+    assert first.startswith("$argon2id$") and first != second
+    assert verify(PASSWORD, first)
+    assert not verify(PASSWORD + "x", first)
+    assert not verify(PASSWORD, None)
+    assert not verify(PASSWORD, "no hash at all")
+
+
+def test_the_same_password_typed_on_another_keyboard_is_the_same() -> None:
+    composed = unicodedata.normalize("NFC", "café crème à la carte")
+
+    assert verify(unicodedata.normalize("NFD", composed), hash_password(composed))
+
+
+def test_a_hash_of_weaker_parameters_is_outdated() -> None:
+    from argon2 import PasswordHasher
+
+    assert is_outdated(PasswordHasher(time_cost=1, memory_cost=8_192).hash(PASSWORD))
+    assert not is_outdated(hash_password(PASSWORD))
+
+
+def test_nobody_of_that_name_costs_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = passwords._hasher()
+    monkeypatch.setattr(
+        passwords, "_hasher", lambda: type("Counted", (), {
+            "verify": lambda _, known, given: asked.append(known) or real.verify(known, given),
+            "hash": lambda _, given: real.hash(given),
+        })()
+    )  # fmt: skip
+
+    assert not verify(PASSWORD, None)
+    assert len(asked) == 1 and asked[0].startswith("$argon2id$")
+    assert asked[0].split("$")[:4] == hash_password(PASSWORD).split("$")[:4]
+
+
+@pytest.mark.parametrize(
+    ("password", "words"),
+    [
+        ("eleven char", "11 characters are too few"),
+        ("", "0 characters are too few"),
+        ("a" * 1_001, "longer than 1000"),
+        ("saramahmoudisaramahmoudi", "user's name"),
+        ("saramahmoudi123", "user's name"),
+        ("abababababababab", "over and over"),
+    ],
+)
+def test_a_weak_password_is_refused_with_its_reason(password: str, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"password: .*{words}"):
+        check_strength(password, "saramahmoudi")
+
+
+def test_a_long_sentence_in_persian_is_a_good_password() -> None:
+    check_strength("باران آمد و کوچه خیس شد", "سارا")
+
+
+@pytest.mark.parametrize("name", ["", "   ", "a\nb", "a<b>", "a\u202eb", "x" * 101, "token:ci", "a/b", ". -"])
+def test_a_name_that_could_deceive_is_refused(name: str) -> None:
+    if name == ". -":
+        assert checked_name(name)
+        return
+    with pytest.raises(InvalidRequest, match="name: "):
+        checked_name(name)
+
+
+def test_names_are_compared_without_case_width_and_joiners() -> None:
+    assert name_key("Sara") == name_key("ｓａｒａ") == name_key(" SARA ")
+    assert name_key("می\u200cرزا") == name_key("میرزا")
+    assert checked_name(" علی\u200cرضا ") == "علی\u200cرضا"

@@ -1,0 +1,44 @@
+"""Refusals in AuditLog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from teknav_ops.access import refusals
+from teknav_ops.access.entrance import Entrance
+from teknav_ops.access.refusals import IN_ALL, PER_SUBJECT
+from teknav_ops.storage.tables import AuditLog
+
+Trail = Callable[[], list[AuditLog]]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1_700_000_000.0]
+    monkeypatch.setattr(refusals.time, "time", lambda: now[0])
+    return now
+
+
+def refuse(entrance: Entrance, address: str = "10.0.0.1") -> bool:
+    return entrance.refusals.record("user.refused", actor="vida", address=address, path="/x" * 500)
+
+
+def test_a_few_a_minute_are_written_down_and_the_rest_counted(
+    entrance: Entrance, trail: Trail, clock: list[float]
+) -> None:
+    assert [refuse(entrance) for _ in range(100)] == [True] * PER_SUBJECT + [False] * 95
+
+    clock[0] += 60
+    assert refuse(entrance)
+    newest = trail()[-1]
+    assert newest.outcome == "refused" and newest.actor == "vida"
+    assert newest.detail is not None and newest.detail["not_recorded"] == 95
+    assert len(newest.detail["path"]) <= 200
+
+
+def test_many_addresses_together_cannot_fill_the_trail(entrance: Entrance, trail: Trail, clock: list[float]) -> None:
+    written = [refuse(entrance, f"10.0.{number // 250}.{number % 250}") for number in range(300)]
+
+    assert written.count(True) == IN_ALL == len(trail())

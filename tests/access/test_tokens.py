@@ -1,0 +1,112 @@
+"""API tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from teknav_ops.access.entrance import Entrance
+from teknav_ops.access.policy import Operation, Operator, Role
+from teknav_ops.access.tokens import UnknownToken
+from teknav_ops.errors import InvalidRequest, NotAllowed
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import AccessToken, AuditLog
+from teknav_ops.storage.tables.base import utc_now
+from tests.access.conftest import ROOT, NewEntrance
+
+
+def create(entrance: Entrance, name: str = "ci", **options: Any) -> str:
+    options = {"role": Role.OWNER, "scopes": [Operation.READ], "life": timedelta(days=1), **options}
+    return entrance.tokens.create(ROOT, name, **options)[0]
+
+
+def test_a_token_is_known_by_its_secret_and_kept_only_as_a_hash(
+    entrance: Entrance, database: Database, trail: Callable[[], list[AuditLog]]
+) -> None:
+    secret = create(entrance)
+
+    identity = entrance.by_token(secret)
+    assert identity is not None and identity.operator == Operator("token:ci", Role.OWNER)
+    assert identity.may(Operation.READ) and identity.may(Operation.READ_PAYLOADS)
+    assert not identity.may(Operation.ACT) and not identity.may(Operation.ADMINISTER)
+    assert entrance.by_token(secret[:-1]) is None
+    assert entrance.by_token("") is entrance.by_token("tko_") is None
+    with database.reading() as session:
+        row = session.scalars(select(AccessToken)).one()
+    assert secret.startswith(row.beginning) and len(row.beginning) == 8
+    assert secret not in str(vars(row)) and secret not in str([vars(entry) for entry in trail()])
+
+
+def test_an_expired_and_a_revoked_token_are_nobody(entrance: Entrance, database: Database) -> None:
+    expired, revoked = create(entrance, "old"), create(entrance, "stolen")
+    with database.session() as session:
+        session.execute(
+            update(AccessToken).where(AccessToken.name == "old").values(expires_at=utc_now() - timedelta(seconds=1))
+        )
+    assert entrance.by_token(revoked) is not None
+    entrance.tokens.revoke(ROOT, "stolen")
+
+    assert entrance.by_token(expired) is entrance.by_token(revoked) is None
+    with pytest.raises(UnknownToken):
+        entrance.tokens.revoke(ROOT, "stolen")
+
+
+def test_a_revoked_tokens_name_is_free_again_and_a_live_ones_is_not(entrance: Entrance) -> None:
+    first = create(entrance)
+    with pytest.raises(InvalidRequest, match="there is a token 'ci' already"):
+        create(entrance)
+    entrance.tokens.revoke(ROOT, "ci")
+    second = create(entrance)
+
+    assert entrance.by_token(first) is None
+    assert entrance.by_token(second) is not None
+    assert [token.revoked_at is None for token in entrance.tokens.all()] == [True, False]
+
+
+def test_use_is_noted_coarsely(entrance: Entrance, database: Database) -> None:
+    secret = create(entrance)
+    entrance.by_token(secret)
+    first = entrance.tokens.all()[0].last_used_at
+    entrance.by_token(secret)
+    assert first is not None and entrance.tokens.all()[0].last_used_at == first
+
+    with database.session() as session:
+        session.execute(update(AccessToken).values(last_used_at=first - timedelta(minutes=6)))
+    entrance.by_token(secret)
+    again = entrance.tokens.all()[0].last_used_at
+    assert again is not None and again >= first
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"name": "CI bot"}, "name: "),
+        ({"scopes": []}, "scope: name one"),
+        ({"scopes": [Operation.ADMINISTER]}, "cannot be given to a token"),
+        ({"role": Role.VIEWER, "scopes": [Operation.ACT]}, "a VIEWER may not act"),
+        ({"life": timedelta(0)}, "expires: "),
+        ({"life": timedelta(days=4_000)}, "expires: "),
+    ],
+)
+def test_a_wrong_token_is_not_made(entrance: Entrance, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        create(entrance, **options)
+
+    assert entrance.tokens.all() == []
+
+
+def test_only_an_owner_makes_tokens(entrance: Entrance) -> None:
+    with pytest.raises(NotAllowed):
+        entrance.tokens.create(Operator("vida", Role.VIEWER), "x", role=Role.OWNER, scopes=[Operation.READ], life=None)
+
+
+def test_a_viewers_token_enters_where_viewers_do(new_entrance: NewEntrance) -> None:
+    secret = create(new_entrance(), role=Role.VIEWER)
+
+    assert new_entrance().by_token(secret) is None
+    identity = new_entrance(viewers_allowed=True).by_token(secret)
+    assert identity is not None and not identity.may(Operation.READ_PAYLOADS)

@@ -1,0 +1,185 @@
+"""Users, and what becomes of their sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from argon2 import PasswordHasher
+from sqlalchemy import update
+
+from teknav_ops.access.entrance import Entrance, SignInRefused
+from teknav_ops.access.policy import Operator, Role
+from teknav_ops.access.users import UnknownUser
+from teknav_ops.errors import InvalidRequest, NotAllowed, WrongState
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import AccessUser, AuditLog
+from tests.access.conftest import PASSWORD, ROOT, NewEntrance
+
+Trail = Callable[[], list[AuditLog]]
+HOME = "10.0.0.1"
+
+
+def cookie(entrance: Entrance, name: str = "sara", password: str = PASSWORD) -> str:
+    return entrance.sign_in(name, password, address=HOME).cookie
+
+
+def test_a_user_is_added_found_and_listed(entrance: Entrance, trail: Trail) -> None:
+    entrance.users.add(ROOT, "سارا", Role.OWNER, PASSWORD)
+    entrance.users.add(ROOT, "Vida", Role.VIEWER, PASSWORD)
+
+    found = entrance.users.find("VIDA")
+    assert found is not None and found[0].name == "Vida" and found[0].role is Role.VIEWER
+    assert PASSWORD not in found[1]
+    assert [user.name for user in entrance.users.all()] == ["Vida", "سارا"]
+    assert [(row.action, row.actor, row.outcome) for row in trail()] == [("user.added", "root", "done")] * 2
+    assert PASSWORD not in str([row.detail for row in trail()])
+
+
+def test_a_name_is_taken_once_whatever_its_case(entrance: Entrance) -> None:
+    entrance.users.add(ROOT, "Sara", Role.OWNER, PASSWORD)
+
+    with pytest.raises(InvalidRequest, match="there is a user 'sara' already"):
+        entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+
+
+def test_only_an_owner_may_change_users(entrance: Entrance) -> None:
+    viewer = Operator("vida", Role.VIEWER)
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+
+    for change in (
+        lambda: entrance.users.add(viewer, "x", Role.OWNER, PASSWORD),
+        lambda: entrance.users.set_password(viewer, "sara", PASSWORD),
+        lambda: entrance.users.set_role(viewer, "sara", Role.OWNER),
+        lambda: entrance.users.disable(viewer, "sara"),
+        lambda: entrance.users.remove(viewer, "sara"),
+        lambda: entrance.users.sign_out(viewer, "sara"),
+        lambda: entrance.links.for_user(viewer, "sara"),
+    ):
+        with pytest.raises(NotAllowed):
+            change()
+
+
+def test_what_takes_a_right_away_ends_all_sessions_at_once_in_every_process(
+    entrance: Entrance, new_entrance: NewEntrance
+) -> None:
+    elsewhere = new_entrance(viewers_allowed=True)
+    elsewhere.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+    elsewhere.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    other = "another long password"
+    changes: list[Callable[[], object]] = [
+        lambda: entrance.users.set_password(ROOT, "sara", other),
+        lambda: entrance.users.set_role(ROOT, "sara", Role.VIEWER),
+        lambda: entrance.users.disable(ROOT, "sara"),
+        lambda: entrance.users.remove(ROOT, "sara"),
+    ]
+    password = PASSWORD
+    for change in changes:
+        kept, second = cookie(elsewhere, password=password), cookie(elsewhere, password=password)
+        bystander = cookie(elsewhere, "ali")
+        assert elsewhere.by_cookie(kept, is_use=True) is not None
+        change()
+        assert elsewhere.by_cookie(kept, is_use=True) is elsewhere.by_cookie(second, is_use=True) is None
+        assert elsewhere.by_cookie(bystander, is_use=True) is not None
+        password = other
+        if change is changes[2]:
+            entrance.users.enable(ROOT, "sara")
+
+
+def test_a_session_that_redis_kept_does_not_outlive_its_user(entrance: Entrance, database: Database) -> None:
+    """As if the process had died between the change in SQL and the end of the sessions in Redis."""
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    kept = cookie(entrance)
+    with database.session() as session:
+        session.execute(update(AccessUser).values(epoch=AccessUser.epoch + 1))
+
+    assert entrance.by_cookie(kept, is_use=True) is None
+
+
+def test_a_removed_user_is_not_the_next_one_of_that_name(entrance: Entrance) -> None:
+    entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+    first = entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    entrance.users.remove(ROOT, "sara")
+    second = entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+
+    assert second.id > first.id
+
+
+def test_the_last_owner_stays(entrance: Entrance) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    entrance.users.add(ROOT, "vida", Role.VIEWER, PASSWORD)
+
+    for take_away in (
+        lambda: entrance.users.disable(ROOT, "sara"),
+        lambda: entrance.users.remove(ROOT, "sara"),
+        lambda: entrance.users.set_role(ROOT, "sara", Role.VIEWER),
+    ):
+        with pytest.raises(WrongState, match="last owner"):
+            take_away()
+    entrance.users.disable(ROOT, "vida")
+    entrance.users.set_password(ROOT, "sara", "another long password")
+
+
+def test_two_owners_who_disable_each_other_leave_one(entrance: Entrance) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+
+    def disable(name: str) -> bool:
+        try:
+            entrance.users.disable(ROOT, name)
+        except WrongState:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(disable, ("sara", "ali"))) == [False, True]
+
+
+def test_nobody_of_that_name(entrance: Entrance, trail: Trail) -> None:
+    with pytest.raises(UnknownUser, match="no user 'ghost'"):
+        entrance.users.disable(ROOT, "ghost")
+
+    assert [(row.action, row.outcome) for row in trail()] == [("user.disabled", "refused")]
+
+
+def test_an_old_hash_is_made_anew_when_its_user_signs_in(entrance: Entrance, database: Database) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    weak = PasswordHasher(time_cost=1, memory_cost=8_192).hash(PASSWORD)
+    with database.session() as session:
+        session.execute(update(AccessUser).values(password_hash=weak))
+
+    cookie(entrance)
+
+    found = entrance.users.find("sara")
+    assert found is not None and found[1] != weak and found[0].signed_in_at is not None
+    assert cookie(entrance)
+
+
+def test_a_disabled_user_and_an_unwanted_viewer_are_refused_in_the_same_words(entrance: Entrance, trail: Trail) -> None:
+    entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    entrance.users.add(ROOT, "vida", Role.VIEWER, PASSWORD)
+    entrance.users.disable(ROOT, "sara")
+
+    refused = []
+    for name, password in (("sara", PASSWORD), ("vida", PASSWORD), ("ali", "wrong"), ("ghost", "wrong")):
+        with pytest.raises(SignInRefused) as error:
+            entrance.sign_in(name, password, address=HOME)
+        refused.append(str(error.value))
+
+    assert len(set(refused)) == 1
+    rows = [row for row in trail() if row.action == "user.sign_in_refused"]
+    assert [(row.actor, (row.detail or {})["why"]) for row in rows] == [
+        ("sara", "disabled"), ("vida", "viewers are not let in"),
+        ("ali", "wrong name or password"), (None, "wrong name or password"),
+    ]  # fmt: skip
+
+
+def test_a_viewer_leaves_when_viewers_are_no_more_let_in(new_entrance: NewEntrance) -> None:
+    open_house = new_entrance(viewers_allowed=True)
+    open_house.users.add(ROOT, "vida", Role.VIEWER, PASSWORD)
+    kept = cookie(open_house, "vida")
+
+    assert open_house.by_cookie(kept, is_use=True) is not None
+    assert new_entrance().by_cookie(kept, is_use=True) is None
