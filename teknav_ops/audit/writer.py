@@ -8,6 +8,7 @@ rolls back. While SQL takes one batch, the next is read.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Final
@@ -34,6 +35,8 @@ _READ_LIMIT: Final = 500
 _BATCHES_IN_A_ROW: Final = 8
 _START: Final = "0-0"
 
+ToldUpTo = Callable[[str], str | None]
+
 
 class CursorMoved(Exception):
     """Another writer committed this batch first; nothing of ours was kept."""
@@ -42,8 +45,12 @@ class CursorMoved(Exception):
 class AuditWriter:
     """Moves entries; `drain` until there are none, or once around with `step`. One thread may use it."""
 
-    def __init__(self, client: Client, database: Database, topology: Topology) -> None:
+    def __init__(
+        self, client: Client, database: Database, topology: Topology, *, told_up_to: ToldUpTo = lambda _: None
+    ) -> None:
+        """`told_up_to` names the last entry of a queue that may be moved, since others have read it; None is any."""
         self._client = client
+        self._told_up_to = told_up_to
         self._database = database
         self._queues = [QueueKeys(name) for name in topology]
         self._stream = StreamReader(client)
@@ -102,7 +109,8 @@ class AuditWriter:
         rows: list[Row] = []
         last_id, entries = cursor, []
         for _ in range(BATCH_LIMIT // _READ_LIMIT):
-            entries = self._stream.read(keys.audit, after=after, count=_READ_LIMIT)
+            until = self._told_up_to(keys.queue) or "+"
+            entries = self._stream.read(keys.audit, after=after, count=_READ_LIMIT, until=until)
             rows += self._rows.rows(keys.queue, entries)
             if entries:
                 after = last_id = entries[-1][0]

@@ -21,8 +21,8 @@ class Pace:
         return self._left
 
     def take(self, count: int) -> None:
-        """Count what was said."""
-        self._left -= count
+        """Count what was said; what was said too much is waited for, but not for ever."""
+        self._left = max(self._left - count, -self._capacity)
 
     def wait_seconds(self, now_seconds: float) -> float:
         """How long until the next may be said; 0 at once."""

@@ -2,11 +2,12 @@
 
 It reads the queues' audit streams from cursors of its own. The events and the cursor they take it to are
 written in one step that also compares the cursor, so each entry is told once, whoever dies or is overtaken.
-Entries that the audit writer trimmed while no relay ran are not told.
+The audit writer, whose entries leave the streams, stays behind the relay while that works (`told_up_to`).
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -30,6 +31,8 @@ BATCH_LIMIT: Final = 500
 _GATHER_SECONDS: Final = 0.01
 #: A Cluster cannot block on streams of several slots; they are looked at so often.
 _POLL_SECONDS: Final = 0.2
+#: For so long the audit writer waits for a relay that tells nothing: streams must not grow without end.
+PATIENCE_SECONDS: Final = 10.0
 #: The cursor moves at the latest after so many entries of which nobody is told.
 _SILENT_LIMIT: Final = 5_000
 _EMPTY: Final = "0-0"
@@ -62,6 +65,13 @@ class _Tail:
             self.read = entries[-1][0]
             self._silent_count += len(entries)
 
+    @property
+    def done(self) -> str:
+        """Up to where there is nothing left to tell."""
+        # In this order: another thread asks.
+        read = self.read
+        return self.told if self.windows.are_open else read
+
     def is_due(self, now: float) -> bool:
         """Whether what was read is to be written now."""
         wait_seconds = self.windows.wait_seconds(now)
@@ -93,6 +103,7 @@ class EventRelay:
         self._read: Callable[[float], int] = self._poll if is_cluster(client) else self._block
         self._has_begun = False
         self._pause_seconds = 0.0
+        self._well_at = self._asked_at = -math.inf
 
     def step(self) -> bool:
         """The scheduler's duty: at most about a second. Answers True, there is always more to do."""
@@ -103,7 +114,33 @@ class EventRelay:
         # A lone entry is told at once; a full batch means that there is more already.
         self._pause_seconds = _GATHER_SECONDS if 0 < read_count < BATCH_LIMIT else 0.0
         self._tell()
+        self._well_at = time.monotonic()
         return True
+
+    def told_up_to(self, queue: str) -> str | None:
+        """The last entry of a queue of which there is nothing left to tell: what comes after it must stay for now.
+
+        None, for no limit, when the relay has not made a step for long. May be asked from another thread.
+        """
+        now = time.monotonic()
+        if now - self._asked_at > PATIENCE_SECONDS:
+            # Whoever asks has begun a moment ago, and so has the relay: both are the leader's.
+            self._well_at = now
+        self._asked_at = now
+        return None if now - self._well_at > PATIENCE_SECONDS else self._tails[queue].done or _EMPTY
+
+    def catch_up(self, seconds: float) -> bool:
+        """Tell all that there is, for at most so long; whether that was enough. For a leader that leaves."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not self._has_begun:
+                self._begin()
+            read_count = self._read(0.0)
+            self._tell()
+            self._well_at = time.monotonic()
+            if not read_count and self._patience_seconds() == BLOCK_SECONDS:
+                return True
+        return False
 
     def _begin(self) -> None:
         """Go on from the cursors on record; a queue without one begins with what happens from now on."""

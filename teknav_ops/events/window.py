@@ -98,6 +98,11 @@ class QueueWindows:
             self._place += 1
             self._open.setdefault(action, Window()).add(self._place, entry)
 
+    @property
+    def are_open(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self._open)
+
     def clear(self) -> None:
         """Forget what was not told: someone else has told it."""
         self._open.clear()

@@ -19,9 +19,9 @@ class StreamReader:
         self._is_cluster = is_cluster(client)
         self._client = client if self._is_cluster else _plain(client)
 
-    def read(self, key: str, *, after: str, count: int) -> list[Entry]:
-        """Up to `count` entries after an id, oldest first. Raises redis-py's errors."""
-        answer: Any = self._client.execute_command("XRANGE", key, f"({after}", "+", "COUNT", count)
+    def read(self, key: str, *, after: str, count: int, until: str = "+") -> list[Entry]:
+        """Up to `count` entries after an id, and up to another, oldest first. Raises redis-py's errors."""
+        answer: Any = self._client.execute_command("XRANGE", key, f"({after}", until, "COUNT", count)
         if self._is_cluster:
             return [(stream_id, [part for pair in fields.items() for part in pair]) for stream_id, fields in answer]
         return cast("list[Entry]", answer)

@@ -39,6 +39,7 @@ _RENEW_SECONDS: Final = 1.0
 _AUDIT_SECONDS: Final = 0.5
 #: How long a step may still take when the scheduler is told to end.
 _LEAVE_SECONDS: Final = 20.0
+_LAST_WORDS_SECONDS: Final = 5.0
 
 
 class Parts:
@@ -49,7 +50,12 @@ class Parts:
         self.client: Client = connect(find_redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
         self.database = Database.open(settings.sql_url)
         self.lease = LeaderLease(self.client, "scheduler")
-        self.writer = AuditWriter(self.client, self.database, TOPOLOGY)
+        # On connections of its own: it waits on them for what happens.
+        patient = connect(find_redis_url(settings), timeout_seconds=settings.redis_timeout_seconds + BLOCK_SECONDS)
+        self.relay = EventRelay(
+            patient, TOPOLOGY, events_per_second=settings.events_per_second, events_kept=settings.events_kept
+        )
+        self.writer = AuditWriter(self.client, self.database, TOPOLOGY, told_up_to=self.relay.told_up_to)
 
 
 def duties_of(parts: Parts) -> list[Duty]:
@@ -64,18 +70,9 @@ def duties_of(parts: Parts) -> list[Duty]:
         Duty(name="stats", every_seconds=PUBLISH_SECONDS, run=stats.step),
         Duty(name="aggregates", every_seconds=CHECK_SECONDS, run=aggregates.step),
         Duty(name="snapshot", every_seconds=parts.settings.snapshot_seconds, run=snapshots.step),
-        Duty(name="events", every_seconds=BLOCK_SECONDS, run=event_relay(parts).step),
+        Duty(name="events", every_seconds=BLOCK_SECONDS, run=parts.relay.step),
         *alert_duties(parts.settings, parts.client, parts.database),
     ]
-
-
-def event_relay(parts: Parts) -> EventRelay:
-    """The relay, on connections of its own: it waits on them for what happens."""
-    settings = parts.settings
-    patient = connect(find_redis_url(settings), timeout_seconds=settings.redis_timeout_seconds + BLOCK_SECONDS)
-    return EventRelay(
-        patient, TOPOLOGY, events_per_second=settings.events_per_second, events_kept=settings.events_kept
-    )
 
 
 class Scheduler:
@@ -118,14 +115,15 @@ class Scheduler:
             thread.stop()
         for thread in self._threads:
             thread.join(_LEAVE_SECONDS)
-        # While the lease is held, so that the last numbers are told.
-        self._exports.close()
         try:
             if self._lease.hold():
+                # First told, then moved: what is moved leaves the streams.
+                self._parts.relay.catch_up(_LAST_WORDS_SECONDS)
                 self._parts.writer.drain()
                 self._lease.give_up()
         except _OUTAGES as error:
             log.warning("scheduler.left_early", error=str(error))
+        self._exports.close()
         self._parts.database.dispose()
 
 

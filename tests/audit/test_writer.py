@@ -202,3 +202,16 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(client: redis.Redis, d
 
     assert len(rows(database)) == 2
     assert client.xlen(KEYS.audit) == 0
+
+
+def test_it_moves_no_further_than_it_may(client: redis.Redis, database: Database) -> None:
+    state = State(client)
+    for _ in range(3):
+        state.enqueue()
+    allowed: list[str | None] = [client.xrange(KEYS.audit)[1][0]]
+    writer = AuditWriter(client, database, TOPOLOGY, told_up_to=lambda _: allowed[0])  # type: ignore[arg-type]
+
+    assert writer.drain() == 2 and client.xlen(KEYS.audit) == 1
+    allowed[0] = None
+    assert writer.drain() == 1 and client.xlen(KEYS.audit) == 0
+    assert len(rows(database)) == 3

@@ -56,7 +56,7 @@ def test_json_gives_ids_to_go_on_from(client: redis.Redis, environment: dict[str
 
 
 def test_what_was_wrong_is_named(environment: dict[str, str]) -> None:
-    assert "no queue" in run(environment, "--queue", "nobody").stderr
+    assert "no 'nobody'" in run(environment, "--queue", "nobody").stderr
     wrong = run(environment, "--since-id", "yesterday")
     assert wrong.returncode == 2 and "last_id" in wrong.stderr
 

@@ -12,6 +12,8 @@ import time
 import pytest
 import redis
 
+from teknav_ops.audit.writer import AuditWriter
+from teknav_ops.events import relay as relay_module
 from teknav_ops.events.models import DeadLetterAdded, JobCompleted, JobFailed, QueueConfigured, QueuePaused
 from teknav_ops.events.relay import EventRelay
 from teknav_ops.producer import Producer
@@ -19,10 +21,12 @@ from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.redis_state.keys import EVENTS_CHANNEL, EVENTS_CURSORS, EVENTS_STREAM
 from teknav_ops.redis_state.scripts import ScriptRunner
+from teknav_ops.storage.database import Database
 from tests.events.conftest import MakeRelay
 from tests.support.cluster import three_nodes
 from tests.support.engine import Engine
 from tests.support.floods import complete_jobs
+from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.relays import await_beginning, relay_for_ever, stepping, told, told_count
 from tests.support.state import KEYS, State
@@ -238,6 +242,67 @@ def test_a_backlog_is_counted_through_and_little_of_it_is_held(
     until(lambda: successor.step() and told_count(client, "job.completed") == 60_000, seconds=60)
 
     assert max(len(event.jobs) for event in told(client)) == 20  # type: ignore[union-attr]
+
+
+def test_a_relay_that_leaves_tells_all_there_is(relay: EventRelay, client: redis.Redis) -> None:
+    complete_jobs(client, 3_000)
+
+    assert relay.catch_up(30)
+    assert told_count(client, "job.completed") == 3_000
+    assert relay.catch_up(30)
+
+
+def test_what_has_not_been_told_may_not_be_moved(make_relay: MakeRelay, client: redis.Redis) -> None:
+    relay = make_relay(per_second=1)
+    assert relay.told_up_to("test:work") == "0-0"
+    relay.step()
+    complete_jobs(client, 1)
+    relay.step()
+    assert relay.told_up_to("test:work") == client.xinfo_stream(KEYS.audit)["last-generated-id"]
+
+    # A second event within the second waits for its turn.
+    last_told = relay.told_up_to("test:work")
+    complete_jobs(client, 1)
+    relay._read(0.1)
+    assert told_count(client, "job.completed") == 1 and relay.told_up_to("test:work") == last_told
+    assert relay.catch_up(30)
+    assert relay.told_up_to("test:work") == client.xinfo_stream(KEYS.audit)["last-generated-id"]
+
+
+def test_a_relay_that_is_stuck_is_not_waited_for(
+    relay: EventRelay, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "PATIENCE_SECONDS", 0.3)
+    assert relay.told_up_to("test:work")
+    until(lambda: relay.told_up_to("test:work") is None)
+
+    relay.step()
+    assert relay.told_up_to("test:work")
+
+
+def test_nothing_is_moved_away_from_under_the_relay(
+    make_relay: MakeRelay, redis_server: RedisServer, client: redis.Redis, database: Database
+) -> None:
+    with redis_server.client() as first, redis_server.client() as second:
+        relay = make_relay(first)
+        writer = AuditWriter(second, database, TOPOLOGY, told_up_to=relay.told_up_to)  # type: ignore[arg-type]
+        stopped = threading.Event()
+
+        def move() -> None:
+            while not stopped.is_set():
+                writer.step()
+
+        mover = threading.Thread(target=move, daemon=True)
+        with stepping(relay):
+            await_beginning(client)
+            mover.start()
+            complete_jobs(client, 400, group=1)
+            until(lambda: told_count(client, "job.completed") >= 400 or client.xlen(KEYS.audit) == 0)
+            until(lambda: client.xlen(KEYS.audit) == 0)
+        stopped.set()
+        mover.join(30)
+
+    assert told_count(client, "job.completed") == 400
 
 
 def test_the_cursor_follows_entries_of_which_nobody_is_told(relay: EventRelay, client: redis.Redis) -> None:
