@@ -63,6 +63,8 @@ class Exporter:
         self._retention_days = retention_days
         self._reserve_bytes = reserve_bytes
         self._settle_seconds = settle_seconds
+        #: What this exporter published last, and its edition.
+        self._published: tuple[Path | None, str] = (None, "")
 
     @classmethod
     def from_settings(cls, settings: Settings, database: Database) -> Exporter:
@@ -96,9 +98,10 @@ class Exporter:
             ends = settled_ids(self._database, wait_seconds=self._settle_seconds)
             loaded, meta = self._bring_up_to_date(ends, exported_at, deadline, on_progress)
             path = None
-            if not loaded.has_more and meta["edition"] != published_edition(self.folder):
+            if not loaded.has_more and meta["edition"] != self._published_edition():
                 self._require_room(self.folder.work_file.stat().st_size)
                 path = publish(self.folder)
+                self._published = (path, meta["edition"])
                 removed += self.folder.collect()
         return Exported(
             path=path, row_count=meta["row_count"], ai_row_count=meta["ai_row_count"], added=loaded.added,
@@ -122,6 +125,11 @@ class Exporter:
         if has_holes:
             self._swap_in()
         return loaded, meta
+
+    def _published_edition(self) -> str | None:
+        path, edition = self._published
+        # Files never change, so one of our own need not be opened to know what it holds.
+        return edition if path is not None and path == self.folder.newest() else published_edition(self.folder)
 
     def _opened(self, ends: Ends) -> WorkFile:
         work = open_work_file(self.folder.work_file)

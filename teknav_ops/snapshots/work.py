@@ -99,10 +99,11 @@ class WorkFile:
 
     def newest(self, feed: Feed) -> tuple[int, datetime] | None:
         """The row with the largest id, and when it happened."""
+        # The largest id is known without reading the column; arg_max would read two.
         found = self._connection.execute(
-            f"select max(id), arg_max({feed.time_column}, id) from {feed.target}"
+            f"select id, {feed.time_column} from {feed.target} where id = (select max(id) from {feed.target})"
         ).fetchone()
-        return None if found[0] is None else (found[0], found[1].astimezone(UTC))
+        return None if found is None else (found[0], found[1].astimezone(UTC))
 
     def forget_before(self, moment: datetime, *, exported_at: datetime) -> int:
         """Delete what is older; answers how many rows."""
@@ -116,6 +117,7 @@ class WorkFile:
                 for table, column in feeds:
                     self._connection.execute(f"delete from {table} where {column} < $1", [moment])
                 self._connection.execute("update snapshot_meta set kept_from = $1", [moment])
+            self._connection.execute("checkpoint")
         return sum(counts)
 
     def start_at(self, feed: Feed, watermark: int, kept_from: datetime, *, exported_at: datetime) -> None:
@@ -126,8 +128,7 @@ class WorkFile:
                 self._connection.execute("update snapshot_meta set kept_from = $1", [kept_from])
 
     def has_holes(self) -> bool:
-        """Whether so much of the file is free that a copy would be much smaller."""
-        self._connection.execute("checkpoint")
+        """Whether so much of the file was free at the last checkpoint that a copy would be much smaller."""
         total, free = self._connection.execute(
             "select total_blocks, free_blocks from pragma_database_size() where database_name = current_database()"
         ).fetchone()

@@ -270,7 +270,7 @@ def test_a_damaged_snapshot_is_followed_by_a_good_one(sqlite_database: Database,
     assert newest is not None
     newest.write_bytes(b"torn")
 
-    assert exporter.export().path == folder / "audit-00000002.duckdb"
+    assert Exporter(sqlite_database, folder).export().path == folder / "audit-00000002.duckdb"
     assert len(rows_in(folder)) == 5
 
 

@@ -5,7 +5,8 @@
 with run as (
     select
         queue,
-        time_bucket(to_milliseconds($width_ms), occurred_at, timestamptz '1970-01-01 00:00:00+00') as bucket,
+        -- A number: over ten million rows time_bucket costs a quarter more.
+        epoch_us(occurred_at) // ($width_ms * 1000) as number,
         count(*) as ended,
         count(duration_ms) as n,
         count(*) filter (action = 'job.completed') as completed,
@@ -18,16 +19,20 @@ with run as (
         action in ('job.completed', 'job.failed', 'job.retried')
         and occurred_at >= $since and occurred_at < $until
         and ($queues::varchar[] is null or list_contains($queues::varchar[], queue))
-    group by queue, bucket
+    group by queue, number
+),
+
+bucketed as (
+    select *, make_timestamptz((number * $width_ms * 1000)::bigint) as bucket from run
 ),
 
 -- The first and the last bucket may be cut short by the window, or by the moment of the export.
 span as (
     select
-        run.*,
+        bucketed.*,
         epoch(least(bucket + to_milliseconds($width_ms), $until, snapshot_meta.exported_at))
         - epoch(greatest(bucket, $since)) as seconds
-    from run cross join snapshot_meta
+    from bucketed cross join snapshot_meta
 )
 
 select

@@ -1,0 +1,158 @@
+"""Opening snapshots: the newest, read-only, hardened, by many at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from teknav_ops.errors import NoSnapshot
+from teknav_ops.settings import Settings
+from teknav_ops.snapshots import work
+from teknav_ops.snapshots.export import Exporter
+from teknav_ops.snapshots.folder import SnapshotFolder
+from teknav_ops.snapshots.open import Snapshot, open_snapshot
+from teknav_ops.snapshots.questions import p95_by_time, totals
+from teknav_ops.storage.database import Database
+from tests.snapshots.conftest import SnapshotOf
+from tests.snapshots.rows import NOON, run, store
+
+
+@pytest.fixture
+def snapshot(snapshot_of: SnapshotOf) -> Snapshot:
+    return snapshot_of([run(NOON, 5.0)] * 3)
+
+
+def test_where_there_is_none_the_error_says_what_to_do(tmp_path: Path) -> None:
+    for where in (tmp_path, tmp_path / "missing", Settings(data_dir=tmp_path)):
+        with pytest.raises(NoSnapshot, match="run `teknav audit snapshot`"):
+            open_snapshot(where)
+
+
+def test_it_says_what_it_is(sqlite_database: Database, tmp_path: Path) -> None:
+    store(sqlite_database, [run(NOON, 5.0)] * 3)
+    before = datetime.now(UTC)
+    settings = Settings(data_dir=tmp_path)
+    Exporter.from_settings(settings, sqlite_database).export()
+
+    with open_snapshot(settings) as snapshot:
+        assert before <= snapshot.as_of <= datetime.now(UTC)
+        assert (snapshot.meta.watermark, snapshot.meta.row_count, snapshot.meta.ai_row_count) == (3, 3, 0)
+        assert snapshot.path.name == "audit-00000001.duckdb"
+    with pytest.raises(duckdb.Error):
+        snapshot.cursor()
+
+
+def test_the_newest_is_the_highest_number_whatever_the_clock_says(sqlite_database: Database, folder: Path) -> None:
+    import os
+
+    exporter = Exporter(sqlite_database, folder)
+    for _ in range(2):
+        store(sqlite_database, [run(NOON, 5.0)])
+        exporter.export()
+    os.utime(folder / "audit-00000002.duckdb", (0, 0))
+    (folder / "audit-00000099.duckdb.part").touch()
+    (folder / "audit-x.duckdb").touch()
+
+    with open_snapshot(folder) as snapshot:
+        assert snapshot.path.name == "audit-00000002.duckdb"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create table mine (a int)", "delete from audit", "from read_csv('/etc/passwd')",
+        "copy audit to '/tmp/stolen.csv'",
+        "attach '/tmp/other.duckdb'", "install httpfs", "load httpfs", "set threads = 3",
+        "set enable_external_access = true", "set global TimeZone = 'Asia/Tehran'", "from not_a_table",
+    ],
+)  # fmt: skip
+def test_whoever_may_type_sql_can_only_read(snapshot: Snapshot, statement: str) -> None:
+    not_a_table = [1]  # A Python variable is no table either.
+    with pytest.raises(duckdb.Error):
+        snapshot.cursor().execute(statement)
+    assert not_a_table and snapshot.cursor().execute("select count(*) from audit").fetchone() == (3,)
+
+
+def test_times_are_in_utc_for_every_opener(snapshot: Snapshot, folder: Path) -> None:
+    with open_snapshot(folder) as again:
+        for opened in (snapshot, again):
+            assert opened.cursor().execute("select current_setting('TimeZone')").fetchone() == ("UTC",)
+            assert str(totals(opened).first_at.dt.tz) == "UTC"
+
+
+def test_threads_ask_at_once(snapshot: Snapshot) -> None:
+    start = threading.Barrier(8)
+
+    def ask(_number: int) -> int:
+        start.wait(30)
+        return sum(int(p95_by_time(snapshot).n.sum()) for _ in range(10))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(8))) == [30] * 8
+
+
+def test_threads_open_at_once(sqlite_database: Database, folder: Path) -> None:
+    store(sqlite_database, [run(NOON, 5.0)] * 3)
+    Exporter(sqlite_database, folder).export()
+
+    def look(_number: int) -> int:
+        with open_snapshot(folder) as opened:
+            return int(totals(opened).completed[0])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(look, range(40))) == {3}
+
+
+def test_one_that_was_collected_since_its_name_was_read_is_not_missed(
+    sqlite_database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = Exporter(sqlite_database, folder)
+    exporter.export()
+    names = iter([folder / "audit-00000000.duckdb"])
+    newest = SnapshotFolder.newest
+    monkeypatch.setattr(SnapshotFolder, "newest", lambda self: next(names, None) or newest(self))
+
+    with open_snapshot(folder) as snapshot:
+        assert snapshot.path.name == "audit-00000001.duckdb"
+
+
+def test_a_snapshot_stays_what_it_is_after_it_was_collected(sqlite_database: Database, folder: Path) -> None:
+    store(sqlite_database, [run(NOON, 5.0)])
+    exporter = Exporter(sqlite_database, folder)
+    exporter.export()
+    with open_snapshot(folder) as held:
+        for _ in range(4):
+            store(sqlite_database, [run(NOON, 5.0)])
+            exporter.export()
+        for _, path in SnapshotFolder(folder).generations():
+            import os
+
+            os.utime(path, (1, time.time() - 3_600))
+        exporter.export()
+        assert not held.path.exists()
+
+        assert int(totals(held).completed[0]) == 1
+        with open_snapshot(folder) as newest:
+            assert int(totals(newest).completed[0]) == 5
+
+
+def test_a_file_of_another_schema_version_is_refused(
+    sqlite_database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "SCHEMA_VERSION", 99)
+    Exporter(sqlite_database, folder).export()
+    with pytest.raises(NoSnapshot, match="schema version 99"):
+        open_snapshot(folder)
+
+
+def test_a_damaged_file_is_named(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "audit-00000001.duckdb").write_bytes(b"torn")
+    with pytest.raises(NoSnapshot, match="audit-00000001"):
+        open_snapshot(folder)
