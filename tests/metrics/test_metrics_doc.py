@@ -78,6 +78,7 @@ def expressions_of_rules() -> list[str]:
 @pytest.mark.parametrize("source", [expressions_of_dashboard, expressions_of_rules])
 def test_what_is_asked_for_is_exported(source: Any) -> None:
     expressions = source()
+    assert all(text.count("(") == text.count(")") for text in expressions)
     asked = {name for text in expressions for name in re.findall(r"\bteknav_\w+", text)}
 
     assert len(expressions) >= 8
