@@ -10,7 +10,7 @@ UV := $(BIN)/uv
 EXTRAS := --extra adbc --extra embedded --extra lab --extra metrics --extra postgresql --extra snapshots --extra telemetry --extra watch --extra web
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test check format bench lock clean
+.PHONY: help install up test check format screenshots bench lock clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ check: $(VENV)/.test ## The quick loop: format, lint, types, imports, fast tests
 format: $(VENV)/.test ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+screenshots: $(VENV)/.browser ## Make the pictures of the docs anew from the running demo
+	$(BIN)/python docs/screenshots.py
 
 bench: $(VENV)/.test ## Compare the engine with stock Dramatiq, Celery, RQ, and BullMQ where node is present
 	$(UV) pip install --quiet "celery[redis]>=5.5" "rq>=2.6"
