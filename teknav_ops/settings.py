@@ -9,14 +9,16 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from teknav_ops.web_settings import WebSettings
 
 
-class Settings(BaseSettings):
+class Settings(WebSettings):
     """All settings, validated once. Frozen: a process never changes its mind."""
 
     model_config = SettingsConfigDict(env_prefix="TEKNAV_", env_file=None, frozen=True, extra="ignore")
@@ -155,53 +157,6 @@ class Settings(BaseSettings):
     alert_site_url: str | None = Field(
         None, description="Where the dashboard is reached, for links in alerts. Unset: `web_public_url`."
     )
-    web_address: str = Field(
-        "127.0.0.1:8800",
-        pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$",
-        description="Where `teknav serve` listens, as host:port.",
-    )
-    web_public_url: str | None = Field(
-        None,
-        pattern=r"^https?://[^/\s]+$",
-        description="How browsers reach it when a proxy stands in front, such as `https://ops.example`: used in links "
-        "and for single sign-on.",
-    )
-    allowed_hosts: tuple[str, ...] = Field(
-        (),
-        description="Host names it answers to besides this machine's own, `web_address` and `web_public_url`, "
-        "as a JSON list.",
-    )
-    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
-        (),
-        description="Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, as a JSON list.",
-    )
-    request_limit_bytes: int = Field(2 * 1024 * 1024, ge=64 * 1024, description="Largest request body accepted.")
-    viewers_allowed: bool = Field(
-        False, description="Let VIEWERs in, who read with payloads masked. Off: only OWNERs may enter."
-    )
-    session_idle_minutes: int = Field(
-        480, ge=5, description="A session ends after so long without a click; 480 is a shift."
-    )
-    session_hours: int = Field(168, ge=1, le=2_160, description="A session ends after so long whatever is done in it.")
-    oidc_issuer: str | None = Field(
-        None,
-        pattern=r"^https?://",
-        description="Issuer of the OpenID provider for single sign-on. Unset: passwords only.",
-    )
-    oidc_client_id: str | None = Field(None, description="This client's id at that provider.")
-    oidc_client_secret: SecretStr | None = Field(None, description="This client's secret at that provider.")
-    oidc_owners: tuple[str, ...] = Field(
-        (), description="Verified addresses of those who enter as OWNER through the provider, as a JSON list."
-    )
-    oidc_owner_claim: str | None = Field(
-        None,
-        pattern=r"^[^=\s]+=.+$",
-        description="Claim that makes an OWNER, such as `groups=sre`. Others are VIEWERs, where those are let in by "
-        "`oidc_viewer_claim`.",
-    )
-    oidc_viewer_claim: str | None = Field(
-        None, pattern=r"^[^=\s]+=.+$", description="Claim that makes a VIEWER, such as `groups=support`."
-    )
 
     snapshot_dir: Path | None = Field(
         None, description="Folder of the DuckDB snapshots, on a local disk. Unset: `data_dir`/snapshots."
@@ -220,14 +175,6 @@ class Settings(BaseSettings):
             raise ValueError(f"no time zone {name!r}; use a name such as Asia/Tehran or UTC") from None
         return name
 
-    @model_validator(mode="after")
-    def _sign_on_is_whole(self) -> Self:
-        if self.oidc_issuer is not None and self.oidc_client_id is None:
-            raise ValueError("oidc_issuer needs oidc_client_id: TEKNAV_OIDC_CLIENT_ID")
-        if self.oidc_issuer is not None and not (self.oidc_owners or self.oidc_owner_claim or self.oidc_viewer_claim):
-            raise ValueError("oidc_issuer lets nobody in without oidc_owners, oidc_owner_claim or oidc_viewer_claim")
-        return self
-
     @property
     def media_root(self) -> Path:
         """Folder that holds originals and variants."""
@@ -237,11 +184,6 @@ class Settings(BaseSettings):
     def snapshot_root(self) -> Path:
         """Folder of the snapshots."""
         return self.snapshot_dir or self.data_dir / "snapshots"
-
-    @property
-    def web_url(self) -> str:
-        """Where browsers find the dashboard, as far as this process can know."""
-        return self.web_public_url or f"http://{self.web_address}"
 
     @property
     def sql_url(self) -> str:

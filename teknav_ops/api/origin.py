@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from starlette.types import Scope
 from teknav_ops.settings import Settings
 
 _SCHEMES: Final = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
+_HOST: Final = re.compile(r"(?:\[[0-9a-f:.]+\]|[^\[\]:/@?#\\\s]+)(?::\d{1,5})?")
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -31,10 +33,8 @@ class Origin:
 
     def is_same(self, origin: str) -> bool:
         """Whether an Origin header names this site."""
-        parts = urlsplit(origin)
-        return parts.scheme == self.scheme and _with_port(parts.netloc, parts.scheme) == _with_port(
-            self.host, self.scheme
-        )
+        scheme, _, host = origin.lower().partition("://")
+        return scheme == self.scheme and _is_host(host) and _with_port(host, scheme) == _with_port(self.host, scheme)
 
 
 class Origins:
@@ -63,7 +63,7 @@ class Origins:
 
     def knows(self, origin: Origin) -> bool:
         """Whether the Host header is a name of ours. Else a stranger's name may have been pointed at us."""
-        return urlsplit(f"//{origin.host}").netloc == origin.host and _without_port(origin.host) in self._hosts
+        return _is_host(origin.host) and _without_port(origin.host) in self._hosts
 
     def _is_proxy(self, address: str) -> bool:
         try:
@@ -71,6 +71,11 @@ class Origins:
         except ValueError:
             return False
         return any(parsed in network for network in self._proxies)
+
+
+def _is_host(host: str) -> bool:
+    """Whether it is a name or an address, with a port or without, and nothing else."""
+    return _HOST.fullmatch(host) is not None
 
 
 def _without_port(host: str) -> str:

@@ -1,0 +1,239 @@
+"""Single sign-on, with a real provider on the other side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr, ValidationError
+from sqlalchemy import select
+
+from teknav_ops.access.policy import Role
+from teknav_ops.settings import Settings
+from teknav_ops.storage.tables import AuditLog
+from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
+from tests.support.redis_server import RedisServer
+from tests.support.web import ROOT, Web, api, served, settings_for
+
+START = "/oidc/begin?next=%2Fdashboard%2Fowner%2Fqueues%3Fstate%3Dpaused"
+
+
+@pytest.fixture
+def provider() -> Iterator[OidcProvider]:
+    running = OidcProvider()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def web(provider: OidcProvider, redis_server: RedisServer, tmp_path: Path) -> Iterator[Web]:
+    settings = settings_for(
+        tmp_path, redis_server.url, oidc_issuer=provider.issuer, oidc_client_id=CLIENT_ID,
+        oidc_client_secret=SecretStr(CLIENT_SECRET), oidc_owners=("Sara@TekNav.example",),
+        oidc_owner_claim="groups=sre", oidc_viewer_claim="groups=support",
+    )  # fmt: skip
+    with served(api(settings)) as running:
+        yield running
+
+
+def to_provider(browser: httpx.Client) -> str:
+    """As far as the provider sends the browser back to."""
+    begun = browser.get(START)
+    assert begun.status_code == 303, begun.text
+    back = httpx.get(begun.headers["location"])
+    assert back.status_code == 302, back.text
+    return back.headers["location"]
+
+
+def through(browser: httpx.Client) -> httpx.Response:
+    return browser.get(to_provider(browser))
+
+
+def name_in(web: Web, browser: httpx.Client) -> tuple[str, Role]:
+    identity = web.services.entrance.by_cookie(browser.cookies["teknav_session"], is_use=False)
+    assert identity is not None
+    return identity.operator.name, identity.operator.role
+
+
+def test_an_owner_by_address_comes_in_and_goes_on(web: Web) -> None:
+    with web.browser() as browser:
+        assert "/oidc/begin" in browser.get("/sign-in").text
+        answer = through(browser)
+
+        assert answer.status_code == 303
+        assert answer.headers["location"] == "/dashboard/owner/queues?state=paused"
+        assert name_in(web, browser) == ("sara@teknav.example", Role.OWNER)
+        assert "teknav_sign_on" not in browser.cookies
+    with web.services.database.reading() as session:
+        row = session.scalars(select(AuditLog)).one()
+    assert row.action == "user.signed_in" and row.actor == "sara@teknav.example"
+    assert row.detail is not None and row.detail["how"] == "provider"
+
+
+def test_a_group_makes_an_owner_and_an_unverified_address_makes_no_name(web: Web, provider: OidcProvider) -> None:
+    provider.claims = {"sub": "7", "email": "sara@teknav.example", "email_verified": False, "groups": ["x", "sre"]}
+    with web.browser() as browser:
+        assert through(browser).status_code == 303
+        assert name_in(web, browser) == ("oidc:7", Role.OWNER)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"email": "stranger@teknav.example", "email_verified": True},
+        {"email": "sara@teknav.example", "email_verified": False},
+        {"email": "sara@teknav.example", "email_verified": "true"},
+        {"email": "sara@teknav.example"},
+        {"groups": "sresre"},
+        {"groups": {"sre": True}},
+        # VIEWERs are not let in here.
+        {"groups": ["support"]},
+    ],
+)
+def test_who_is_on_no_list_stays_out(web: Web, provider: OidcProvider, claims: dict[str, Any]) -> None:
+    provider.claims = {"sub": "9", **claims}
+    with web.browser() as browser:
+        answer = through(browser)
+
+        assert answer.status_code == 401 and 'role="alert"' in answer.text
+        assert "teknav_session" not in browser.cookies
+    with web.services.database.reading() as session:
+        assert session.scalars(select(AuditLog.action)).all() == ["user.sign_in_refused"]
+
+
+def test_a_local_user_who_was_disabled_does_not_come_in_by_the_other_door(web: Web) -> None:
+    web.add_user("ali")
+    web.add_user("sara@teknav.example")
+    web.services.entrance.users.disable(ROOT, "sara@teknav.example")
+    with web.browser() as browser:
+        assert through(browser).status_code == 401
+
+
+def test_a_sign_on_can_be_ended_by_name(web: Web) -> None:
+    with web.browser() as browser:
+        through(browser)
+        assert web.services.entrance.users.sign_out(ROOT, "sara@teknav.example") == 1
+        assert browser.get("/api/owner/queues").status_code == 401
+
+
+def test_a_callback_of_another_browser_is_refused(web: Web) -> None:
+    """Else an attacker could sign somebody in as the attacker."""
+    with web.browser() as attacker, web.browser() as victim:
+        link = to_provider(attacker)
+        assert victim.get(link).status_code == 401
+        # And it is used up by the attempt.
+        assert attacker.get(link).status_code == 401
+
+        mixed = to_provider(attacker)
+        to_provider(victim)
+        assert victim.get(mixed).status_code == 401
+
+
+def test_a_callback_counts_once(web: Web, provider: OidcProvider) -> None:
+    with web.browser() as browser:
+        link = to_provider(browser)
+        assert browser.get(link).status_code == 303
+        assert browser.get(link).status_code == 401
+    assert provider.token_requests == 1
+
+
+@pytest.mark.parametrize("query", ["", "?state=x&code=y", "?error=access_denied&state=x", "?code=" + "y" * 5_000])
+def test_a_callback_out_of_nowhere_is_refused(web: Web, provider: OidcProvider, query: str) -> None:
+    with web.browser() as browser:
+        assert browser.get(f"/oidc/callback{query}").status_code == 401
+    assert provider.token_requests == 0
+
+
+def test_who_says_no_at_the_provider_is_told_so(web: Web) -> None:
+    with web.browser() as browser:
+        state = httpx.URL(to_provider(browser)).params["state"]
+        answer = browser.get("/oidc/callback", params={"state": state, "error": "access_denied<script>"})
+    assert answer.status_code == 401 and "access_denied&lt;script&gt;" in answer.text
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"nonce": "another"},
+        {"nonce": None},
+        {"aud": "another-client"},
+        {"aud": [CLIENT_ID, "another"]},
+        {"iss": "https://another.example"},
+        {"exp": 1_000},
+        {"exp": None},
+        {"iat": None},
+        {"sub": None},
+    ],
+)
+def test_a_token_that_is_not_for_this_sign_on_is_refused(
+    web: Web, provider: OidcProvider, spoil: dict[str, Any]
+) -> None:
+    provider.spoil = spoil
+    with web.browser() as browser:
+        assert through(browser).status_code == 401
+        assert "teknav_session" not in browser.cookies
+
+
+@pytest.mark.parametrize("forge", ["hmac", "none", "other key", "nonsense"])
+def test_a_token_that_the_provider_did_not_sign_is_refused(web: Web, provider: OidcProvider, forge: str) -> None:
+    provider.forge = forge
+    with web.browser() as browser:
+        assert through(browser).status_code == 401
+
+
+def test_the_provider_may_change_its_keys(web: Web, provider: OidcProvider) -> None:
+    with web.browser() as browser:
+        assert through(browser).status_code == 303
+        provider.change_key()
+        assert through(browser).status_code == 303
+
+
+def test_a_code_of_another_issuer_is_not_taken_back(web: Web, provider: OidcProvider) -> None:
+    with web.browser() as browser:
+        link = httpx.URL(to_provider(browser))
+        assert browser.get(str(link.copy_set_param("iss", "https://evil.example"))).status_code == 401
+    assert provider.token_requests == 0
+
+
+def test_a_provider_that_is_away_is_said_to_be(web: Web, provider: OidcProvider) -> None:
+    provider.is_away = True
+    with web.browser() as browser:
+        answer = browser.get(START)
+        assert answer.status_code == 502 and "does not answer" in answer.text
+        provider.is_away = False
+        assert through(browser).status_code == 303
+
+
+def test_a_provider_that_calls_itself_otherwise_is_not_believed(
+    provider: OidcProvider, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    settings = settings_for(
+        tmp_path, redis_server.url, oidc_issuer=f"{provider.issuer}/", oidc_client_id=CLIENT_ID, oidc_owners=("a@b.c",)
+    )
+    with served(api(settings)) as running, running.browser() as browser:
+        assert browser.get(START).status_code == 502
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"oidc_issuer": "https://id.example", "oidc_owners": ("a@b.c",)}, "OIDC_CLIENT_ID"),
+        ({"oidc_issuer": "https://id.example", "oidc_client_id": "x"}, "lets nobody in"),
+        ({"oidc_issuer": "id.example"}, "oidc_issuer"),
+        ({"oidc_owner_claim": "sre"}, "oidc_owner_claim"),
+        ({"web_public_url": "https://ops.example/path"}, "web_public_url"),
+        ({"web_address": "8800"}, "web_address"),
+    ],
+)
+def test_half_a_setting_is_refused_at_the_start(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Settings(**changes)
+
+
+def test_without_a_provider_there_is_no_such_door(redis_server: RedisServer, tmp_path: Path) -> None:
+    with served(api(settings_for(tmp_path, redis_server.url))) as running, running.browser() as browser:
+        assert browser.get("/oidc/begin").status_code == 404
+        assert "/oidc/" not in browser.get("/sign-in").text
