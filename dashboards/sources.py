@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import Operator
@@ -14,6 +14,7 @@ from teknav_ops.api.services import Services
 from teknav_ops.audit.story import Story, story
 from teknav_ops.audit.trail import AuditTrail
 from teknav_ops.control import Control
+from teknav_ops.errors import NoSnapshot
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.worker_queries import WorkerQueries
 from teknav_ops.metrics.live import read_all_stats
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
     from teknav_ops.metrics.live import QueueStats
     from teknav_ops.metrics.minutes import MinuteCounts
+
+#: What Redis itself remembers.
+_LIVE: Final = timedelta(hours=24)
 
 
 class Sources:
@@ -69,16 +73,16 @@ class Sources:
     def history(self, queue: str, window: timedelta, step: timedelta) -> tuple[pd.DataFrame, str]:
         """A queue's time series, and what it is as of."""
         from teknav_ops.metrics.history import history
-        from teknav_ops.snapshots.open import NoSnapshot, open_snapshot
+        from teknav_ops.snapshots.open import open_snapshot
 
-        if window <= timedelta(hours=24):
+        if window <= _LIVE:
             return history(queue, window, step, client=self.client), "live, from Redis"
         try:
             with open_snapshot(self.services.settings) as snapshot:
                 frame = history(queue, window, step, client=self.client, snapshot=snapshot)
-                return frame, f"the last day live; older from the snapshot of {snapshot.exported_at:%Y-%m-%d %H:%M} UTC"
+                return frame, f"the last day live; older from the snapshot of {snapshot.as_of:%Y-%m-%d %H:%M} UTC"
         except NoSnapshot:
-            frame = history(queue, window, step, client=self.client)
+            frame = history(queue, _LIVE, step, client=self.client)
             return frame, "the last day only: there is no snapshot yet. The scheduler makes one every minute."
 
     def leader(self) -> dict[str, Any] | None:
