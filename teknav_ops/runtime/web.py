@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import socket
 import sys
@@ -39,7 +40,9 @@ def serve_web(settings: Settings, *, on_ready: Callable[[str], None] | None = No
             timeout_graceful_shutdown=_LEAVE_SECONDS, timeout_keep_alive=75, h11_max_incomplete_event_size=64 * 1024,
             ws_max_size=settings.request_limit_bytes * 8,
         )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listening])
+        # uvicorn ends in good order, and then raises the signal once more.
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def has_web() -> bool:

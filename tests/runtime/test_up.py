@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -122,6 +123,23 @@ def test_it_runs_real_jobs_stops_on_ctrl_c_and_keeps_its_data(house: House) -> N
     assert stop(second) == 0
     text = (house.folder / "up.log").read_text()
     assert "Traceback" not in text and "Stopped. Your data is in" in text
+
+
+def test_it_serves_the_dashboard_and_says_how_the_first_owner_gets_in(house: House) -> None:
+    first = house.up("--no-demo", "-p", "1", "-t", "1")
+    log = house.folder / "up.log"
+    printed = re.compile(r"First owner (http://\S+/sign-in/first/\S+)")
+    link = wait_for(lambda: printed.search(log.read_text()), house, "the link")
+
+    def page() -> str:
+        with suppress(httpx.TransportError):
+            return httpx.get(link[1], timeout=10).text
+        return ""
+
+    wait_for(lambda: "Create owner" in page(), house, "the dashboard")
+    assert "sign-in/first" not in (house.folder / "data/logs/web.log").read_text()
+    assert stop(first) == 0
+    assert until(lambda: not house.processes(), what="every process's end")
 
 
 def test_a_second_one_in_the_same_folder_is_refused(house: House) -> None:
