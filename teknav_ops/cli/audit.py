@@ -125,7 +125,7 @@ def query(
     if json_output:
         show.as_json(page)
         return
-    _print_table(page.items, empty="No entries match.")
+    _print_all(page.items, empty="No entries match.")
     _say_how_to_go_on(page)
 
 
@@ -140,7 +140,7 @@ def story(
     if json_output:
         show.as_json(told)
         return
-    _print_table(told.entries, empty=f"Nothing is on record about {job_or_trace}.")
+    _print_all(told.entries, empty=f"Nothing is on record about {job_or_trace}.")
     if not told.is_complete:
         show.errors.print("There is more than could be looked at.")
 
@@ -149,18 +149,10 @@ def _known(queue: str | None) -> str | None:
     return None if queue is None else TOPOLOGY[queue].name
 
 
-def _print_table(entries: Iterable[AuditEntry], *, empty: str) -> None:
-    show.table(
-        ("at", "action", "queue", "job", "id", "actor", "try", "ms", "outcome", "detail"),
-        [
-            (
-                f"{entry.at.astimezone():%m-%d %H:%M:%S}", entry.action, entry.queue, entry.job_name, entry.job_id,
-                entry.actor, entry.attempt, entry.duration_ms, entry.outcome, _gist(entry),
-            )
-            for entry in entries
-        ],
-        empty=empty,
-    )  # fmt: skip
+def _print_all(entries: Iterable[AuditEntry], *, empty: str) -> None:
+    lines = [_line(entry, "%Y-%m-%d %H:%M:%S") for entry in entries]
+    for line in lines or [empty]:
+        show.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_how_to_go_on(page: AuditPage) -> None:
@@ -181,12 +173,24 @@ def _print_line(entry: AuditEntry, json_lines: bool) -> None:
         sys.stdout.write(json.dumps(show.plain(entry), ensure_ascii=False) + "\n")
         sys.stdout.flush()
         return
-    took = "" if entry.duration_ms is None else f"{entry.duration_ms:,.1f} ms"
-    facts = (entry.queue, entry.job_name, entry.job_id, entry.actor and f"by {entry.actor}", took, entry.outcome)
-    line = "  ".join(fact for fact in (*facts, _gist(entry)) if fact)
-    show.console.print(
-        f"{entry.at.astimezone():%H:%M:%S}  {entry.action:<16}  {line}", markup=False, highlight=False, soft_wrap=True
+    show.console.print(_line(entry, "%H:%M:%S"), markup=False, highlight=False, soft_wrap=True)
+
+
+def _line(entry: AuditEntry, moment: str) -> str:
+    """All that a person wants to know of an entry; never cut, so that ids can be copied and lines searched."""
+    facts = (
+        entry.queue,
+        entry.job_name,
+        entry.job_id,
+        entry.actor and f"by {entry.actor}",
+        entry.attempt and entry.attempt > 1 and f"attempt {entry.attempt}",
+        entry.duration_ms is not None and f"{entry.duration_ms:,.1f} ms",
+        entry.waited_ms is not None and entry.waited_ms >= 1_000 and f"waited {show.span(entry.waited_ms / 1000)}",
+        entry.outcome,
+        _gist(entry),
     )
+    told = "  ".join(str(fact) for fact in facts if fact)
+    return f"{entry.at.astimezone().strftime(moment)}  {entry.action:<16}  {told}"
 
 
 def _all_pages(trail: AuditTrail, where: AuditFilter, cursor: str | None, limit: int) -> Iterator[AuditEntry]:
