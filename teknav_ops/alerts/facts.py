@@ -140,9 +140,7 @@ class FactReader:
         remembered = self._minutes[queue] | {row.minute: row for row in rows}
         sketched_from = now - self._sketch_minutes + 1
         self._minutes[queue] = {
-            minute: dataclasses.replace(row, buckets={})
-            if row.buckets and minute <= now - self._sketch_minutes
-            else row
+            minute: dataclasses.replace(row, buckets={}) if row.buckets and minute < sketched_from else row
             for minute, row in remembered.items()
             if minute > now - self._kept_minutes
         }

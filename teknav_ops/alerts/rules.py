@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -108,8 +109,6 @@ class StatsStale(_Rule):
 
 Rule = DlqInflow | OldestWaitingAge | P95OverTarget | BurnRate | AuditLagging | NoHeartbeat | StatsStale
 
-_RULES: Final[TypeAdapter[tuple[Rule, ...]]] = TypeAdapter(tuple[Annotated[Rule, Field(discriminator="kind")], ...])
-
 #: In force unless `TEKNAV_ALERT_RULES` says otherwise.
 DEFAULT_RULES: Final[tuple[Rule, ...]] = (
     NoHeartbeat(kind="no_heartbeat"),
@@ -146,7 +145,7 @@ def parse_rules(text: str, topology: Topology) -> tuple[Rule, ...]:
     """
     listed = _load(text)
     try:
-        rules = _RULES.validate_python(listed)
+        rules = _rules_adapter().validate_python(listed)
     except ValidationError as error:
         raise InvalidRequest("; ".join(_fault(listed, fault) for fault in error.errors())) from None
     for number, rule in enumerate(rules):
@@ -160,6 +159,12 @@ def parse_rules(text: str, topology: Topology) -> tuple[Rule, ...]:
                 f"alert_rules[{number}] ({rule.name}): name: another rule is called so; give it a name"
             )
     return rules
+
+
+@functools.cache
+def _rules_adapter() -> TypeAdapter[tuple[Rule, ...]]:
+    """Made when it is first needed: most commands read no rules."""
+    return TypeAdapter(tuple[Annotated[Rule, Field(discriminator="kind")], ...])
 
 
 def _load(text: str) -> list[Any]:
