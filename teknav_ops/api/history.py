@@ -1,4 +1,4 @@
-"""A queue over time, as a client reads it: minutes from Redis for a day, longer from the newest snapshot."""
+"""A queue over time, as a client reads it: a day from Redis, longer with the newest snapshot."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from teknav_ops.settings import Settings
 
 POINT_LIMIT: Final = 1_500
 _MINUTE_SECONDS: Final = 60
+_LIVE_SECONDS: Final = 24 * 3_600
 
 
 def check_step(window_seconds: int, step_seconds: int) -> None:
@@ -31,7 +32,7 @@ def check_step(window_seconds: int, step_seconds: int) -> None:
 
 def is_in_redis(window_seconds: int) -> bool:
     """Whether Redis keeps a window of this length."""
-    return window_seconds // _MINUTE_SECONDS + 1 <= KEPT_MINUTES
+    return window_seconds <= _LIVE_SECONDS
 
 
 def history_from_minutes(client: Client, queue: str, window_seconds: int, step_seconds: int) -> History:
@@ -70,44 +71,50 @@ def _point(minute: int, counts: MinuteCounts) -> HistoryPoint:
     )
 
 
-def history_from_snapshot(settings: Settings, queue: str, window_seconds: int, step_seconds: int) -> History:
-    """The window that ends with the newest snapshot, exact. Raises NoSnapshot."""
-    # Imported when first asked for: they need the extra `snapshots`, and a second to load.
-    from teknav_ops.snapshots.open import open_snapshot
-    from teknav_ops.snapshots.questions.running import p95_by_time
+def history_with_snapshot(
+    settings: Settings, client: Client, queue: str, window_seconds: int, step_seconds: int
+) -> History:  # fmt: skip
+    """The window that ends now: the last 24 hours from Redis, before that from the newest snapshot.
 
-    step = timedelta(seconds=step_seconds)
+    Raises:
+        NoSnapshot: there is none yet.
+    """
+    # Imported when first asked for: they need the extra `snapshots`, and a second to load.
+    from teknav_ops.metrics.history import history
+    from teknav_ops.snapshots.open import open_snapshot
+
     with open_snapshot(settings) as snapshot:
+        window, step = timedelta(seconds=window_seconds), timedelta(seconds=step_seconds)
+        frame = history(queue, window, step, client=client, snapshot=snapshot)
         as_of = snapshot.as_of
-        first = math.floor((as_of - timedelta(seconds=window_seconds)).timestamp() / step_seconds) * step_seconds
-        since = datetime.fromtimestamp(first, UTC)
-        frame = p95_by_time(snapshot, queues=queue, width=step, since=since, until=as_of)
-    found = {row["at"].timestamp(): row for row in frame.to_dict("records")}
-    starts = range(first, math.ceil(as_of.timestamp()), step_seconds)
     return History(
         queue=queue,
         step_seconds=step_seconds,
         source="snapshot",
         as_of=as_of,
-        points=[_row_point(start, found.get(float(start), {})) for start in starts],
+        points=[_row_point(row) for row in frame.to_dict("records")],
     )
 
 
-def _row_point(start: int, row: Mapping[Any, Any]) -> HistoryPoint:
+def _row_point(row: Mapping[Any, Any]) -> HistoryPoint:
     def number(name: str) -> float | None:
-        value = row.get(name)
+        value = row[name]
         return None if value is None or math.isnan(value) else rounded(float(value))
 
+    def count(name: str) -> int:
+        return int(number(name) or 0)
+
     return HistoryPoint(
-        at=datetime.fromtimestamp(start, UTC),
-        enqueued=None,
-        completed=int(row.get("completed", 0)),
-        failed=int(row.get("failed", 0)),
-        retried=int(row.get("retried", 0)),
-        runs=int(row.get("n", 0)),
+        at=row["at"],
+        is_known=bool(row["is_known"]),
+        enqueued=None if number("enqueued") is None else count("enqueued"),
+        completed=count("completed"),
+        failed=count("failed"),
+        retried=count("retried"),
+        runs=count("runs"),
         mean_duration_ms=number("avg_ms"),
         p50_duration_ms=number("p50_ms"),
         p95_duration_ms=number("p95_ms"),
         p99_duration_ms=number("p99_ms"),
-        mean_waited_ms=None,
+        mean_waited_ms=number("avg_waited_ms"),
     )

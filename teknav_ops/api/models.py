@@ -127,10 +127,11 @@ class LimitsPatch(BaseModel):
 
 
 class HistoryPoint(BaseModel):
-    """One span of time: how many jobs came and ended, and how long runs took. None where nothing ran."""
+    """One span of time: how many jobs came and ended, and how long runs took (None where nothing ran)."""
 
     at: datetime
-    enqueued: int | None = Field(description="None where only ended jobs are on record.")
+    is_known: bool = Field(True, description="False where a part of it is on no record: the numbers say nothing then.")
+    enqueued: int | None
     completed: int
     failed: int
     retried: int
@@ -143,7 +144,7 @@ class HistoryPoint(BaseModel):
 
 
 class History(BaseModel):
-    """A queue over time. `as_of` is up to when it is complete; `source` says where it was read."""
+    """A queue over time. `as_of` is now, or the moment of the snapshot in which older steps were looked up."""
 
     queue: str
     step_seconds: int

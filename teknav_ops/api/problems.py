@@ -19,6 +19,7 @@ from starlette.responses import Response
 from teknav_ops import errors
 from teknav_ops.access.attempts import TooManyAttempts
 from teknav_ops.alerts.channels import ChannelFailed
+from teknav_ops.api.realtime.following import TooManyClients
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 
 log = structlog.get_logger("teknav.api")
@@ -62,6 +63,7 @@ STATUS_OF: Final[dict[type[errors.TekNavError], int]] = {
     errors.Throttled: 503,
     errors.TransientError: 503,
     errors.RedisUnavailable: 503,
+    TooManyClients: 503,
     errors.StorageUnavailable: 503,
     errors.SnapshotDiskFull: 507,
     errors.MissingSecretKey: 500,
@@ -125,6 +127,7 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     for outage in OUTAGE_ERRORS:
         app.add_exception_handler(outage, _on_error)
+    app.add_exception_handler(UnicodeEncodeError, _on_broken_text)
     app.add_exception_handler(Exception, _on_fault)
 
 
@@ -146,6 +149,11 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     found = [{"field": ".".join(map(str, item["loc"])), "problem": item["msg"]} for item in error.errors()]
     detail = "; ".join(f"{item['field']}: {item['problem']}" for item in found)
     return problem(422, "Invalid request", detail, errors=found)
+
+
+async def _on_broken_text(_: Request, __: Exception) -> Response:
+    # JSON may spell half a character, which can be stored nowhere. It is met before anything is written.
+    return problem(422, "Invalid request", "body: holds half a character (a lone surrogate such as \\ud800)")
 
 
 async def _on_http(_: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Iterable
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from anyio.to_thread import run_sync
 
 from teknav_ops.api.realtime.hub import Hub, Told, place_of, told
-from teknav_ops.errors import InvalidRequest
+from teknav_ops.errors import InvalidRequest, TekNavError
 from teknav_ops.events.models import EVENTS
 from teknav_ops.events.subscribe import newest_id, read_since
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
@@ -21,6 +22,10 @@ HEARTBEAT_SECONDS: Final = 15.0
 SEND_SECONDS: Final = 20.0
 CLIENT_LIMIT: Final = 1_000
 _RETRY_SECONDS: Final = 1.0
+
+
+class TooManyClients(TekNavError):
+    """This process tells as many clients as it may."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,10 +79,11 @@ class Following:
         """Find the place, and what was missed up to now.
 
         Raises:
-            InvalidRequest: the id is none of an event, or too many follow already.
+            InvalidRequest: the id is none of an event.
+            TooManyClients: too many follow already.
         """
-        if self._hub.client_count >= CLIENT_LIMIT:
-            raise InvalidRequest(f"too many clients: {CLIENT_LIMIT:,} follow already")
+        if self._hub.client_count > CLIENT_LIMIT:
+            raise TooManyClients(f"{CLIENT_LIMIT:,} clients follow already; try again, or ask another server")
         if self._asked_id:
             return await self._read(self._asked_id)
         self.last_id = self._hub.last_id or await run_sync(newest_id, self._client)
@@ -96,13 +102,18 @@ class Following:
         rest = self._hub.wake_me(lambda: loop.call_soon_threadsafe(woken.set))
         try:
             yield await self.begin()
+            beat_at = loop.time() + self._heartbeat_seconds
             while not self._hub.is_stopped:
                 woken.clear()
+                before = self.last_id
                 batch = await self._next()
-                if batch.events or batch.is_gap:
+                # Heartbeats come also while there is much that this client does not want.
+                if batch.events or batch.is_gap or loop.time() >= beat_at:
                     yield batch
-                elif batch.last_id == self.last_id and not await self._is_woken(woken):
-                    yield Batch([], self.last_id)
+                    beat_at = loop.time() + self._heartbeat_seconds
+                elif self.last_id == before:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(woken.wait(), max(0.0, beat_at - loop.time()))
         finally:
             rest()
 
@@ -117,10 +128,3 @@ class Following:
         if events:
             self.last_id = events[-1].id
         return Batch([event for event in events if self.wanted.matches(event)], self.last_id)
-
-    async def _is_woken(self, woken: asyncio.Event) -> bool:
-        try:
-            await asyncio.wait_for(woken.wait(), self._heartbeat_seconds)
-        except TimeoutError:
-            return False
-        return True

@@ -14,7 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from teknav_ops.api.dependencies import services_of
-from teknav_ops.api.realtime.following import HEARTBEAT_SECONDS, SEND_SECONDS, Batch, Following, Wanted, wanted_of
+from teknav_ops.api.realtime.following import (
+    HEARTBEAT_SECONDS,
+    SEND_SECONDS,
+    Batch,
+    Following,
+    TooManyClients,
+    Wanted,
+    wanted_of,
+)
 from teknav_ops.errors import InvalidRequest
 
 log = structlog.get_logger("teknav.realtime")
@@ -97,7 +105,7 @@ class EventSocket:
         except ValidationError as error:
             problem = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
             await self._send({"type": "error", "detail": problem})
-        except InvalidRequest as error:
+        except (InvalidRequest, TooManyClients) as error:
             await self._send({"type": "error", "detail": str(error)})
 
     async def _subscribe(self, message: Subscribe) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 
 from teknav_ops.api.dependencies import FromServices, MayRead
-from teknav_ops.api.history import check_step, history_from_minutes, history_from_snapshot, is_in_redis
+from teknav_ops.api.history import check_step, history_from_minutes, history_with_snapshot, is_in_redis
 from teknav_ops.api.models import History
 from teknav_ops.api.parameters import QueueName
 from teknav_ops.api.problems import answers
@@ -28,11 +28,11 @@ def get_queue_history(
     window_seconds: Annotated[int, Query(ge=60, le=_LONGEST_SECONDS, description="The time that ends now.")] = 3_600,
     step_seconds: Annotated[int, Query(ge=60, le=_LONGEST_SECONDS, description="One point each; whole minutes.")] = 60,
 ) -> History:
-    """Counts and durations per step. Up to 25 h come from Redis and are of now, with durations within 2 %; a longer
-    window comes from the newest snapshot, exact up to `as_of`. 404 when there is no snapshot yet.
+    """Counts, and durations within 2 %, per step. The last 24 h come from Redis and are of now; what is older comes
+    from the newest snapshot, of `as_of`. 404 when there is no snapshot yet.
     """
     name = services.topology[queue].name
     check_step(window_seconds, step_seconds)
     if is_in_redis(window_seconds):
         return history_from_minutes(services.client, name, window_seconds, step_seconds)
-    return history_from_snapshot(services.settings, name, window_seconds, step_seconds)
+    return history_with_snapshot(services.settings, services.client, name, window_seconds, step_seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import httpx
 import pytest
 import redis
 
-from teknav_ops.api.realtime import sse
+from teknav_ops.api.realtime import following, sse
 from teknav_ops.redis_state.keys import EVENTS_STREAM
 from tests.api.realtime.conftest import Tell
 from tests.support.waiting import until
@@ -129,6 +130,34 @@ def test_a_quiet_stream_has_a_heartbeat_that_moves_the_place(
         unwanted = tell("test:work")
 
         until(lambda: stream.block().get("id") == unwanted, what="the place past what was not wanted")
+
+
+def test_heartbeats_come_also_while_others_get_all_the_news(
+    site: Web, token: str, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.05)
+    stopped = threading.Event()
+
+    def be_busy() -> None:
+        while not stopped.is_set():
+            tell("test:work")
+
+    busy = threading.Thread(target=be_busy)
+    with opened(site, token, queue=["test:other"]) as stream:
+        busy.start()
+        places = [stream.block()["id"] for _ in range(5)]
+        stopped.set()
+        busy.join()
+
+    assert places == sorted(places) and len(set(places)) > 1
+
+
+def test_more_clients_than_may_be_are_told_to_come_back(site: Web, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "CLIENT_LIMIT", 1)
+    with opened(site, token):
+        answer = httpx.get(site.url + PATH, headers={"authorization": f"Bearer {token}"})
+
+    assert answer.status_code == 503 and answer.headers["retry-after"]
 
 
 def test_a_client_that_goes_is_forgotten(site: Web, token: str, tell: Tell) -> None:

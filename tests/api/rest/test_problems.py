@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,7 +13,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 import teknav_ops
 from teknav_ops import errors
+from teknav_ops.access.policy import Operation
 from teknav_ops.api.problems import STATUS_OF, problem_of, status_of
+from tests.support.redis_server import RedisServer
+from tests.support.web import api, served, settings_for
 
 
 def every_error() -> list[type[errors.TekNavError]]:
@@ -79,3 +83,15 @@ def test_a_body_that_is_none_is_a_problem(owner: httpx.Client, content: bytes, k
 
     assert answer.status_code in (400, 422), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_half_a_character_is_refused_and_nothing_is_written(tmp_path: Path, redis_server: RedisServer) -> None:
+    payload = {"endpoint_id": 1, "event_id": "e", "event_type": "a.b", "occurred_at": "2026-01-01T00:00:00Z"}
+    body = json.dumps({"job": "deliver-webhook", "payload": payload | {"data": {"x": "\ud800"}}}).encode()
+    with served(api(settings_for(tmp_path, redis_server.url))) as web:
+        headers = {"authorization": f"Bearer {web.token(Operation.ENQUEUE)}", "content-type": "application/json"}
+        answer = httpx.post(f"{web.url}/api/owner/queues/webhooks:deliver/jobs", content=body, headers=headers)
+        waiting = web.services.jobs.counts("webhooks:deliver").waiting
+
+    assert (answer.status_code, waiting) == (422, 0)
+    assert "half a character" in answer.json()["detail"]

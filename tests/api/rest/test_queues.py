@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import httpx
 import pytest
 
+from teknav_ops.access.policy import Operation
+from teknav_ops.snapshots.export import Exporter
+from teknav_ops.storage.tables import AuditLog
+from tests.support.floods import complete_jobs
+from tests.support.redis_server import RedisServer
 from tests.support.state import State
+from tests.support.web import api, served, settings_for
 
 WORK = "/api/owner/queues/test:work"
 
@@ -85,6 +94,26 @@ def test_a_longer_history_needs_a_snapshot(owner: httpx.Client) -> None:
     answer = owner.get(f"{WORK}/history", params={"window_seconds": 7 * 86_400, "step_seconds": 3_600})
 
     assert answer.status_code == 404 and answer.json()["type"] == "urn:teknav:problem:no-snapshot"
+
+
+def test_a_longer_history_joins_redis_and_the_snapshot(tmp_path: Path, redis_server: RedisServer) -> None:
+    settings = settings_for(tmp_path, redis_server.url)
+    with served(api(settings)) as web, web.with_token(web.token(Operation.READ)) as reader:
+        complete_jobs(web.services.client, 3, queue="media:optimize", job="optimize-image")
+        three_days_ago = datetime.now(UTC) - timedelta(days=3)
+        row = {"queue": "media:optimize", "job_name": "optimize-image", "duration_ms": 40.0, "waited_ms": 1.0}
+        with web.services.database.session() as session:
+            session.add(AuditLog(at=three_days_ago, action="job.completed", stream_id="1-1", job_id="a", **row))
+        Exporter.from_settings(settings, web.services.database).export()
+
+        answer = reader.get(
+            "/api/owner/queues/media:optimize/history", params={"window_seconds": 7 * 86_400, "step_seconds": 3_600}
+        ).json()
+
+    completed = {point["at"]: point["completed"] for point in answer["points"] if point["completed"]}
+    assert answer["source"] == "snapshot"
+    assert sorted(completed.values()) == [1, 3]
+    assert min(completed)[:13] == three_days_ago.isoformat()[:13]
 
 
 @pytest.mark.parametrize(
