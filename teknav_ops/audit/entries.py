@@ -17,6 +17,8 @@ COLUMNS: Final = (
     "action", "actor", "job_id", "job_name", "error_type", "fingerprint", "trace_id",
     "attempt", "delivery", "duration_ms", "waited_ms", "detail",
 )  # fmt: skip
+#: The end of the year 9999: a clock that once stood beyond it must not stop the writer.
+_LAST_MS: Final = 253_402_300_799_000
 _FROM_ENTRY: Final = COLUMNS[3:]
 
 Row: TypeAlias = tuple[str, ...]
@@ -67,7 +69,8 @@ def _picker(names: list[str]) -> Any:
 
 
 def _moment(at_ms: str) -> str:
-    return datetime.fromtimestamp(int(at_ms) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    at = datetime.fromtimestamp(min(int(at_ms), _LAST_MS) / 1000, UTC)
+    return at.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def _detail(text: str) -> str:

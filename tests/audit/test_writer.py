@@ -141,13 +141,21 @@ def test_an_entry_that_fits_no_row_holds_up_nothing(client: redis.Redis, databas
     client.xadd(KEYS.audit, {"action": "job.failed", "error_type": "E" * 500, "detail": "null\0 in it"})
     client.xadd(KEYS.audit, {"action": "job.failed", "attempt": "many", "duration_ms": "1e999", "actor": "nul\0l"})
     client.xadd(KEYS.audit, {"note": "no action"})
+    client.xadd(KEYS.audit, {"action": "job.lost", "job_id": "from a strange time"}, id=f"{2**60}-0")
     state.enqueue()
 
     AuditWriter(client, database, TOPOLOGY).drain()  # type: ignore[arg-type]
 
     assert client.xlen(KEYS.audit) == 0
     written = rows(database)
-    assert [row.action for row in written] == ["job.enqueued", "job.failed", "job.failed", "unknown", "job.enqueued"]
+    assert [row.action for row in written] == [
+        "job.enqueued",
+        "job.failed",
+        "job.failed",
+        "unknown",
+        "job.lost",
+        "job.enqueued",
+    ]
     assert (written[1].error_type or "")[:200] == "E" * 200
     assert written[1].detail == {"text": "null� in it"}
     assert (written[2].attempt, written[2].duration_ms) == (None, None)
