@@ -20,7 +20,7 @@ from dashboards.page import ROOT, Page
 from dashboards.pages import PAGES
 from dashboards.reads import SharedReads
 from dashboards.sheet import SHEET, sheet_variables
-from dashboards.sockets import OwnPages, page_key
+from dashboards.sockets import OwnPages, mend_sockets, page_key
 from dashboards.sources import Sources
 from dashboards.visit import Visit
 from teknav_ops.access.identity import identity_now
@@ -64,6 +64,7 @@ def add_pages(app: FastAPI, services: Services) -> None:
     pages: dict[str, Any] = {f"{ROOT}/{page.path}": _opener(page, sources, reads, feed, threads) for page in PAGES}
     # Panel would import whatever module an address names; our pages need none of it.
     app.add_api_route("/components/{path:path}", _nothing, include_in_schema=False)
+    mend_sockets()
     key = page_key(services.settings)
     add_applications(pages, app=app, title="TekNav ops", sign_sessions=True, secret_key=key)
     app.state.feed = feed
@@ -93,7 +94,10 @@ def _opener(
         query = {name: values[-1].decode() for name, values in pn.state.session_args.items()}
         visit = Visit(sources, identity, reads, dict(pn.state.route_params), query)
         page = page_class(visit)
-        opened = OpenPage(page, document, threads, still_signed_in=lambda: sources.still_in(identity))
+        opened = OpenPage(
+            page, document, threads,
+            still_signed_in=lambda: sources.still_in(identity), note_use=lambda: sources.services.note_use(identity),
+        )  # fmt: skip
         document.title = f"{page.title()} · TekNav ops"
         document.template = SHEET
         document.template_variables.update(sheet_variables())

@@ -32,12 +32,14 @@ class OpenPage:
     """Loads in threads, so that a slow read never holds up another page; one load of a page at a time."""
 
     def __init__(
-        self, page: Page, document: Document, threads: ThreadPoolExecutor, *, still_signed_in: Callable[[], bool]
-    ) -> None:
+        self, page: Page, document: Document, threads: ThreadPoolExecutor, *,
+        still_signed_in: Callable[[], bool], note_use: Callable[[], None],
+    ) -> None:  # fmt: skip
         self._page = page
         self._document = document
         self._threads = threads
         self._still_signed_in = still_signed_in
+        self._note_use = note_use
         self._lock = threading.Lock()
         self._is_loading = False
         self._is_dirty = False
@@ -139,6 +141,8 @@ class OpenPage:
             self._threads.submit(self._safely, lambda: self._answer(message.get("id"), name, arguments))
 
     def _answer(self, message_id: Any, name: str, arguments: dict[str, Any]) -> None:
+        # Somebody clicked: the session is in use. That a page is open is no sign of a person.
+        self._note_use()
         if name == "navigate":
             query = arguments.get("query")
             if isinstance(query, dict):

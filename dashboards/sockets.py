@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 from bokeh.util.token import check_token_signature, get_token_payload
+from bokeh_fastapi.handler import WSHandler
 from starlette.types import Scope
 
 from teknav_ops.access.identity import Identity
@@ -38,3 +42,24 @@ class OwnPages:
             return False
         named = {name.lower(): value for name, value in headers.items()}
         return named.get(SESSION_HEADER) == identity.session_id
+
+
+def mend_sockets() -> None:
+    """Let a page go when its socket closes.
+
+    bokeh-fastapi 0.1.8 expects an exception where starlette answers with a message, so it never notices that a browser
+    has left: each visit's document, and all that refreshes it, would stay for ever. Safe to call again.
+    """
+    connect = WSHandler.ws_connect
+    if hasattr(connect, "__wrapped__"):
+        return
+
+    @functools.wraps(connect)
+    async def connect_and_leave(handler: Any, socket: Any) -> None:
+        try:
+            await connect(handler, socket)
+        finally:
+            if handler.connection is not None:
+                handler.application.client_lost(handler.connection)
+
+    WSHandler.ws_connect = connect_and_leave

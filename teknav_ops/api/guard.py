@@ -20,7 +20,7 @@ from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.identity import Identity, current_identity
 from teknav_ops.access.policy import Operation
 from teknav_ops.api.csrf import has_token
-from teknav_ops.api.live import SESSION_ENDED, LiveConnections, UseNotes, first_of
+from teknav_ops.api.live import SESSION_ENDED, LiveConnections, first_of
 from teknav_ops.api.origin import Origins
 from teknav_ops.api.problems import problem
 from teknav_ops.api.visit import SAFE_METHODS, Visit, cookie_name, inner_scope
@@ -154,7 +154,6 @@ class Guard:
             current_identity.reset(mark)
 
     async def _socket(self, identity: Identity, scope: Scope, receive: Receive, send: Send) -> None:
-        notes = UseNotes(lambda: self._note_use(identity))
         is_over = False
 
         with self._live.attached(identity) as ended:
@@ -167,8 +166,6 @@ class Guard:
                         is_over = True
                         await send({"type": "websocket.close", "code": SESSION_ENDED, "reason": "signed out"})
                     return {"type": "websocket.disconnect", "code": SESSION_ENDED}
-                if message["type"] == "websocket.receive":
-                    await notes.note()
                 return message
 
             async def send_while_in(message: Message) -> None:
@@ -176,10 +173,6 @@ class Guard:
                     await send(message)
 
             await self._app(scope, receive_while_in, send_while_in)
-
-    async def _note_use(self, identity: Identity) -> None:
-        if identity.session_id is not None:
-            await run_sync(self._entrance.sessions.use, identity.session_id)
 
     async def _stream(self, identity: Identity, scope: Scope, receive: Receive, send: Send) -> None:
         """An event stream ends with its session: it is told that the client has gone."""

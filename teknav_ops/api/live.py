@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import structlog
@@ -17,8 +17,6 @@ from teknav_ops.access.identity import Identity
 log = structlog.get_logger("teknav.api")
 
 _CHECK_SECONDS: Final = 2.0
-#: Clicks over a socket put off the session's idle end, but are told to Redis at most this often.
-_USE_SECONDS: Final = 60.0
 #: Close code for a socket whose session has ended; a page that sees it goes to the sign-in page.
 SESSION_ENDED: Final = 4401
 
@@ -43,7 +41,7 @@ class LiveConnections:
                 await task
 
     @contextlib.contextmanager
-    def attached(self, identity: Identity):  # type: ignore[no-untyped-def]
+    def attached(self, identity: Identity) -> Iterator[asyncio.Event]:
         """An event that is set when the identity's session or token has ended."""
         ended = asyncio.Event()
         self._open.setdefault(identity, set()).add(ended)
@@ -95,19 +93,3 @@ async def first_of(receive: Receive, ended: asyncio.Event) -> Message | None:
         end.cancel()
         if not message.done():
             message.cancel()
-
-
-class UseNotes:
-    """Tells a session that it is used, when messages come in from the browser."""
-
-    def __init__(self, use: Callable[[], Awaitable[None]]) -> None:
-        self._use = use
-        self._told_at = 0.0
-
-    async def note(self) -> None:
-        """A message came in."""
-        now = asyncio.get_running_loop().time()
-        if now - self._told_at >= _USE_SECONDS:
-            self._told_at = now
-            with contextlib.suppress(Exception):
-                await self._use()

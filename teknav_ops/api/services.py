@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from functools import cached_property
 from typing import Final
@@ -22,7 +23,7 @@ from teknav_ops.jobs.worker_queries import WorkerQueries
 from teknav_ops.metrics.live import read_all_stats
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
-from teknav_ops.redis_state.connection import Client, connect
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.redis_url import find_redis_url
 from teknav_ops.replays import Replays
 from teknav_ops.secret_key import cipher_keys
@@ -101,6 +102,12 @@ class Services:
     def is_current(self, identity: Identity) -> bool:
         """Whether somebody who was let in is still let in."""
         return identity in self.entrance.still_in([identity])
+
+    def note_use(self, identity: Identity) -> None:
+        """Somebody did something on an open page: their session is not idle."""
+        if identity.session_id is not None:
+            with contextlib.suppress(*OUTAGE_ERRORS):
+                self.entrance.sessions.use(identity.session_id)
 
     def close(self) -> None:
         """Close the connections."""

@@ -11,14 +11,19 @@ from typing import Any
 import httpx
 import pytest
 from bokeh.util.token import generate_jwt_token, generate_session_id, get_session_id, get_token_payload
+from bokeh_fastapi.handler import DocHandler
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from dashboards.app import add_pages
 from dashboards.sockets import OwnPages
 from teknav_ops.access.policy import Operation, Role
+from teknav_ops.access.sessions import session_id_of
 from teknav_ops.api.app import create_api
 from teknav_ops.api.services import Services
+from teknav_ops.redis_state import keys
 from teknav_ops.storage.tables import AuditLog
 from tests.conftest import SECRET_KEY
 from tests.support.doors import Door, doors_of
@@ -103,6 +108,12 @@ def is_refused(house: Web, path: str, browser: httpx.Client | None = None, **opt
     except InvalidStatus as error:
         assert error.response.status_code == 403
         return True
+
+
+def pages_of(app: FastAPI) -> list[Any]:
+    """Bokeh's contexts: one per page, each with its open documents."""
+    handlers = [getattr(context.endpoint, "__self__", None) for context in iter_route_contexts(app.routes)]
+    return [handler.application_context for handler in handlers if isinstance(handler, DocHandler)]
 
 
 def page_token(page: str) -> str:
@@ -506,3 +517,39 @@ def test_without_redis_nobody_is_let_in(house: Web, sara: httpx.Client, monkeypa
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
     assert is_refused(house, "/ws/queue-events", sara)
+
+
+def test_a_page_that_is_left_is_let_go(house: Web, sara: httpx.Client) -> None:
+    """Else each visit's document would stay, and go on refreshing, for ever."""
+    token = page_token(sara.get(QUEUES).text)
+    contexts = [context for context in pages_of(house.app) if get_session_id(token) in context._sessions]
+    (session,) = (context._sessions[get_session_id(token)] for context in contexts)
+    with socket(house, f"{QUEUES}/ws", sara, subprotocols=["bokeh", token]):
+        until(lambda: session.connection_count == 1, what="the open page")
+
+    until(lambda: session.connection_count == 0, what="the end of the page")
+
+
+def test_a_request_is_use_and_a_socket_is_not(house: Web) -> None:
+    with closing(house.sign_in()) as browser:
+        session_id = session_id_of(browser.cookies["teknav_session"])
+        client = house.services.client
+
+        def age() -> None:
+            """As if nobody had clicked for long."""
+            client.hset(keys.session(session_id), "seen_at_ms", "1")
+            client.execute_command("PEXPIRE", keys.session(session_id), 60_000)
+
+        def is_put_off() -> bool:
+            return int(client.execute_command("PTTL", keys.session(session_id))) > 60_000
+
+        age()
+        with socket(house, "/ws/queue-events", browser):
+            assert not is_put_off()
+        browser.get("/api/owner/queues")
+        assert is_put_off()
+        age()
+        identity = house.services.entrance.by_cookie(browser.cookies["teknav_session"], is_use=False)
+        assert identity is not None and not is_put_off()
+        house.services.note_use(identity)
+        assert is_put_off()
