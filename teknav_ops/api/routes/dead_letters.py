@@ -21,6 +21,7 @@ from teknav_ops.api.models_jobs import (
 )
 from teknav_ops.api.parameters import JobId, Limit, Offset, QueueName, Short, Since, Text, Until, window_of
 from teknav_ops.api.problems import answers
+from teknav_ops.api.rendering import rendered
 from teknav_ops.api.services import Services
 from teknav_ops.api.shown import shown_job, shown_letter, shown_text
 from teknav_ops.jobs.dead_letter import DeadLetter
@@ -69,6 +70,7 @@ Where = Annotated[DeadLetterFilter, Depends(_filter)]
     "", operation_id="list_dead_letters", summary="A page of dead letters", responses=answers(404),
     response_model=PageOf[DeadLetter],
 )  # fmt: skip
+@rendered()
 def list_dead_letters(
     queue: QueueName,
     services: FromServices,
@@ -89,6 +91,7 @@ def list_dead_letters(
     "/groups", operation_id="group_dead_letters", summary="Dead letters by cause", responses=answers(404),
     response_model=DeadLetterGroups,
 )  # fmt: skip
+@rendered()
 def group_dead_letters(
     queue: QueueName,
     services: FromServices,
@@ -155,6 +158,7 @@ def _exported(
     "/{job_id}", operation_id="get_dead_letter", summary="One dead letter", responses=answers(404),
     response_model=DeadLetter,
 )  # fmt: skip
+@rendered()
 def get_dead_letter(queue: QueueName, job_id: JobId, services: FromServices, identity: MayRead) -> DeadLetter:
     """With its stack trace, and its payload with secrets masked."""
     return shown_letter(services.dead_letters.get(queue, job_id), identity)

@@ -22,6 +22,7 @@ from teknav_ops.api.models_jobs import (
 )
 from teknav_ops.api.parameters import PLAIN, JobId, Limit, Offset, QueueName, Short, Since, Text, Until, window_of
 from teknav_ops.api.problems import answers
+from teknav_ops.api.rendering import rendered
 from teknav_ops.api.search import TRACE_LIMIT
 from teknav_ops.api.services import Services
 from teknav_ops.api.shown import shown_detail, shown_job, shown_letter
@@ -38,8 +39,9 @@ _LISTED: Any = {"items": {"__all__": {"attempts"}}}
 
 @router.get(
     "/queues/{queue}/jobs", operation_id="list_jobs", summary="A page of a queue's jobs in one state",
-    responses=answers(404), response_model=PageOf[JobRecord], response_model_exclude=_LISTED,
+    responses=answers(404), response_model=PageOf[JobRecord],
 )  # fmt: skip
+@rendered(exclude=_LISTED)
 def list_jobs(
     queue: QueueName,
     services: FromServices,
@@ -94,6 +96,7 @@ def _found(place: tuple[str, str], record: JobRecord | None) -> FoundJob:
     "/jobs/{job_id}", operation_id="find_job", summary="One job, whichever queue it is on", responses=answers(404),
     response_model=JobRecord,
 )  # fmt: skip
+@rendered()
 def find_job(job_id: JobId, services: FromServices, identity: MayRead) -> JobRecord:
     """The record of a job whose queue is not known."""
     for record in services.search.records([place for place in services.search.places(job_id) if place[1] == job_id]):
@@ -106,6 +109,7 @@ def find_job(job_id: JobId, services: FromServices, identity: MayRead) -> JobRec
     "/queues/{queue}/jobs/{job_id}", operation_id="get_job", summary="One job", responses=answers(404),
     response_model=JobRecord,
 )  # fmt: skip
+@rendered()
 def get_job(queue: QueueName, job_id: JobId, services: FromServices, identity: MayRead) -> JobRecord:
     """Its payload with secrets masked, its result or error, and its failed attempts with stack traces."""
     return shown_job(services.jobs.get(queue, job_id), identity)

@@ -23,6 +23,7 @@ from teknav_ops.api.models import (
 )
 from teknav_ops.api.parameters import QueueName
 from teknav_ops.api.problems import answers
+from teknav_ops.api.rendering import rendered
 from teknav_ops.api.services import Services
 from teknav_ops.jobs.record import moment
 from teknav_ops.metrics.live import QueueStats
@@ -38,6 +39,7 @@ router = APIRouter(prefix="/api/owner/queues", tags=["queues"])
     "", operation_id="list_queues", summary="All queues with their numbers as of now", responses=answers(),
     response_model=QueueList,
 )  # fmt: skip
+@rendered()
 def list_queues(services: FromServices, _: MayRead) -> QueueList:
     """Counts are exact at one instant; rates and durations are those of the last five minutes. `attention` is what
     a person should look at first.
@@ -56,6 +58,7 @@ def list_queues(services: FromServices, _: MayRead) -> QueueList:
     "/{queue}", operation_id="get_queue", summary="One queue, with its jobs and their payloads' schemas",
     responses=answers(404), response_model=QueueDetail,
 )  # fmt: skip
+@rendered()
 def get_queue(queue: QueueName, services: FromServices, _: MayRead) -> QueueDetail:
     """What the queue is for, which jobs it carries, how they may fail, and its numbers as of now."""
     known = services.topology[queue]

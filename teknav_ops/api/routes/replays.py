@@ -12,6 +12,7 @@ from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import ReplayRequest, ReplayStart, ReplayView
 from teknav_ops.api.parameters import Limit, Offset, QueueName, ReplayId, Short, window_of
 from teknav_ops.api.problems import answers
+from teknav_ops.api.rendering import rendered
 from teknav_ops.api.services import Services
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
@@ -61,6 +62,7 @@ def list_replays(
     "/replays/{replay_id}", operation_id="get_replay", summary="How far a batch replay has come",
     responses=answers(404), response_model=ReplayView,
 )  # fmt: skip
+@rendered()
 def get_replay(replay_id: ReplayId, services: FromServices, _: MayRead) -> ReplayView:
     """`done_count` of `total_count`; of these, `replayed_count` were replayed."""
     return _view(services, services.replays.find(replay_id))
