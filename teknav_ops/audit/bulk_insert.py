@@ -63,10 +63,7 @@ def _driver_errors(session: Session) -> Iterator[None]:
 @cache
 def _insert_statement(row_count: int) -> str:
     # `+0` keeps text out of SQLite's columns of numbers, which would take it.
-    values = ", ".join(
-        "?" if name in ("queue", "stream_id", "at") else "nullif(?, '')" + (" + 0" if name in _NUMBERS else "")
-        for name in COLUMNS
-    )
+    values = ", ".join("? + 0" if name in _NUMBERS else "?" for name in COLUMNS)
     return f"insert into audit_log ({', '.join(COLUMNS)}) values " + ", ".join([f"({values})"] * row_count)
 
 
@@ -96,7 +93,7 @@ def _fitting(row: Row) -> dict[str, Any]:
     fitting: dict[str, Any] = {}
     for name, value in zip(COLUMNS, row, strict=True):
         limit = getattr(AuditLog.__table__.columns[name].type, "length", None)
-        fitting[name] = value.replace("\0", "�")[:limit] or None
+        fitting[name] = (value or "").replace("\0", "�")[:limit] or None
     fitting |= {name: _number(fitting[name], is_whole=name in _INTEGERS) for name in _NUMBERS}
     return fitting | {
         "at": datetime.fromisoformat(row[2]).replace(tzinfo=UTC),

@@ -1,4 +1,4 @@
-"""Entries of audit streams as rows of AuditLog: text as it came, '' for nothing, times from the entries' ids."""
+"""Entries of audit streams as rows of AuditLog: text as it came, times from the entries' ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ COLUMNS: Final = (
 _LAST_MS: Final = 253_402_300_799_000
 _FROM_ENTRY: Final = COLUMNS[3:]
 
-Row: TypeAlias = tuple[str, ...]
+#: A value for each column, all as text; what stands for nothing is the database's business.
+Row: TypeAlias = tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,33 +39,37 @@ class Batch:
 class RowMaker:
     """Makes rows. Entries that one line of a script writes have the same fields: where those lie is found once."""
 
-    def __init__(self, *, zone: str) -> None:
-        """`zone` is what the database wants behind a time in UTC."""
+    def __init__(self, *, zone: str, nothing: str | None) -> None:
+        """`zone` is what the database wants behind a time in UTC, `nothing` what becomes NULL in it."""
         self._zone = zone
+        self._nothing = nothing
         #: action -> the names seen with it last, and how their values become columns.
-        self._layouts: dict[str, tuple[list[str], Callable[[list[str]], tuple[str, ...]]]] = {}
+        self._layouts: dict[str, tuple[list[str], Callable[[list[Any]], tuple[Any, ...]]]] = {}
 
     def rows(self, queue: str, entries: Iterable[Entry]) -> list[Row]:
         """Entries as rows, in their order."""
         made: list[Row] = []
-        layouts = self._layouts
+        layouts, nothing = self._layouts, self._nothing
         last_ms, at = "", ""
         for stream_id, fields in entries:
-            names, values = fields[::2], fields[1::2]
+            names: list[str] = fields[::2]
+            values: list[Any] = fields[1::2]
             layout = layouts.get(values[0])
             if layout is None or layout[0] != names:
                 layout = layouts[values[0]] = (names, _picker(names))
             at_ms = stream_id.partition("-")[0]
             if at_ms != last_ms:
                 last_ms, at = at_ms, _moment(at_ms) + self._zone
-            values.append("")
+            if "" in values:
+                values = [value or nothing for value in values]
+            values.append(nothing)
             row = (queue, stream_id, at, *layout[1](values))
             made.append(row if not row[-1] else (*row[:-1], _detail(row[-1])))
         return made
 
 
 def _picker(names: list[str]) -> Any:
-    # A column that the entry does not carry takes the '' that is appended to its values.
+    # A column that the entry does not carry takes the nothing that is appended to its values.
     return itemgetter(*(names.index(name) if name in names else -1 for name in _FROM_ENTRY))
 
 

@@ -54,7 +54,7 @@ class AuditWriter:
         self._database = database
         self._queues = [QueueKeys(name) for name in topology]
         self._stream = StreamReader(client)
-        self._rows = RowMaker(zone="" if database.is_sqlite else "+00")
+        self._rows = RowMaker(zone="", nothing=None) if database.is_sqlite else RowMaker(zone="+00", nothing="")
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="audit-reader")
         #: queue -> the cursor as last seen: an idle writer asks SQL nothing.
         self._seen: dict[str, str] = {}
