@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -14,7 +14,7 @@ from teknav_ops.errors import NoSnapshot
 from teknav_ops.settings import Settings
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.folder import SnapshotFolder
-from teknav_ops.snapshots.work import SCHEMA_VERSION
+from teknav_ops.snapshots.schema import SCHEMA_VERSION, read_meta, version_of
 
 #: A snapshot is data: whoever may type SQL over it may not reach a file or the network through it.
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
@@ -112,14 +112,10 @@ def open_file(path: Path) -> Snapshot:
 
 
 def _meta(path: Path, connection: Any) -> SnapshotMeta:
-    version = connection.execute("select schema_version from snapshot_meta").fetchone()[0]
+    version = version_of(connection)
     if version != SCHEMA_VERSION:
         raise NoSnapshot(
             f"snapshot: {path} has schema version {version}, and this program reads {SCHEMA_VERSION}; "
             "run `teknav audit snapshot`"
         )
-    names = [field.name for field in dataclasses.fields(SnapshotMeta)]
-    values = connection.execute(f"select {', '.join(names)} from snapshot_meta").fetchone()
-    facts = dict(zip(names, values, strict=True))
-    moments = {name: facts[name].astimezone(UTC) for name in ("kept_from", "exported_at")}
-    return SnapshotMeta(**facts | moments)
+    return SnapshotMeta(**read_meta(connection))

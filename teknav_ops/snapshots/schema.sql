@@ -1,4 +1,4 @@
--- The tables of a snapshot. Whoever changes a line raises SCHEMA_VERSION in work.py: work files are then rebuilt.
+-- The tables of a snapshot. Whoever changes a line raises SCHEMA_VERSION in schema.py: work files are then rebuilt.
 -- No keys and no indexes: ids are unique because the watermark moves in the transaction that adds the rows.
 -- A column cannot be called `at` or `rows`, which DuckDB keeps for itself.
 

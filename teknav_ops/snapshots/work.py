@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -20,13 +19,10 @@ from teknav_ops.errors import SnapshotBusy
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.extra import pyarrow as pa
 from teknav_ops.snapshots.feeds import AUDIT, Feed
+from teknav_ops.snapshots.schema import SCHEMA_VERSION, STORAGE_VERSION, moment_of, read_meta, statement, version_of
 
 log = structlog.get_logger("teknav.snapshots")
 
-#: Of schema.sql and of what feeds.py puts into it.
-SCHEMA_VERSION: Final = 1
-#: DuckDB 1.2 and everything after it reads this.
-STORAGE_VERSION: Final = "v1.2.0"
 #: An exporter runs beside other duties: it takes no more than this.
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "storage_compatibility_version": STORAGE_VERSION, "memory_limit": "1GB", "threads": "2",
@@ -64,13 +60,12 @@ class WorkFile:
 
     def meta(self) -> dict[str, Any]:
         """The row of snapshot_meta."""
-        cursor = self._connection.execute("from snapshot_meta")
-        return dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
+        return read_meta(self._connection)
 
     def add(self, feed: Feed, rows: pa.Table, *, watermark: int, exported_at: datetime) -> None:
         """Append rows and move the watermark."""
         with self._transaction(exported_at), self._incoming(rows):
-            self._connection.execute(f"insert into {feed.target} {_sql(f'shape_{feed.target}')} order by id")
+            self._connection.execute(f"insert into {feed.target} {statement(f'shape_{feed.target}')} order by id")
             self._connection.execute(f"update snapshot_meta set {feed.watermark} = $1", [watermark])
 
     def replace(self, feed: Feed, rows: pa.Table, *, exported_at: datetime) -> int:
@@ -78,7 +73,7 @@ class WorkFile:
         ids = rows["id"].to_pylist()
         with self._incoming(rows):
             self._connection.execute(
-                f"create or replace temp table changed as ({_sql(f'shape_{feed.target}')}) "
+                f"create or replace temp table changed as ({statement(f'shape_{feed.target}')}) "
                 f"except select * from {feed.target} where id in (select unnest($1::bigint[]))",
                 [ids],
             )
@@ -101,9 +96,9 @@ class WorkFile:
         """The row with the largest id, and when it happened."""
         # The largest id is known without reading the column; arg_max would read two.
         found = self._connection.execute(
-            f"select id, {feed.time_column} from {feed.target} where id = (select max(id) from {feed.target})"
+            f"select id, epoch_us({feed.time_column}) from {feed.target} where id = (select max(id) from {feed.target})"
         ).fetchone()
-        return None if found is None else (found[0], found[1].astimezone(UTC))
+        return None if found is None else (found[0], moment_of(found[1]))
 
     def forget_before(self, moment: datetime, *, exported_at: datetime) -> int:
         """Delete what is older; answers how many rows."""
@@ -179,7 +174,7 @@ def open_work_file(path: Path) -> WorkFile:
     try:
         work = WorkFile(path, _connect(path))
         try:
-            version = work.meta()["schema_version"]
+            version = version_of(work._connection)
         except BaseException:
             work._connection.close()
             raise
@@ -212,7 +207,7 @@ def _create(path: Path) -> WorkFile:
     connection = _connect(path)
     path.chmod(0o600)
     connection.execute("begin")
-    connection.execute(_sql("schema"))
+    connection.execute(statement("schema"))
     long_ago = datetime(1970, 1, 1, tzinfo=UTC)
     connection.execute(
         "insert into snapshot_meta values ($1, uuid()::varchar, 0, 0, 0, 0, $2, $2)", [SCHEMA_VERSION, long_ago]
@@ -225,10 +220,6 @@ def _connect(path: Path) -> Any:
     connection = duckdb.connect(str(path), config=_CONFIG)
     connection.execute("set global TimeZone = 'UTC'")
     return connection
-
-
-def _sql(name: str) -> str:
-    return resources.files("teknav_ops.snapshots").joinpath(f"{name}.sql").read_text("utf-8")
 
 
 def _quoted(path: Path) -> str:

@@ -23,7 +23,8 @@ from teknav_ops.snapshots import load, source
 from teknav_ops.snapshots.export import Exported, Exporter
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.open import open_snapshot
-from teknav_ops.snapshots.work import SCHEMA_VERSION, open_work_file
+from teknav_ops.snapshots.schema import SCHEMA_VERSION
+from teknav_ops.snapshots.work import open_work_file
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AiRun, AuditLog
 from tests.snapshots.rows import NOON, after, ai_run, event, failure, run, store, store_ai
@@ -244,6 +245,7 @@ def test_another_schema_version_is_rebuilt_and_not_read(sqlite_database: Databas
     exporter.export()
     with duckdb.connect(str(folder / "work/audit.work.duckdb")) as connection:
         connection.execute(f"update snapshot_meta set schema_version = {SCHEMA_VERSION + 1}")
+        connection.execute("alter table snapshot_meta drop column kept_from")
         connection.execute("drop table ai_run")
 
     rebuilt = exporter.export()
