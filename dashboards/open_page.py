@@ -102,7 +102,7 @@ class OpenPage:
             self.close()
             return {"shell": self._shell(0) | {"notice": "You are signed out. Reload the page to sign in again."}}
         try:
-            return {**self._page.load(), "problem": None, "shell": self._shell(self._alert_count())}
+            return {**self._loaded(), "problem": None, "shell": self._shell(self._alert_count())}
         except _OUTAGES as error:
             log.warning("dashboard.waiting", page=self._page.name, error=str(error))
             notice = "Redis or the database does not answer; what is shown may be old. Trying again."
@@ -112,6 +112,13 @@ class OpenPage:
         except Exception:
             log.exception("dashboard.failed", page=self._page.name)
             return {"problem": "This page could not be loaded; the server's log says why.", "shell": self._shell(0)}
+
+    def _loaded(self) -> dict[str, Any]:
+        shared = self._page.shared_as()
+        if shared is None:
+            return self._page.load()
+        loaded: dict[str, Any] = self._page.visit.reads.get(("page", shared), self._page.load)
+        return loaded
 
     def _alert_count(self) -> int:
         visit = self._page.visit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar, Final, TypeVar
 
 from dashboards.visit import Visit
@@ -60,6 +60,10 @@ class Page:
     def load(self) -> dict[str, Any]:
         """Everything the page shows. Raises InvalidRequest for a filter that cannot be."""
         raise AssertionError("each page loads something")
+
+    def shared_as(self) -> Hashable | None:
+        """What `load` depends on, if that is nothing of the visitor: pages that answer the same are loaded once."""
+        return None
 
     def concerns(self, event: Any) -> bool:
         """Whether an event changes what is shown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from typing import Any
 
 from dashboards.page import ROOT, Page, dlq_path, queue_path
@@ -24,6 +25,10 @@ class QueuesPage(Page):
     def title(self) -> str:
         """Shown in the browser's tab."""
         return "Queues"
+
+    def shared_as(self) -> Hashable:
+        """The order of the rows; everybody may see them."""
+        return ("queues", self.visit.choice("sort", _SORTS))
 
     def load(self) -> dict[str, Any]:
         """QueueListTable: every queue, and what needs attention."""
