@@ -64,8 +64,8 @@ class LeaseKeeper:
         """One heartbeat: three round trips for all lanes."""
         lanes = list(self._lanes.values())
         self._extend(lanes)
-        self._introduce()
         self._reclaim(lanes)
+        self._introduce()
 
     def _introduce(self) -> None:
         """Say who this is, for the workers view; kept as long as the heartbeat."""
