@@ -6,13 +6,15 @@ import dataclasses
 import json
 from datetime import UTC, datetime
 from typing import Any, Final
+from typing import cast as cast_type
 
-from sqlalchemy import Select, Text, cast, func, or_, select, text
+from sqlalchemy import Select, Table, Text, cast, or_, select, text
 from sqlalchemy.orm import Session
 
-from teknav_ops.errors import InvalidRequest
+from teknav_ops.errors import InvalidRequest, StorageUnavailable
 from teknav_ops.jobs.paging import PAGE_LIMIT, Window
 from teknav_ops.storage.database import Database
+from teknav_ops.storage.settled import settled_id
 from teknav_ops.storage.tables import AuditLog
 from teknav_ops.storage.tables.audit import NOTABLE, ROUTINE_ACTIONS
 
@@ -22,6 +24,8 @@ LOOK_LIMIT: Final = 200_000
 _FIRST_STEP: Final = 1_000
 _STEP: Final = 20_000
 _JOBS_OF_TRACE: Final = 1_000
+_SETTLE_SECONDS: Final = 10.0
+_TABLE: Final = cast_type(Table, AuditLog.__table__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +131,15 @@ class AuditTrail:
         return AuditPage(items, _cursor_of(*before), before[0])
 
     def newest_id(self) -> int:
-        """The id from which `since` goes on; no entry with a smaller one will appear any more."""
-        with self._database.reading() as session:
-            return settled_id(session)
+        """The id from which `since` goes on; no entry with a smaller one will appear any more.
+
+        Raises:
+            StorageUnavailable: the database did not answer, or someone has been inserting for ten seconds.
+        """
+        newest = settled_id(self._database, _TABLE, wait_seconds=_SETTLE_SECONDS)
+        if newest is None:
+            raise StorageUnavailable(f"a transaction has been writing to AuditLog for {_SETTLE_SECONDS:g} s")
+        return newest
 
     def since(
         self, after_id: int, where: AuditFilter | None = None, *, limit: int = PAGE_LIMIT
@@ -146,17 +156,6 @@ class AuditTrail:
             rows = session.execute(new.order_by(AuditLog.id).limit(limit)).all()
         items = [AuditEntry(**row._mapping) for row in rows]
         return items, (items[-1].id or newest) if len(items) == limit else newest
-
-
-def settled_id(session: Session) -> int:
-    """The newest id for which holds: every entry up to it is there, none is still on its way.
-
-    PostgreSQL gives ids before the commit, so a larger one may be seen first. Waiting for those who
-    are inserting closes the gap; who comes later gets a larger id.
-    """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("lock table audit_log in share mode"))
-    return session.scalar(select(func.max(AuditLog.id))) or 0
 
 
 def jobs_of_trace(session: Session, trace_id: str) -> list[str]:

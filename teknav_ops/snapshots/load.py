@@ -11,10 +11,10 @@ from typing import Final
 import structlog
 
 from teknav_ops.snapshots.feeds import AUDIT, FEEDS, Feed
-from teknav_ops.snapshots.settled import settled_id
 from teknav_ops.snapshots.source import LARGE_LOAD_COUNT, Source, reading
 from teknav_ops.snapshots.work import WorkFile
 from teknav_ops.storage.database import Database
+from teknav_ops.storage.settled import settled_id
 
 log = structlog.get_logger("teknav.snapshots")
 
