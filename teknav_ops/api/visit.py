@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from typing import Final
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -114,18 +114,21 @@ def inner_scope(visit: Visit) -> Scope:
         headers.append((b"cookie", others.encode("latin-1", "replace")))
     if identity is not None and identity.session_id is not None:
         headers.append((SESSION_HEADER.encode(), identity.session_id.encode()))
-    query = parse_qsl(visit.scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     scope = {
         **visit.scope,
         "headers": headers,
         "state": {**visit.scope.get("state", {}), "identity": identity, "origin": visit.origin},
     }
-    if any(name == "bokeh-session-id" or name == "bokeh_session_id" for name, _ in query):
-        kept = [pair for pair in query if pair[0] not in ("bokeh-session-id", "bokeh_session_id")]
-        scope["query_string"] = urlencode(kept).encode()
+    if b"bokeh" in unquote_to_bytes(visit.scope.get("query_string", b"")):
+        scope["query_string"] = _without_page_id(visit.scope["query_string"])
     return scope
 
 
 def _other_cookies(header: str) -> str:
     cookies = cookie_parser(header)
     return "; ".join(f"{name}={value}" for name, value in cookies.items() if not name.endswith(_COOKIE))
+
+
+def _without_page_id(query: bytes) -> bytes:
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return urlencode([pair for pair in pairs if pair[0] not in ("bokeh-session-id", "bokeh_session_id")]).encode()

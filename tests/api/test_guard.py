@@ -360,6 +360,9 @@ def test_a_page_is_not_chosen_by_whoever_asks(house: Web, sara: httpx.Client, vi
 
     assert answer.status_code == 200
     assert get_session_id(page_token(answer.text)) != hers
+    hidden = vida.get(f"{QUEUES}?%62okeh_session%5Fid={hers}&text=%D8%B3")
+    assert hidden.status_code == 200 and get_session_id(page_token(hidden.text)) != hers
+    assert get_token_payload(page_token(hidden.text))["arguments"] == {"text": ["س".encode()]}
 
 
 def test_a_client_cannot_say_which_session_it_is(house: Web, sara: httpx.Client, vida: httpx.Client) -> None:
