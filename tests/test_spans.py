@@ -17,7 +17,7 @@ def test_a_span_has_a_unit_or_is_in_seconds(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "5x", "-3m", "9" * 30 + "d"])
 def test_what_is_no_span_is_refused_by_the_field_s_name(text: str) -> None:
-    with pytest.raises(InvalidRequest, match="^delay: "):
+    with pytest.raises(InvalidRequest, match=r"^delay: "):
         parse_span(text, name="delay")
 
 
@@ -30,5 +30,5 @@ def test_a_moment_is_a_time_or_a_span_ago() -> None:
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "999999d"])
 def test_what_is_no_moment_is_refused_by_the_field_s_name(text: str) -> None:
-    with pytest.raises(InvalidRequest, match="^since: "):
+    with pytest.raises(InvalidRequest, match=r"^since: "):
         parse_moment(text, name="since")

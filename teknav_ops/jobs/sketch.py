@@ -42,7 +42,7 @@ def quantile(counts: Mapping[str, int], q: float) -> float | None:
 
 
 def counts_up_to(counts: Mapping[str, int], bounds_ms: Sequence[float]) -> list[int]:
-    """How many durations are at most as long as each of the ascending bounds, within the sketch's error of the bound."""
+    """How many durations are at most as long as each of the ascending bounds, within the sketch's error of it."""
     ordered = sorted((_middle(_index(field)), count) for field, count in counts.items() if count > 0)
     found, seen, place = [], 0, 0
     for bound in bounds_ms:

@@ -95,7 +95,8 @@ def _dead_letters(stats: Mapping[str, QueueStats]) -> list[Attention]:
         return [Attention("warn", "dead-letters", holding[0].queue, f"{total:,} {letters} to be decided")]
     if holding:
         most = ", ".join(f"{now.queue} {now.dlq:,}" for now in holding[:3])
-        text = f"{total:,} {letters} to be decided on {len(holding)} queues: {most}" + (" …" if len(holding) > 3 else "")
+        rest = " …" if len(holding) > 3 else ""
+        text = f"{total:,} {letters} to be decided on {len(holding)} queues: {most}{rest}"
         return [Attention("warn", "dead-letters", None, text)]
     return []
 
