@@ -208,7 +208,7 @@ def test_transactions_that_follow_each_other_do_not_hold_up_an_export(database: 
     first.execute(insert(AuditLog).values(at=NOON, action="x"))
     asked = []
 
-    from teknav_ops.snapshots import settled
+    from teknav_ops.storage import settled
 
     def holders(session: Any, name: str) -> set[str]:
         nonlocal first
