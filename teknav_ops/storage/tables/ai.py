@@ -16,8 +16,8 @@ class AiRun(Base):
 
     Status is running, succeeded, failed, stopped (a budget forbade the call) or lost (its worker died, and the job
     was begun again). `reserved_micro_usd` and `reserved_tokens` are the most this run may take; they count against
-    the day's budget until the true figures are known, and for good when the worker died or no answer came. Money is in millionths of a US dollar, whole
-    numbers that add up exactly on both databases; it is null where no price is known.
+    the day's budget until the true figures are known, and for good when the worker died or no answer came. Money is in
+    millionths of a US dollar, whole numbers that add up exactly on both databases; it is null where no price is known.
     """
 
     __tablename__ = "ai_run"
