@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from teknav_ops.access.masking import masked, masked_text
-
 from dashboards.reads import SharedReads
 from dashboards.sources import Sources
 from teknav_ops.access.identity import Identity
+from teknav_ops.access.masking import masked, masked_text
 from teknav_ops.access.policy import Operation, Operator
 from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest
