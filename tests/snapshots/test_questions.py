@@ -122,6 +122,20 @@ def test_p95_by_time_of_one_queue_or_several(snapshot_of: SnapshotOf) -> None:
     assert len(questions.p95_by_time(snapshot, queues=[])) == 0
 
 
+@pytest.mark.parametrize("width", [timedelta(seconds=1), timedelta(hours=1), timedelta(days=1), timedelta(days=30)])
+@pytest.mark.parametrize(
+    "name", [name for name in questions.__all__ if "width" in inspect.signature(getattr(questions, name)).parameters]
+)
+def test_buckets_of_any_width_begin_at_its_multiples(snapshot_of: SnapshotOf, name: str, width: timedelta) -> None:
+    snapshot = snapshot_of([run(NOON, 5.0), failure(NOON), event(NOON, "dlq.added")])
+
+    starts = set(getattr(questions, name)(snapshot, width=width)["at"])
+
+    assert starts == {
+        pd.Timestamp(int(NOON.timestamp() // width.total_seconds() * width.total_seconds()), unit="s", tz="UTC")
+    }
+
+
 def test_the_rate_of_a_bucket_that_the_window_cuts_short_is_of_the_part_inside(snapshot_of: SnapshotOf) -> None:
     snapshot = snapshot_of([run(after(seconds=250 + number), 5.0) for number in range(50)])
 
