@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.platform import reindexing
+from teknav_ops.runtime import reindexing
 
 _POLL_SECONDS: Final = 0.5
 
