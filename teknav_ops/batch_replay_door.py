@@ -12,7 +12,7 @@ from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.replay_runner import ReplayRunner
-from teknav_ops.replays import Replays
+from teknav_ops.replays import Replays, check_rate
 from teknav_ops.topology import Topology
 
 
@@ -78,8 +78,10 @@ class BatchReplayDoor:
         """Replay a previewed list in this thread, or take one up again that was interrupted.
 
         Raises:
-            WrongState: it has ended.
+            WrongState: it has ended. InvalidRequest: the rate is out of range.
         """
+        if rate_per_second is not None:
+            check_rate(rate_per_second)
         with self._recorded("dlq.batch_replayed", self._topology[queue].name, replay=replay_id) as entry:
             if runner is None:
                 self._start_here(queue, replay_id, rate_per_second)

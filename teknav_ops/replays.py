@@ -142,7 +142,7 @@ class Replays:
 
         False when nothing was changed, also because it has finished. Raises WrongState when it was aborted.
         """
-        rate = "" if rate_per_second is None else f"{_check_rate(rate_per_second):g}"
+        rate = "" if rate_per_second is None else f"{check_rate(rate_per_second):g}"
         call = scripts.move_replay(
             QueueKeys(queue), replay_id, wanted="running", by=actor, rate=rate, kept_ms=KEPT_MS
         )  # fmt: skip
@@ -184,7 +184,8 @@ def _facts(
     return facts | {cause_field(*cause): count for cause, count in causes.most_common(_CAUSE_LIMIT)}
 
 
-def _check_rate(rate: float) -> float:
+def check_rate(rate: float) -> float:
+    """The rate, in jobs per second. Raises InvalidRequest when it is out of range."""
     if not RATE_RANGE[0] <= rate <= RATE_RANGE[1]:
         raise InvalidRequest(
             f"rate: {rate:g} is not between {RATE_RANGE[0]:g} and {RATE_RANGE[1]:,.0f} jobs per second"

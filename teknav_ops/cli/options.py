@@ -24,6 +24,7 @@ UntilOption = Annotated[str | None, typer.Option("--until", help="Before: as --s
 QueueArgument = Annotated[str, typer.Argument(help="Name of the queue, such as media:optimize.")]
 JobArgument = Annotated[str, typer.Argument(help="Id of the job.")]
 
+
 def parse_window(since: str | None, until: str | None) -> Window:
     """Both ends. Relative times are resolved here, once."""
     return Window(parse_moment(since, name="--since"), parse_moment(until, name="--until"))
