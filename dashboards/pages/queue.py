@@ -11,10 +11,11 @@ from dashboards.pages.queue_metrics import RANGES, load_metrics
 from dashboards.shown import group_rows, job_row
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.access.policy import Operation
-from teknav_ops.errors import InvalidPayload
+from teknav_ops.errors import CorruptRecord, InvalidPayload
 from teknav_ops.jobs.paging import Window
 from teknav_ops.jobs.queries import JobFilter
 from teknav_ops.jobs.states import JobState
+from teknav_ops.metrics.live import QueueStats
 from teknav_ops.spans import parse_moment
 from teknav_ops.topology import TOPOLOGY, Queue
 
@@ -60,9 +61,15 @@ class QueuePage(JobActions, Page):
             shown["metrics"] = load_metrics(self.visit, queue.name, self.visit.choice("range", RANGES))
         return shown
 
+    def _now(self) -> QueueStats:
+        now = self.visit.reads.get("now", self.visit.sources.now).get(self.queue.name)
+        if now is None:
+            raise CorruptRecord(f"queue: what Redis holds of {self.queue.name} is damaged; the log says which key")
+        return now
+
     def _facts(self, queue: Queue) -> dict[str, Any]:
         sources = self.visit.sources
-        now = self.visit.reads.get("now", sources.now)[queue.name]
+        now = self._now()
         counts = self.visit.reads.get(("counts", queue.name), lambda: sources.jobs.counts(queue.name), queue=queue.name)
         since = counts.paused_since_ms
         limit = queue.rate_limit

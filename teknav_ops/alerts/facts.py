@@ -9,12 +9,9 @@ from typing import Final
 import structlog
 
 from teknav_ops.alerts.rules import BurnRate, DlqInflow, P95OverTarget, Rule
-from teknav_ops.jobs.queries import HEARTBEAT_MS
-from teknav_ops.metrics.live import QueueStats, read_all_stats
+from teknav_ops.metrics.live import QueueStats, count_queues, read_all_stats
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many_minutes
-from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
-from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
 from teknav_ops.topology import Topology
 from teknav_ops.triage.burn_rate import EventCounts
@@ -93,20 +90,6 @@ class Facts:
         return max((queue.at_ms for queue in self.queues.values()), default=0)
 
 
-def read_counts(runner: ScriptRunner, topology: Topology) -> dict[str, QueueCounts]:
-    """Every queue's counts, without those whose structures are damaged. Raises redis-py's errors during an outage."""
-    calls = [scripts.queue_counts(QueueKeys(queue), heartbeat_ms=HEARTBEAT_MS) for queue in topology]
-    found = {}
-    for queue, answer in zip(topology, runner.run_many(calls), strict=True):
-        if isinstance(answer, OUTAGE_ERRORS):
-            raise answer
-        if isinstance(answer, Exception):
-            log.error("alerts.queue_unreadable", queue=queue, error=str(answer))
-        else:
-            found[queue] = answer
-    return found
-
-
 class FactReader:
     """Reads facts again and again, and remembers the minutes that are over: they do not change any more."""
 
@@ -120,7 +103,7 @@ class FactReader:
 
     def read(self, hours: Hours = None) -> Facts:
         """What is so now. Raises redis-py's errors during an outage."""
-        counts = read_counts(self._runner, self._topology)
+        counts = count_queues(self._runner, self._topology)
         stats = read_all_stats(self._client, counts)
         self._read_minutes({queue: found.at_ms // MINUTE_MS for queue, found in counts.items()})
         return Facts(

@@ -8,7 +8,8 @@ from typing import Final
 
 from sqlalchemy import delete, select
 
-from teknav_ops.alerts.facts import HOUR_MINUTES, Hours, read_counts
+from teknav_ops.alerts.facts import HOUR_MINUTES, Hours
+from teknav_ops.metrics.live import count_queues
 from teknav_ops.metrics.minutes import MINUTE_MS, read_many_minutes
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.scripts import ScriptRunner
@@ -61,7 +62,7 @@ class HourBook:
     def _now(self) -> int | None:
         """The current hour on Redis's clock; None when no queue can be read."""
         return max(
-            (counts.at_ms // _HOUR_MS for counts in read_counts(self._runner, self._topology).values()), default=None
+            (counts.at_ms // _HOUR_MS for counts in count_queues(self._runner, self._topology).values()), default=None
         )
 
     def _read(self, now: int) -> dict[str, dict[int, EventCounts]]:

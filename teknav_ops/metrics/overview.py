@@ -6,12 +6,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
-from teknav_ops.jobs.queries import HEARTBEAT_MS
-from teknav_ops.metrics.live import WINDOW_MINUTES, QueueStats, stats_of
+from teknav_ops.errors import CorruptRecord
+from teknav_ops.metrics.live import WINDOW_MINUTES, QueueStats, count_queues, stats_of
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many_minutes
-from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
-from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
 from teknav_ops.topology import Topology
 
@@ -34,20 +32,28 @@ class Attention:
 
 
 def read_now(client: Client, topology: Topology) -> dict[str, QueueStats]:
-    """Every queue's numbers as of now, whether or not a scheduler publishes; two round trips."""
-    return {name: stats for name, (_, stats) in read_queues_now(client, topology).items()}
+    """Every queue's numbers as of now, whether or not a scheduler publishes; two round trips. A queue whose structures
+    are damaged is left out: it must not hide the others.
+    """
+    return {name: stats for name, (_, stats) in _read(client, topology).items()}
 
 
 def read_queues_now(client: Client, queues: Iterable[str]) -> dict[str, tuple[QueueCounts, QueueStats]]:
-    """Some queues' counts, with what was changed while they run, and the numbers made of them; two round trips."""
+    """Some queues' counts, with what was changed while they run, and the numbers made of them; two round trips.
+
+    Raises:
+        CorruptRecord: the structures of one of them are damaged.
+    """
     names = list(queues)
-    answers = ScriptRunner(client).run_many(
-        [scripts.queue_counts(QueueKeys(name), heartbeat_ms=HEARTBEAT_MS) for name in names]
-    )
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    counts: dict[str, QueueCounts] = dict(zip(names, answers, strict=True))
+    found = _read(client, names)
+    for name in names:
+        if name not in found:
+            raise CorruptRecord(f"queue: what Redis holds of {name} is damaged; the log says which key")
+    return found
+
+
+def _read(client: Client, queues: Iterable[str]) -> dict[str, tuple[QueueCounts, QueueStats]]:
+    counts = count_queues(ScriptRunner(client), queues)
     minutes = read_many_minutes(client, {name: _window(now.at_ms, WINDOW_MINUTES) for name, now in counts.items()})
     return {
         name: (now, stats_of(name, now, merge(minutes[name]), term=0, publisher="")) for name, now in counts.items()
