@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, queue_path, short
 from dashboards.shown import group_rows, letter_row, payload_text, replay_row, runbook_path
@@ -57,7 +58,7 @@ class DlqPage(Page):
         running = [replay_row(replay) for replay in visit.sources.replays.page(queue=queue, limit=3).items]
         return {
             "queue": {"name": queue, "href": dlq_path(queue), "jobNames": list(TOPOLOGY[queue].jobs),
-                      "effects": TOPOLOGY[queue].effects, "exports": f"/api/owner/queues/{queue}/dead-letters/export"},
+                      "effects": TOPOLOGY[queue].effects, "exports": self._export_path(where)},
             "groups": group_rows(visit, queue),
             "letters": [letter_row(visit, letter) for letter in page.items],
             "offset": offset, "next": page.next_offset, "previous": max(0, offset - PAGE_SIZE) if offset else None,
@@ -65,6 +66,17 @@ class DlqPage(Page):
             "filters": {name: visit.filter(name) for name in ("type", "fingerprint", "name", "text", "since", "until")},
             "replays": [replay for replay in running if replay["state"] == "running"],
         }  # fmt: skip
+
+    def _export_path(self, where: DeadLetterFilter) -> str:
+        """The API's address of what matches; spans are resolved now, since the API takes moments only."""
+        window = where.window
+        wanted = {
+            "error_type": where.error_type, "fingerprint": where.fingerprint, "job_name": where.job_name,
+            "text": where.text, "since": window.since and window.since.isoformat(),
+            "until": window.until and window.until.isoformat(),
+        }  # fmt: skip
+        query = urlencode({name: value for name, value in wanted.items() if value})
+        return f"/api/owner/queues/{self.queue}/dead-letters/export?{query}"
 
     def _filter(self) -> DeadLetterFilter:
         visit = self.visit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -139,6 +140,17 @@ def test_a_purge_needs_the_queue_s_name_and_is_written_down(stage: Stage, visit:
     expect(page.get_by_text("No dead letters")).to_be_visible()
     entries = AuditTrail(stage.services.database).page(AuditFilter(action="dlq.purged", is_by_operator=True)).items
     assert [(entry.actor, entry.outcome) for entry in entries] == [("علی", "done")]
+
+
+def test_what_matches_is_taken_away_as_a_file(stage: Stage, visit: Visit) -> None:
+    (job,) = bury(stage, 1, error="=cmd() گم‌شده")
+    page = visit().open("/dashboard/owner/queues/search:index/dlq?since=1h&type=StorageFailed&text=cmd")
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+
+    text = Path(download.value.path()).read_text("utf-8-sig")
+    assert text.count("\n") >= 2 and job in text and "'=cmd() گم‌شده" in text
 
 
 def test_a_page_comes_back_by_itself_after_the_server_was_killed(stage: Stage, visit: Visit) -> None:

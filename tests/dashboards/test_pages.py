@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 NOT_PAGES = ("/api/", "/sign-out", "/metrics")
 PLACES = ("queues", "queues/email:send", "queues/email:send?tab=failed", "queues/email:send?tab=dlq",
           "queues/email:send?tab=metrics", "queues/media:optimize/dlq", "replays", "workers", "alerts", "audit",
-          "reports", "runbook/UnknownFile")  # fmt: skip
+          "runbook/UnknownFile")  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)

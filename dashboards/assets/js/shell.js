@@ -10,7 +10,6 @@ const PLACES = [
   ['workers', 'Workers', 'server', 'w'],
   ['alerts', 'Alerts', 'bell', 'a'],
   ['audit', 'Audit', 'scroll-text', 'u'],
-  ['reports', 'Reports', 'file-chart-column', 'p'],
 ];
 
 export function Shell({client, children}) {

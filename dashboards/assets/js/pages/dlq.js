@@ -17,8 +17,8 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
   if (!letters && !problem) return html`<div class="head"><h1>Dead letters</h1></div><div class="skeleton"></div>`;
   return html`
     <div class="head"><h1>Dead letters${queue && ` of ${queue.name}`}</h1><span class="grow"></span>
-      ${queue && letters && shell.mayAct && html`<a class="button" href=${`${queue.exports}?format=csv&${query(filters)}`} download><${Icon} name="download" /> CSV</a>
-        <a class="button" href=${`${queue.exports}?format=json&${query(filters)}`} download><${Icon} name="download" /> JSON</a>
+      ${queue && letters && shell.mayAct && html`<a class="button" href=${`${queue.exports}&format=csv`} download><${Icon} name="download" /> CSV</a>
+        <a class="button" href=${`${queue.exports}&format=json`} download><${Icon} name="download" /> JSON</a>
         <button type="button" class="button bad" disabled=${!groups?.length} onClick=${() => setDialog({kind: 'purge'})}><${Icon} name="trash-2" /> Purge</button>`}</div>
     ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
     ${replays?.map((replay) => html`<${Running} key=${replay.id} client=${client} replay=${replay} mayAct=${shell.mayAct} />`)}
@@ -41,11 +41,6 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
     ${dialog?.kind === 'inspect' && html`<${Inspect} client=${client} letter=${dialog.letter} mayAct=${shell.mayAct} onClose=${close} />`}
     ${dialog?.kind === 'purge' && html`<${Purge} client=${client} queue=${queue.name} total=${groups.reduce((sum, group) => sum + group.count, 0)} onClose=${close} />`}
     ${dialog?.kind === 'replay' && html`<${StartReplay} client=${client} queue=${queue} ids=${dialog.ids} filters=${filters} onClose=${() => { close(); setSelected(new Set()); }} />`}`;
-}
-
-function query(filters) {
-  const names = {type: 'error_type', name: 'job'};
-  return new URLSearchParams(Object.entries(filters).filter(([, value]) => value).map(([name, value]) => [names[name] ?? name, value])).toString();
 }
 
 function Letters({client, letters, selected, setSelected, toggle, inspect, mayAct}) {
