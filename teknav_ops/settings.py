@@ -165,6 +165,17 @@ class Settings(WebSettings):
         60.0, ge=1, description="How often the scheduler looks for new rows and publishes a snapshot."
     )
     snapshot_retention_days: int = Field(35, ge=1, description="How many days snapshots reach back.")
+    api_token: SecretStr | None = Field(
+        None,
+        description="Who acts from a notebook: the bearer of this token. Unset: the person at this machine, as on its "
+        "command line.",
+    )
+    report_run: bool = Field(
+        False, description="Set by the report runner for its notebooks: nobody watches, so nothing may be changed."
+    )
+    report_allow_replay: bool = Field(
+        False, description="Set by the report runner where a report's settings let it replay dead letters."
+    )
 
     @field_validator("site_time_zone")
     @classmethod

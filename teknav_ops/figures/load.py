@@ -1,0 +1,45 @@
+"""Charts of how much work there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+
+from teknav_ops.figures.look import COLOURS, SERIES_LIMIT, framed, nothing
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def rate_area(
+    frame: pandas.DataFrame, *, as_of: str, by: str = "queue", title: str = "Finished jobs per second"
+) -> go.Figure:
+    """Stacked areas over time. `frame`: at, `by`, rate (jobs per second). The busiest are drawn, the others summed."""
+    if frame.empty or not frame["rate"].sum():
+        return nothing(title=title, as_of=as_of, why="No job finished in this window.")
+    table = frame.pivot_table(index="at", columns=by, values="rate", aggfunc="sum", fill_value=0.0)
+    order = list(table.sum().sort_values(ascending=False).index)
+    shown, rest = order[: SERIES_LIMIT - 1], order[SERIES_LIMIT - 1 :]
+    figure = go.Figure()
+    for name in shown:
+        figure.add_scatter(x=table.index, y=table[name], name=str(name), stackgroup="one", hovertemplate="%{y:,.2f}/s")
+    if rest:
+        figure.add_scatter(
+            x=table.index, y=table[rest].sum(axis=1), name="others", stackgroup="one", hovertemplate="%{y:,.2f}/s"
+        )
+    return framed(figure, title=title, as_of=as_of, x="time (UTC)", y="finished jobs (1/s)")
+
+
+def backlog_bars(frame: pandas.DataFrame, *, as_of: str, title: str = "Jobs in each queue") -> go.Figure:
+    """Waiting, paused, active, delayed and dead letters per queue. `frame`: one row per queue, its name the index."""
+    states = ("waiting", "paused", "active", "delayed", "dlq")
+    busy = frame[frame[list(states)].sum(axis=1) > 0] if len(frame) else frame
+    if busy.empty:
+        return nothing(title=title, as_of=as_of, why="All queues are empty.")
+    figure = go.Figure()
+    for state, colour in zip(states, (*COLOURS[:3], COLOURS[4], COLOURS[3]), strict=True):
+        name = "dead letters" if state == "dlq" else state
+        figure.add_bar(y=busy.index, x=busy[state], name=name, orientation="h", marker_color=colour)
+    framed(figure, title=title, as_of=as_of, x="jobs", y="queue")
+    return figure.update_layout(barmode="stack", hovermode="y unified").update_yaxes(autorange="reversed")

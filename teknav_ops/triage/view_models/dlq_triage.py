@@ -1,0 +1,198 @@
+"""Triage of one queue's dead letters: filter, inspect, preview a frozen list, replay it, purge.
+
+A replay acts on what was previewed and never on the filters: those change meaning while jobs leave.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import param
+import structlog
+
+from teknav_ops.errors import TekNavError
+from teknav_ops.jobs.batch_replay import Replay
+from teknav_ops.jobs.dead_letter import DeadLetter
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterGroup
+from teknav_ops.triage.view_models.acting import Bench
+
+log = structlog.get_logger("teknav.triage")
+
+#: Rows shown; a batch may be larger.
+PAGE_SIZE: Final = 50
+_CANCEL_SECONDS: Final = 5.0
+
+
+class DlqTriageModel(param.Parameterized):
+    """One person's triage. Every action ends in `status`; `is_wrong` says that it tells of an error."""
+
+    queue = param.String(doc="Whose dead letters.")
+    error_type = param.String(default="", doc="Filter; empty: any.")
+    fingerprint = param.String(default="", doc="Filter; empty: any.")
+    text = param.String(default="", doc="Filter: what error or payload contain.")
+    limit = param.Integer(default=500, bounds=(1, 100_000), doc="Most jobs that one preview freezes.")
+    rate_per_second = param.Number(default=50.0, bounds=(0.05, 10_000.0), doc="How fast they are let go.")
+    groups: Any = param.List(default=[], item_type=DeadLetterGroup, doc="Causes, most frequent first.")
+    letters: Any = param.List(default=[], item_type=DeadLetter, doc="The newest that match the filters.")
+    total_count = param.Integer(default=0, doc="About how many match.")
+    preview: Any = param.ClassSelector(default=None, class_=Replay, doc="The frozen list that `replay` would take.")
+    inspected = param.String(default="", doc="One dead letter, whole.")
+    done_count = param.Integer(default=0, doc="How many of the running replay are done.")
+    is_running = param.Boolean(default=False, doc="A replay of this model is under way.")
+    status = param.String(default="", doc="What happened last.")
+    is_wrong = param.Boolean(default=False, doc="It was an error.")
+
+    def __init__(self, bench: Bench, queue: str, **values: Any) -> None:
+        super().__init__(queue=bench.topology[queue].name, **values)  # type: ignore[no-untyped-call]
+        self._bench = bench
+        #: Two clicks must not both find the same preview.
+        self._taking = threading.Lock()
+        self._stopped = threading.Event()
+        self._running: Replay | None = None
+        self._thread: threading.Thread | None = None
+
+    # Looking -------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Read causes and entries again."""
+        self.attempt(self._refresh)
+
+    def _refresh(self) -> None:
+        page = self._bench.dead_letters.page(self.queue, where=self._filter(), limit=PAGE_SIZE)
+        groups = self._bench.dead_letters.groups(self.queue)
+        total = page.total_count or 0
+        self.param.update(groups=groups, letters=list(page.items), total_count=total)
+
+    def _filter(self) -> DeadLetterFilter:
+        return DeadLetterFilter(
+            error_type=self.error_type or None, fingerprint=self.fingerprint or None, text=self.text.strip() or None
+        )
+
+    def inspect(self, job_id: str) -> None:
+        """Show one dead letter, whole."""
+        self.attempt(lambda: self._inspect(job_id))
+
+    def _inspect(self, job_id: str) -> None:
+        letter = self._bench.dead_letters.get(self.queue, job_id)
+        payload = json.dumps(letter.payload, indent=2, ensure_ascii=False)
+        self.inspected = (
+            f"{letter.job_name} {job_id}\nfailed {letter.failed_at:%Y-%m-%d %H:%M:%S} UTC after {letter.attempts_made} "
+            f"attempts · trace {letter.trace_id}\n"
+            f"{letter.error_type}: {letter.error}\n\npayload\n{payload}\n\n{letter.stack}"
+        )
+
+    # Replaying -----------------------------------------------------------------------------------
+
+    @property
+    def effects(self) -> str:
+        """What a replay on this queue may do twice."""
+        return self._bench.topology[self.queue].effects
+
+    def preview_replay(self) -> None:
+        """Freeze what matches the filters now; nothing is replayed yet."""
+        self.attempt(self._preview)
+
+    def _preview(self) -> None:
+        frozen = self._bench.control.preview_replay(self.queue, self._filter(), limit=self.limit)
+        with self._taking:
+            self.preview = frozen if frozen.total_count else None
+        self._say(f"{frozen.total_count:,} jobs are on the list {frozen.id}; nothing is replayed yet.")
+
+    def replay(self) -> None:
+        """Replay what was previewed, in a thread. A second call finds no preview and does nothing."""
+        self.attempt(self._replay)
+
+    def _replay(self) -> None:
+        door = self._bench.control
+        with self._taking:
+            frozen = self.preview
+            if self.is_running or frozen is None:
+                self._say("A replay is under way." if self.is_running else "Nothing is previewed: preview first.")
+                return
+            self.param.update(preview=None, is_running=True, done_count=0)
+            self._running = frozen
+            self._stopped.clear()
+        rate = self.rate_per_second
+        self._say(f"Replaying {frozen.total_count:,} jobs, {rate:g} per second.")
+
+        def run() -> None:
+            self.attempt(lambda: self._finish(door.run_replay(
+                frozen.queue, frozen.id, rate_per_second=rate, on_progress=self._progress, stopped=self._stopped
+            )), always=self._ended)  # fmt: skip
+
+        self._thread = threading.Thread(target=run, name=f"replay-{frozen.id}", daemon=True)
+        self._thread.start()
+
+    def _progress(self, replay: Replay) -> None:
+        self.done_count = replay.done_count
+
+    def _finish(self, replay: Replay) -> None:
+        self.done_count = replay.done_count
+        words = "Replayed" if replay.state == "finished" else "Stopped after"
+        skipped = f"; {replay.skipped_count:,} were gone or had failed anew" if replay.skipped_count else ""
+        self._refresh()
+        self._say(f"{words} {replay.replayed_count:,} of {replay.total_count:,} jobs{skipped}.")
+
+    def _ended(self) -> None:
+        with self._taking:
+            self._running = None
+            self.is_running = False
+
+    @property
+    def running(self) -> Replay | None:
+        """The list that is being replayed."""
+        return self._running
+
+    def cancel(self) -> None:
+        """Stop the running replay; what was replayed stays replayed."""
+        self.attempt(self._cancel)
+
+    def _cancel(self) -> None:
+        running = self._running
+        if running is None:
+            self._say("No replay is under way.")
+            return
+        self._bench.control.abort_replay(running.queue, running.id)
+        self._stopped.set()
+        self.wait(_CANCEL_SECONDS)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the running replay has ended; False when it has not by then."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(seconds)
+        return not self.is_running
+
+    # Purging -------------------------------------------------------------------------------------
+
+    def purge(self, confirmation: str) -> None:
+        """Delete all dead letters there are at this moment; `confirmation` must be the queue's name."""
+        self.attempt(lambda: self._purge(confirmation))
+
+    def _purge(self, confirmation: str) -> None:
+        deleted = self._bench.control.purge(self.queue, confirmation=confirmation.strip())
+        with self._taking:
+            self.preview = None
+        self._refresh()
+        self._say(f"{deleted:,} dead letters of {self.queue} are deleted.")
+
+    # Telling -------------------------------------------------------------------------------------
+
+    def _say(self, words: str) -> None:
+        self.param.update(status=words, is_wrong=False)
+
+    def attempt(self, action: Callable[[], None], *, always: Callable[[], None] = lambda: None) -> None:
+        """Do something; an error becomes `status`, for a notebook would hide it in its log."""
+        try:
+            action()
+        except Exception as error:
+            # What we raise on purpose is written for people; of the rest they need the type, and the log has all.
+            expected = isinstance(error, TekNavError)
+            if not expected:
+                log.error("triage.failed", queue=self.queue, exc_info=True)
+            self.param.update(status=str(error) if expected else f"{type(error).__name__}: {error}", is_wrong=True)
+        finally:
+            always()

@@ -1,0 +1,161 @@
+"""DlqTriage: the notebook's view of `DlqTriageModel`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as w
+
+from teknav_ops.jobs.batch_replay import Replay
+from teknav_ops.jobs.dead_letter import DeadLetter
+from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup
+from teknav_ops.triage.view_models.dlq_triage import DlqTriageModel
+from teknav_ops.triage.widgets.tables import block, line, table
+
+_WIDE = {"description_width": "110px"}
+_LETTERS = 20
+
+
+class DlqTriage(w.VBox):  # type: ignore[misc]
+    """Filters, causes, entries, one whole dead letter, a previewed replay, a purge, and a line for what happened."""
+
+    def __init__(self, model: DlqTriageModel) -> None:
+        self.model = model
+        self._make()
+        super().__init__([
+            w.HBox([self.error_type, self.fingerprint]), w.HBox([self.text, self.refresh_button]), self.causes,
+            self.letters, w.HBox([self.job, self.inspect_button]), self.inspected, self.effects,
+            w.HBox([self.limit, self.rate]), w.HBox([self.preview_button, self.replay_button, self.cancel_button]),
+            self.preview, self.progress, w.HBox([self.confirmation, self.purge_button]), self.status,
+        ])  # fmt: skip
+        self._connect()
+        model.refresh()
+        self._show()
+
+    def _make(self) -> None:
+        model = self.model
+        self.error_type = w.Dropdown(description="error type", options=[("any", "")], style=_WIDE)
+        self.fingerprint = w.Dropdown(description="fingerprint", options=[("any", "")], style=_WIDE)
+        self.text = w.Text(description="contains", continuous_update=False, style=_WIDE)
+        self.refresh_button = w.Button(description="Refresh")
+        self.causes, self.letters, self.inspected, self.preview, self.status = (w.HTML() for _ in range(5))
+        self.effects = w.HTML(line(f"What a replay may do twice: {model.effects}", is_wrong=False))
+        self.job = w.Dropdown(description="dead letter", options=[], style=_WIDE)
+        self.inspect_button = w.Button(description="Inspect")
+        self.limit = w.BoundedIntText(value=model.limit, min=1, max=100_000, description="at most", style=_WIDE)
+        self.rate = w.BoundedFloatText(
+            value=model.rate_per_second, min=0.05, max=10_000, description="jobs per second", style=_WIDE
+        )
+        self.preview_button = w.Button(description="Preview")
+        self.replay_button = w.Button(
+            description="Replay", disabled=True, button_style="warning", layout={"width": "auto"}
+        )
+        self.cancel_button = w.Button(description="Cancel", disabled=True)
+        self.progress = w.IntProgress(min=0, max=1, description="done", style=_WIDE)
+        self.confirmation = w.Text(
+            description="purge all",
+            placeholder=f"type {model.queue} to delete all",
+            style=_WIDE,
+            layout={"width": "420px"},
+        )
+        self.purge_button = w.Button(description="Purge", button_style="danger")
+
+    def _connect(self) -> None:
+        model = self.model
+        for name in ("error_type", "fingerprint", "text"):
+            getattr(self, name).observe(lambda change, name=name: self._filtered(name, change["new"]), "value")
+        self.limit.observe(lambda change: model.attempt(lambda: setattr(model, "limit", change["new"])), "value")
+        self.rate.observe(
+            lambda change: model.attempt(lambda: setattr(model, "rate_per_second", change["new"])), "value"
+        )
+        clicks: dict[w.Button, Callable[[], None]] = {
+            self.refresh_button: model.refresh, self.preview_button: model.preview_replay,
+            self.replay_button: model.replay, self.cancel_button: model.cancel,
+            self.inspect_button: lambda: model.inspect(self.job.value or ""), self.purge_button: self._purge,
+        }  # fmt: skip
+        for button, action in clicks.items():
+            button.on_click(lambda _, action=action: model.attempt(action))
+        model.param.watch(lambda *_: model.attempt(self._show), list(_WATCHED))
+
+    def _filtered(self, name: str, value: str) -> None:
+        setattr(self.model, name, value or "")
+        self.model.refresh()
+
+    def _purge(self) -> None:
+        typed = self.confirmation.value
+        # Emptied first: a second click must be typed again.
+        self.confirmation.value = ""
+        self.model.purge(typed)
+
+    def _show(self) -> None:
+        model = self.model
+        self._show_choices()
+        self.causes.value = table(
+            ("jobs", "error type", "fingerprint", "last", "example"),
+            [_cause_row(group) for group in model.groups[:12]],
+            empty=f"{model.queue} has no dead letters.",
+        )  # fmt: skip
+        self.letters.value = f"<b>{model.total_count:,} match</b>" + table(
+            ("job", "id", "failed", "error"),
+            [_letter_row(letter) for letter in model.letters[:_LETTERS]],
+            empty="Nothing matches the filters.",
+        )  # fmt: skip
+        self.inspected.value = block(model.inspected)
+        self.preview.value = _causes_of(model.preview)
+        self.replay_button.disabled = model.preview is None or model.is_running
+        self.replay_button.description = f"Replay these {model.preview.total_count:,}" if model.preview else "Replay"
+        self.preview_button.disabled = model.is_running
+        self.cancel_button.disabled = not model.is_running
+        running = model.running
+        if running is not None:
+            self.progress.max = max(1, running.total_count)
+        self.progress.value = min(model.done_count, self.progress.max)
+        self.status.value = line(model.status, is_wrong=model.is_wrong)
+
+    def _show_choices(self) -> None:
+        model = self.model
+        types = sorted({group.error_type for group in model.groups} | ({model.error_type} - {""}))
+        marks = sorted({group.fingerprint for group in model.groups} | ({model.fingerprint} - {""}))
+        ids = [letter.original_job_id for letter in model.letters[:_LETTERS]]
+        # A filter whose last job left stays chosen: "any" is never chosen but by a person.
+        _choose(self.error_type, [("any", ""), *((name, name) for name in types)], model.error_type)
+        _choose(self.fingerprint, [("any", ""), *((mark[:12], mark) for mark in marks)], model.fingerprint)
+        _choose(self.job, [(job_id, job_id) for job_id in ids], self.job.value if self.job.value in ids else None)
+
+
+_WATCHED = (
+    "groups", "letters", "total_count", "preview", "inspected", "done_count", "is_running", "status", "is_wrong",
+)  # fmt: skip
+
+
+def _choose(box: w.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
+    """Change the options; without a pause in notifications the box would choose its first and filter by it."""
+    if tuple(box.options) == tuple(options) and box.value == value:
+        return
+    with box.hold_trait_notifications():
+        box.options = options
+        box.value = value if value is not None or not options else options[0][1]
+
+
+def _cause_row(group: DeadLetterGroup) -> tuple[str, ...]:
+    last, example = f"{group.last_failed_at:%m-%d %H:%M}", _short(group.example_error)
+    return f"{group.count:,}", group.error_type, group.fingerprint[:12], last, example
+
+
+def _letter_row(letter: DeadLetter) -> tuple[str, ...]:
+    error = _short(f"{letter.error_type}: {letter.error}")
+    return letter.job_name, letter.original_job_id, f"{letter.failed_at:%m-%d %H:%M:%S}", error
+
+
+def _short(text: str) -> str:
+    return text if len(text) < 100 else f"{text[:99]}…"
+
+
+def _causes_of(replay: Replay | None) -> str:
+    if replay is None:
+        return ""
+    rows = [(f"{cause.count:,}", cause.error_type, cause.fingerprint[:12]) for cause in replay.causes]
+    return f"<b>List {replay.id}: {replay.total_count:,} jobs</b>" + table(
+        ("jobs", "error type", "fingerprint"), rows, empty=""
+    )

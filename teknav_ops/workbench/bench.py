@@ -1,0 +1,234 @@
+"""Workbench: one system's numbers, history and operations, for a person at a notebook."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from teknav_ops.access.entrance import Entrance
+from teknav_ops.access.policy import Operation, Operator, local_operator
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.audit.story import story
+from teknav_ops.control import Control
+from teknav_ops.errors import InvalidRequest, NotAllowed, RedisUnavailable
+from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup, DeadLetterQueries
+from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.metrics.history import history
+from teknav_ops.metrics.live import QueueStats, read_all_stats
+from teknav_ops.metrics.overview import attention, read_now
+from teknav_ops.payloads.codec import Cipher
+from teknav_ops.redis_state.connection import Client, connect
+from teknav_ops.redis_url import find_redis_url
+from teknav_ops.secret_key import cipher_keys
+from teknav_ops.settings import Settings
+from teknav_ops.snapshots.open import Snapshot, open_snapshot
+from teknav_ops.storage.database import Database
+from teknav_ops.topology import TOPOLOGY, Queue, Topology
+from teknav_ops.triage import from_snapshot
+from teknav_ops.triage.regression import Regression
+from teknav_ops.triage.what_changed import WhatChanged
+from teknav_ops.workbench.asking import Questions
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Workbench(Questions):
+    """One system. Questions to a snapshot are methods of the same name as in `teknav_ops.snapshots.questions`."""
+
+    def __init__(self, settings: Settings, *, topology: Topology = TOPOLOGY) -> None:
+        self._settings = settings
+        self.topology = topology
+
+    # Where the answers come from -----------------------------------------------------------------
+
+    @cached_property
+    def client(self) -> Client:
+        """Redis. Raises RedisUnavailable with what to do."""
+        client = connect(find_redis_url(self._settings), timeout_seconds=self._settings.redis_timeout_seconds)
+        try:
+            client.ping()
+        except (RedisError, OSError) as error:
+            raise RedisUnavailable(
+                f"Redis does not answer ({type(error).__name__}). Start the system with `teknav up`, or set "
+                "TEKNAV_REDIS_URL, or name a profile: connect('staging')"
+            ) from None
+        return client
+
+    @cached_property
+    def database(self) -> Database:
+        """SQL."""
+        return Database.open(self._settings.sql_url)
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The newest snapshot at the first question; the same from then on, so that all charts agree.
+
+        Raises NoSnapshot with what to do.
+        """
+        return open_snapshot(self._settings)
+
+    @property
+    def as_of(self) -> str:
+        """What to write under a chart of the snapshot."""
+        return f"as of {self.snapshot.meta.exported_at:%Y-%m-%d %H:%M:%S} UTC, from the snapshot"
+
+    @property
+    def now(self) -> str:
+        """What to write under a chart of live numbers."""
+        return f"as of {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, live"
+
+    def last(self, *, hours: float) -> dict[str, datetime]:
+        """`since` and `until` of the hours before the snapshot was made, for questions: `**bench.last(hours=24)`."""
+        if not 0 < hours <= 24 * 400:
+            raise InvalidRequest(f"hours: {hours} is not between 0 and {24 * 400:,}")
+        until = self.snapshot.meta.exported_at
+        return {"since": until - timedelta(hours=hours), "until": until}
+
+    @staticmethod
+    def width(*, hours: float) -> timedelta:
+        """The width of a chart's steps for a window of so many hours: about a hundred of them, in whole minutes."""
+        minutes = (1, 5, 15, 60, 360, 1440)
+        return timedelta(minutes=next((step for step in minutes if hours * 60 / step <= 120), minutes[-1]))
+
+    # Now -----------------------------------------------------------------------------------------
+
+    def queue_stats(self) -> dict[str, QueueStats]:
+        """Every queue's numbers as of now, by name; docs/metrics.md explains them."""
+        return read_now(self.client, self.topology)
+
+    def stats(self) -> pandas.DataFrame:
+        """One row per queue, as of now. Durations in ms, `rate` in finished jobs per second."""
+        import pandas as pd
+
+        rows = [stats.model_dump(exclude={"term", "publisher", "age_ms"}) for stats in self.queue_stats().values()]
+        return pd.DataFrame(rows).set_index("queue")
+
+    def attention(self) -> pandas.DataFrame:
+        """What a person should look at, the worst first; no rows when all is well."""
+        import pandas as pd
+
+        published = read_all_stats(self.client, self.topology)
+        is_published = any(stats is not None and not stats.is_stale for stats in published.values())
+        found = attention(self.queue_stats(), is_published=is_published)
+        return pd.DataFrame(
+            [(about.severity, about.queue or "all", about.text) for about in found],
+            columns=["severity", "queue", "what"],
+        )
+
+    def history(
+        self, queue: str, *, hours: float = 24, step_minutes: int = 15, by_job: bool = False
+    ) -> pandas.DataFrame:
+        """A queue's numbers over time up to now, one row per step; beyond 24 hours a snapshot is needed."""
+        return history(
+            self.topology[queue].name, timedelta(hours=hours), timedelta(minutes=step_minutes), client=self.client,
+            snapshot=self.snapshot if hours > 23 else None, by_job=by_job,
+        )  # fmt: skip
+
+    # Jobs and dead letters -----------------------------------------------------------------------
+
+    @cached_property
+    def jobs(self) -> JobQueries:
+        """Reading jobs."""
+        return JobQueries(self.client, self.topology)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetterQueries:
+        """Reading dead letters; secrets are masked."""
+        return DeadLetterQueries(self.client, self.topology)
+
+    def queue(self, name: str) -> Queue:
+        """What the catalogue says of a queue. Raises UnknownQueue."""
+        return self.topology[name]
+
+    def dead_letter_groups(self, queue: str | None = None) -> pandas.DataFrame:
+        """Causes of dead letters, most frequent first, of one queue or of all."""
+        import pandas as pd
+
+        names = [self.topology[queue].name] if queue else list(self.topology)
+        rows = [
+            {"queue": name} | dataclasses.asdict(group) for name in names for group in self.dead_letters.groups(name)
+        ]
+        columns = ["queue", *(field.name for field in dataclasses.fields(DeadLetterGroup))]
+        return pd.DataFrame(rows, columns=columns).sort_values("count", ascending=False, ignore_index=True)
+
+    def story(self, job_or_trace: str) -> pandas.DataFrame:
+        """All that happened to a job, or to the jobs of a trace, oldest first: from SQL and what is still in Redis."""
+        import pandas as pd
+
+        told = story(self.database, self.client, self.topology, job_or_trace)
+        return pd.DataFrame([dataclasses.asdict(entry) for entry in told.entries])
+
+    # Judging -------------------------------------------------------------------------------------
+
+    def compare_windows(
+        self, queue: str, *, hours: float, baseline_hours: float, job_name: str | None = None
+    ) -> Regression:
+        """Whether jobs got slower in the last hours than in those before; with interval and n."""
+        window = self.last(hours=hours)
+        before = (window["since"] - timedelta(hours=baseline_hours), window["since"])
+        return from_snapshot.compare_windows(
+            self.snapshot, queue, (window["since"], window["until"]), before, job_name=job_name
+        )
+
+    def what_changed(self, since: datetime, until: datetime, *, queues: list[str] | None = None) -> WhatChanged:
+        """A window against the time before it, largest change first."""
+        return from_snapshot.what_changed(self.snapshot, since, until, queues=queues)
+
+    # Acting --------------------------------------------------------------------------------------
+
+    @cached_property
+    def operator(self) -> Operator:
+        """Who acts: the token's bearer where TEKNAV_API_TOKEN is set, else the person at this machine.
+
+        Raises:
+            NotAllowed: the token is not accepted, or may not act.
+        """
+        token = self._settings.api_token
+        if token is None:
+            return local_operator(self._settings)
+        identity = Entrance(self._settings, self.client, OperatorLog(self.database)).by_token(token.get_secret_value())
+        if identity is None:
+            raise NotAllowed("TEKNAV_API_TOKEN: this token is not, or no more, accepted; see `teknav tokens list`")
+        if Operation.ACT not in identity.scopes:
+            raise NotAllowed(f"TEKNAV_API_TOKEN: {identity.operator.name} lacks the scope `act`")
+        return identity.operator
+
+    @property
+    def control(self) -> Control:
+        """The operators' door. Raises NotAllowed in an unattended run that was not given leave to act."""
+        if self._settings.report_run and not self._settings.report_allow_replay:
+            raise NotAllowed("this is an unattended run: it reads only, unless the report's settings allow replays")
+        return self._control
+
+    @cached_property
+    def _control(self) -> Control:
+        return Control(
+            self.client, self.operator, OperatorLog(self.database), cipher=Cipher(cipher_keys(self._settings)),
+            topology=self.topology, payload_limit_bytes=self._settings.payload_limit_bytes,
+        )  # fmt: skip
+
+    # Telling -------------------------------------------------------------------------------------
+
+    @staticmethod
+    def say(*sentences: Any) -> None:
+        """Show sentences, as Markdown; each is a paragraph."""
+        from IPython.display import Markdown, display
+
+        paragraphs = "\n\n".join(str(sentence) for sentence in sentences)
+        display(Markdown(paragraphs))  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def share(part: float, *, of: float) -> float:
+        """`part / of`; 0 where there is nothing to have a part of."""
+        return float(part / of) if of else 0.0
+
+    @staticmethod
+    def largest(values: pandas.Series) -> float:
+        """The largest known value; 0 where none is known."""
+        known = values.dropna()
+        return float(known.max()) if len(known) else 0.0

@@ -1,0 +1,159 @@
+"""DlqTriageModel on a true system: what it freezes, what it refuses, and what a second click does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from teknav_ops.errors import NotAllowed
+from teknav_ops.settings import Settings
+from teknav_ops.storage.schema import upgrade
+from teknav_ops.storage.tables import AuditLog
+from teknav_ops.triage.view_models import DlqTriageModel
+from teknav_ops.workbench import Workbench
+from tests.conftest import SECRET_KEY
+from tests.support.dead_letters import bury
+from tests.support.redis_server import RedisServer
+
+QUEUE = "webhooks:deliver"
+
+
+@pytest.fixture
+def settings(redis_server: RedisServer, tmp_path: Path) -> Settings:
+    made = Settings(redis_url=redis_server.url, data_dir=tmp_path, operator="sara", secret_key=SECRET_KEY)  # type: ignore[arg-type]
+    upgrade(made.sql_url)
+    return made
+
+
+@pytest.fixture
+def bench(settings: Settings) -> Iterator[Workbench]:
+    made = Workbench(settings)
+    yield made
+    made.client.close()
+    made.database.dispose()
+
+
+@pytest.fixture
+def model(bench: Workbench, client: Any) -> DlqTriageModel:
+    bury(client, QUEUE, 40)
+    return DlqTriageModel(bench, QUEUE, rate_per_second=10_000.0)
+
+
+def _recorded(bench: Workbench, action: str) -> list[AuditLog]:
+    with bench.database.reading() as session:
+        rows = list(session.scalars(select(AuditLog).where(AuditLog.action == action)))
+        session.expunge_all()
+    return rows
+
+
+def test_a_preview_replays_nothing_and_a_replay_takes_just_what_was_previewed(
+    model: DlqTriageModel, bench: Workbench
+) -> None:
+    model.error_type = "HostUnreachable"
+    model.refresh()
+    wanted = {letter.original_job_id for letter in model.letters}
+    assert len(wanted) == model.total_count == 10
+
+    model.preview_replay()
+
+    assert bench.stats().dlq[QUEUE] == 40
+    # The filters change after the preview; the list does not.
+    model.error_type = ""
+    model.replay()
+    assert model.wait(30)
+    assert model.status == "Replayed 10 of 10 jobs." and not model.is_wrong
+    left = {letter.original_job_id for letter in bench.dead_letters.page(QUEUE, limit=50).items}
+    assert len(left) == 30 and not left & wanted
+    (entry,) = _recorded(bench, "dlq.batch_replayed")
+    assert (entry.actor, entry.outcome) == ("sara", "done")
+
+
+def test_clicks_at_the_same_moment_replay_once(model: DlqTriageModel, bench: Workbench) -> None:
+    model.limit = 5
+    model.preview_replay()
+    barrier = threading.Barrier(8)
+
+    def click() -> None:
+        barrier.wait()
+        model.replay()
+
+    clicks = [threading.Thread(target=click) for _ in range(8)]
+    for thread in clicks:
+        thread.start()
+    for thread in clicks:
+        thread.join()
+    assert model.wait(30)
+    model.replay()
+
+    assert model.status == "Nothing is previewed: preview first."
+    assert bench.stats().dlq[QUEUE] == 35
+    assert len(_recorded(bench, "dlq.batch_replayed")) == 1
+
+
+def test_an_emptied_filter_never_comes_to_mean_all(model: DlqTriageModel, bench: Workbench) -> None:
+    model.error_type = "HostUnreachable"
+    model.preview_replay()
+    model.replay()
+    assert model.wait(30)
+
+    model.preview_replay()
+    model.replay()
+
+    assert model.preview is None and bench.stats().dlq[QUEUE] == 30
+    assert model.error_type == "HostUnreachable" and model.total_count == 0
+
+
+def test_a_slow_replay_is_cancelled_and_what_was_done_stays(model: DlqTriageModel, bench: Workbench) -> None:
+    model.rate_per_second = 2.0
+    model.preview_replay()
+    model.replay()
+
+    model.cancel()
+
+    assert model.wait(30)
+    left = bench.stats().dlq[QUEUE]
+    assert 0 < left <= 40
+    assert model.status.startswith("Stopped after ") and f"{40 - left} of 40" in model.status
+    assert len(_recorded(bench, "dlq.replay_aborted")) == 1
+
+
+def test_a_purge_needs_the_queues_name(model: DlqTriageModel, bench: Workbench) -> None:
+    model.purge("webhooks")
+    assert model.is_wrong and "type webhooks:deliver" in model.status and bench.stats().dlq[QUEUE] == 40
+
+    model.purge(QUEUE)
+    assert model.status == "40 dead letters of webhooks:deliver are deleted." and bench.stats().dlq[QUEUE] == 0
+
+
+def test_an_unattended_run_changes_nothing_unless_it_was_given_leave(
+    settings: Settings, model: DlqTriageModel, bench: Workbench
+) -> None:
+    unattended = Workbench(settings.model_copy(update={"report_run": True}))
+    alone = DlqTriageModel(unattended, QUEUE)
+    alone.preview_replay()
+    assert alone.is_wrong and "unattended" in alone.status and alone.preview is None
+    alone.purge(QUEUE)
+    assert bench.stats().dlq[QUEUE] == 40
+    with pytest.raises(NotAllowed, match="unattended"):
+        _ = unattended.control
+
+    allowed = Workbench(settings.model_copy(update={"report_run": True, "report_allow_replay": True}))
+    trusted = DlqTriageModel(allowed, QUEUE, limit=3)
+    trusted.preview_replay()
+    trusted.replay()
+    assert trusted.wait(30) and bench.stats().dlq[QUEUE] == 37
+    for opened in (unattended, allowed):
+        opened.client.close()
+        opened.database.dispose()
+
+
+def test_any_error_is_told_in_the_status(model: DlqTriageModel) -> None:
+    model.inspect("no-such-job")
+    assert model.is_wrong and "no-such-job" in model.status
+    model.attempt(lambda: [].pop())
+    assert model.status == "IndexError: pop from empty list"
