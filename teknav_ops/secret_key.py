@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
+import secrets
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -41,16 +42,17 @@ def _development_key(settings: Settings) -> str:
     if settings.environment == "production":
         raise MissingSecretKey("TEKNAV_SECRET_KEY is required in production; make one with `teknav secret-key`")
     path = settings.data_dir / "secret.key"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        _create(path, Fernet.generate_key())
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            _create(path, Fernet.generate_key())
     return path.read_text().strip()
 
 
 def _create(path: Path, key: bytes) -> None:
-    """Write the key whole or not at all: two processes may start at once, and either may die."""
-    draft = path.with_suffix(f".{os.getpid()}")
-    descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    """Write the key whole or not at all: processes and threads may begin at once, and each may die."""
+    draft = path.with_suffix(f".{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(key)
         file.flush()

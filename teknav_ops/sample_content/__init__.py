@@ -85,7 +85,7 @@ def load(database: Database, media_root: Path) -> LoadedContent:
         for article in articles:
             if article.translation_of:
                 _put_translation(session, article)
-    file_ids = [_put_photo(database, media_root, path) for path in photo_paths()]
+    file_ids = [_put_file(database, media_root, path.name, path.read_bytes()) for path in photo_paths()]
     return LoadedContent(article_ids, file_ids)
 
 
@@ -104,17 +104,37 @@ def _put_translation(session: Session, sample: SampleArticle) -> None:
     _put_row(session, Translation, key, title=sample.title, body=sample.body, version=1)
 
 
-def _put_photo(database: Database, media_root: Path, photo: Path) -> int:
-    content = photo.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    stored = f"originals/{digest[:32]}{photo.suffix}"
+def load_damaged(database: Database, media_root: Path) -> list[int]:
+    """Put two uploads in place that are no whole photographs: one cut off, one a drawing under a photograph's name."""
+    return [_put_file(database, media_root, name, content) for name, content in _damaged().items()]
+
+
+def find_damaged(database: Database) -> list[int]:
+    """Those of `load_damaged` that are there."""
+    paths = [_stored_path(name, content) for name, content in _damaged().items()]
+    with database.reading() as session:
+        return list(session.scalars(select(File.id).where(File.storage_path.in_(paths)).order_by(File.id)))
+
+
+def _damaged() -> dict[str, bytes]:
+    whole = next(path for path in photo_paths() if path.suffix == ".jpg").read_bytes()
+    drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+    return {"cut-off.jpg": whole[: len(whole) // 2], "drawing.jpg": drawing}
+
+
+def _stored_path(name: str, content: bytes) -> str:
+    return f"originals/{hashlib.sha256(content).hexdigest()[:32]}{Path(name).suffix}"
+
+
+def _put_file(database: Database, media_root: Path, name: str, content: bytes) -> int:
+    stored = _stored_path(name, content)
     if not (media_root / stored).exists():
         _write_whole(content, media_root / stored, drafts=media_root / "drafts")
     # The row comes after its file: a row without one would be a broken upload.
     with database.session() as session:
         return _put_row(
             session, File, {"storage_path": stored},
-            original_name=photo.name, byte_count=len(content), sha256=digest, variants=[],
+            original_name=name, byte_count=len(content), sha256=hashlib.sha256(content).hexdigest(), variants=[],
         )  # fmt: skip
 
 

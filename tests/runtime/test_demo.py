@@ -24,7 +24,9 @@ from teknav_ops.topology import TOPOLOGY
 from tests.support.redis_server import free_port
 from tests.support.waiting import until
 
-CONTENT = DemoContent([1, 2, 3], [4, 5], {mood: number for number, mood in enumerate(MOODS, 1)})
+CONTENT = DemoContent(
+    [1, 2, 3], [4, 5], {mood: number for number, mood in enumerate([*MOODS, "blocked"], 1)}, [6, 7], "http://127.0.0.1:1"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("order", [*ORDINARY, *FAULTY], ids=lambda order: f"{order.queue} {order.job}")

@@ -219,6 +219,15 @@ def test_a_job_whose_storage_fails_says_so_on_the_row_and_may_still_succeed(
     assert (file_row(services, file_id).status, file_row(services, file_id).error) == ("optimized", None)
 
 
+def test_the_samples_that_are_no_whole_photographs_are_rejected(services: Services, make_context: MakeContext) -> None:
+    file_ids = sample_content.load_damaged(services.database, services.settings.media_root)
+    for file_id, error in zip(file_ids, (ImageDamaged, NotAnImage), strict=True):
+        with pytest.raises(error):
+            optimize_image(order(file_id), make_context())
+    assert {file_row(services, file_id).status for file_id in file_ids} == {"rejected"}
+    assert sample_content.find_damaged(services.database) == file_ids
+
+
 def test_only_old_drafts_are_stale(tmp_path: Path) -> None:
     store = MediaStore(tmp_path)
     assert store.stale_drafts() == []

@@ -151,6 +151,15 @@ def test_the_sample_in_rust_reads_an_article_and_remembers(bench: Bench) -> None
     assert bench.run(plugin="term-counter", article_id=9, terms=[])["output"] == {"error": "there is no article 9"}
 
 
+@pytest.mark.parametrize(("slug", "error"), [("runaway", PluginOutOfFuel), ("glutton", PluginOutOfMemory)])
+def test_the_samples_that_misbehave_are_stopped(bench: Bench, slug: str, error: Any) -> None:
+    folder = SAMPLES / slug
+    manifest = json.loads((folder / "manifest.json").read_text())
+    bench.control.plugins.install((folder / "plugin.wat").read_bytes(), manifest)
+    with pytest.raises(error):
+        bench.run(plugin=slug)
+
+
 SPIN = wat(f"(loop $l (br $l)) {FINE}")
 BOMBS = [
     pytest.param(SPIN, {}, PluginOutOfFuel, "out_of_fuel", id="endless loop"),

@@ -27,6 +27,7 @@ from teknav_ops.payloads.search_index import IndexArticle
 from teknav_ops.payloads.workflows_run import RunWorkflow
 from teknav_ops.platform.workflow_definition import InvalidDefinition
 from teknav_ops.platform.workflow_runs import UnknownRun
+from teknav_ops.runtime.demo.content import WORKFLOWS
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import Article, AuditLog, WorkflowRun, WorkflowStepExecution
 from tests.support.http_receiver import Answer, HttpReceiver
@@ -39,7 +40,7 @@ from workers.services.workflow_history import History, RunTakenOver, WorkflowToo
 from workers.services.workflow_record import InvalidWorkflowInput, UnknownWorkflow
 from workers.workflows_run import StepFailed, WorkflowTimedOut, run_workflow
 
-SAMPLE = resources.files("teknav_ops.sample_content").joinpath("workflows", "publish-article.json")
+SAMPLES = Path(str(resources.files("teknav_ops.sample_content").joinpath("workflows")))
 
 
 @pytest.fixture
@@ -504,8 +505,17 @@ def test_saving_the_same_text_keeps_its_version_and_viewers_may_not(
         viewer.workflows.save({"slug": "w", "title": "W", "steps": [NAP]})
 
 
-def test_the_sample_is_in_order(control: Control) -> None:
-    assert control.workflows.save(json.loads(SAMPLE.read_text("utf-8"))).slug == "publish-article"
+@pytest.mark.parametrize("slug", WORKFLOWS)
+def test_the_samples_are_in_order(control: Control, slug: str) -> None:
+    assert control.workflows.save(json.loads((SAMPLES / f"{slug}.json").read_text("utf-8"))).slug == slug
+
+
+def test_the_sample_that_cannot_succeed_is_undone(play: Play, control: Control, receiver: HttpReceiver) -> None:
+    receiver.answers = [Answer(body=b"{}"), Answer(400), Answer(body=b"{}")]
+    control.workflows.save(json.loads((SAMPLES / "notify-partners.json").read_text("utf-8")) | {"slug": "w"})
+    with pytest.raises(StepFailed, match=r"steps\[1\]: HttpStepRefused"):
+        play.tick(receiver=receiver.url)
+    assert paths(receiver) == ["hooks/ok", "hooks/refusing", "hooks/ok"] and play.run().status == "compensated"
 
 
 JOB = """

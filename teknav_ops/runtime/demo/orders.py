@@ -24,13 +24,14 @@ Make = Callable[[DemoContent, random.Random], Data]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Order:
-    """A kind of job the demo enqueues; `weight` is how often, among its like. `needs_receiver`: only with one."""
+    """A kind of job the demo enqueues; `weight` is how often, among its like. `needs_…`: only with that."""
 
     queue: str
     job: str
     make: Make
     weight: float = 1.0
     needs_receiver: bool = False
+    needs_damaged: bool = False
 
 
 def _article(content: DemoContent, chance: random.Random) -> Data:
@@ -87,11 +88,29 @@ def _publication(content: DemoContent, chance: random.Random) -> Data:
     return {"workflow": "publish-article", "input": given}
 
 
+def _pick_of_the_week(content: DemoContent, chance: random.Random) -> Data:
+    to = f"reader{chance.randrange(500)}@teknav.example.com"
+    return {"workflow": "weekly-pick", "input": {"article_id": chance.choice(content.article_ids), "to": to}}
+
+
+def _misbehaving(content: DemoContent, chance: random.Random) -> Data:
+    return {"plugin": chance.choice(("runaway", "glutton")), "event": "article.published"}
+
+
+def _to_an_address_in_persian(content: DemoContent, chance: random.Random) -> Data:
+    return _mail(content, chance) | {"to": f"خواننده{chance.randrange(500)}@teknav.example.com"}
+
+
+def _code_too_often(content: DemoContent, chance: random.Random) -> Data:
+    return _code(content, chance) | {"recipient": "+989120000000"}
+
+
 ORDINARY: Final = (
     Order("ai:content", "generate-summary", _article),
     Order("ai:seo", "generate-seo", _article),
     Order("ai:review", "review-article", _article),
     Order("workflows:run", "run-workflow", _publication, 0.7, needs_receiver=True),
+    Order("workflows:run", "run-workflow", _pick_of_the_week, 0.2, needs_receiver=True),
     Order("plugins:execute", "execute-plugin", _plugin, 1.5),
     Order("analytics:process", "process-events", _events, 1.5),
     Order("analytics:snapshot", "snapshot-dashboard", lambda content, chance: {"days": 30}, 0.5),
@@ -114,11 +133,27 @@ FAULTY: Final = (
     Order(
         "plugins:execute", "execute-plugin", lambda content, chance: {"plugin": "gone", "event": "article.published"}
     ),
+    Order("plugins:execute", "execute-plugin", _misbehaving, 2),
+    Order(
+        "workflows:run",
+        "run-workflow",
+        lambda content, chance: {"workflow": "notify-partners", "input": {"receiver": content.receiver_url}},
+        needs_receiver=True,
+    ),
     Order("email:send", "send-email", lambda content, chance: _mail(content, chance, "nobody"), 2),
+    Order("email:send", "send-email", _to_an_address_in_persian),
     Order("otp:send", "send-otp", lambda content, chance: _code(content, chance, minutes=-1)),
+    Order("otp:send", "send-otp", _code_too_often),
     Order("webhooks:deliver", "deliver-webhook", lambda c, r: _webhook(c, r, "broken"), 2, needs_receiver=True),
     Order("webhooks:deliver", "deliver-webhook", lambda c, r: _webhook(c, r, "refusing"), 1, needs_receiver=True),
+    Order("webhooks:deliver", "deliver-webhook", lambda c, r: _webhook(c, r, "blocked"), 1, needs_receiver=True),
     Order("media:optimize", "optimize-image", lambda content, chance: {"file_id": 900_000 + chance.randrange(50)}),
+    Order(
+        "media:optimize",
+        "optimize-image",
+        lambda content, chance: {"file_id": chance.choice(content.damaged_file_ids)},
+        needs_damaged=True,
+    ),
     Order("search:index", "index-article", lambda content, chance: {"article_id": 1, "version": 900_000}),
 )
 
@@ -147,7 +182,10 @@ class Orders:
         self._faulty = [order for order in FAULTY if self._fits(order, queues)]
 
     def _fits(self, order: Order, queues: frozenset[str]) -> bool:
-        return (not queues or order.queue in queues) and (not order.needs_receiver or bool(self._content.endpoints))
+        has_all = (self._content.endpoints or not order.needs_receiver) and (
+            self._content.damaged_file_ids or not order.needs_damaged
+        )
+        return (not queues or order.queue in queues) and bool(has_all)
 
     def pick(self, *, is_faulty: bool, cause: int | None = None) -> Order:
         """An order; with `cause`, always the same faulty one for the same number."""
