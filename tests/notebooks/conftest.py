@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 import subprocess
@@ -120,7 +119,7 @@ def papermill(
 ) -> tuple[subprocess.CompletedProcess[str], nbformat.NotebookNode]:
     source = name if name.endswith(".ipynb") else str(NOTEBOOKS / f"{name}.ipynb")
     target = folder / "output.ipynb"
-    given = [word for key, value in parameters.items() for word in ("-p", key, json.dumps(value).strip('"'))]
+    given = [word for key, value in parameters.items() for word in ("-p", key, str(value))]
     finished = subprocess.run(
         [sys.executable, "-m", "papermill", source, str(target), "-k", "python3", "--no-progress-bar", *given],
         env=lab.environment | (environment or {}), cwd=TREE, capture_output=True, text=True, timeout=100, check=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,9 @@ class DlqTriage(w.VBox):  # type: ignore[misc]
 
     def __init__(self, model: DlqTriageModel) -> None:
         self.model = model
+        #: One thread paints at a time. What a box changes while it is painted was no person's choice.
+        self._painting = threading.Lock()
+        self._painter: int | None = None
         self._make()
         super().__init__([
             w.HBox([self.error_type, self.fingerprint]), w.HBox([self.text, self.refresh_button]), self.causes,
@@ -79,6 +83,8 @@ class DlqTriage(w.VBox):  # type: ignore[misc]
         model.param.watch(lambda *_: model.attempt(self._show), list(_WATCHED))
 
     def _filtered(self, name: str, value: str) -> None:
+        if self._painter == threading.get_ident():
+            return
         setattr(self.model, name, value or "")
         self.model.refresh()
 
@@ -89,8 +95,16 @@ class DlqTriage(w.VBox):  # type: ignore[misc]
         self.model.purge(typed)
 
     def _show(self) -> None:
+        with self._painting:
+            self._painter = threading.get_ident()
+            try:
+                self._paint_choices()
+                self._paint()
+            finally:
+                self._painter = None
+
+    def _paint(self) -> None:
         model = self.model
-        self._show_choices()
         self.causes.value = table(
             ("jobs", "error type", "fingerprint", "last", "example"),
             [_cause_row(group) for group in model.groups[:12]],
@@ -113,7 +127,7 @@ class DlqTriage(w.VBox):  # type: ignore[misc]
         self.progress.value = min(model.done_count, self.progress.max)
         self.status.value = line(model.status, is_wrong=model.is_wrong)
 
-    def _show_choices(self) -> None:
+    def _paint_choices(self) -> None:
         model = self.model
         types = sorted({group.error_type for group in model.groups} | ({model.error_type} - {""}))
         marks = sorted({group.fingerprint for group in model.groups} | ({model.fingerprint} - {""}))
@@ -121,7 +135,11 @@ class DlqTriage(w.VBox):  # type: ignore[misc]
         # A filter whose last job left stays chosen: "any" is never chosen but by a person.
         _choose(self.error_type, [("any", ""), *((name, name) for name in types)], model.error_type)
         _choose(self.fingerprint, [("any", ""), *((mark[:12], mark) for mark in marks)], model.fingerprint)
-        _choose(self.job, [(job_id, job_id) for job_id in ids], self.job.value if self.job.value in ids else None)
+        _choose(
+            self.job,
+            [(job_id, job_id) for job_id in ids],
+            self.job.value if self.job.value in ids else next(iter(ids), None),
+        )
 
 
 _WATCHED = (
@@ -130,12 +148,11 @@ _WATCHED = (
 
 
 def _choose(box: w.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
-    """Change the options; without a pause in notifications the box would choose its first and filter by it."""
-    if tuple(box.options) == tuple(options) and box.value == value:
-        return
-    with box.hold_trait_notifications():
+    """Change the options, and keep what was chosen: by itself the box would take the first."""
+    if tuple(box.options) != tuple(options):
         box.options = options
-        box.value = value if value is not None or not options else options[0][1]
+    if box.value != value:
+        box.value = value
 
 
 def _cause_row(group: DeadLetterGroup) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Notebooks run unattended: reports, their limits, and what becomes of them."""

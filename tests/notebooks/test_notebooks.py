@@ -1,0 +1,108 @@
+"""Each notebook through papermill's own command line: what it says is what SQL and Redis say."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.notebooks.conftest import FOUND, MISSING, NOTEBOOKS, QUEUE, Lab, Run, papermill
+from tests.notebooks.counting import charts, count, durations, said
+from tests.support.stage import TREE
+
+pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(240)]
+SOURCES = sorted(NOTEBOOKS.glob("*.ipynb"))
+_NOT_THIN = (
+    ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.If, ast.Try, ast.Lambda, ast.ListComp, ast.DictComp,
+    ast.SetComp, ast.GeneratorExp,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_a_notebook_is_thin_stripped_and_says_whose_it_is(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    first, second, last = notebook.cells[0], notebook.cells[1], notebook.cells[-1]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+    assert first.cell_type == "markdown" and first.source.splitlines()[0].endswith("?")
+    assert all(word in first.source for word in ("**Owner**", "**Reads**", "**Writes**"))
+    assert second.metadata.tags == ["parameters"] and last.metadata.tags == ["limits"]
+    for line in ast.parse(second.source).body:
+        assert isinstance(line, ast.AnnAssign) and isinstance(line.value, ast.Constant), f"untyped: {ast.unparse(line)}"
+    wordy = [node for cell in code for node in ast.walk(ast.parse(cell.source)) if isinstance(node, _NOT_THIN)]
+    assert not wordy, f"{path.name}: belongs into the library: {ast.unparse(wordy[0])}"
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+
+
+def test_notebooks_are_stripped_as_nbstripout_would() -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "nbstripout", "--verify", *map(str, SOURCES)], cwd=TREE, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_queue_health_says_what_sql_and_redis_say(lab: Lab, run: Run) -> None:
+    output = run("queue_health", error_rate_limit=0.9)
+
+    words = said(output)
+    retried = count(lab, "job.retried")
+    share = (len(MISSING) + retried) / (len(FOUND) + len(MISSING) + retried)
+    assert f"{len(FOUND)} jobs were completed and {len(MISSING)} given up" in words
+    assert f"{share:.1%} of runs ended in an error" in words
+    assert f"{len(MISSING)} dead letters" in words and words.count("as of ") >= 2
+    drawn = charts(output)
+    assert set(drawn) == {
+        "Jobs in each queue", "Finished jobs per second", "p95 of durations", "Runs that ended in an error",
+    }  # fmt: skip
+    assert all("as of " in chart["layout"]["title"]["subtitle"]["text"] for chart in drawn.values())
+    errors = drawn["Runs that ended in an error"]["data"]
+    assert [trace["name"] for trace in errors] == ["UnknownFile"]
+
+
+def test_a_breached_limit_ends_the_notebook_and_is_named(lab: Lab, tmp_path: Path) -> None:
+    finished, _ = papermill(lab, "dlq_triage", tmp_path, interactive=False, dead_letter_limit=len(MISSING) - 1)
+
+    assert finished.returncode == 1
+    assert f"LimitBreached: dead letters: {len(MISSING)} is more than {len(MISSING) - 1}" in finished.stderr
+
+
+def test_p95_durations_are_those_of_sql(lab: Lab, run: Run) -> None:
+    output = run("p95_durations", queue=QUEUE)
+
+    known = durations(lab)
+    place = 0.95 * (len(known) - 1)
+    low = int(place)
+    p95 = known[low] + (place - low) * (known[min(low + 1, len(known) - 1)] - known[low])
+    (table,) = [cell.outputs[-1].data["text/plain"] for cell in output.cells if "avg_ms" in cell.source]
+    row = next(line for line in table.splitlines() if "optimize-image" in line).split()
+    assert int(row[3]) == len(known)
+    assert float(row[5]) == pytest.approx(p95, rel=0.001)
+    assert "too few" in said(output)
+
+
+def test_dlq_triage_lists_causes_and_in_a_report_shows_no_widget(lab: Lab, run: Run) -> None:
+    output = run("dlq_triage", queue=QUEUE, interactive=False)
+
+    words = said(output)
+    assert f"**{len(MISSING)} dead letters** with 1 causes on 1 queues" in words
+    assert f"{len(MISSING)} came and 0 left" in words
+    assert "the same variants are made" in words
+    assert "application/vnd.jupyter.widget-view+json" not in json.dumps(output)
+    bars = charts(output)["Dead letters by cause"]["data"][0]
+    assert bars["y"][0].startswith(f"{QUEUE} · UnknownFile")
+
+
+def test_without_redis_or_a_snapshot_a_notebook_says_what_to_do(lab: Lab, tmp_path: Path) -> None:
+    finished, _ = papermill(lab, "queue_health", tmp_path, {"TEKNAV_REDIS_URL": "redis://127.0.0.1:1/0"})
+    assert finished.returncode == 1 and "Start the system with `teknav up`" in finished.stderr
+
+    finished, _ = papermill(lab, "p95_durations", tmp_path, {"TEKNAV_SNAPSHOT_DIR": str(tmp_path)})
+    assert finished.returncode == 1 and "run `teknav audit snapshot`" in finished.stderr
