@@ -157,3 +157,12 @@ def test_any_error_is_told_in_the_status(model: DlqTriageModel) -> None:
     assert model.is_wrong and "no-such-job" in model.status
     model.attempt(lambda: [].pop())
     assert model.status == "IndexError: pop from empty list"
+
+
+def test_what_a_text_matches_is_counted_or_said_to_be_at_most(model: DlqTriageModel) -> None:
+    model.text = "number 3"
+    model.refresh()
+
+    # 3, and 30 to 39.
+    assert (model.total_count, model.is_counted) == (11, True)
+    assert {letter.original_job_id for letter in model.letters} == {f"dead-{n:07}" for n in (3, *range(30, 40))}

@@ -13,11 +13,11 @@ from typing import Any, Final
 import param
 import structlog
 
-from teknav_ops.errors import TekNavError
+from teknav_ops.errors import TekNavError, WrongState
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterGroup
-from teknav_ops.triage.view_models.acting import Bench
+from teknav_ops.triage.view_models.acting import Bench, Door
 
 log = structlog.get_logger("teknav.triage")
 
@@ -37,7 +37,8 @@ class DlqTriageModel(param.Parameterized):
     rate_per_second = param.Number(default=50.0, bounds=(0.05, 10_000.0), doc="How fast they are let go.")
     groups: Any = param.List(default=[], item_type=DeadLetterGroup, doc="Causes, most frequent first.")
     letters: Any = param.List(default=[], item_type=DeadLetter, doc="The newest that match the filters.")
-    total_count = param.Integer(default=0, doc="About how many match.")
+    total_count = param.Integer(default=0, doc="How many match; with `is_counted` False, the most that can.")
+    is_counted = param.Boolean(default=True, doc="All that match were counted.")
     preview: Any = param.ClassSelector(default=None, class_=Replay, doc="The frozen list that `replay` would take.")
     inspected = param.String(default="", doc="One dead letter, whole.")
     done_count = param.Integer(default=0, doc="How many of the running replay are done.")
@@ -63,8 +64,11 @@ class DlqTriageModel(param.Parameterized):
     def _refresh(self) -> None:
         page = self._bench.dead_letters.page(self.queue, where=self._filter(), limit=PAGE_SIZE)
         groups = self._bench.dead_letters.groups(self.queue)
-        total = page.total_count or 0
-        self.param.update(groups=groups, letters=list(page.items), total_count=total)
+        # A page's total is of its index, before texts are looked at; a page that holds all knows better.
+        is_whole = page.next_offset is None
+        total = len(page.items) if is_whole else page.total_count
+        is_counted = is_whole or not self.text.strip()
+        self.param.update(groups=groups, letters=list(page.items), total_count=total, is_counted=is_counted)
 
     def _filter(self) -> DeadLetterFilter:
         return DeadLetterFilter(
@@ -119,12 +123,22 @@ class DlqTriageModel(param.Parameterized):
         self._say(f"Replaying {frozen.total_count:,} jobs, {rate:g} per second.")
 
         def run() -> None:
-            self.attempt(lambda: self._finish(door.run_replay(
-                frozen.queue, frozen.id, rate_per_second=rate, on_progress=self._progress, stopped=self._stopped
-            )), always=self._ended)  # fmt: skip
+            self.attempt(lambda: self._run(door, frozen, rate), always=self._ended)
 
         self._thread = threading.Thread(target=run, name=f"replay-{frozen.id}", daemon=True)
         self._thread.start()
+
+    def _run(self, door: Door, frozen: Replay, rate: float) -> None:
+        try:
+            replay = door.run_replay(
+                frozen.queue, frozen.id, rate_per_second=rate, on_progress=self._progress, stopped=self._stopped
+            )
+        except WrongState:
+            if not self._stopped.is_set():
+                raise
+            # It was cancelled before it had begun.
+            replay = frozen
+        self._finish(replay)
 
     def _progress(self, replay: Replay) -> None:
         self.done_count = replay.done_count
@@ -155,8 +169,8 @@ class DlqTriageModel(param.Parameterized):
         if running is None:
             self._say("No replay is under way.")
             return
-        self._bench.control.abort_replay(running.queue, running.id)
         self._stopped.set()
+        self._bench.control.abort_replay(running.queue, running.id)
         self.wait(_CANCEL_SECONDS)
 
     def wait(self, seconds: float | None = None) -> bool:

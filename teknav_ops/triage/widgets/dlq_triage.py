@@ -110,7 +110,8 @@ class DlqTriage(w.VBox):  # type: ignore[misc]
             [_cause_row(group) for group in model.groups[:12]],
             empty=f"{model.queue} has no dead letters.",
         )  # fmt: skip
-        self.letters.value = f"<b>{model.total_count:,} match</b>" + table(
+        matching = f"{model.total_count:,}" if model.is_counted else f"at most {model.total_count:,}"
+        self.letters.value = f"<b>{matching} match</b>" + table(
             ("job", "id", "failed", "error"),
             [_letter_row(letter) for letter in model.letters[:_LETTERS]],
             empty="Nothing matches the filters.",
@@ -143,7 +144,8 @@ class DlqTriage(w.VBox):  # type: ignore[misc]
 
 
 _WATCHED = (
-    "groups", "letters", "total_count", "preview", "inspected", "done_count", "is_running", "status", "is_wrong",
+    "groups", "letters", "total_count", "is_counted", "preview", "inspected", "done_count", "is_running", "status",
+    "is_wrong",
 )  # fmt: skip
 
 
