@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, text
 
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.search_index import IndexArticle
-from teknav_ops.platform import reindexing
+from teknav_ops.runtime import reindexing
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.search import search
 from teknav_ops.storage.tables import Article, SearchDocument, Translation
