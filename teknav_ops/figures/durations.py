@@ -25,20 +25,3 @@ def p95_lines(frame: pandas.DataFrame, *, as_of: str, by: str = "queue", title: 
             marker={"size": 5}, hovertemplate="%{y:,.0f} ms, n=%{customdata:,}",
         )  # fmt: skip
     return framed(figure, title=title, as_of=as_of, x="time (UTC)", y="p95 of durations (ms)")
-
-
-def heat_by_hour(frame: pandas.DataFrame, *, as_of: str, title: str = "When jobs arrive") -> go.Figure:
-    """Jobs per hour of day and weekday. `frame`: at, enqueued."""
-    if frame.empty or not frame["enqueued"].sum():
-        return nothing(title=title, as_of=as_of, why="No job was enqueued in this window.")
-    hours = frame.assign(day=frame["at"].dt.dayofweek, hour=frame["at"].dt.hour)
-    cells = hours.pivot_table(index="day", columns="hour", values="enqueued", aggfunc="sum", fill_value=0)
-    cells = cells.reindex(index=range(7), columns=range(24), fill_value=0)
-    figure = go.Figure(
-        go.Heatmap(
-            z=cells.to_numpy(), x=list(range(24)), y=["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
-            colorscale="Cividis", colorbar={"title": "jobs"}, hovertemplate="%{y} %{x}:00, %{z:,} jobs<extra></extra>",
-        )
-    )  # fmt: skip
-    framed(figure, title=title, as_of=as_of, x="hour of the day (UTC)", y="day of the week")
-    return figure.update_yaxes(autorange="reversed", rangemode="normal")
