@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from teknav_ops.engine.processor import JobContext, processor
 from teknav_ops.errors import PermanentError, Throttled, TransientError
 from teknav_ops.outbound.addresses import AddressBlocked
 from teknav_ops.outbound.http import Answer
+from teknav_ops.outbound.retry_after import retry_after_seconds
 from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import SqlEffects, record_effect
@@ -27,7 +27,6 @@ from workers.services import Services
 _KEPT_ANSWER_BYTES: Final = 2_048
 _TRANSIENT: Final = frozenset({408, 409, 425})
 _DEFAULT_PAUSE_SECONDS: Final = 30.0
-_LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: An endpoint with little traffic is not switched off for one bad delivery a week.
 _LEAST_FAILURES: Final = 10
 
@@ -126,7 +125,7 @@ def _require_taken(answer: Answer, job: DeliverWebhook, ctx: Context) -> None:
     words = f"the receiver answered {status}"
     if 300 <= status < 400:
         raise WebhookRedirected(f"{words} and names another place; correct the endpoint's URL")
-    pause_seconds = _pause(answer)
+    pause_seconds = retry_after_seconds(answer.headers.get("retry-after"))
     if status == 429 or (status == 503 and pause_seconds is not None):
         _require_young(job, ctx, words)
         raise WebhookThrottled(words, retry_after_seconds=pause_seconds or _DEFAULT_PAUSE_SECONDS)
@@ -140,16 +139,6 @@ def _require_young(job: DeliverWebhook, ctx: Context, words: str) -> None:
     hours = ctx.services.settings.webhook_give_up_hours
     if utc_now() - job.occurred_at > timedelta(hours=hours):
         raise WebhookExpired(f"{words}, and the event is older than {hours:g} hours")
-
-
-def _pause(answer: Answer) -> float | None:
-    """Retry-After in seconds: a number or a date, an hour at most."""
-    value = answer.headers.get("retry-after", "").strip()
-    try:
-        seconds = float(value) if value.isdigit() else (parsedate_to_datetime(value) - utc_now()).total_seconds()
-    except (ValueError, TypeError):
-        return None
-    return min(max(seconds, 0.0), _LONGEST_PAUSE_SECONDS)
 
 
 def _record(job: DeliverWebhook, ctx: Context, answer: Answer | None, error: Exception | None) -> Mapping[str, Any]:

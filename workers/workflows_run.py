@@ -88,17 +88,9 @@ def _walk(run: WorkflowRun, history: History, ctx: Context) -> Walk:
 
 
 def _advance(run: WorkflowRun, walk: Walk, definition: Definition, history: History, ctx: Context) -> Mapping[str, Any]:
-    if run.deadline_at is not None and utc_now() > run.deadline_at:
-        words = f"not done after {definition.timeout_hours:g} hours"
-        _give_up(run, None, WorkflowTimedOut.__name__, words, history, ctx)
-        return _undo(run, walk, definition, history, ctx)
-    try:
-        result = walk.sequence(definition.steps, "steps", {})
-    except StepGaveUp as error:
-        _give_up(run, error.path, error.error_type, error.words, history, ctx)
-        return _undo(run, walk, definition, history, ctx)
-    except WorkflowTooLong as error:
-        _give_up(run, None, type(error).__name__, str(error), history, ctx)
+    result = _walk_on(run, walk, definition)
+    if isinstance(result, StepGaveUp):
+        _give_up(run, result, ctx)
         return _undo(run, walk, definition, history, ctx)
     if isinstance(result, Pending):
         raise _waiting(run, result, history, ctx)
@@ -114,10 +106,22 @@ def _advance(run: WorkflowRun, walk: Walk, definition: Definition, history: Hist
     return summary
 
 
-def _give_up(run: WorkflowRun, path: str | None, error_type: str, words: str, history: History, ctx: Context) -> None:
+def _walk_on(run: WorkflowRun, walk: Walk, definition: Definition) -> Done | Pending | StepGaveUp:
+    """How far it comes. What gives up is answered, not raised: that it failed is told when it has been undone."""
+    if run.deadline_at is not None and utc_now() > run.deadline_at:
+        return StepGaveUp(None, WorkflowTimedOut.__name__, f"not done after {definition.timeout_hours:g} hours")
+    try:
+        return walk.sequence(definition.steps, "steps", {})
+    except StepGaveUp as error:
+        return error
+    except WorkflowTooLong as error:
+        return StepGaveUp(None, type(error).__name__, str(error))
+
+
+def _give_up(run: WorkflowRun, why: StepGaveUp, ctx: Context) -> None:
     """From here on the run is being undone, also by whoever takes it up after this worker."""
-    run.status, run.failed_path, run.error_type, run.error = "compensating", path, error_type, words
-    change(run, ctx, status=run.status, failed_path=path, error_type=error_type, error=words)
+    run.status, run.failed_path, run.error_type, run.error = "compensating", why.path, why.error_type, why.words
+    change(run, ctx, status=run.status, failed_path=why.path, error_type=why.error_type, error=why.words)
 
 
 def _failure(run: WorkflowRun) -> PermanentError:

@@ -79,7 +79,8 @@ def test_a_draft_is_written_and_its_run_is_in_the_books(
     assert (run.input_tokens, run.output_tokens, run.cost_micro_usd) == (1_500, 300, 1_500 + 3_000)
     assert (run.reserved_tokens, run.reserved_micro_usd) == (0, None)
     assert run.finished_at is not None and run.duration_ms is not None and draft.run_id == run.id
-    (answered,) = events(asked)
+    answered, ended = events(asked)
+    assert ended.kind == "succeeded" and ended.duration_ms
     assert (answered.kind, answered.model, answered.cost_micro_usd) == ("answered", "test-model-2026", 4_500)
     assert SqlEffects(asked.database).find(ctx.job_id) == summary
 
@@ -129,7 +130,7 @@ def test_an_answer_that_does_not_fit_is_corrected_once(
     generate_draft(order(), make_context(services=services_with_model))
 
     assert rows(services_with_model, AiDraft)[0].body == DRAFT["body"]
-    assert [entry.kind for entry in events(services_with_model)] == ["answered", "rejected", "answered"]
+    assert [entry.kind for entry in events(services_with_model)] == ["answered", "rejected", "answered", "succeeded"]
     assert model.requests[1]["messages"][-1]["content"].startswith("This answer does not fit")
 
 
@@ -182,7 +183,7 @@ def test_a_refusing_server_is_sorted_and_recorded(
         assert raised.value.retry_after_seconds == float(reply.headers["Retry-After"])
     (run,) = runs(asked)
     assert (run.status, run.error_type, run.call_count) == ("failed", error.__name__, 1)
-    assert [entry.kind for entry in events(asked)] == ["failed"]
+    assert [entry.kind for entry in events(asked)] == ["call-failed", "failed"]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_a_stream_that_breaks_off_and_a_server_that_never_answers_are_tried_agai
     # Only the provider knows what it counted, so what was set aside stays; a call that never left took nothing.
     assert broken.reserved_tokens and silent.reserved_tokens and silent.reserved_micro_usd
     assert (unsent.reserved_tokens, unsent.reserved_micro_usd, unsent.cost_micro_usd) == (0, None, 0)
-    assert [event.kind for event in events(services)] == ["failed"] * 3
+    assert [event.kind for event in events(services)] == ["call-failed", "failed"] * 3
 
 
 def test_progress_is_reported_while_a_stream_is_read(
@@ -325,6 +326,9 @@ def test_without_a_model_summaries_are_extracted_and_the_rest_says_what_to_set(
         with pytest.raises(ProviderNotConfigured, match="TEKNAV_AI_BASE_URL"):
             act(wanted, make_context())
     assert [run.status for run in runs(services)] == ["succeeded", "failed", "failed", "failed"]
+    assert [(event.kind, (event.detail or "")[:21]) for event in events(services)] == [
+        ("succeeded", ""), *[("failed", "ProviderNotConfigured")] * 3,
+    ]  # fmt: skip
 
 
 def test_a_database_that_fails_at_the_end_keeps_nothing_of_the_effect(

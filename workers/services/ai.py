@@ -127,10 +127,10 @@ class AiTaskRun:
     def _record_failure(self, error: Exception) -> None:
         usage, words = getattr(error, "usage", (0, 0)), f"{type(error).__name__}: {error}"
         if usage is not None:
-            self._record(*usage, kind="failed", detail=words)
+            self._record(*usage, kind="call-failed", detail=words)
             return
         self._ledger.leave_set_aside(self.id)
-        self._ledger.note(self.id, "failed", detail=words)
+        self._ledger.note(self.id, "call-failed", detail=words)
 
     def _show_progress(self, character_count: int) -> None:
         self._job.report_progress(min(0.95, character_count / (self._output_token_limit * 3)), "the model is writing")
@@ -149,8 +149,6 @@ class AiTaskRun:
     def fail(self, error: BaseException) -> None:
         """Say so; `stopped` where a budget forbade the call."""
         status = "stopped" if isinstance(error, AiJobOverBudget | AiDailyBudgetSpent) else "failed"
-        if status == "stopped":
-            self._ledger.note(self.id, "stopped", detail=str(error))
         self._ledger.end(self.id, status=status, error=error, duration_ms=self._elapsed_ms)
 
     @property

@@ -160,16 +160,21 @@ class AiLedger:
 
 
 def end_in(session: Session, run_id: int, *, status: str, error: BaseException | None, duration_ms: float) -> None:
-    """Say how the run ended, in the transaction of its effect."""
-    session.execute(
+    """Say how the run ended, in the transaction of its effect; its last entry in AiEventLog says it too."""
+    words = str(error)[:_DETAIL_LIMIT_CHARACTERS] if error else None
+    error_type = type(error).__name__ if error else None
+    ended = session.execute(
         update(AiRun)
         .where(AiRun.id == run_id, AiRun.status == "running")
         .values(
             status=status, finished_at=utc_now(), duration_ms=round(duration_ms, 1),
-            error_type=type(error).__name__ if error else None,
-            error=str(error)[:_DETAIL_LIMIT_CHARACTERS] if error else None,
+            error_type=error_type, error=words,
         )
+        .returning(AiRun.id)
     )  # fmt: skip
+    if ended.first() is not None:
+        detail = f"{error_type}: {words}" if error else None
+        session.add(AiEventLog(run_id=run_id, kind=status, detail=detail, duration_ms=round(duration_ms, 1)))
 
 
 def _spent(session: Session, where: Any) -> tuple[int, int]:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from teknav_ops.errors import PermanentError, Throttled, TransientError
+from teknav_ops.outbound.retry_after import retry_after_seconds
 from teknav_ops.settings import Settings
 
 if TYPE_CHECKING:
     import openai
 
 _DEFAULT_PAUSE_SECONDS: Final = 20.0
-_LONGEST_PAUSE_SECONDS: Final = 3_600.0
 _QUOTA_CODES: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
 
@@ -204,7 +204,7 @@ def sorted_error(error: openai.OpenAIError) -> Exception:
         unavailable = AiUnavailable(f"{type(error).__name__}: {error}")
         return unavailable if _was_never_sent(error) else with_usage(unavailable, None)
     words = f"{error.status_code} {error.message}"[:500]
-    pause_seconds = _pause(error.response.headers)
+    pause_seconds = retry_after_seconds(error.response.headers.get("retry-after"))
     if error.code in _QUOTA_CODES:
         return AiQuotaExhausted(words, retry_after_seconds=pause_seconds)
     if error.status_code == 429:
@@ -221,14 +221,6 @@ def sorted_error(error: openai.OpenAIError) -> Exception:
 def _was_never_sent(error: Exception) -> bool:
     # By name: which HTTP library the SDK uses is its own affair.
     return type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout")
-
-
-def _pause(headers: Mapping[str, str]) -> float | None:
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), _LONGEST_PAUSE_SECONDS)
 
 
 def open_ai_provider(settings: Settings) -> AiProvider | None:

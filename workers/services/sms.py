@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import math
 import os
 from pathlib import Path
 from typing import Final, Protocol
 
 from teknav_ops.errors import PermanentError, Throttled, TransientError
 from teknav_ops.outbound.http import Answer, AnswerTimedOut, HostUnreachable, OutboundHttp
+from teknav_ops.outbound.retry_after import retry_after_seconds
 from teknav_ops.settings import Settings
 
 _TIMEOUT_SECONDS: Final = 15.0
 _DEFAULT_PAUSE_SECONDS: Final = 5.0
-_LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: The operator named this address, so it may be a private one.
 _ANYWHERE: Final = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 _BLOCKED_CODES: Final = frozenset({404, 410, 422})
@@ -81,7 +80,8 @@ def _sorted(answer: Answer) -> str:
     if 200 <= answer.status < 300:
         return words
     if answer.status == 429:
-        raise SmsThrottled(words, retry_after_seconds=_pause(answer))
+        pause = retry_after_seconds(answer.headers.get("retry-after"))
+        raise SmsThrottled(words, retry_after_seconds=pause or _DEFAULT_PAUSE_SECONDS)
     if answer.status in (401, 403):
         # Our token is wrong, not the message: giving up would dead-letter the whole queue.
         raise SmsDelayed(words)
@@ -90,14 +90,6 @@ def _sorted(answer: Answer) -> str:
     if 400 <= answer.status < 500 and answer.status not in (408, 409, 425):
         raise SmsRefused(words)
     raise SmsDelayed(words)
-
-
-def _pause(answer: Answer) -> float:
-    try:
-        seconds = float(answer.headers.get("retry-after", ""))
-    except ValueError:
-        return _DEFAULT_PAUSE_SECONDS
-    return min(max(seconds, 0.0), _LONGEST_PAUSE_SECONDS) if math.isfinite(seconds) else _DEFAULT_PAUSE_SECONDS
 
 
 class OutboxSms:

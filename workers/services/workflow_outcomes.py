@@ -46,9 +46,9 @@ class StepTimedOut(TransientError):
 
 
 class StepGaveUp(Exception):
-    """A step has failed for good."""
+    """A step has failed for good; without a path, the run itself has."""
 
-    def __init__(self, path: str, error_type: str, error: str) -> None:
+    def __init__(self, path: str | None, error_type: str, error: str) -> None:
         super().__init__(f"{path}: {error_type}: {error}")
         self.path = path
         self.error_type = error_type

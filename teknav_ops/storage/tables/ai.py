@@ -51,7 +51,7 @@ class AiRun(Base):
 
 
 class AiEventLog(Base):
-    """One thing that happened in a run: called, answered, rejected (output unfit), failed, stopped."""
+    """One thing that happened in a run: answered, rejected (output unfit), call-failed; at last its status."""
 
     __tablename__ = "ai_event_log"
     __table_args__ = (Index("ix_ai_event_log_run_id", "run_id"),)
