@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from teknav_ops.errors import InvalidRequest, TekNavError
+from teknav_ops.errors import InvalidRequest
 
 
-class LimitBreached(TekNavError):
-    """A number lies beyond its limit; the message names it, its value and the limit."""
+class LimitBreached(Exception):
+    """A number lies beyond its limit; the message names it, its value and the limit. It ends a notebook, no request."""
 
 
 def note(name: str, value: float, unit: str = "") -> None:
