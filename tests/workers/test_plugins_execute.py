@@ -29,6 +29,7 @@ from teknav_ops.platform.plugin_module import BadModule, PermissionDenied
 from teknav_ops.redis_state.keys import EVENTS_CHANNEL
 from teknav_ops.storage.tables import Article, AuditLog, Plugin, PluginExecutionLog, PluginKv
 from tests.support.http_receiver import Answer, HttpReceiver
+from tests.support.waiting import until
 from tests.workers.conftest import MakeContext, MakeServices
 from workers.plugins_execute import PluginDisabled, PluginKvConflict, UnknownPlugin, execute_plugin
 from workers.services import Services
@@ -47,7 +48,7 @@ from workers.services.plugin_run import (
     PluginStackOverflow,
     PluginTrapped,
 )
-from workers.services.plugin_sandbox import PluginTampered
+from workers.services.plugin_sandbox import PluginSandbox, PluginTampered
 
 SAMPLES = Path(str(resources.files("teknav_ops.sample_content").joinpath("plugins")))
 ALL = ["log", "article:read", "kv:read", "kv:write", "http:fetch"]
@@ -418,6 +419,36 @@ def test_a_run_leaves_nothing_in_memory_however_it_ends(bench: Bench) -> None:
         bench.run(plugin="forbidden")
     gc.collect()
     assert [kept for kept in gc.get_objects() if isinstance(kept, PluginHost | PluginRun)] == []
+
+
+def test_the_clock_never_touches_an_engine_that_is_being_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    delete, tick = wasmtime.Engine._delete, wasmtime.Engine.increment_epoch
+    going: set[int] = set()
+    ticks: list[int] = []
+    touched: list[int] = []
+
+    def delete_slowly(engine: wasmtime.Engine, pointer: Any) -> None:
+        going.add(id(engine))
+        time.sleep(0.2)
+        going.discard(id(engine))
+        delete(engine, pointer)
+
+    def watched(engine: wasmtime.Engine) -> None:
+        if id(engine) in going:
+            touched.append(id(engine))
+        else:
+            ticks.append(id(engine))
+            tick(engine)
+
+    monkeypatch.setattr(wasmtime.Engine, "_delete", delete_slowly)
+    monkeypatch.setattr(wasmtime.Engine, "increment_epoch", watched)
+    sandbox = PluginSandbox()
+    engine = id(sandbox._running_engine())
+    until(lambda: ticks.count(engine) > 2)
+    del sandbox
+    gc.collect()
+    until(lambda: not any(thread.name == "plugin-clock" for thread in threading.enumerate()))
+    assert touched == [] and going == set()
 
 
 def test_an_unknown_and_a_disabled_plugin(bench: Bench) -> None:

@@ -100,16 +100,19 @@ class PluginSandbox:
                 self._process_id = os.getpid()
                 self._modules.clear()
                 self._engine = new_engine()
-                clock = threading.Thread(
-                    target=_tick, args=(weakref.ref(self._engine),), name="plugin-clock", daemon=True
-                )
+                # A list, not an Event: a fork may come while the clock holds the Event's lock.
+                is_over: list[bool] = []
+                weakref.finalize(self, is_over.append, True)
+                clock = threading.Thread(target=_tick, args=(self._engine, is_over), name="plugin-clock", daemon=True)
                 clock.start()
             return self._engine
 
 
-def _tick(engine: weakref.ref[wasmtime.Engine]) -> None:
-    """Count time for as long as somebody holds the engine."""
-    while (running := engine()) is not None:
-        running.increment_epoch()
-        del running
+def _tick(engine: wasmtime.Engine, is_over: list[bool]) -> None:
+    """Count time until the sandbox is gone.
+
+    The clock holds the engine: a weak reference may still answer while the engine is being freed.
+    """
+    while not is_over:
+        engine.increment_epoch()
         time.sleep(_TICK_SECONDS)
