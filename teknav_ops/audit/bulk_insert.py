@@ -19,8 +19,9 @@ from teknav_ops.errors import StorageUnavailable
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.tables import AuditLog
 
-#: Rows per statement: more no longer pay, and each is a statement of its own to SQLite's counter of ids.
-_ROWS_PER_STATEMENT: Final = 60
+#: Rows per statement: long enough for the next entries to be read meanwhile, since Python's lock is free while
+#: SQLite works, and with all their values below SQLite's limit of 32,766.
+_ROWS_PER_STATEMENT: Final = 400
 _CAREFUL_ROWS: Final = 500
 _NUMBERS: Final = ("attempt", "delivery", "duration_ms", "waited_ms")
 _INTEGERS: Final = ("attempt", "delivery")

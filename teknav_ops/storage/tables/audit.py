@@ -11,9 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from teknav_ops.storage.tables.base import Base, BigKey, utc_now
 
 #: What every job leaves when nothing is wrong.
-ROUTINE_ACTIONS: Final = ("job.enqueued", "job.started", "job.completed")
+ROUTINE_ACTIONS: Final = ("job.enqueued", "job.completed", "job.started")
 #: All the rest: of a thousand entries a handful. SQLite uses their index only for a query that repeats this.
-NOTABLE: Final = f"action NOT IN {ROUTINE_ACTIONS}"
+NOTABLE: Final = " AND ".join(f"action <> '{action}'" for action in ROUTINE_ACTIONS)
 
 
 def _partial_index(name: str, *columns: str, where: str) -> Index:

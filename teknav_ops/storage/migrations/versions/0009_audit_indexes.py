@@ -9,7 +9,10 @@ branch_labels = None
 depends_on = None
 
 _PARTIAL = {
-    "ix_audit_log_notable": (["at"], "action NOT IN ('job.enqueued', 'job.started', 'job.completed')"),
+    "ix_audit_log_notable": (
+        ["at"],
+        "action <> 'job.enqueued' AND action <> 'job.completed' AND action <> 'job.started'",
+    ),
     "ix_audit_log_enqueued_trace_id": (["trace_id"], "action = 'job.enqueued'"),
     "ix_audit_log_fingerprint": (["fingerprint", "at"], "fingerprint IS NOT NULL"),
 }
