@@ -15,10 +15,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from teknav_ops.report_settings import ReportSettings
 from teknav_ops.web_settings import WebSettings
 
 
-class Settings(WebSettings):
+class Settings(ReportSettings, WebSettings):
     """All settings, validated once. Frozen: a process never changes its mind."""
 
     model_config = SettingsConfigDict(env_prefix="TEKNAV_", env_file=None, frozen=True, extra="ignore")
@@ -195,6 +196,11 @@ class Settings(WebSettings):
     def snapshot_root(self) -> Path:
         """Folder of the snapshots."""
         return self.snapshot_dir or self.data_dir / "snapshots"
+
+    @property
+    def report_root(self) -> Path:
+        """Folder of the published reports."""
+        return self.report_dir or self.data_dir / "reports"
 
     @property
     def sql_url(self) -> str:

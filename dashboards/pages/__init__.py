@@ -10,6 +10,7 @@ from dashboards.pages.job import JobPage
 from dashboards.pages.queue import QueuePage
 from dashboards.pages.queues import QueuesPage
 from dashboards.pages.replays import ReplaysPage
+from dashboards.pages.reports import ReportsPage
 from dashboards.pages.runbook import AlertRunbookPage, RunbookPage
 from dashboards.pages.workers import WorkersPage
 
@@ -19,6 +20,7 @@ PAGES: Final[tuple[type[Page], ...]] = (
     DlqPage,
     JobPage,
     ReplaysPage,
+    ReportsPage,
     WorkersPage,
     AlertsPage,
     AuditPage,

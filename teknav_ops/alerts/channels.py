@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -47,21 +48,32 @@ class WebhookChannel:
     name = "webhook"
 
     def __init__(self, url: str, secret: str | None, http: OutboundHttp) -> None:
-        self._url = url
-        self._webhook = Webhook(secret) if secret else None
-        self._http = http
+        self._post = SignedPost(url, secret, http)
 
     def send(self, notice: Notice) -> str:
         """POST it; anything but 2xx is a failure."""
-        body = json.dumps(_payload(notice), ensure_ascii=False)
+        return self._post.send(notice.message_id, _payload(notice))
+
+
+class SignedPost:
+    """Posts JSON to an address of our own choosing, signed as Standard Webhooks asks where there is a secret."""
+
+    def __init__(self, url: str, secret: str | None, http: OutboundHttp | None = None) -> None:
+        self._url = url
+        self._webhook = Webhook(secret) if secret else None
+        self._http = http or OutboundHttp(allowed_networks=_ANYWHERE)
+
+    def send(self, message_id: str, payload: Mapping[str, object]) -> str:
+        """POST it; answers with the receiver's words. Raises ChannelFailed for anything but 2xx."""
+        body = json.dumps(payload, ensure_ascii=False)
         now = datetime.now(UTC)
         headers = {
             "content-type": "application/json",
-            "webhook-id": notice.message_id,
+            "webhook-id": message_id,
             "webhook-timestamp": str(int(now.timestamp())),
         }
         if self._webhook is not None:
-            headers["webhook-signature"] = self._webhook.sign(notice.message_id, now, body)
+            headers["webhook-signature"] = self._webhook.sign(message_id, now, body)
         try:
             answer = self._http.request(
                 "POST", self._url, headers=headers, content=body.encode(),
@@ -133,19 +145,19 @@ def _webhook(settings: Settings, url: str) -> WebhookChannel:
     except InvalidUrl as error:
         raise InvalidRequest(f"alert_webhook_url: {str(error).removeprefix('url: ')}") from None
     if secret is not None:
-        _require_secret(secret)
+        require_secret("alert_webhook_secret", secret)
     return WebhookChannel(url, secret, OutboundHttp(allowed_networks=_ANYWHERE))
 
 
-def _require_secret(secret: str) -> None:
-    """The library would quietly drop what is not base64, and sign with the rest."""
+def require_secret(setting: str, secret: str) -> None:
+    """Raises InvalidRequest for a wrong one: the library would drop what is not base64, and sign with the rest."""
     text = secret.removeprefix("whsec_")
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:
         key = b""
     if not key:
-        raise InvalidRequest("alert_webhook_secret: must be base64 after `whsec_`; `openssl rand -base64 32` makes one")
+        raise InvalidRequest(f"{setting}: must be base64 after `whsec_`; `openssl rand -base64 32` makes one")
 
 
 def _payload(notice: Notice) -> dict[str, object]:

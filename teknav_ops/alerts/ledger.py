@@ -11,6 +11,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from teknav_ops.alerts.notices import AlertState, Notice, by_rule, opened_notice, resolved_notice
+from teknav_ops.alerts.rules import RULE_KINDS
 from teknav_ops.storage.database import Database, insert_into
 from teknav_ops.storage.tables import Alert, AlertDelivery, AlertSilence
 from teknav_ops.storage.tables.base import utc_now
@@ -31,9 +32,9 @@ class Ledger:
         self._site_url = site_url
 
     def open_alerts(self) -> dict[str, AlertState]:
-        """The open alerts. Raises StorageUnavailable."""
+        """The open alerts of rules about queues. Raises StorageUnavailable."""
         with self._database.reading() as session:
-            return {state.key: state for state in map(_state, _open_rows(session))}
+            return {state.key: state for state in map(_state, _open_rows(session)) if state.kind in RULE_KINDS}
 
     def silences(self) -> list[tuple[str, str]]:
         """(rule, queue) pairs that are silenced; a queue '' stands for all."""

@@ -149,5 +149,8 @@ def _message_id(event: Event, states: Sequence[AlertState]) -> str:
 def _link(states: Sequence[AlertState], site_url: str | None) -> str | None:
     if site_url is None:
         return None
-    queues = f"{site_url.rstrip('/')}/dashboard/owner/queues"
+    pages = f"{site_url.rstrip('/')}/dashboard/owner"
+    if states[0].kind.startswith("report_"):
+        return f"{pages}/reports"
+    queues = f"{pages}/queues"
     return f"{queues}/{quote(states[0].queue)}" if len(states) == 1 else queues

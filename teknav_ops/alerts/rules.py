@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -108,6 +108,9 @@ class StatsStale(_Rule):
 
 
 Rule = DlqInflow | OldestWaitingAge | P95OverTarget | BurnRate | AuditLagging | NoHeartbeat | StatsStale
+
+#: What alerts of these rules can be about. Alerts of other kinds are opened and resolved elsewhere.
+RULE_KINDS: Final = frozenset(get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(Rule))
 
 #: In force unless `TEKNAV_ALERT_RULES` says otherwise.
 DEFAULT_RULES: Final[tuple[Rule, ...]] = (

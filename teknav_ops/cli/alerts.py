@@ -23,6 +23,7 @@ from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption, LimitOption, parse_span
 from teknav_ops.errors import InvalidRequest, StorageUnavailable
+from teknav_ops.reports.alerting import RULES
 from teknav_ops.topology import TOPOLOGY
 
 app = typer.Typer(help="Alerts: list, evaluate, test the channels, silence.", invoke_without_command=True)
@@ -182,5 +183,5 @@ def unsilence(rule: RuleArgument, queue: QueueOption = None) -> None:
 
 def _silences() -> Silences:
     context = Context()
-    names = {rule.name for rule in alert_setup(context.settings).rules}
+    names = {rule.name for rule in alert_setup(context.settings).rules} | RULES
     return Silences(local_operator(context.settings), OperatorLog(context.database), names)

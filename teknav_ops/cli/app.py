@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from teknav_ops.alerts.setup import alert_setup
 from teknav_ops.cli import alerts, audit, dlq, doctor, jobs, plugins, queues, show, tokens, users, webhooks, workflows
+from teknav_ops.cli import report as reports
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.demo import demo as run_demo
 from teknav_ops.cli.events import events
@@ -47,6 +48,7 @@ app.add_typer(workflows.app, name="workflows")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(reports.app, name="report")
 app.add_typer(users.app, name="users")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(database, name="db")

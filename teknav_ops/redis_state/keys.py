@@ -21,6 +21,14 @@ ALERTS_SINCE: Final = "teknav:{alerts}:since"
 #: HASH `<rule>|<queue>` -> JSON: alerts that are open, also those that SQL could not yet be told of.
 ALERTS_OPEN: Final = "teknav:{alerts}:open"
 
+#: HASH key of a report's schedule -> when it last came (ms), or was first heard of.
+REPORTS_CAME: Final = "teknav:{reports}:came"
+
+
+def report_claim(schedule: str, due_ms: int) -> str:
+    """STRING: who runs a scheduled report that was due at a moment, or `done`."""
+    return f"teknav:{{reports}}:claim:{schedule}:{due_ms}"
+
 
 def stats(queue: str) -> str:
     """STRING: the queue's live metrics as JSON, written every 10 s."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from typing import Any, Final
 
 from teknav_ops.errors import InvalidRequest
+
+#: The type under which a number stands in a notebook's outputs, for the runner to find.
+NUMBER_TYPE: Final = "application/vnd.teknav.number+json"
+#: Above this, floats no longer tell neighbouring whole numbers apart.
+_WHOLE_LIMIT: Final = 2.0**53
 
 
 class LimitBreached(Exception):
@@ -12,20 +19,62 @@ class LimitBreached(Exception):
 
 
 def note(name: str, value: float, unit: str = "") -> None:
-    """Show a number in the report's summary."""
-    sys.stdout.write(f"{name}: {value:,g} {unit}".rstrip() + "\n")
+    """Show a number in the report's summary, and in the mails and posts that tell of the report."""
+    _tell(name, value, unit)
 
 
-def check(name: str, value: float, *, at_most: float | None = None, at_least: float | None = None) -> None:
-    """Show a number, and end the run where it lies beyond its limit.
+def check(
+    name: str, value: float, unit: str = "", *, at_most: float | None = None, at_least: float | None = None
+) -> None:  # fmt: skip
+    """Show a number, and end the run where it lies beyond its limit. One that is not known cannot be within it.
 
     Raises:
         LimitBreached: it does. InvalidRequest: there is no limit, or there are two.
     """
     if (at_most is None) == (at_least is None):
         raise InvalidRequest(f"{name}: give either at_most or at_least")
-    note(name, value)
+    breach = _breach(float(value), at_most, at_least)
+    _tell(name, value, unit, at_most=at_most, at_least=at_least, is_breached=bool(breach))
+    if breach:
+        raise LimitBreached(f"{name}: {breach}")
+
+
+def written(value: float | None) -> str:
+    """A number for people: whole numbers whole, others with four digits."""
+    if value is None or not math.isfinite(value):
+        return "unknown"
+    if value == int(value) and abs(value) < _WHOLE_LIMIT:
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
+
+
+def _breach(value: float, at_most: float | None, at_least: float | None) -> str:
+    limit = at_most if at_most is not None else at_least
+    if not math.isfinite(value):
+        return f"is not known, so it cannot be held against {written(limit)}"
     if at_most is not None and value > at_most:
-        raise LimitBreached(f"{name}: {value:,g} is more than {at_most:,g}")
+        return f"{written(value)} is more than {written(at_most)}"
     if at_least is not None and value < at_least:
-        raise LimitBreached(f"{name}: {value:,g} is less than {at_least:,g}")
+        return f"{written(value)} is less than {written(at_least)}"
+    return ""
+
+
+def _tell(
+    name: str, value: float, unit: str, *, at_most: float | None = None, at_least: float | None = None,
+    is_breached: bool = False,
+) -> None:  # fmt: skip
+    number = float(value)
+    text = f"{name}: {written(number)} {unit}".rstrip()
+    # A notebook has loaded it already; elsewhere it may not be installed.
+    ipython: Any = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
+        sys.stdout.write(text + "\n")
+        return
+    from IPython.display import display
+
+    fact = {
+        "name": name, "value": number if math.isfinite(number) else None, "unit": unit, "is_breached": is_breached,
+        "at_most": None if at_most is None else float(at_most),
+        "at_least": None if at_least is None else float(at_least),
+    }  # fmt: skip
+    display({"text/plain": text, NUMBER_TYPE: fact}, raw=True)  # type: ignore[no-untyped-call]

@@ -23,6 +23,7 @@ from teknav_ops.metrics.aggregates import CHECK_SECONDS, Aggregator
 from teknav_ops.metrics.live import PUBLISH_SECONDS, StatsPublisher
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.redis_url import find_redis_url
+from teknav_ops.reports.scheduled import TICK_SECONDS, ScheduledReports
 from teknav_ops.runtime.alert_duties import alert_duties
 from teknav_ops.runtime.duties import Duty, DutyThread
 from teknav_ops.runtime.exports import Exports
@@ -55,6 +56,7 @@ class Parts:
         self.relay = EventRelay(
             patient, TOPOLOGY, events_per_second=settings.events_per_second, events_kept=settings.events_kept
         )
+        self.reports = ScheduledReports(settings, self.client, self.database, holder=self.lease.holder)
         self.writer = AuditWriter(self.client, self.database, TOPOLOGY, told_up_to=self.relay.told_up_to)
 
 
@@ -72,6 +74,7 @@ def duties_of(parts: Parts) -> list[Duty]:
         Duty(name="snapshot", every_seconds=parts.settings.snapshot_seconds, run=snapshots.step),
         Duty(name="events", every_seconds=BLOCK_SECONDS, run=parts.relay.step),
         *alert_duties(parts.settings, parts.client, parts.database),
+        Duty(name="reports", every_seconds=TICK_SECONDS, run=parts.reports.step),
     ]
 
 
@@ -113,6 +116,7 @@ class Scheduler:
     def _leave(self) -> None:
         for thread in self._threads:
             thread.stop()
+        self._parts.reports.close()
         for thread in self._threads:
             thread.join(_LEAVE_SECONDS)
         try:

@@ -9,6 +9,7 @@ const PLACES = [
   ['replays', 'Replays', 'rotate-ccw', 'r'],
   ['workers', 'Workers', 'server', 'w'],
   ['alerts', 'Alerts', 'bell', 'a'],
+  ['reports', 'Reports', 'file-chart-column', 'p'],
   ['audit', 'Audit', 'scroll-text', 'u'],
 ];
 

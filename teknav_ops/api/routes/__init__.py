@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 
 from teknav_ops.api import documentation
 from teknav_ops.api.realtime import sse, websocket
-from teknav_ops.api.routes import dead_letters, enqueue, history, jobs, metrics, operations, queues, replays
+from teknav_ops.api.routes import dead_letters, enqueue, history, jobs, metrics, operations, queues, replays, reports
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     queues.router,
@@ -28,4 +28,5 @@ def include_routes(app: FastAPI) -> None:
     """Serve the API, and its description."""
     for router in ROUTERS:
         app.include_router(router)
+    app.include_router(reports.router)
     documentation.install(app)

@@ -1,0 +1,89 @@
+"""A report's own process: runs the notebook, then writes the page. `python -m teknav_ops.reports.child run FOLDER`.
+
+`page FOLDER` writes only the page, of what a run that was ended left behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from teknav_ops.parent_death import end_with_parent
+from teknav_ops.reports.html import numbers_in, render
+from teknav_ops.reports.limits import LimitBreached
+from teknav_ops.reports.runs import Order, RunMeta, Status
+from teknav_ops.reports.store import META, NOTEBOOK, PAGE, write_whole
+from teknav_ops.reports.workroom import ORDER
+
+_ERROR_LIMIT = 2_000
+
+
+def run(folder: Path) -> None:
+    """Run what is ordered in the folder; `meta.json` says how it went."""
+    order = Order.model_validate_json((folder / ORDER).read_bytes())
+    status, error = _execute(order, folder / NOTEBOOK)
+    notebook = _read(folder)
+    numbers = numbers_in(notebook) if notebook is not None else ()
+    meta = RunMeta.of(order).ended(status, error=error[:_ERROR_LIMIT], numbers=numbers)
+    # First what is certain: should the page fail, how the run went is known.
+    write_whole(folder / META, meta.model_dump_json(indent=1))
+    write_page(folder, meta, notebook)
+
+
+def write_page(folder: Path, meta: RunMeta, notebook: Any = None) -> None:
+    """Write the page of a run; the folder lies two below the reports."""
+    notebook = _read(folder) if notebook is None else notebook
+    if notebook is not None:
+        write_whole(folder / PAGE, render(notebook, meta, folder.parent.parent))
+
+
+def _execute(order: Order, output: Path) -> tuple[Status, str]:
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        papermill.execute_notebook(
+            order.notebook, output, parameters=order.parameters, kernel_name="python3", progress_bar=False,
+            execution_timeout=order.cell_seconds, start_timeout=order.start_seconds,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        if error.ename == LimitBreached.__name__:
+            return "limit", error.evalue
+        return "failed", f"{error.ename}: {error.evalue}"
+    except CellTimeoutError:
+        return "timeout", f"a cell took longer than {order.cell_seconds:,} s (TEKNAV_REPORT_CELL_SECONDS)"
+    except DeadKernelError:
+        return "killed", "the kernel died: was there enough memory?"
+    except Exception as error:
+        logging.exception("the notebook could not be run")
+        return "failed", f"{type(error).__name__}: {error}"
+    return "ok", ""
+
+
+def _read(folder: Path) -> Any:
+    """What has been executed so far; None where nothing readable is there."""
+    import nbformat
+
+    try:
+        return nbformat.read(folder / NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
+        logging.warning("no notebook to show: %s", error)
+        return None
+
+
+def main(arguments: list[str]) -> None:
+    """Run in this process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    end_with_parent()
+    task, folder = arguments[0], Path(arguments[1])
+    if task == "run":
+        run(folder)
+    else:
+        write_page(folder, RunMeta.model_validate_json((folder / META).read_bytes()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

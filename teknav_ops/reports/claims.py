@@ -1,0 +1,77 @@
+"""Claims: which scheduler runs a report that is due, so that no two do, also when the lead changes in between.
+
+A claim is a lease while the report runs and a mark afterwards. Should its holder die, the lease ends, and the next
+leader runs the report if it is still due.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from teknav_ops.redis_state import keys
+from teknav_ops.redis_state.connection import Client
+
+_LEASE_MS: Final = 120_000
+_RENEW_SECONDS: Final = 15.0
+#: Longer than anything stays due.
+_DONE_MS: Final = 7 * 86_400_000
+_DONE: Final = "done"
+
+
+class Claim:
+    """One due time of one schedule, held by this process."""
+
+    def __init__(self, client: Client, schedule: str, due: datetime, holder: str) -> None:
+        self._client = client
+        self._key = keys.report_claim(schedule, _ms(due))
+        self._holder = holder
+        self._renewed_at = 0.0
+
+    def take(self) -> bool:
+        """False when it is, or was, another's."""
+        self._renewed_at = time.monotonic()
+        if self._client.set(self._key, self._holder, nx=True, px=_LEASE_MS):
+            return True
+        # A command that was cut off and tried again may find its own mark.
+        return self._client.get(self._key) == self._holder
+
+    def renew(self) -> None:
+        """Keep it; asks Redis now and then only."""
+        if time.monotonic() - self._renewed_at > _RENEW_SECONDS:
+            self._renewed_at = time.monotonic()
+            self._client.execute_command("PEXPIRE", self._key, _LEASE_MS)
+
+    def settle(self) -> None:
+        """It has been run."""
+        self._client.set(self._key, _DONE, px=_DONE_MS)
+
+    def give_back(self) -> None:
+        """It has not been run; another may."""
+        self._client.execute_command("DEL", self._key)
+
+
+class Comings:
+    """When each scheduled report last came, kept where every scheduler looks."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def came(self, schedule: str) -> None:
+        """It came now."""
+        self._client.hset(keys.REPORTS_CAME, schedule, str(_ms(datetime.now(UTC))))
+
+    def read(self, schedules: set[str]) -> dict[str, datetime]:
+        """When each came; one that is new here is counted from now on, one that is gone is forgotten."""
+        stored = self._client.hgetall(keys.REPORTS_CAME)
+        for schedule in schedules - stored.keys():
+            self._client.execute_command("HSETNX", keys.REPORTS_CAME, schedule, str(_ms(datetime.now(UTC))))
+        if stored.keys() - schedules:
+            self._client.execute_command("HDEL", keys.REPORTS_CAME, *(stored.keys() - schedules))
+        known = {schedule: text for schedule, text in stored.items() if schedule in schedules and text.isdigit()}
+        return {schedule: datetime.fromtimestamp(int(text) / 1000, UTC) for schedule, text in known.items()}
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

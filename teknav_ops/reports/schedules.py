@@ -1,0 +1,128 @@
+"""Schedules: which reports are run when, with which parameters, and who gets them. `TEKNAV_REPORT_SCHEDULES`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+
+from teknav_ops.errors import InvalidRequest
+from teknav_ops.outbound.addresses import InvalidUrl, check_url
+from teknav_ops.reports.catalogue import Catalogue
+from teknav_ops.reports.parameters import check_parameters
+from teknav_ops.settings import Settings
+
+
+class Deliver(BaseModel):
+    """Who is told of a run: mails and a post. `attach` puts the whole page into the mail."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mail: tuple[str, ...] = ()
+    webhook: str | None = None
+    attach: bool = False
+
+    @field_validator("mail")
+    @classmethod
+    def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_address, addresses))
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            try:
+                check_url(url)
+            except InvalidUrl as error:
+                raise ValueError(str(error).removeprefix("url: ")) from None
+        return url
+
+
+class Schedule(BaseModel):
+    """One entry. Without `cron` it is run only from outside: `teknav report run KEY --as-scheduled`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    key: str = Field("", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,59}$")
+    cron: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    allow_replay: bool = False
+    deliver: Deliver = Deliver()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keyed(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("key"):
+            return {**values, "key": values.get("name", "")}
+        return values
+
+
+def schedules_of(settings: Settings) -> tuple[Schedule, ...]:
+    """The schedules in force, each checked against its notebook.
+
+    Raises:
+        InvalidRequest: names the entry and the field that is wrong.
+    """
+    if settings.report_schedules is None:
+        return ()
+    listed = _load(settings.report_schedules)
+    try:
+        schedules = TypeAdapter(tuple[Schedule, ...]).validate_python(listed)
+    except ValidationError as error:
+        raise InvalidRequest("; ".join(_fault(listed, fault) for fault in error.errors())) from None
+    catalogue = Catalogue(settings.notebooks_root)
+    for number, schedule in enumerate(schedules):
+        where = f"report_schedules[{number}] ({schedule.key})"
+        if schedule.key in {earlier.key for earlier in schedules[:number]}:
+            raise InvalidRequest(f"{where}: key: another entry has it; give each a key of its own")
+        try:
+            report = catalogue.get(schedule.name)
+            check_parameters(schedule.name, report.parameters, schedule.params)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{where}: {error}") from None
+    return schedules
+
+
+def schedule_of(settings: Settings, key: str) -> Schedule:
+    """One entry. Raises InvalidRequest."""
+    schedules = schedules_of(settings)
+    for schedule in schedules:
+        if schedule.key == key:
+            return schedule
+    known = ", ".join(schedule.key for schedule in schedules) or "none"
+    raise InvalidRequest(f"report_schedules: no entry {key!r}; there are: {known}")
+
+
+def _address(address: str) -> str:
+    try:
+        checked = validate_email(address, check_deliverability=False, allow_smtputf8=False)
+    except EmailNotValidError as error:
+        raise ValueError(f"{address!r}: {error}") from None
+    return checked.ascii_email or checked.normalized
+
+
+def _load(text: str) -> list[Any]:
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text("utf-8")
+        except OSError as error:
+            raise InvalidRequest(f"report_schedules: {text[1:]}: {error.strerror}") from None
+    try:
+        listed = json.loads(text)
+    except ValueError as error:
+        raise InvalidRequest(f"report_schedules: not JSON: {error}") from None
+    if not isinstance(listed, list):
+        raise InvalidRequest("report_schedules: must be a JSON list")
+    return listed
+
+
+def _fault(listed: list[Any], fault: Any) -> str:
+    number, *path = fault["loc"]
+    entry = listed[number] if isinstance(listed[number], dict) else {}
+    field = ".".join(map(str, path)) or "entry"
+    called = entry.get("key") or entry.get("name") or "unnamed"
+    return f"report_schedules[{number}] ({called}): {field}: {fault['msg'].removeprefix('Value error, ')}"
