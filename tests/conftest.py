@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from tests.support.databases import fresh_url
 from tests.support.engine import Engine
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer, new_folder, remove_folder
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell starts what is to run in the background; the programs under test would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SECRET_KEY = Fernet.generate_key().decode()
 

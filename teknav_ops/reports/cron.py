@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -41,26 +41,34 @@ class Cron:
             )
         except ValueError as error:
             raise InvalidRequest(f"cron: {expression!r}: {error}") from None
+        self._is_hourly = hour.startswith("*")
 
     def last_before(self, now: datetime, *, within: timedelta) -> datetime | None:
         """The latest time up to `now`; None when there was none in the span before it."""
-        found, at = None, self._trigger.get_next_fire_time(None, now - within)
+        found, at = None, self.next_after(now - within)
         while at is not None and at <= now:
-            found, at = at, self._trigger.get_next_fire_time(at, at + timedelta(microseconds=1))
+            found, at = at, self._following(at)
         return found
 
     def next_after(self, now: datetime) -> datetime | None:
-        """When it is due next."""
-        at: datetime | None = self._trigger.get_next_fire_time(None, now)
-        return at
+        """When it is due next, be it now. In UTC: on the site's clock, a moment later may be an hour earlier."""
+        at: datetime | None = self._trigger.get_next_fire_time(None, now.astimezone(UTC))
+        if at is None:
+            return None
+        # Where the clock goes back, an hour comes twice. What has an hour of its own is due in the first, as in cron.
+        is_again = at.fold and not self._is_hourly
+        return self._following(at) if is_again else at.astimezone(UTC)
 
     def longest_period(self, now: datetime) -> timedelta | None:
         """The longest pause between two of the next times, such as over a weekend; None when there are no two."""
         times = [self.next_after(now)]
         while len(times) < _PERIODS and times[-1] is not None:
-            times.append(self._trigger.get_next_fire_time(times[-1], times[-1] + timedelta(microseconds=1)))
+            times.append(self._following(times[-1]))
         known = [at for at in times if at is not None]
         return max((later - earlier for earlier, later in itertools.pairwise(known)), default=None)
+
+    def _following(self, at: datetime) -> datetime | None:
+        return self.next_after(at.astimezone(UTC) + timedelta(microseconds=1))
 
 
 def _weekdays(field: str) -> str:

@@ -54,7 +54,8 @@ def job_of(event: dict[str, Any]) -> str:
 
 def test_nothing_is_told_before_it_is_asked_for_and_then_only_that(site: Web, token: str, tell: Tell) -> None:
     with opened(site, token) as socket:
-        tell(job_id="too early")
+        early_id = tell(job_id="too early")
+        until(lambda: site.services.hub.last_id == early_id, what="the hub's reading")
         socket.subscribe(queues=["test:work"])
         tell("test:other", "unwanted")
         event_id = tell("test:work", "wanted")

@@ -1,0 +1,194 @@
+"""Scheduled reports: each due time once, whichever scheduler leads, and not lost when it dies."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psutil
+import pytest
+import redis
+from sqlalchemy import select
+
+from teknav_ops.errors import InvalidRequest
+from teknav_ops.redis_state import keys
+from teknav_ops.reports import claims
+from teknav_ops.reports.scheduled import GRACE, ScheduledReports
+from teknav_ops.reports.store import ReportStore
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import Alert, AuditLog
+from tests.reports.conftest import Set
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.xdist_group("reports"), pytest.mark.timeout(240)]
+
+#: Due on each full hour.
+HOURLY = {"name": "typed", "key": "hourly", "cron": "0 * * * *"}
+HOUR = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+Make = Callable[..., ScheduledReports]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = HOUR + timedelta(minutes=1)
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def scheduler(settings_with: Set, sql: Database, client: redis.Redis, clock: Clock) -> Iterator[Make]:
+    made: list[ScheduledReports] = []
+
+    def make(*entries: dict[str, Any], holder: str = "one", **settings: Any) -> ScheduledReports:
+        chosen = settings_with(report_schedules=json.dumps(entries or [HOURLY]), site_time_zone="UTC", **settings)
+        made.append(ScheduledReports(chosen, client, sql, holder=holder, now=clock))
+        return made[-1]
+
+    yield make
+    for reports in made:
+        reports.close()
+
+
+def work_off(*schedulers: ScheduledReports) -> None:
+    """Look, and wait for what began."""
+    for reports in schedulers:
+        reports.step()
+    until(lambda: not running(), seconds=90, what="the reports' end")
+
+
+def running() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("report-")]
+
+
+def runs(settings_with: Set, name: str = "typed") -> list[str]:
+    return ReportStore(settings_with().report_root).runs(name)
+
+
+def alerts(sql: Database) -> list[tuple[str, str]]:
+    with sql.reading() as session:
+        return [(row.rule, row.queue) for row in session.scalars(select(Alert).where(Alert.resolved_at.is_(None)))]
+
+
+def test_a_due_time_is_run_once_whoever_looks_and_however_often(
+    scheduler: Make, settings_with: Set, sql: Database, clock: Clock
+) -> None:
+    one, two = scheduler(), scheduler(holder="two")
+
+    work_off(one, two, one, two)
+    work_off(one, two)
+    # A scheduler that starts later knows it, too.
+    work_off(scheduler(holder="three"))
+
+    (run,) = runs(settings_with)
+    meta = ReportStore(settings_with().report_root).get("typed", run)
+    assert (meta.status, meta.who, meta.schedule) == ("ok", "scheduler", "hourly")
+    with sql.reading() as session:
+        entries = session.scalars(select(AuditLog).where(AuditLog.action == "report.run")).all()
+    assert [entry.detail["schedule"] for entry in entries] == ["hourly"]
+
+    # The next hour is another time; what was missed in between is not run one by one.
+    clock.at += timedelta(hours=5)
+    work_off(one, two)
+    assert len(runs(settings_with)) == 2
+
+
+def test_what_could_not_begin_in_time_is_left_out(scheduler: Make, settings_with: Set, clock: Clock) -> None:
+    clock.at = HOUR + GRACE + timedelta(minutes=1)
+    work_off(scheduler())
+    assert runs(settings_with) == []
+
+
+def test_a_scheduler_that_died_is_followed_by_one_that_runs_it(
+    scheduler: Make, settings_with: Set, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "_LEASE_MS", 400)
+    # The dead one had taken it, and nothing more.
+    assert claims.Claim(client, "hourly", HOUR, "dead").take()
+
+    two = scheduler(holder="two")
+    until(lambda: two.step() or running() or runs(settings_with), what="the lease's end")
+    work_off(two)
+
+    assert len(runs(settings_with)) == 1
+    assert client.get(keys.report_claim("hourly", int(HOUR.timestamp() * 1000))) == "done"
+
+
+def test_a_scheduler_that_leaves_ends_its_report_and_gives_it_back(
+    scheduler: Make, settings_with: Set, sql: Database, client: redis.Redis
+) -> None:
+    slow = {"name": "sleeping", "key": "slow", "cron": "0 * * * *", "params": {"seconds": 600}}
+    one = scheduler(slow)
+    one.step()
+    until(lambda: [child for child in psutil.Process().children(recursive=True) if "ipykernel" in str(child.cmdline())],
+          seconds=60, what="the kernel")  # fmt: skip
+
+    one.close()
+
+    assert not running()
+    (run,) = runs(settings_with, "sleeping")
+    assert ReportStore(settings_with().report_root).get("sleeping", run).error == "the scheduler was told to end"
+    # It is no failure that anybody must look at, and it is free for the next.
+    assert alerts(sql) == []
+    assert client.get(keys.report_claim("slow", int(HOUR.timestamp() * 1000))) is None
+
+
+def test_one_entry_never_runs_twice_at_once(scheduler: Make, settings_with: Set, clock: Clock) -> None:
+    slow = {"name": "sleeping", "key": "slow", "cron": "0 * * * *", "params": {"seconds": 600}}
+    reports = scheduler(slow)
+    reports.step()
+    until(running, what="the first")
+    clock.at += timedelta(hours=1)
+    reports.step()
+    assert len(running()) == 1
+
+
+def test_a_report_that_cannot_be_run_at_all_raises_an_alert_and_is_not_tried_all_the_time(
+    scheduler: Make, sql: Database, settings_with: Set, tmp_path: Any
+) -> None:
+    reports = scheduler()
+    # Somebody put a file where the folder should be.
+    settings_with().report_root.write_text("not a folder")
+
+    work_off(reports)
+
+    assert alerts(sql) == [("report-failed", "hourly")]
+    settings_with().report_root.unlink()
+    work_off(reports)
+    assert runs(settings_with) == []
+
+
+def test_a_report_that_does_not_come_is_missed_after_twice_its_period(
+    scheduler: Make, sql: Database, clock: Clock, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("teknav_ops.reports.scheduled._LOOK_FOR_LATE_SECONDS", -1.0)
+    failing = {"name": "failing", "key": "broken", "cron": "0 * * * *"}
+    reports = scheduler(failing)
+    begun = datetime.now(UTC)
+    clock.at = begun
+    # New ones are counted from now on; those that are gone from the settings are forgotten.
+    client.hset(keys.REPORTS_CAME, "gone", "1")
+    work_off(reports)
+    assert set(client.hgetall(keys.REPORTS_CAME)) == {"broken"}
+    assert ("report-late", "broken") not in alerts(sql)
+
+    clock.at = begun + timedelta(hours=2, minutes=20)
+    work_off(reports)
+    assert ("report-late", "broken") in alerts(sql)
+
+
+def test_a_wrong_schedule_is_refused_when_the_scheduler_starts(scheduler: Make) -> None:
+    with pytest.raises(InvalidRequest, match="must have five fields"):
+        scheduler({"name": "typed", "cron": "0 8"})
+    with pytest.raises(InvalidRequest, match="param hours: 'x' is not a whole number"):
+        scheduler({"name": "typed", "cron": "0 8 * * *", "params": {"hours": "x"}})
+    assert not scheduler({"name": "typed"}).is_needed
