@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 #: Links below these lead to files or out of the pages.
 NOT_PAGES = ("/api/", "/sign-out", "/metrics")
 PLACES = ("queues", "queues/email:send", "queues/email:send?tab=failed", "queues/email:send?tab=dlq",
-          "queues/email:send?tab=metrics", "queues/media:optimize/dlq", "replays", "workers", "alerts", "audit",
-          "runbook/UnknownFile")  # fmt: skip
+          "queues/email:send?tab=metrics", "queues/media:optimize/dlq", "replays", "workers", "alerts", "reports",
+          "audit", "runbook/UnknownFile")  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)

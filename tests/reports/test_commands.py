@@ -1,0 +1,73 @@
+"""`teknav report`, from outside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_cli import Teknav, environment, teknav
+from tests.support.http_receiver import HttpReceiver
+
+__all__ = ["environment", "teknav"]
+
+pytestmark = [pytest.mark.xdist_group("reports"), pytest.mark.timeout(240)]
+
+
+@pytest.fixture(autouse=True)
+def _own_notebooks(environment: dict[str, str], notebooks: Path) -> None:
+    environment["TEKNAV_NOTEBOOKS_DIR"] = str(notebooks)
+
+
+def test_a_report_is_run_listed_and_shown(teknav: Teknav) -> None:
+    assert "not run yet" in teknav("report", "list").stdout
+    assert "has not been run yet" in teknav("report", "history", "charts").stdout
+
+    ran = teknav("report", "run", "charts", "--param", "days=2", "-p", "dead_letters=4")
+
+    assert ran.returncode == 0, ran.stderr
+    assert "status      ok" in ran.stdout and "dead letters: 4 jobs (at most 10)" in ran.stdout
+    page = Path(next(line.split()[1] for line in ran.stdout.splitlines() if line.startswith("page")))
+    assert page.is_file() and page.name == "report.html"
+    shown = json.loads(teknav("report", "show", "charts", "--json").stdout)
+    assert shown["parameters"] == {"days": 2, "dead_letters": 4, "interactive": False}
+    assert shown["folder"] == str(page.parent)
+    (run,) = json.loads(teknav("report", "history", "charts", "--json").stdout)
+    assert run["run"] == page.parent.name
+    rows = {row["name"]: row for row in json.loads(teknav("report", "list", "--json").stdout)}
+    assert rows["charts"]["newest"]["run"] == run["run"] and rows["failing"]["newest"] is None
+    assert "days: int = 1" in rows["charts"]["parameters"] and rows["charts"]["title"] == "How many jobs of each kind?"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("charts", "-p", "dead_letters=12"), 3, "dead letters: 12 is more than 10"),
+        (("failing",), 1, "RuntimeError: the third wheel came off"),
+        (("typed", "-p", "hors=1"), 2, "Did you mean hours?"),
+        (("typed", "-p", "hours=many"), 2, "'many' is not a whole number"),
+        (("typed", "-p", "hours"), 2, "name=value"),
+        (("chart",), 2, "did you mean charts?"),
+        (("typed", "--mail", "nobody"), 2, "--mail or --webhook"),
+        (("weekly", "--as-scheduled"), 2, "no entry 'weekly'; there are: none"),
+    ],
+)
+def test_the_exit_code_says_how_it_ended(teknav: Teknav, arguments: tuple[str, ...], code: int, words: str) -> None:
+    ended = teknav("report", "run", *arguments)
+    assert ended.returncode == code, ended.stderr
+    # Lines may be broken anywhere.
+    assert words.replace(" ", "") in "".join((ended.stdout + ended.stderr).split())
+    assert "Traceback" not in ended.stderr
+
+
+def test_what_cron_runs_does_as_the_schedule_says(teknav: Teknav) -> None:
+    with HttpReceiver() as receiver:
+        entry = {"name": "typed", "key": "weekly", "params": {"hours": 6}, "deliver": {"webhook": receiver.url}}
+        ran = teknav("report", "run", "weekly", "--as-scheduled", "--json", TEKNAV_REPORT_SCHEDULES=json.dumps([entry]))
+
+    assert ran.returncode == 0, ran.stderr
+    meta = json.loads(ran.stdout)
+    assert (meta["schedule"], meta["parameters"]["hours"]) == ("weekly", 6)
+    assert [to["status"] for to in meta["deliveries"]] == ["sent"]
+    assert json.loads(receiver.requests[0].body)["data"]["run"] == meta["run"]

@@ -1,0 +1,132 @@
+"""The published page in a real browser, from the folder, with no network at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from teknav_ops.reports.desk import ReportDesk
+from teknav_ops.reports.html import render
+from teknav_ops.reports.runs import RunMeta
+from teknav_ops.storage.database import Database
+from tests.reports.conftest import Set
+from tests.support.browser import Visitor, chromium
+
+pytestmark = [pytest.mark.xdist_group("reports"), pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def published(settings_with: Set, sql: Database) -> tuple[Path, RunMeta]:
+    """A folder with a run whose limit is breached, and whose cells put out what they should not."""
+    desk = ReportDesk(settings_with(), sql)
+    meta = desk.run("charts", {"dead_letters": 12}, who="sara")
+    return desk.store.root, meta
+
+
+def visit(browser: Browser, path: Path, **options: object) -> tuple[Visitor, Page]:
+    visitor = Visitor(browser, "", **options)
+    visitor.context.set_offline(True)
+    visitor.page.goto(path.as_uri())
+    return visitor, visitor.page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_draws_its_charts_and_runs_nothing_of_the_notebooks(
+    browser: Browser, published: tuple[Path, RunMeta], scheme: str
+) -> None:
+    root, meta = published
+    visitor, page = visit(browser, root / "charts" / meta.run / "report.html", color_scheme=scheme)
+
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
+    expect(page.get_by_role("alert")).to_contain_text("dead letters: 12 is more than 10")
+    expect(page.locator(".numbers .breached")).to_contain_text("at most 10")
+    # Bars that can be pointed at.
+    page.locator(".js-plotly-plot").first.locator(".point").first.hover(force=True)
+    expect(page.locator(".js-plotly-plot").first.locator(".hoverlayer .hovertext")).to_be_visible()
+    assert "broken" not in page.title() and page.title().startswith("How many jobs of each kind?")
+    assert page.locator("#kept").get_attribute("onclick") is None and page.locator("form, iframe").count() == 0
+    # Persian runs right to left, code stays with the notebook.
+    assert page.get_by_text("صف سرریز").evaluate("cell => getComputedStyle(cell).direction") == "rtl"
+    first = page.locator("main p[dir=auto]", has_text="گزارش").first
+    assert first.evaluate("words => getComputedStyle(words).direction") == "rtl"
+    assert page.get_by_text("figure.update_layout").count() == 0
+    assert visitor.troubles == [f"other host: {url}" for url in _files(visitor)]
+    visitor.close()
+
+
+def _files(visitor: Visitor) -> list[str]:
+    """Files are no network; a visitor lists them since they have no host."""
+    seen = [trouble.removeprefix("other host: ") for trouble in visitor.troubles if trouble.startswith("other host: ")]
+    return [url for url in seen if url.startswith("file://")]
+
+
+def test_the_index_leads_to_the_page_and_back(browser: Browser, published: tuple[Path, RunMeta]) -> None:
+    root, meta = published
+    visitor, page = visit(browser, root / "index.html")
+
+    page.get_by_role("link", name=f"{meta.started_at:%Y-%m-%d %H:%M}").click()
+    expect(page.locator("h1")).to_have_text("How many jobs of each kind?")
+    page.get_by_role("link", name="Reports").click()
+    expect(page.locator("h1")).to_have_text("Reports")
+    assert [trouble for trouble in visitor.troubles if "file://" not in trouble] == []
+    visitor.close()
+
+
+def test_a_page_fits_a_phone(browser: Browser, published: tuple[Path, RunMeta]) -> None:
+    root, meta = published
+    visitor, page = visit(browser, root / "charts" / meta.run / "report.html", viewport={"width": 390, "height": 844})
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    visitor.close()
+
+
+def test_a_run_is_small_and_all_share_one_script(published: tuple[Path, RunMeta]) -> None:
+    root, meta = published
+    folder = root / "charts" / meta.run
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 200_000
+    (script,) = (root / "assets").iterdir()
+    assert script.name.startswith("plotly-") and script.stat().st_size > 1_000_000
+    assert f"../../assets/{script.name}" in (folder / "report.html").read_text()
+
+
+HOSTILE = (
+    "<script>steal()</script>", "<SCRIPT src=//e.example/x></SCRIPT>", "<img src=//e.example/x>",
+    "<img src='x' onerror=alert(1)>", "<svg/onload=alert(1)>", "<a href=x onclick = 'alert(1)'>a</a>",
+    "<iframe src=//e.example></iframe>", "<style>@import url(//e.example/x);</style>",
+    "<link rel=stylesheet href=//e.example/x>", "<base href=//e.example>", "<meta http-equiv=refresh content='0;//e'>",
+    "<video poster=//e.example/x src=//e.example/y></video>", "<object data=//e.example></object>",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("html", HOSTILE)
+def test_what_a_cell_puts_out_can_neither_run_nor_fetch(
+    browser: Browser, published: tuple[Path, RunMeta], html: str
+) -> None:
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+    root, meta = published
+    output = new_output("display_data", data={"text/html": f"<p id=words>words</p>{html}"})  # type: ignore[no-untyped-call]
+    notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(outputs=[output])]))  # type: ignore[no-untyped-call]
+    path = root / "charts" / meta.run / "report.html"
+    path.write_text(render(notebook, meta, root))
+    alerts: list[str] = []
+
+    visitor = Visitor(browser, "")
+    visitor.page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+    visitor.page.goto(path.as_uri())
+
+    expect(visitor.page.locator("#words")).to_have_text("words")
+    assert alerts == []
+    assert [trouble for trouble in visitor.troubles if "file://" not in trouble] == []
+    visitor.close()
