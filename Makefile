@@ -10,7 +10,7 @@ UV := $(BIN)/uv
 EXTRAS := --extra adbc --extra embedded --extra lab --extra metrics --extra postgresql --extra snapshots --extra telemetry --extra watch --extra web
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test check format screenshots bench lock clean
+.PHONY: help install up lab test check format screenshots bench lock clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ install: $(VENV)/.run ## Make .venv with everything that `make up` needs
 
 up: $(VENV)/.run ## Start Valkey, database, workers and scheduler, and run jobs; Ctrl-C stops it all
 	@$(BIN)/teknav up
+
+lab: $(VENV)/.run ## Open JupyterLab on the notebooks, connected to what `make up` started
+	@$(BIN)/teknav lab
 
 test: $(VENV)/.browser ## Install what the tests need and run all of them
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import notebook_screenshots
 from tests.support.browser import FLAGS, find_browser
 
 IMAGES = Path(__file__).parent / "images"
@@ -28,6 +29,7 @@ SHOTS = (
     ("dead-letters", "queues/webhooks:deliver/dlq", False),
     ("audit", "audit", False),
     ("workers", "workers", False),
+    ("reports", "reports", False),
 )
 
 
@@ -42,6 +44,7 @@ def main() -> None:
         link = _first_owner_link(log)
         storm = [str(TEKNAV), "demo", "--shape", "storm", "--rate", "10", "--for", "90s"]
         subprocess.run(storm, env=environment, check=True, stdout=subprocess.DEVNULL)
+        notebook_screenshots.main(Path(folder))
         _take(link)
     finally:
         up.send_signal(signal.SIGINT)

@@ -72,6 +72,14 @@ def configure_logs(settings: Settings) -> None:
     root.setLevel(logging.DEBUG if root.level == logging.DEBUG else settings.log_level)
 
 
+def configure_command_logs() -> None:
+    """For a command that answers and ends: stdout is for its answer, so warnings go to stderr, and less is not said."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def _add_job(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     job = current_job.get()
     return {**job.log_facts(), **event} if job is not None else event

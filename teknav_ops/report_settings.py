@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings
 class ReportSettings(BaseSettings):
     """What is run unattended, for how long, and how long it is kept."""
 
+    profile: str | None = Field(
+        None, description="Profile that notebooks reach where they name none. Unset: the system of these settings."
+    )
     notebooks_dir: Path | None = Field(
         None, description="Folder of the notebooks that are reports. Unset: the checkout's `ops_notebooks`."
     )

@@ -22,7 +22,6 @@ from teknav_ops.triage.burn_rate import WORKBOOK_WINDOWS, BurnFinding, assess
 
 State = Literal["firing", "clear", "unknown"]
 _P95: Final = 0.95
-_DEFAULT_TARGET_SHARE: Final = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +137,7 @@ def _oldest_waiting_age(rule: OldestWaitingAge, queue: QueueFacts) -> _Measured:
 
 
 def _p95_over_target(rule: P95OverTarget, queue: QueueFacts) -> _Measured:
-    target_ms = rule.target_ms or queue.time_limit_ms * _DEFAULT_TARGET_SHARE
+    target_ms = rule.target_for(queue.time_limit_ms)
     counts = queue.counts_of_last(rule.window_minutes)
     p95_ms = counts.percentile_ms(_P95)
     if p95_ms is None or counts.measured < rule.least_run_count:

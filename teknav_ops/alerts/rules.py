@@ -72,6 +72,10 @@ class P95OverTarget(_Rule):
     least_run_count: int = Field(200, ge=1, description="Fewer runs than this say nothing about a p95.")
     for_seconds: int = Field(300, ge=0, le=86_400)
 
+    def target_for(self, time_limit_ms: float) -> float:
+        """The target on a queue with this time limit, in ms."""
+        return self.target_ms or time_limit_ms / 2
+
 
 class BurnRate(_Rule):
     """The error budget of `objective` burns too fast, in the windows that the SRE Workbook gives to the severity."""

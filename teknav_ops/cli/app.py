@@ -21,6 +21,7 @@ from teknav_ops.cli import report as reports
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.demo import demo as run_demo
 from teknav_ops.cli.events import events
+from teknav_ops.cli.lab import lab
 from teknav_ops.cli.options import JsonOption, LimitOption, QueueArgument, parse_data, parse_span
 from teknav_ops.cli.reindex import reindex
 from teknav_ops.cli.serve import serve
@@ -31,6 +32,7 @@ from teknav_ops.errors import (
     StorageUnavailable,
     TekNavError,
 )
+from teknav_ops.logs import configure_command_logs
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.storage.schema import current_revision, head_revision, upgrade
 from teknav_ops.storage.search import search as search_articles
@@ -69,6 +71,7 @@ def up(
 
 app.command("demo")(run_demo)
 app.command("events")(events)
+app.command("lab")(lab)
 app.command("reindex")(reindex)
 app.command("serve")(serve)
 app.command("stats")(stats)
@@ -157,6 +160,7 @@ def main() -> None:
 
 def run() -> int:
     """Run the command line; answers its exit code."""
+    configure_command_logs()
     try:
         # Outside standalone mode, an Exit comes back as its code.
         code = app(standalone_mode=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from teknav_ops.figures.look import BAD, COLOURS, GOOD, SERIES_LIMIT, framed, nothing
+from teknav_ops.figures.look import BAD, COLOURS, GOOD, SERIES_LIMIT, framed, nothing, over_time
 
 if TYPE_CHECKING:
     import pandas
@@ -15,7 +16,8 @@ _EXAMPLE_CHARACTERS = 60
 
 
 def error_types_stacked(
-    frame: pandas.DataFrame, *, as_of: str, title: str = "Runs that ended in an error"
+    frame: pandas.DataFrame, *, as_of: str, since: datetime | None = None, until: datetime | None = None,
+    width: timedelta | None = None, title: str = "Runs that ended in an error",
 ) -> go.Figure:  # fmt: skip
     """Stacked bars over time, by error type. `frame`: at, error_type, n. The most frequent are named."""
     if frame.empty:
@@ -29,10 +31,13 @@ def error_types_stacked(
     if rest:
         figure.add_bar(x=table.index, y=table[rest].sum(axis=1), name="others")
     framed(figure, title=title, as_of=as_of, x="time (UTC)", y="runs")
-    return figure.update_layout(barmode="stack")
+    return over_time(figure, since=since, until=until, width=width).update_layout(barmode="stack")
 
 
-def dlq_flow_bars(frame: pandas.DataFrame, *, as_of: str, title: str = "Dead letters in and out") -> go.Figure:
+def dlq_flow_bars(
+    frame: pandas.DataFrame, *, as_of: str, since: datetime | None = None, until: datetime | None = None,
+    width: timedelta | None = None, title: str = "Dead letters in and out",
+) -> go.Figure:  # fmt: skip
     """What came above the line, what left below it, and the sum as a line. `frame`: at, inflow, outflow, net."""
     if frame.empty:
         return nothing(title=title, as_of=as_of, why="No dead letter came or left in this window.")
@@ -42,7 +47,7 @@ def dlq_flow_bars(frame: pandas.DataFrame, *, as_of: str, title: str = "Dead let
     figure.add_bar(x=sums.index, y=-sums["outflow"], name="replayed or deleted", marker_color=GOOD)
     figure.add_scatter(x=sums.index, y=sums["net"].cumsum(), name="change so far", line={"color": COLOURS[6]})
     framed(figure, title=title, as_of=as_of, x="time (UTC)", y="dead letters")
-    return figure.update_layout(barmode="relative")
+    return over_time(figure, since=since, until=until, width=width).update_layout(barmode="relative")
 
 
 def cause_bars(frame: pandas.DataFrame, *, as_of: str, title: str = "Dead letters by cause") -> go.Figure:

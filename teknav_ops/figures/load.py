@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from teknav_ops.figures.look import COLOURS, SERIES_LIMIT, framed, nothing
+from teknav_ops.figures.look import COLOURS, SERIES_LIMIT, every_step, framed, nothing, over_time
 
 if TYPE_CHECKING:
     import pandas
 
 
 def rate_area(
-    frame: pandas.DataFrame, *, as_of: str, by: str = "queue", title: str = "Finished jobs per second"
-) -> go.Figure:
+    frame: pandas.DataFrame, *, as_of: str, since: datetime | None = None, until: datetime | None = None,
+    width: timedelta | None = None, by: str = "queue", title: str = "Finished jobs per second",
+) -> go.Figure:  # fmt: skip
     """Stacked areas over time. `frame`: at, `by`, rate (jobs per second). The busiest are drawn, the others summed."""
     if frame.empty or not frame["rate"].sum():
         return nothing(title=title, as_of=as_of, why="No job finished in this window.")
     table = frame.pivot_table(index="at", columns=by, values="rate", aggfunc="sum", fill_value=0.0)
+    table = every_step(table, since=since, until=until, width=width)
     order = list(table.sum().sort_values(ascending=False).index)
     shown, rest = order[: SERIES_LIMIT - 1], order[SERIES_LIMIT - 1 :]
     figure = go.Figure()
@@ -28,7 +31,8 @@ def rate_area(
         figure.add_scatter(
             x=table.index, y=table[rest].sum(axis=1), name="others", stackgroup="one", hovertemplate="%{y:,.2f}/s"
         )
-    return framed(figure, title=title, as_of=as_of, x="time (UTC)", y="finished jobs (1/s)")
+    framed(figure, title=title, as_of=as_of, x="time (UTC)", y="finished jobs (1/s)")
+    return over_time(figure, since=since, until=until)
 
 
 def backlog_bars(frame: pandas.DataFrame, *, as_of: str, title: str = "Jobs in each queue") -> go.Figure:

@@ -14,8 +14,8 @@ from teknav_ops.errors import InvalidRequest
 from teknav_ops.reports.parameters import TYPES, Parameter
 from teknav_ops.reports.runs import NAME
 
-#: Folders of the published reports that are no report.
-_RESERVED: Final = frozenset({"assets"})
+#: A folder beside the published reports, and the notebook that new ones are copied from.
+_RESERVED: Final = frozenset({"assets", "template"})
 
 
 class UnknownReport(InvalidRequest):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.policy import Operation, Operator, local_operator
 from teknav_ops.audit.operator_log import OperatorLog
-from teknav_ops.audit.story import story
 from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest, NotAllowed, RedisUnavailable
 from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup, DeadLetterQueries
@@ -32,16 +31,18 @@ from teknav_ops.triage import from_snapshot
 from teknav_ops.triage.regression import Regression
 from teknav_ops.triage.what_changed import WhatChanged
 from teknav_ops.workbench.asking import Questions
+from teknav_ops.workbench.reviews import Reviews
+from teknav_ops.workbench.telling import Telling
 
 if TYPE_CHECKING:
     import pandas
 
 
-class Workbench(Questions):
+class Workbench(Questions, Reviews, Telling):
     """One system. Questions to a snapshot are methods of the same name as in `teknav_ops.snapshots.questions`."""
 
     def __init__(self, settings: Settings, *, topology: Topology = TOPOLOGY) -> None:
-        self._settings = settings
+        self.settings = settings
         self.topology = topology
 
     # Where the answers come from -----------------------------------------------------------------
@@ -49,7 +50,7 @@ class Workbench(Questions):
     @cached_property
     def client(self) -> Client:
         """Redis. Raises RedisUnavailable with what to do."""
-        client = connect(find_redis_url(self._settings), timeout_seconds=self._settings.redis_timeout_seconds)
+        client = connect(find_redis_url(self.settings), timeout_seconds=self.settings.redis_timeout_seconds)
         try:
             client.ping()
         except (RedisError, OSError) as error:
@@ -62,7 +63,7 @@ class Workbench(Questions):
     @cached_property
     def database(self) -> Database:
         """SQL."""
-        return Database.open(self._settings.sql_url)
+        return Database.open(self.settings.sql_url)
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -70,7 +71,7 @@ class Workbench(Questions):
 
         Raises NoSnapshot with what to do.
         """
-        return open_snapshot(self._settings)
+        return open_snapshot(self.settings)
 
     @property
     def as_of(self) -> str:
@@ -88,6 +89,16 @@ class Workbench(Questions):
             raise InvalidRequest(f"hours: {hours} is not between 0 and {24 * 400:,}")
         until = self.snapshot.meta.exported_at
         return {"since": until - timedelta(hours=hours), "until": until}
+
+    def before(self, *, hours: float) -> dict[str, datetime]:
+        """`since` and `until` of as many hours before those of `last`."""
+        last = self.last(hours=hours)
+        return {"since": last["since"] - timedelta(hours=hours), "until": last["since"]}
+
+    @staticmethod
+    def hours(*, since: datetime, until: datetime) -> float:
+        """How long a window is."""
+        return (until - since).total_seconds() / 3600
 
     @staticmethod
     def width(*, hours: float) -> timedelta:
@@ -156,13 +167,6 @@ class Workbench(Questions):
         columns = ["queue", *(field.name for field in dataclasses.fields(DeadLetterGroup))]
         return pd.DataFrame(rows, columns=columns).sort_values("count", ascending=False, ignore_index=True)
 
-    def story(self, job_or_trace: str) -> pandas.DataFrame:
-        """All that happened to a job, or to the jobs of a trace, oldest first: from SQL and what is still in Redis."""
-        import pandas as pd
-
-        told = story(self.database, self.client, self.topology, job_or_trace)
-        return pd.DataFrame([dataclasses.asdict(entry) for entry in told.entries])
-
     # Judging -------------------------------------------------------------------------------------
 
     def compare_windows(
@@ -188,10 +192,10 @@ class Workbench(Questions):
         Raises:
             NotAllowed: the token is not accepted, or may not act.
         """
-        token = self._settings.api_token
+        token = self.settings.api_token
         if token is None:
-            return local_operator(self._settings)
-        identity = Entrance(self._settings, self.client, OperatorLog(self.database)).by_token(token.get_secret_value())
+            return local_operator(self.settings)
+        identity = Entrance(self.settings, self.client, OperatorLog(self.database)).by_token(token.get_secret_value())
         if identity is None:
             raise NotAllowed("TEKNAV_API_TOKEN: this token is not, or no more, accepted; see `teknav tokens list`")
         if Operation.ACT not in identity.scopes:
@@ -201,34 +205,13 @@ class Workbench(Questions):
     @property
     def control(self) -> Control:
         """The operators' door. Raises NotAllowed in an unattended run that was not given leave to act."""
-        if self._settings.report_run and not self._settings.report_allow_replay:
+        if self.settings.report_run and not self.settings.report_allow_replay:
             raise NotAllowed("this is an unattended run: it reads only, unless the report's settings allow replays")
         return self._control
 
     @cached_property
     def _control(self) -> Control:
         return Control(
-            self.client, self.operator, OperatorLog(self.database), cipher=Cipher(cipher_keys(self._settings)),
-            topology=self.topology, payload_limit_bytes=self._settings.payload_limit_bytes,
+            self.client, self.operator, OperatorLog(self.database), cipher=Cipher(cipher_keys(self.settings)),
+            topology=self.topology, payload_limit_bytes=self.settings.payload_limit_bytes,
         )  # fmt: skip
-
-    # Telling -------------------------------------------------------------------------------------
-
-    @staticmethod
-    def say(*sentences: Any) -> None:
-        """Show sentences, as Markdown; each is a paragraph."""
-        from IPython.display import Markdown, display
-
-        paragraphs = "\n\n".join(str(sentence) for sentence in sentences)
-        display(Markdown(paragraphs))  # type: ignore[no-untyped-call]
-
-    @staticmethod
-    def share(part: float, *, of: float) -> float:
-        """`part / of`; 0 where there is nothing to have a part of."""
-        return float(part / of) if of else 0.0
-
-    @staticmethod
-    def largest(values: pandas.Series) -> float:
-        """The largest known value; 0 where none is known."""
-        known = values.dropna()
-        return float(known.max()) if len(known) else 0.0

@@ -28,12 +28,13 @@ class _ProfileSettings(Settings):
 
 
 def settings_of(profile: str | None) -> Settings:
-    """The environment's settings, or those in `<data dir>/profiles/<profile>.toml`.
+    """The environment's settings, or those in `<data dir>/profiles/<profile>.toml`; TEKNAV_PROFILE where none is named.
 
     Raises:
         InvalidRequest: the name is an address, there is no such file, or it cannot be used.
     """
     here = _from_a_folder_above(get_settings())
+    profile = profile or here.profile
     if profile is None:
         return here
     if not _NAME.fullmatch(profile):

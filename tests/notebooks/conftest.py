@@ -14,11 +14,15 @@ from typing import Any
 
 import nbformat
 import pytest
+from sqlalchemy import select
 
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.jobs.states import JobState
+from teknav_ops.settings import Settings
 from teknav_ops.snapshots.export import Exporter
-from teknav_ops.storage.tables import File
+from teknav_ops.storage.schema import upgrade
+from teknav_ops.storage.tables import AuditLog, File
+from teknav_ops.workbench import Workbench
 from tests.conftest import SECRET_KEY
 from tests.support.redis_server import RedisServer, new_folder, remove_folder
 from tests.support.stage import TREE, Stage
@@ -125,3 +129,27 @@ def papermill(
         env=lab.environment | (environment or {}), cwd=TREE, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     return finished, nbformat.read(target, as_version=4)
+
+
+@pytest.fixture
+def settings(redis_server: RedisServer, tmp_path: Path) -> Settings:
+    """A system of the test's own, without processes: sara at her machine."""
+    made = Settings(redis_url=redis_server.url, data_dir=tmp_path, operator="sara", secret_key=SECRET_KEY)  # type: ignore[arg-type]
+    upgrade(made.sql_url)
+    return made
+
+
+@pytest.fixture
+def bench(settings: Settings) -> Iterator[Workbench]:
+    made = Workbench(settings)
+    yield made
+    made.client.close()
+    made.database.dispose()
+
+
+def recorded(bench: Workbench, action: str) -> list[AuditLog]:
+    """What operators did, as AuditLog has it."""
+    with bench.database.reading() as session:
+        rows = list(session.scalars(select(AuditLog).where(AuditLog.action == action)))
+        session.expunge_all()
+    return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -24,6 +24,7 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 TOKEN = "of-this-test"
+IMPATIENTLY = "button => { for (let n = 0; n < 5; n++) button.click(); }"
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +61,85 @@ def _answers(url: str) -> bool:
         return False
 
 
+Open = Callable[..., Page]
+
+
 @pytest.fixture
-def page(address: str, browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1500, "height": 1100})
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.goto(f"{address}/lab/tree/dlq_triage.ipynb?token={TOKEN}&reset")
-    yield page
-    context.close()
+def run_all(address: str, browser: Browser) -> Iterator[Open]:
+    """Opens a notebook, sets a parameter and runs all cells, as a person would."""
+    contexts = []
+
+    def opened(name: str, assignment: str) -> Page:
+        context = browser.new_context(viewport={"width": 1500, "height": 1100})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(f"{address}/lab/tree/{name}.ipynb?token={TOKEN}&reset")
+        parameters = page.locator(".jp-CodeCell", has_text=f"{assignment.partition(' ')[0]}: str").first
+        parameters.locator(".cm-content").click()
+        page.keyboard.press("Control+Home")
+        page.keyboard.press("Control+End")
+        page.keyboard.type(f"\n{assignment}")
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
 
 
-def test_dead_letters_are_filtered_previewed_and_replayed_in_jupyterlab(lab: Lab, page: Page) -> None:
+def test_queues_are_watched_and_one_is_paused_in_jupyterlab(lab: Lab, run_all: Open) -> None:
+    page = run_all("queue_health", "profile = None")
+    row = page.locator("tr", has_text=QUEUE).filter(has_text="running").last
+    expect(row).to_be_visible(timeout=90_000)
+    expect(row.locator("td").nth(5)).to_have_text(f"{len(MISSING)}")
+    page.get_by_label("queue", exact=True).select_option(QUEUE)
+    expect(page.locator(".jp-OutputArea .js-plotly-plot", has_text=f"{QUEUE}: finished runs").first).to_be_visible()
+
+    page.get_by_role("button", name="Pause").click()
+    assert count(lab, "queue.paused") == 0
+    page.get_by_role("button", name="Confirm: pause").evaluate(IMPATIENTLY)
+    expect(page.locator("tr", has_text=QUEUE).filter(has_text="paused").last).to_be_visible()
+    assert lab.stage.services.jobs.counts(QUEUE).paused_since_ms
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Confirm: resume").click()
+    expect(page.get_by_text(f"{QUEUE} is resumed.")).to_be_visible()
+    with lab.stage.services.database.reading() as session:
+        # The operators' entries; the script's own come through the stream.
+        pausing = AuditLog.action.in_(("queue.paused", "queue.resumed")) & AuditLog.outcome.is_not(None)
+        rows = session.scalars(select(AuditLog).where(pausing).order_by(AuditLog.id))
+        assert [(row.action, row.actor) for row in rows] == [("queue.paused", "sara"), ("queue.resumed", "sara")]
+
+
+def test_a_job_is_found_opened_and_retried_in_jupyterlab(lab: Lab, run_all: Open) -> None:
+    job = lab.buried[-1]
+    lab.upload(MISSING[-1:])
+    page = run_all("job_story", f'job = "{job}"')
+    expect(page.get_by_label("job or trace")).to_have_value(job, timeout=90_000)
+    expect(page.locator("[role=status]", has_text="failed")).to_be_visible()
+
+    page.get_by_role("button", name="Retry", exact=True).click()
+    expect(page.locator("[role=status]", has_text=f"Confirm to retry {job}")).to_be_visible()
+    page.get_by_role("button", name="Confirm: retry").evaluate(IMPATIENTLY)
+    until(lab.are(JobState.COMPLETED, [job]), seconds=60, what="the retried job's completion")
+    assert lab.stage.services.jobs.get(QUEUE, job).replay_count == 1
+    with lab.stage.services.database.reading() as session:
+        replayed = select(AuditLog.actor).where(AuditLog.action == "dlq.replayed", AuditLog.job_id == job)
+        assert list(session.scalars(replayed)) == ["sara"]
+
+    # A filter lists anew; what breaks in a callback is shown.
+    page.get_by_label("state").select_option("completed")
+    expect(page.locator("[role=status]", has_text="that are completed")).to_be_visible()
+    page.get_by_label("job or trace").fill("not an id!")
+    page.get_by_label("job or trace").press("Enter")
+    expect(page.locator("[role=status]", has_text="Error: ")).to_contain_text("give a job id or a trace id")
+
+
+def test_dead_letters_are_filtered_previewed_and_replayed_in_jupyterlab(lab: Lab, run_all: Open) -> None:
     # Given: the cause is repaired, and the notebook asks about the queue.
-    lab.upload(MISSING)
-    parameters = page.locator(".jp-CodeCell", has_text="queue: str").first
-    parameters.locator(".cm-content").click()
-    page.keyboard.press("Control+Home")
-    page.keyboard.press("Control+End")
-    page.keyboard.type(f'\nqueue = "{QUEUE}"')
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    lab.upload(MISSING[:-1])
+    page = run_all("dlq_triage", f'queue = "{QUEUE}"')
     status = page.locator("[role=status]", has_text="What a replay may do twice")
     expect(status).to_be_visible(timeout=90_000)
 
@@ -95,9 +155,9 @@ def test_dead_letters_are_filtered_previewed_and_replayed_in_jupyterlab(lab: Lab
     assert count(lab, "dlq.batch_replayed") == 0
 
     # Replayed, by an impatient person.
-    replay.evaluate("button => { for (let n = 0; n < 5; n++) button.click(); }")
+    replay.evaluate(IMPATIENTLY)
     expect(page.get_by_text("Replayed 9 of 9 jobs.")).to_be_visible()
-    done, left = lab.buried[:9], lab.buried[9:]
+    done, left = lab.buried[:9], lab.buried[9:-1]
     until(lab.are(JobState.COMPLETED, done), seconds=60, what="the replayed jobs' completion")
     assert {lab.stage.services.jobs.get(QUEUE, job).replay_count for job in done} == {1}
     assert all(lab.stage.services.jobs.get(QUEUE, job).state is JobState.FAILED for job in left)

@@ -350,6 +350,10 @@ def test_ai_costs(snapshot_of: SnapshotOf) -> None:
     with pytest.raises(InvalidRequest, match="by: 'colour'"):
         questions.ai_costs(snapshot, by="colour")  # type: ignore[arg-type]
 
+    # What went to runs that did not succeed stands apart.
+    dear = snapshot_of(ai_rows=[ai_run(NOON, model="large", cost_micro_usd=500_000, status="failed")])
+    assert list(questions.ai_costs(dear).set_index("key").loc["openai/large", ["cost_usd", "wasted_usd"]]) == [2.5, 0.5]
+
 
 def test_a_bad_parameter_gets_an_error_that_names_it(snapshot_of: SnapshotOf) -> None:
     snapshot = snapshot_of()

@@ -18,6 +18,7 @@ select
     coalesce(sum(input_tokens), 0)::bigint as input_tokens,
     coalesce(sum(output_tokens), 0)::bigint as output_tokens,
     coalesce(sum(cost_micro_usd), 0)::bigint / 1e6 as cost_usd,
+    coalesce(sum(cost_micro_usd) filter (status <> 'succeeded'), 0)::bigint / 1e6 as wasted_usd,
     count(*) filter (cost_micro_usd is null) as unpriced_runs
 from ai_run
 where started_at >= $since and started_at < $until

@@ -41,7 +41,8 @@ def ai_costs(
     snapshot: Snapshot, *, by: CostKey = "model", since: datetime | None = None, until: datetime | None = None
 ) -> pandas.DataFrame:
     """Runs, tokens and US dollars per model, task, job, article or day. Runs without a known price count 0 dollars
-    and are counted in `unpriced_runs`. A run belongs to the moment it began.
+    and are counted in `unpriced_runs`; `wasted_usd` went to runs that did not succeed. A run belongs to the moment
+    it began.
 
     Raises:
         InvalidRequest: `by` is none of these.

@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 from typing import Any, Final
 
 import param
-import structlog
 
-from teknav_ops.errors import TekNavError, WrongState
+from teknav_ops.errors import WrongState
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterGroup
 from teknav_ops.triage.view_models.acting import Bench, Door
-
-log = structlog.get_logger("teknav.triage")
+from teknav_ops.triage.view_models.speaking import SpeakingModel
 
 #: Rows shown; a batch may be larger.
 PAGE_SIZE: Final = 50
 _CANCEL_SECONDS: Final = 5.0
 
 
-class DlqTriageModel(param.Parameterized):
+class DlqTriageModel(SpeakingModel):
     """One person's triage. Every action ends in `status`; `is_wrong` says that it tells of an error."""
 
     queue = param.String(doc="Whose dead letters.")
@@ -43,8 +40,6 @@ class DlqTriageModel(param.Parameterized):
     inspected = param.String(default="", doc="One dead letter, whole.")
     done_count = param.Integer(default=0, doc="How many of the running replay are done.")
     is_running = param.Boolean(default=False, doc="A replay of this model is under way.")
-    status = param.String(default="", doc="What happened last.")
-    is_wrong = param.Boolean(default=False, doc="It was an error.")
 
     def __init__(self, bench: Bench, queue: str, **values: Any) -> None:
         super().__init__(queue=bench.topology[queue].name, **values)  # type: ignore[no-untyped-call]
@@ -103,7 +98,7 @@ class DlqTriageModel(param.Parameterized):
         frozen = self._bench.control.preview_replay(self.queue, self._filter(), limit=self.limit)
         with self._taking:
             self.preview = frozen if frozen.total_count else None
-        self._say(f"{frozen.total_count:,} jobs are on the list {frozen.id}; nothing is replayed yet.")
+        self.say(f"{frozen.total_count:,} jobs are on the list {frozen.id}; nothing is replayed yet.")
 
     def replay(self) -> None:
         """Replay what was previewed, in a thread. A second call finds no preview and does nothing."""
@@ -114,13 +109,13 @@ class DlqTriageModel(param.Parameterized):
         with self._taking:
             frozen = self.preview
             if self.is_running or frozen is None:
-                self._say("A replay is under way." if self.is_running else "Nothing is previewed: preview first.")
+                self.say("A replay is under way." if self.is_running else "Nothing is previewed: preview first.")
                 return
             self.param.update(preview=None, is_running=True, done_count=0)
             self._running = frozen
             self._stopped.clear()
         rate = self.rate_per_second
-        self._say(f"Replaying {frozen.total_count:,} jobs, {rate:g} per second.")
+        self.say(f"Replaying {frozen.total_count:,} jobs, {rate:g} per second.")
 
         def run() -> None:
             self.attempt(lambda: self._run(door, frozen, rate), always=self._ended)
@@ -148,7 +143,7 @@ class DlqTriageModel(param.Parameterized):
         words = "Replayed" if replay.state == "finished" else "Stopped after"
         skipped = f"; {replay.skipped_count:,} were gone or had failed anew" if replay.skipped_count else ""
         self._refresh()
-        self._say(f"{words} {replay.replayed_count:,} of {replay.total_count:,} jobs{skipped}.")
+        self.say(f"{words} {replay.replayed_count:,} of {replay.total_count:,} jobs{skipped}.")
 
     def _ended(self) -> None:
         with self._taking:
@@ -167,7 +162,7 @@ class DlqTriageModel(param.Parameterized):
     def _cancel(self) -> None:
         running = self._running
         if running is None:
-            self._say("No replay is under way.")
+            self.say("No replay is under way.")
             return
         self._stopped.set()
         self._bench.control.abort_replay(running.queue, running.id)
@@ -191,22 +186,4 @@ class DlqTriageModel(param.Parameterized):
         with self._taking:
             self.preview = None
         self._refresh()
-        self._say(f"{deleted:,} dead letters of {self.queue} are deleted.")
-
-    # Telling -------------------------------------------------------------------------------------
-
-    def _say(self, words: str) -> None:
-        self.param.update(status=words, is_wrong=False)
-
-    def attempt(self, action: Callable[[], None], *, always: Callable[[], None] = lambda: None) -> None:
-        """Do something; an error becomes `status`, for a notebook would hide it in its log."""
-        try:
-            action()
-        except Exception as error:
-            # What we raise on purpose is written for people; of the rest they need the type, and the log has all.
-            expected = isinstance(error, TekNavError)
-            if not expected:
-                log.error("triage.failed", queue=self.queue, exc_info=True)
-            self.param.update(status=str(error) if expected else f"{type(error).__name__}: {error}", is_wrong=True)
-        finally:
-            always()
+        self.say(f"{deleted:,} dead letters of {self.queue} are deleted.")

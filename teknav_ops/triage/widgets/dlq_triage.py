@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import ipywidgets as w
 
@@ -12,22 +11,20 @@ from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup
 from teknav_ops.triage.view_models.dlq_triage import DlqTriageModel
+from teknav_ops.triage.widgets.painting import WIDE, PaintedBox, choose, short
 from teknav_ops.triage.widgets.tables import block, line, table
 
-_WIDE = {"description_width": "110px"}
 _LETTERS = 20
 
 
-class DlqTriage(w.VBox):  # type: ignore[misc]
+class DlqTriage(PaintedBox):
     """Filters, causes, entries, one whole dead letter, a previewed replay, a purge, and a line for what happened."""
 
+    model: DlqTriageModel
+
     def __init__(self, model: DlqTriageModel) -> None:
-        self.model = model
-        #: One thread paints at a time. What a box changes while it is painted was no person's choice.
-        self._painting = threading.Lock()
-        self._painter: int | None = None
-        self._make()
-        super().__init__([
+        self._make(model)
+        super().__init__(model, [
             w.HBox([self.error_type, self.fingerprint]), w.HBox([self.text, self.refresh_button]), self.causes,
             self.letters, w.HBox([self.job, self.inspect_button]), self.inspected, self.effects,
             w.HBox([self.limit, self.rate]), w.HBox([self.preview_button, self.replay_button, self.cancel_button]),
@@ -35,32 +32,31 @@ class DlqTriage(w.VBox):  # type: ignore[misc]
         ])  # fmt: skip
         self._connect()
         model.refresh()
-        self._show()
+        self.paint()
 
-    def _make(self) -> None:
-        model = self.model
-        self.error_type = w.Dropdown(description="error type", options=[("any", "")], style=_WIDE)
-        self.fingerprint = w.Dropdown(description="fingerprint", options=[("any", "")], style=_WIDE)
-        self.text = w.Text(description="contains", continuous_update=False, style=_WIDE)
+    def _make(self, model: DlqTriageModel) -> None:
+        self.error_type = w.Dropdown(description="error type", options=[("any", "")], style=WIDE)
+        self.fingerprint = w.Dropdown(description="fingerprint", options=[("any", "")], style=WIDE)
+        self.text = w.Text(description="contains", continuous_update=False, style=WIDE)
         self.refresh_button = w.Button(description="Refresh")
         self.causes, self.letters, self.inspected, self.preview, self.status = (w.HTML() for _ in range(5))
         self.effects = w.HTML(line(f"What a replay may do twice: {model.effects}", is_wrong=False))
-        self.job = w.Dropdown(description="dead letter", options=[], style=_WIDE)
+        self.job = w.Dropdown(description="dead letter", options=[], style=WIDE)
         self.inspect_button = w.Button(description="Inspect")
-        self.limit = w.BoundedIntText(value=model.limit, min=1, max=100_000, description="at most", style=_WIDE)
+        self.limit = w.BoundedIntText(value=model.limit, min=1, max=100_000, description="at most", style=WIDE)
         self.rate = w.BoundedFloatText(
-            value=model.rate_per_second, min=0.05, max=10_000, description="jobs per second", style=_WIDE
+            value=model.rate_per_second, min=0.05, max=10_000, description="jobs per second", style=WIDE
         )
         self.preview_button = w.Button(description="Preview")
         self.replay_button = w.Button(
             description="Replay", disabled=True, button_style="warning", layout={"width": "auto"}
         )
         self.cancel_button = w.Button(description="Cancel", disabled=True)
-        self.progress = w.IntProgress(min=0, max=1, description="done", style=_WIDE)
+        self.progress = w.IntProgress(min=0, max=1, description="done", style=WIDE)
         self.confirmation = w.Text(
             description="purge all",
             placeholder=f"type {model.queue} to delete all",
-            style=_WIDE,
+            style=WIDE,
             layout={"width": "420px"},
         )
         self.purge_button = w.Button(description="Purge", button_style="danger")
@@ -68,23 +64,21 @@ class DlqTriage(w.VBox):  # type: ignore[misc]
     def _connect(self) -> None:
         model = self.model
         for name in ("error_type", "fingerprint", "text"):
-            getattr(self, name).observe(lambda change, name=name: self._filtered(name, change["new"]), "value")
-        self.limit.observe(lambda change: model.attempt(lambda: setattr(model, "limit", change["new"])), "value")
-        self.rate.observe(
-            lambda change: model.attempt(lambda: setattr(model, "rate_per_second", change["new"])), "value"
-        )
+            self.on_choice(getattr(self, name), partial(self._filtered, name))
+        self.on_choice(self.limit, lambda value: setattr(model, "limit", value))
+        self.on_choice(self.rate, lambda value: setattr(model, "rate_per_second", value))
         clicks: dict[w.Button, Callable[[], None]] = {
             self.refresh_button: model.refresh, self.preview_button: model.preview_replay,
             self.replay_button: model.replay, self.cancel_button: model.cancel,
             self.inspect_button: lambda: model.inspect(self.job.value or ""), self.purge_button: self._purge,
         }  # fmt: skip
         for button, action in clicks.items():
-            button.on_click(lambda _, action=action: model.attempt(action))
-        model.param.watch(lambda *_: model.attempt(self._show), list(_WATCHED))
+            self.on_click(button, action)
+        self.follow(
+            "groups", "letters", "total_count", "is_counted", "preview", "inspected", "done_count", "is_running"
+        )
 
     def _filtered(self, name: str, value: str) -> None:
-        if self._painter == threading.get_ident():
-            return
         setattr(self.model, name, value or "")
         self.model.refresh()
 
@@ -94,16 +88,11 @@ class DlqTriage(w.VBox):  # type: ignore[misc]
         self.confirmation.value = ""
         self.model.purge(typed)
 
-    def _show(self) -> None:
-        with self._painting:
-            self._painter = threading.get_ident()
-            try:
-                self._paint_choices()
-                self._paint()
-            finally:
-                self._painter = None
-
     def _paint(self) -> None:
+        self._paint_choices()
+        self._paint_rest()
+
+    def _paint_rest(self) -> None:
         model = self.model
         self.causes.value = table(
             ("jobs", "error type", "fingerprint", "last", "example"),
@@ -134,41 +123,23 @@ class DlqTriage(w.VBox):  # type: ignore[misc]
         marks = sorted({group.fingerprint for group in model.groups} | ({model.fingerprint} - {""}))
         ids = [letter.original_job_id for letter in model.letters[:_LETTERS]]
         # A filter whose last job left stays chosen: "any" is never chosen but by a person.
-        _choose(self.error_type, [("any", ""), *((name, name) for name in types)], model.error_type)
-        _choose(self.fingerprint, [("any", ""), *((mark[:12], mark) for mark in marks)], model.fingerprint)
-        _choose(
+        choose(self.error_type, [("any", ""), *((name, name) for name in types)], model.error_type)
+        choose(self.fingerprint, [("any", ""), *((mark[:12], mark) for mark in marks)], model.fingerprint)
+        choose(
             self.job,
             [(job_id, job_id) for job_id in ids],
             self.job.value if self.job.value in ids else next(iter(ids), None),
         )
 
 
-_WATCHED = (
-    "groups", "letters", "total_count", "is_counted", "preview", "inspected", "done_count", "is_running", "status",
-    "is_wrong",
-)  # fmt: skip
-
-
-def _choose(box: w.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
-    """Change the options, and keep what was chosen: by itself the box would take the first."""
-    if tuple(box.options) != tuple(options):
-        box.options = options
-    if box.value != value:
-        box.value = value
-
-
 def _cause_row(group: DeadLetterGroup) -> tuple[str, ...]:
-    last, example = f"{group.last_failed_at:%m-%d %H:%M}", _short(group.example_error)
+    last, example = f"{group.last_failed_at:%m-%d %H:%M}", short(group.example_error)
     return f"{group.count:,}", group.error_type, group.fingerprint[:12], last, example
 
 
 def _letter_row(letter: DeadLetter) -> tuple[str, ...]:
-    error = _short(f"{letter.error_type}: {letter.error}")
+    error = short(f"{letter.error_type}: {letter.error}")
     return letter.job_name, letter.original_job_id, f"{letter.failed_at:%m-%d %H:%M:%S}", error
-
-
-def _short(text: str) -> str:
-    return text if len(text) < 100 else f"{text[:99]}…"
 
 
 def _causes_of(replay: Replay | None) -> str:

@@ -9,7 +9,10 @@ from typing import Any
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> str:
     """A table, or a sentence where there are no rows."""
-    lines = ["".join(f"<td style='padding:2px 10px'>{escape(str(cell))}</td>" for cell in row) for row in rows]
+    lines = [
+        "".join(f"<td dir='auto' style='padding:2px 10px;text-align:start'>{escape(str(cell))}</td>" for cell in row)
+        for row in rows
+    ]
     if not lines:
         return f"<p>{escape(empty)}</p>"
     head = "".join(f"<th style='text-align:left;padding:2px 10px'>{escape(name)}</th>" for name in columns)

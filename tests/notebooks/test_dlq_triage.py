@@ -3,52 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
 from teknav_ops.errors import NotAllowed
 from teknav_ops.settings import Settings
-from teknav_ops.storage.schema import upgrade
-from teknav_ops.storage.tables import AuditLog
 from teknav_ops.triage.view_models import DlqTriageModel
 from teknav_ops.workbench import Workbench
-from tests.conftest import SECRET_KEY
+from tests.notebooks.conftest import recorded
 from tests.support.dead_letters import bury
-from tests.support.redis_server import RedisServer
 
 QUEUE = "webhooks:deliver"
-
-
-@pytest.fixture
-def settings(redis_server: RedisServer, tmp_path: Path) -> Settings:
-    made = Settings(redis_url=redis_server.url, data_dir=tmp_path, operator="sara", secret_key=SECRET_KEY)  # type: ignore[arg-type]
-    upgrade(made.sql_url)
-    return made
-
-
-@pytest.fixture
-def bench(settings: Settings) -> Iterator[Workbench]:
-    made = Workbench(settings)
-    yield made
-    made.client.close()
-    made.database.dispose()
 
 
 @pytest.fixture
 def model(bench: Workbench, client: Any) -> DlqTriageModel:
     bury(client, QUEUE, 40)
     return DlqTriageModel(bench, QUEUE, rate_per_second=10_000.0)
-
-
-def _recorded(bench: Workbench, action: str) -> list[AuditLog]:
-    with bench.database.reading() as session:
-        rows = list(session.scalars(select(AuditLog).where(AuditLog.action == action)))
-        session.expunge_all()
-    return rows
 
 
 def test_a_preview_replays_nothing_and_a_replay_takes_just_what_was_previewed(
@@ -69,7 +41,7 @@ def test_a_preview_replays_nothing_and_a_replay_takes_just_what_was_previewed(
     assert model.status == "Replayed 10 of 10 jobs." and not model.is_wrong
     left = {letter.original_job_id for letter in bench.dead_letters.page(QUEUE, limit=50).items}
     assert len(left) == 30 and not left & wanted
-    (entry,) = _recorded(bench, "dlq.batch_replayed")
+    (entry,) = recorded(bench, "dlq.batch_replayed")
     assert (entry.actor, entry.outcome) == ("sara", "done")
 
 
@@ -92,7 +64,7 @@ def test_clicks_at_the_same_moment_replay_once(model: DlqTriageModel, bench: Wor
 
     assert model.status == "Nothing is previewed: preview first."
     assert bench.stats().dlq[QUEUE] == 35
-    assert len(_recorded(bench, "dlq.batch_replayed")) == 1
+    assert len(recorded(bench, "dlq.batch_replayed")) == 1
 
 
 def test_an_emptied_filter_never_comes_to_mean_all(model: DlqTriageModel, bench: Workbench) -> None:
@@ -119,7 +91,7 @@ def test_a_slow_replay_is_cancelled_and_what_was_done_stays(model: DlqTriageMode
     left = bench.stats().dlq[QUEUE]
     assert 0 < left <= 40
     assert model.status.startswith("Stopped after ") and f"{40 - left} of 40" in model.status
-    assert len(_recorded(bench, "dlq.replay_aborted")) == 1
+    assert len(recorded(bench, "dlq.replay_aborted")) == 1
 
 
 def test_a_purge_needs_the_queues_name(model: DlqTriageModel, bench: Workbench) -> None:

@@ -1,0 +1,63 @@
+"""Makes the pictures of the notebooks' pages from a running demo; `screenshots.py` starts one, or
+`python docs/notebook_screenshots.py DATA_DIR` takes what runs already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyvips
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from teknav_ops.reports.catalogue import Catalogue  # noqa: E402
+from tests.support.browser import FLAGS, find_browser  # noqa: E402
+
+TEKNAV = Path(sys.executable).parent / "teknav"
+PICTURES = ROOT / "docs" / "images" / "notebooks"
+#: What makes a picture worth looking at, where the standard parameters would not.
+PARAMETERS = {
+    "queue_health": {"hours": 1}, "p95_durations": {"hours": 1, "baseline_hours": 1}, "dlq_triage": {"hours": 1},
+    "incident_review": {"hours": 1}, "slo_report": {"days": 1, "budget_limit": 1_000},
+}  # fmt: skip
+WIDTH, HEIGHT = 1160, 1900
+
+
+def run(name: str, data_dir: Path) -> Path:
+    """Run one report; answers its page."""
+    given = [word for key, value in PARAMETERS.get(name, {}).items() for word in ("--param", f"{key}={value}")]
+    done = subprocess.run(
+        [str(TEKNAV), "report", "run", name, *given, "--json"],
+        env={**os.environ, "TEKNAV_DATA_DIR": str(data_dir)}, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    meta = json.loads(done.stdout)
+    return data_dir / "reports" / name / meta["run"] / "report.html"
+
+
+def main(data_dir: Path) -> None:
+    """One picture per notebook."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=list(FLAGS))
+        for report in Catalogue(ROOT / "ops_notebooks").all():
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            page.goto(run(report.name, data_dir).as_uri())
+            page.wait_for_selector(".js-plotly-plot .main-svg")
+            page.wait_for_timeout(800)
+            picture = pyvips.Image.new_from_buffer(page.screenshot(), "")
+            picture.resize(0.6).write_to_file(
+                str(PICTURES / f"{report.name}.png"), palette=True, Q=90, compression=9, effort=10
+            )
+            page.close()
+            print(report.name)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).absolute())

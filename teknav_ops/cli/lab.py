@@ -1,0 +1,97 @@
+"""`teknav lab`: JupyterLab on the notebooks, with this interpreter's kernel and this system's settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from teknav_ops.cli import show
+from teknav_ops.cli.context import Context
+from teknav_ops.errors import InvalidRequest
+from teknav_ops.settings import Settings
+
+#: Nothing of other hosts is asked for: no news, no look for a newer version.
+_QUIET: Final = (
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+)
+_NEEDED: Final = ("jupyterlab", "ipywidgets", "anywidget", "plotly")
+
+
+def lab(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of the notebooks. Unset: TEKNAV_NOTEBOOKS_DIR, or the checkout's.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Profile that `connect()` reaches: <data dir>/profiles/NAME.toml.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 or a taken one: the next free one.")] = 8888,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
+) -> None:
+    """Open JupyterLab on the notebooks, connected to this system. Ctrl-C ends it, and the kernels with it."""
+    settings = Context().settings
+    root = notebooks_folder(settings, folder)
+    require_lab()
+    _require_profile(profile)
+    show.errors.print(f"notebooks   {root}", markup=False, soft_wrap=True)
+    command = [
+        sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}", *_QUIET,
+        *([] if browser else ["--no-browser"]), *(["--allow-root"] if os.geteuid() == 0 else []), str(root),
+    ]  # fmt: skip
+    server = subprocess.Popen(command, env=environment_of(settings, profile), start_new_session=True)
+    raise typer.Exit(_wait(server))
+
+
+def notebooks_folder(settings: Settings, folder: Path | None) -> Path:
+    """Where the notebooks are. Raises InvalidRequest with what to do."""
+    root = (folder or settings.notebooks_root).absolute()
+    if not root.is_dir() or not any(root.glob("*.ipynb")):
+        raise InvalidRequest(
+            f"folder: there are no notebooks in {root}; name their folder, or set TEKNAV_NOTEBOOKS_DIR. "
+            "They are in the repository's ops_notebooks/"
+        )
+    return root
+
+
+def require_lab() -> None:
+    """Raises InvalidRequest where JupyterLab or what the widgets need is not installed."""
+    missing = next((name for name in _NEEDED if importlib.util.find_spec(name) is None), None)
+    if missing is not None:
+        raise InvalidRequest(f"{missing} is missing: pip install 'teknav-ops[lab]'")
+
+
+def _require_profile(profile: str | None) -> None:
+    from teknav_ops.workbench.profiles import settings_of
+
+    settings_of(profile)
+
+
+def environment_of(settings: Settings, profile: str | None = None) -> dict[str, str]:
+    """This process's, with the data folder as it is from here: kernels run in the notebooks' folder.
+
+    No address or password is added: kernels read the settings as every other program does.
+    """
+    return {
+        **os.environ, "TEKNAV_DATA_DIR": str(settings.data_dir.absolute()), "JUPYTER_PREFER_ENV_PATH": "1",
+        **({"TEKNAV_PROFILE": profile} if profile else {}),
+    }  # fmt: skip
+
+
+def _wait(server: subprocess.Popen[bytes]) -> int:
+    """Until it ends or Ctrl-C; JupyterLab asks for confirmation at Ctrl-C, so it is told to end in its own way."""
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        server.terminate()
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        return 0

@@ -1,0 +1,101 @@
+"""QueueMonitor: the notebook's view of `QueueMonitorModel`."""
+
+from __future__ import annotations
+
+import ipywidgets as w
+import plotly.graph_objects as go
+
+from teknav_ops.figures.look import BAD, GOOD
+from teknav_ops.metrics.live import QueueStats
+from teknav_ops.topology import Topology
+from teknav_ops.triage.view_models.queue_monitor import QueueMonitorModel
+from teknav_ops.triage.widgets.painting import WIDE, PaintedBox
+from teknav_ops.triage.widgets.tables import line, table
+
+_HEADS = (
+    "queue",
+    "state",
+    "waiting",
+    "active",
+    "delayed",
+    "dead letters",
+    "workers",
+    "per min",
+    "p95 ms",
+    "oldest waits s",
+)
+
+
+class QueueMonitor(PaintedBox):
+    """All queues, one of them minute by minute, pausing with a confirmation, and a status."""
+
+    model: QueueMonitorModel
+
+    def __init__(self, model: QueueMonitorModel, topology: Topology) -> None:
+        self.rows, self.age, self.status = (w.HTML() for _ in range(3))
+        self.queue = w.Dropdown(description="queue", options=list(topology), value=model.selected, style=WIDE)
+        self.refresh_button = w.Button(description="Refresh")
+        self.watching = w.Checkbox(value=False, description="keep up to date", indent=False)
+        self.pause_button = w.Button(description="Pause")
+        self.confirm_button = w.Button(description="Confirm", button_style="warning", disabled=True)
+        self.chart = _empty_chart()
+        buttons = w.HBox([self.queue, self.pause_button, self.confirm_button, self.refresh_button, self.watching])
+        super().__init__(model, [self.age, self.rows, buttons, self.chart, self.status])
+        self._connect()
+        model.refresh()
+        self.paint()
+
+    def close(self) -> None:
+        """Watch no more when the view goes."""
+        self.model.stop()
+        super().close()
+
+    def _connect(self) -> None:
+        self.on_choice(self.queue, self.model.select)
+        self.on_click(self.refresh_button, self.model.refresh)
+        self.on_choice(self.watching, lambda is_on: self.model.watch() if is_on else self.model.stop())
+        self.on_click(self.pause_button, self.model.ask)
+        self.on_click(self.confirm_button, self.model.confirm)
+        self.follow("rows", "selected", "last_hour", "asked", "is_stale", "is_watching")
+
+    def _paint(self) -> None:
+        model = self.model
+        self.rows.value = table(_HEADS, [_row(stats) for stats in model.rows], empty="Nothing could be read yet.")
+        self.watching.value = model.is_watching
+        self.age.value = line("These numbers are old: Redis does not answer.", is_wrong=True) if model.is_stale else ""
+        current = model.current
+        self.pause_button.description = "Resume" if current is not None and current.is_paused else "Pause"
+        self.pause_button.disabled = current is None
+        self.confirm_button.disabled = not model.asked
+        self.confirm_button.description = f"Confirm: {model.asked}" if model.asked else "Confirm"
+        self.status.value = line(model.status, is_wrong=model.is_wrong)
+        self._paint_chart()
+
+    def _paint_chart(self) -> None:
+        minutes = self.model.last_hour
+        if minutes is None:
+            return
+        with self.chart.batch_update():
+            self.chart.layout.title.text = f"{self.model.selected}: finished runs, the last hour"
+            for bars, columns in zip(self.chart.data, (["completed"], ["failed", "retried"]), strict=True):
+                bars.x, bars.y = list(minutes["at"]), [float(count) for count in minutes[columns].sum(axis=1)]
+
+
+def _empty_chart() -> go.FigureWidget:
+    axes = {"xaxis": {"title": {"text": "time (UTC)"}},
+            "yaxis": {"title": {"text": "jobs per minute"}, "rangemode": "tozero"}}  # fmt: skip
+    margin = {"l": 50, "r": 20, "t": 40, "b": 40}
+    chart = go.FigureWidget(layout={"height": 260, "margin": margin, "barmode": "stack", **axes})
+    chart.add_bar(name="completed", marker_color=GOOD)
+    chart.add_bar(name="failed or retried", marker_color=BAD)
+    return chart
+
+
+def _row(stats: QueueStats) -> tuple[str, ...]:
+    waits = stats.oldest_waiting_age_ms
+    return (
+        stats.queue, "paused" if stats.is_paused else "running", f"{stats.waiting:,}", f"{stats.active:,}",
+        f"{stats.delayed:,}", f"{stats.dlq:,}", str(stats.workers), f"{stats.rate * 60:,.1f}",
+        "–" if stats.p95_duration_ms is None else f"{stats.p95_duration_ms:,.0f}",
+        "–" if waits is None else f"{waits / 1000:,.0f}",
+    )  # fmt: skip

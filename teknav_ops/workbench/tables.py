@@ -1,0 +1,100 @@
+"""Tables for people: times to the second in UTC, numbers with separators, nothing where nothing is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from datetime import datetime
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import pandas
+
+_NOTHING: Final = "–"
+#: Below it, a number is shown with four digits; above it, whole.
+_WHOLE_FROM: Final = 1_000
+_TEXT_CHARACTERS: Final = 160
+#: What is smaller says nothing to a person.
+_LEAST: Final = 0.0005
+#: Columns that are parts of a whole.
+_SHARES: Final = frozenset({"success_share", "objective", "budget_used", "utilisation", "error_rate"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """What `bench.table` answers: Jupyter shows it as HTML, a terminal as text. At most `limit` rows are shown."""
+
+    frame: pandas.DataFrame
+    limit: int = 100
+    empty: str = "Nothing in this window."
+
+    def _repr_html_(self) -> str:
+        if self.frame.empty:
+            return f"<p>{escape(self.empty)}</p>"
+        names = [str(name) for name in self.frame.columns]
+        head = "".join(_head_cell(str(name), self.frame[name]) for name in self.frame.columns)
+        rows = "".join(f"<tr>{''.join(map(_cell, names, row))}</tr>" for row in self._rows())
+        table = f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        return f'<div style="overflow-x:auto">{table}</div>{self._rest()}'
+
+    def __repr__(self) -> str:
+        if self.frame.empty:
+            return self.empty
+        return str(self.frame.head(self.limit).to_string(index=False))
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        return list(self.frame.head(self.limit).itertuples(index=False, name=None))
+
+    def _rest(self) -> str:
+        more = len(self.frame) - self.limit
+        return f"<p>{more:,} more rows are not shown.</p>" if more > 0 else ""
+
+
+def cell_text(name: str, value: Any) -> str:
+    """One value in words; `name` is its column's, which says its unit."""
+    if value is None or (isinstance(value, float) and math.isnan(value)) or str(value) in ("NaT", "<NA>"):
+        return _NOTHING
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        is_day = (value.hour, value.minute, value.second, value.microsecond) == (0, 0, 0, 0)
+        return f"{value:%Y-%m-%d}" if is_day else f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, numbers.Integral):
+        return f"{int(value):,}"
+    if isinstance(value, numbers.Real):
+        return f"{float(value):.1%}" if name in _SHARES else number_text(float(value))
+    text = str(value)
+    return text if len(text) <= _TEXT_CHARACTERS else f"{text[: _TEXT_CHARACTERS - 1]}…"
+
+
+def number_text(value: float) -> str:
+    """A number: whole from a thousand on, else with four digits at most."""
+    if abs(value) >= _WHOLE_FROM or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) >= _LEAST else "≈ 0"
+
+
+def _head_cell(name: str, column: pandas.Series) -> str:
+    is_number = column.dtype.kind in "iuf"
+    return f'<th style="text-align:{"right" if is_number else "start"}">{escape(_heading(name, column))}</th>'
+
+
+def _heading(text: str, column: pandas.Series) -> str:
+    """`duration_ms` is `duration (ms)`: words for people, the unit apart."""
+    for ending, unit in (("_ms", "ms"), ("_seconds", "s"), ("_usd", "USD")):
+        if text.endswith(ending):
+            return f"{text.removesuffix(ending).replace('_', ' ')} ({unit})"
+    is_time = str(column.dtype).startswith("datetime64")
+    return f"{text.replace('_', ' ')} (UTC)" if is_time else text.replace("_", " ")
+
+
+def _cell(name: str, value: Any) -> str:
+    is_number = isinstance(value, numbers.Number) and not isinstance(value, bool)
+    way = ' style="text-align:right"' if is_number else ' style="text-align:start" dir="auto"'
+    way = ' style="white-space:nowrap"' if isinstance(value, datetime) else way
+    text = escape(cell_text(name, value))
+    if name == "page":
+        text = f'<a href="{escape(str(value))}" target="_blank" rel="noopener">open</a>'
+    return f"<td{way}>{text}</td>"

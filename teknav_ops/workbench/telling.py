@@ -1,0 +1,70 @@
+"""Telling: how a notebook speaks to people: sentences, tables, a text to take away."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from teknav_ops.workbench.tables import Table
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Telling:
+    """What a workbench says. Nothing here asks Redis or SQL."""
+
+    @staticmethod
+    def say(*sentences: Any) -> None:
+        """Show sentences, as Markdown; each is a paragraph."""
+        from IPython.display import Markdown, display
+
+        paragraphs = "\n\n".join(str(sentence) for sentence in sentences)
+        display(Markdown(paragraphs))  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def table(
+        frame: pandas.DataFrame, *columns: str, limit: int = 100, empty: str = "Nothing in this window."
+    ) -> Table:  # fmt: skip
+        """A table for people, of these columns or of all; a named index becomes the first column."""
+        shown = frame.reset_index() if frame.index.name else frame
+        return Table(shown[list(columns)] if columns and len(shown) else shown, limit, empty)
+
+    @staticmethod
+    def offer(file_name: str, text: str) -> None:
+        """Show a text with a link that saves it: the notebook itself writes no file."""
+        from IPython.display import HTML, display
+
+        content = base64.b64encode(text.encode()).decode()
+        html = (
+            f'<p><a download="{escape(file_name)}" href="data:text/markdown;charset=utf-8;base64,{content}">'
+            f"Save as {escape(file_name)}</a></p><pre>{escape(text)}</pre>"
+        )
+        display(HTML(html))  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def texts(texts: Sequence[str], *, title: str, empty: str) -> None:
+        """Show texts as they are, such as stack traces: folded, the first one open."""
+        from IPython.display import HTML, display
+
+        heads = [escape(text.partition("\n")[0]) for text in texts]
+        blocks = "".join(
+            f"<details{' open' if number == 0 else ''}><summary dir='auto'>{head}</summary>"
+            f"<pre>{escape(text)}</pre></details>"
+            for number, (head, text) in enumerate(zip(heads, texts, strict=True))
+        )
+        html = f"<p><b>{escape(title)}</b></p>{blocks}" if texts else f"<p>{escape(empty)}</p>"
+        display(HTML(html))  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def share(part: float, *, of: float) -> float:
+        """`part / of`; 0 where there is nothing to have a part of."""
+        return float(part / of) if of else 0.0
+
+    @staticmethod
+    def largest(values: pandas.Series) -> float:
+        """The largest known value; 0 where none is known."""
+        known = values.dropna()
+        return float(known.max()) if len(known) else 0.0

@@ -1,0 +1,76 @@
+"""`teknav lab`, from outside: JupyterLab starts, asks nobody for news, and ends with its kernels at Ctrl-C."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.cli.test_cli import Teknav, environment, teknav
+from tests.notebooks.conftest import NOTEBOOKS
+from tests.support.waiting import until
+
+__all__ = ["environment", "teknav"]
+
+pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(240)]
+MAIN = "from teknav_ops.cli.app import main; main()"
+
+
+@pytest.fixture
+def lab_log(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """The command on a copy of the notebooks, with Jupyter's own folders apart from this machine's."""
+    folder, log = tmp_path / "ops_notebooks", tmp_path / "lab.log"
+    shutil.copytree(NOTEBOOKS, folder)
+    own = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "RUNTIME", "DATA")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", MAIN, "lab", str(folder), "--port", "0", "--no-browser"], env=environment | own,
+            stdout=output, stderr=output,
+        )  # fmt: skip
+    yield process, log
+    if process.poll() is None:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+        process.wait()
+
+
+def test_jupyterlab_starts_with_a_token_and_without_news_and_ends_at_ctrl_c(
+    lab_log: tuple[subprocess.Popen[bytes], Path],
+) -> None:
+    process, log = lab_log
+    found = until(lambda: re.search(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", log.read_text()), seconds=60)
+    url, token = found[1], found[2]
+    with httpx.Client(base_url=url, headers={"authorization": f"token {token}"}, timeout=20) as client:
+        page = client.get("/lab", follow_redirects=True)
+        assert page.status_code == 200 and '"news": {"disabled": true}' in page.text
+        assert {entry["name"] for entry in client.get("/api/contents").json()["content"]} >= {"queue_health.ipynb"}
+        assert httpx.get(f"{url}/api/contents", timeout=20).status_code == 403
+        started = client.post("/api/kernels", json={"name": "python3"})
+        assert started.status_code == 201
+    kernels = [
+        child for child in psutil.Process(process.pid).children(recursive=True) if "ipykernel" in str(child.cmdline())
+    ]
+    assert len(kernels) == 1 and kernels[0].cmdline()[0] == sys.executable
+
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(30) == 0
+    until(lambda: not kernels[0].is_running() or kernels[0].status() == psutil.STATUS_ZOMBIE, what="the kernel's end")
+
+
+def test_a_folder_without_notebooks_and_an_unknown_profile_are_refused(teknav: Teknav, tmp_path: Path) -> None:
+    empty = teknav("lab", str(tmp_path))
+    assert empty.returncode == 2 and "TEKNAV_NOTEBOOKS_DIR" in empty.stderr
+    unknown = teknav("lab", str(NOTEBOOKS), "--profile", "staging")
+    assert unknown.returncode == 2 and "staging.toml" in unknown.stderr.replace("\n", "")
+    address = teknav("lab", str(NOTEBOOKS), "--profile", "redis://:hunter2@h")
+    assert address.returncode == 2 and "hunter2" not in address.stderr

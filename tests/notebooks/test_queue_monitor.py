@@ -1,0 +1,90 @@
+"""QueueMonitorModel on a true system: true numbers, an outage survived, pausing once and by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from teknav_ops.access.policy import Operator, Role
+from teknav_ops.payloads.codec import Cipher
+from teknav_ops.producer import Producer
+from teknav_ops.settings import Settings
+from teknav_ops.storage.schema import upgrade
+from teknav_ops.triage.view_models import QueueMonitorModel, WhatIfModel
+from teknav_ops.workbench import Workbench
+from tests.conftest import SECRET_KEY
+from tests.notebooks.conftest import recorded
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import until
+
+QUEUE = "media:optimize"
+
+
+@pytest.fixture
+def model(bench: Workbench, client: Any) -> Iterator[QueueMonitorModel]:
+    producer = Producer(client, cipher=Cipher([SECRET_KEY]), timeout_seconds=2, actor=Operator("a", Role.OWNER).name)
+    producer.enqueue_many(QUEUE, "optimize-image", [{"file_id": n} for n in range(1, 6)])
+    made = QueueMonitorModel(bench, selected=QUEUE)
+    yield made
+    made.stop()
+
+
+def test_numbers_are_those_of_the_queues(model: QueueMonitorModel, bench: Workbench) -> None:
+    model.refresh()
+    assert [row.queue for row in model.rows] == list(bench.topology)
+    assert model.current is not None and model.current.waiting == bench.jobs.counts(QUEUE).waiting == 5
+    assert len(model.last_hour) in (60, 61) and int(model.last_hour["enqueued"].sum()) == 5
+    model.select("email:send")
+    assert model.current.waiting == 0 and int(model.last_hour["enqueued"].sum()) == 0
+
+
+def test_a_queue_is_paused_once_after_its_confirmation_and_by_name(model: QueueMonitorModel, bench: Workbench) -> None:
+    model.refresh()
+    model.confirm()
+    assert model.status == "Nothing waits for a confirmation." and not bench.jobs.counts(QUEUE).paused_since_ms
+    model.ask()
+    assert model.asked == "pause" and not bench.jobs.counts(QUEUE).paused_since_ms
+    model.confirm()
+    model.confirm()
+    assert model.current is not None and model.current.is_paused
+    (entry,) = recorded(bench, "queue.paused")
+    assert (entry.actor, entry.queue) == ("sara", QUEUE)
+
+    model.ask()
+    assert model.asked == "resume"
+    model.confirm()
+    assert not model.current.is_paused and len(recorded(bench, "queue.resumed")) == 1
+
+
+def test_watching_survives_an_outage_and_ends_when_told(own_server: RedisServer, tmp_path: Any) -> None:
+    settings = Settings(redis_url=own_server.url, data_dir=tmp_path, operator="sara", secret_key=SECRET_KEY)  # type: ignore[arg-type]
+    upgrade(settings.sql_url)
+    bench = Workbench(settings)
+    model = QueueMonitorModel(bench, selected=QUEUE)
+    model.refresh()
+    model.watch(0.1)
+    assert len(model.rows) == len(bench.topology) and not model.is_stale
+
+    own_server.kill()
+    until(lambda: model.is_stale and model.is_wrong, what="the outage to be shown")
+    assert len(model.rows) == len(bench.topology)
+    own_server.start()
+    until(lambda: not model.is_stale and not model.is_wrong, what="the return")
+
+    model.stop()
+    assert not model.is_watching
+    bench.client.close()
+    bench.database.dispose()
+
+
+def test_what_if_reckons_with_the_factors() -> None:
+    model = WhatIfModel(rate_per_second=2.0, mean_seconds=3.0, threads=10, backlog_count=0)
+    assert "6.0 of 10 threads busy (60%)" in model.status
+    model.load_factor = 2.0
+    model.reckon()
+    assert "the backlog grows" in model.status and "waits grow without end" in model.status
+    model.threads = 20
+    model.reckon()
+    assert "12.0 of 20 threads busy" in model.status and model.estimate.needed_threads == 18
