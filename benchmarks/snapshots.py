@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,8 +91,8 @@ def fill(database: Database, count: int, *, first: int = 1) -> None:
         session.connection().exec_driver_sql(sql.replace("%", "%%") if not database.is_sqlite else sql)
 
 
-def large_snapshot(folder: Path, count: int) -> Path:
-    """A published snapshot of so many rows, in the real schema."""
+def large_snapshot(folder: Path, count: int, queues: Sequence[str] = ()) -> Path:
+    """A published snapshot of so many rows, in the real schema; the twelve queues may be named."""
     target = SnapshotFolder(folder)
     target.prepare()
     begun = time.perf_counter()
@@ -100,6 +100,8 @@ def large_snapshot(folder: Path, count: int) -> Path:
         width_us = timedelta(days=DAYS) / timedelta(microseconds=1) / count
         parameters = {"start_us": int(START.timestamp() * 1e6), "width_us": width_us, "count": count}
         work._connection.execute(_SNAPSHOT_ROWS, parameters)
+        for number, name in enumerate(queues):
+            work._connection.execute("update audit set queue = $1 where queue = $2", [name, f"queue:{number}"])
         work._connection.execute("update snapshot_meta set row_count = $1, exported_at = $2", [count, END])
     made = time.perf_counter()
     path = publish(target)

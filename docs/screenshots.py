@@ -16,6 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import notebook_screenshots
+
 from tests.support.browser import FLAGS, find_browser
 
 IMAGES = Path(__file__).parent / "images"

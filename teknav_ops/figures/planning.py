@@ -95,7 +95,7 @@ def cost_bars(
     if frame.empty or not frame["cost_usd"].sum():
         return nothing(title=title, as_of=as_of, why=_NO_COST)
     top = frame.nlargest(_TOP, "cost_usd")
-    labels = top[by].fillna(top["key"]).astype(str).str.slice(0, _KEY_CHARACTERS)
+    labels = [_cut(str(label)) for label in top[by].fillna(top["key"])]
     figure = go.Figure()
     for name, dollars, colour in (
         ("succeeded", top["cost_usd"] - top["wasted_usd"], GOOD), ("failed or stopped", top["wasted_usd"], BAD),
@@ -121,3 +121,7 @@ def cost_days(frame: pandas.DataFrame, *, as_of: str, limit_usd: float, title: s
         figure.add_hline(y=limit_usd, line={"color": COLOURS[6], "dash": "dash"}, annotation_text="a day's budget")
     framed(figure, title=title, as_of=as_of, x="day (UTC)", y="cost (US dollars)")
     return figure.update_layout(barmode="stack", bargap=0.5 if len(days) < 4 else 0.2).update_xaxes(type="category")
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= _KEY_CHARACTERS else f"{label[: _KEY_CHARACTERS - 1]}…"

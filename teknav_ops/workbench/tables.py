@@ -56,7 +56,8 @@ def cell_text(name: str, value: Any) -> str:
     """One value in words; `name` is its column's, which says its unit."""
     if value is None or (isinstance(value, float) and math.isnan(value)) or str(value) in ("NaT", "<NA>"):
         return _NOTHING
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    # numpy's truth values are no bool of Python's.
+    if type(value).__name__ in ("bool", "bool_"):
         return "yes" if value else "no"
     if isinstance(value, datetime):
         is_day = (value.hour, value.minute, value.second, value.microsecond) == (0, 0, 0, 0)
@@ -71,6 +72,8 @@ def cell_text(name: str, value: Any) -> str:
 
 def number_text(value: float) -> str:
     """A number: whole from a thousand on, else with four digits at most."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
     if abs(value) >= _WHOLE_FROM or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.4g}" if abs(value) >= _LEAST else "≈ 0"

@@ -1,0 +1,47 @@
+"""Tables for people: units, times, nothing where nothing is known, and nobody's words as markup."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from teknav_ops.workbench.tables import Table, cell_text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("n", 1_234_567, "1,234,567"), ("n", np.int64(5), "5"), ("mean_ms", 1234.6, "1,235"),
+        ("mean_ms", 0.12345, "0.1235"),
+        ("mean_ms", 3.0, "3"), ("wait_seconds", 4.5e-14, "≈ 0"), ("x", float("nan"), "–"), ("x", None, "–"),
+        ("x", pd.NaT, "–"), ("x", True, "yes"), ("x", np.bool_(False), "no"), ("utilisation", 0.1234, "12.3%"),
+        ("at", pd.Timestamp("2026-11-25 06:19:19.690", tz="UTC"), "2026-11-25 06:19:19"),
+        ("at", datetime(2026, 11, 25, tzinfo=UTC), "2026-11-25"), ("error", "x" * 500, "x" * 159 + "…"),
+        ("title", "صف سرریز", "صف سرریز"), ("x", float("inf"), "∞"),
+    ],
+)  # fmt: skip
+def test_a_cell_is_written_for_people(name: str, value: Any, text: str) -> None:
+    assert cell_text(name, value) == text
+
+
+def test_a_table_has_units_in_its_heads_and_words_as_words() -> None:
+    frame = pd.DataFrame(
+        {"at": pd.to_datetime(["2026-11-25T06:00:01Z"]), "duration_ms": [2.5], "error": ["<script>1</script>"],
+         "page": ["https://ops.example/x?a=1&b=2"]}
+    )  # fmt: skip
+
+    html = Table(frame)._repr_html_()
+
+    assert ">at (UTC)<" in html and ">duration (ms)<" in html and "<script" not in html and "&lt;script&gt;" in html
+    assert 'href="https://ops.example/x?a=1&amp;b=2"' in html
+    assert "2.5" in repr(Table(frame))
+
+
+def test_a_long_table_says_how_much_is_left_out_and_an_empty_one_why() -> None:
+    assert "20 more rows are not shown" in Table(pd.DataFrame({"n": range(120)}))._repr_html_()
+    empty = Table(pd.DataFrame({"n": []}), empty="No <job> failed.")
+    assert empty._repr_html_() == "<p>No &lt;job&gt; failed.</p>" and repr(empty) == "No <job> failed."
