@@ -20,7 +20,8 @@ COLUMNS = (
     "at", "queue", "rate", "p95_ms", "n", "error_type", "inflow", "outflow", "net", "count", "example_error",
     "fingerprint", "waiting", "paused", "active", "delayed", "dlq", "budget_used", "finished", "enqueued", "expected",
     "low", "high", "days", "threads_high", "load_factor", "busy_threads", "needed_threads", "threads", "key",
-    "cost_usd", "wasted_usd", "runs", "title", "job_id", "job_name", "attempt", "part", "since", "until", "outcome", "kind", "what",
+    "cost_usd", "wasted_usd", "runs", "title", "job_id", "job_name", "attempt", "part", "since", "until", "outcome",
+    "kind", "what",
 )  # fmt: skip
 
 
