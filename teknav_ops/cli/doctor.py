@@ -12,6 +12,9 @@ from teknav_ops.alerts.setup import alert_setup
 from teknav_ops.cli.context import Context
 from teknav_ops.errors import TekNavError
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+from teknav_ops.reports.cron import Cron
+from teknav_ops.reports.desk import require_extra
+from teknav_ops.reports.schedules import schedules_of
 from teknav_ops.secret_key import cipher_keys
 from teknav_ops.storage.schema import current_revision, head_revision
 from teknav_ops.topology import TOPOLOGY
@@ -34,6 +37,7 @@ def examine(context: Context) -> Iterator[Finding]:
     yield _versions()
     yield _settings(context)
     yield _guarded("alerts", lambda: _alerts(context), "Correct the named TEKNAV_ALERT_ variable; see docs/alerts.md.")
+    yield _guarded("reports", lambda: _reports(context), "Correct TEKNAV_REPORT_SCHEDULES; see docs/reports.md.")
     yield _guarded("redis", lambda: _redis(context), "Start it with `teknav up`, or set TEKNAV_REDIS_URL.")
     yield _guarded("database", lambda: _database(context), "Check TEKNAV_DATABASE_URL and that the server runs.")
     yield _guarded("workers", lambda: _workers(context), "Start Redis first.")
@@ -70,6 +74,15 @@ def _settings(context: Context) -> Finding:
 
 def _alerts(context: Context) -> Finding:
     return Finding("alerts", True, alert_setup(context.settings).words)
+
+
+def _reports(context: Context) -> Finding:
+    timed = [schedule for schedule in schedules_of(context.settings) if schedule.cron]
+    for schedule in timed:
+        Cron(schedule.cron or "", context.settings.site_time_zone)
+    if timed:
+        require_extra()
+    return Finding("reports", True, f"{len(timed)} scheduled, notebooks in {context.settings.notebooks_root}")
 
 
 def _redis(context: Context) -> Finding:

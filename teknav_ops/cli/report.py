@@ -43,11 +43,14 @@ def run(
     context = Context()
     schedule = schedule_of(context.settings, name) if as_scheduled else Schedule(name=name)
     desk = ReportDesk(context.settings, context.database)
-    meta = desk.run(
-        schedule.name, schedule.params | parse_pairs(param or []), who=local_operator(context.settings).name,
-        schedule=schedule.key if as_scheduled else None, allow_replay=schedule.allow_replay,
-        deliver=_deliver(schedule.deliver, mail or [], webhook),
-    )  # fmt: skip
+    try:
+        meta = desk.run(
+            schedule.name, schedule.params | parse_pairs(param or []), who=local_operator(context.settings).name,
+            schedule=schedule.key if as_scheduled else None, allow_replay=schedule.allow_replay,
+            deliver=_deliver(schedule.deliver, mail or [], webhook),
+        )  # fmt: skip
+    except OSError as error:
+        raise InvalidRequest(f"report_dir: {context.settings.report_root} cannot be used: {error.strerror}") from None
     if as_scheduled and meta.has_told:
         _note_coming(context, schedule.key)
     page = (desk.store.root / meta.name / meta.run / PAGE).absolute()

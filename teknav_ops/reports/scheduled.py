@@ -16,7 +16,7 @@ from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.reports.claims import Claim, Comings
 from teknav_ops.reports.cron import Cron
 from teknav_ops.reports.desk import ReportDesk, require_extra
-from teknav_ops.reports.schedules import Schedule, schedules_of
+from teknav_ops.reports.schedules import Schedule, written_schedules
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 
@@ -38,7 +38,7 @@ class ScheduledReports:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
         """Raises InvalidRequest: a schedule is wrong, or the `lab` extra is missing though there are schedules."""
-        timed = [schedule for schedule in schedules_of(settings) if schedule.cron]
+        timed = [schedule for schedule in written_schedules(settings) if schedule.cron]
         if timed:
             require_extra()
         self._crons = {schedule.key: Cron(schedule.cron or "", settings.site_time_zone) for schedule in timed}

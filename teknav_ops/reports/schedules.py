@@ -67,6 +67,25 @@ def schedules_of(settings: Settings) -> tuple[Schedule, ...]:
     Raises:
         InvalidRequest: names the entry and the field that is wrong.
     """
+    schedules = written_schedules(settings)
+    catalogue = Catalogue(settings.notebooks_root)
+    for number, schedule in enumerate(schedules):
+        try:
+            report = catalogue.get(schedule.name)
+            check_parameters(schedule.name, report.parameters, schedule.params)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{_entry(number, schedule)}: {error}") from None
+    return schedules
+
+
+def written_schedules(settings: Settings) -> tuple[Schedule, ...]:
+    """The schedules as they are written; whether their notebooks take such parameters is seen when they are run.
+
+    The scheduler asks for these: somebody's mistake in a notebook must not keep it from starting.
+
+    Raises:
+        InvalidRequest: names the entry and the field that is wrong.
+    """
     if settings.report_schedules is None:
         return ()
     listed = _load(settings.report_schedules)
@@ -74,16 +93,9 @@ def schedules_of(settings: Settings) -> tuple[Schedule, ...]:
         schedules = TypeAdapter(tuple[Schedule, ...]).validate_python(listed)
     except ValidationError as error:
         raise InvalidRequest("; ".join(_fault(listed, fault) for fault in error.errors())) from None
-    catalogue = Catalogue(settings.notebooks_root)
     for number, schedule in enumerate(schedules):
-        where = f"report_schedules[{number}] ({schedule.key})"
         if schedule.key in {earlier.key for earlier in schedules[:number]}:
-            raise InvalidRequest(f"{where}: key: another entry has it; give each a key of its own")
-        try:
-            report = catalogue.get(schedule.name)
-            check_parameters(schedule.name, report.parameters, schedule.params)
-        except InvalidRequest as error:
-            raise InvalidRequest(f"{where}: {error}") from None
+            raise InvalidRequest(f"{_entry(number, schedule)}: key: another entry has it; give each a key of its own")
     return schedules
 
 
@@ -95,6 +107,10 @@ def schedule_of(settings: Settings, key: str) -> Schedule:
             return schedule
     known = ", ".join(schedule.key for schedule in schedules) or "none"
     raise InvalidRequest(f"report_schedules: no entry {key!r}; there are: {known}")
+
+
+def _entry(number: int, schedule: Schedule) -> str:
+    return f"report_schedules[{number}] ({schedule.key})"
 
 
 def _address(address: str) -> str:

@@ -106,3 +106,16 @@ def test_without_redis_or_a_snapshot_a_notebook_says_what_to_do(lab: Lab, tmp_pa
 
     finished, _ = papermill(lab, "p95_durations", tmp_path, {"TEKNAV_SNAPSHOT_DIR": str(tmp_path)})
     assert finished.returncode == 1 and "run `teknav audit snapshot`" in finished.stderr
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SOURCES))
+def test_papermills_own_command_line_runs_every_notebook(lab: Lab, tmp_path: Path, name: str) -> None:
+    given = {"slo_report": {"budget_limit": 1_000.0}, "queue_health": {"error_rate_limit": 1.0}}.get(name, {})
+    tagged = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"][1]["source"]
+    unattended = {"interactive": False} if "interactive" in "".join(tagged) else {}
+
+    finished, output = papermill(lab, name, tmp_path, **given, **unattended)
+
+    assert finished.returncode == 0, finished.stderr[-3_000:]
+    assert "as of " in json.dumps(output, ensure_ascii=False)
+    assert "application/vnd.jupyter.widget-view+json" not in json.dumps(output)

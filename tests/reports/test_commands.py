@@ -71,3 +71,17 @@ def test_what_cron_runs_does_as_the_schedule_says(teknav: Teknav) -> None:
     assert (meta["schedule"], meta["parameters"]["hours"]) == ("weekly", 6)
     assert [to["status"] for to in meta["deliveries"]] == ["sent"]
     assert json.loads(receiver.requests[0].body)["data"]["run"] == meta["run"]
+
+
+def test_a_folder_that_cannot_be_used_and_a_wrong_schedule_are_named(teknav: Teknav, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    ended = teknav("report", "run", "typed", TEKNAV_REPORT_DIR=str(tmp_path / "file"))
+    assert ended.returncode == 2 and "report_dir: " in ended.stderr and "Traceback" not in ended.stderr
+
+    wrong = json.dumps([{"name": "typed", "cron": "0 8 * * *", "params": {"hors": 1}}])
+    found = {
+        item["check"]: item for item in json.loads(teknav("doctor", "--json", TEKNAV_REPORT_SCHEDULES=wrong).stdout)
+    }
+    assert not found["reports"]["is_well"] and "param hors" in found["reports"]["seen"]
+    listed = teknav("report", "list", TEKNAV_REPORT_SCHEDULES=wrong)
+    assert listed.returncode == 2 and "param hors" in listed.stderr

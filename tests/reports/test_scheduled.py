@@ -189,6 +189,18 @@ def test_a_report_that_does_not_come_is_missed_after_twice_its_period(
 def test_a_wrong_schedule_is_refused_when_the_scheduler_starts(scheduler: Make) -> None:
     with pytest.raises(InvalidRequest, match="must have five fields"):
         scheduler({"name": "typed", "cron": "0 8"})
-    with pytest.raises(InvalidRequest, match="param hours: 'x' is not a whole number"):
-        scheduler({"name": "typed", "cron": "0 8 * * *", "params": {"hours": "x"}})
     assert not scheduler({"name": "typed"}).is_needed
+
+
+def test_a_notebook_that_does_not_fit_keeps_neither_the_scheduler_nor_other_reports_from_working(
+    scheduler: Make, sql: Database, settings_with: Set
+) -> None:
+    wrong = {"name": "typed", "key": "wrong", "cron": "0 * * * *", "params": {"hours": "x"}}
+    gone = {"name": "gone", "cron": "0 * * * *"}
+
+    reports = scheduler(wrong, gone, HOURLY)
+    work_off(reports)
+    work_off(reports)
+
+    assert set(alerts(sql)) == {("report-failed", "wrong"), ("report-failed", "gone")}
+    assert len(runs(settings_with)) == 1
