@@ -30,6 +30,8 @@ PARAMETERS = {
     "incident_review": {"hours": 1}, "slo_report": {"days": 1, "budget_limit": 1_000},
 }  # fmt: skip
 WIDTH, HEIGHT = 1160, 1900
+#: Above the stack traces, which name the folders of whoever takes the picture.
+HEIGHTS = {"job_story": 1_150}
 
 
 #: What a demo of some minutes cannot fill: pictures of three weeks that are made up.
@@ -60,7 +62,7 @@ def main(data_dir: Path) -> None:
         sample_history.make(Path(sample_dir))
         browser = playwright.chromium.launch(executable_path=find_browser(), args=list(FLAGS))
         for report in Catalogue(ROOT / "ops_notebooks").all():
-            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHTS.get(report.name, HEIGHT)})
             page.goto(run(report.name, data_dir, Path(sample_dir)).as_uri())
             page.wait_for_selector(".js-plotly-plot .main-svg")
             page.wait_for_timeout(800)
