@@ -75,6 +75,12 @@ def configure_logs(settings: Settings) -> None:
 def configure_command_logs() -> None:
     """For a command that answers and ends: stdout is for its answer, so warnings go to stderr, and less is not said."""
     structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

@@ -21,6 +21,8 @@ from teknav_ops.access.attempts import TooManyAttempts
 from teknav_ops.alerts.channels import ChannelFailed
 from teknav_ops.api.realtime.following import TooManyClients
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+from teknav_ops.reports.catalogue import UnknownReport
+from teknav_ops.reports.workroom import ReportsBusy
 
 log = structlog.get_logger("teknav.api")
 
@@ -64,6 +66,8 @@ STATUS_OF: Final[dict[type[errors.TekNavError], int]] = {
     errors.TransientError: 503,
     errors.RedisUnavailable: 503,
     TooManyClients: 503,
+    UnknownReport: 404,
+    ReportsBusy: 503,
     errors.StorageUnavailable: 503,
     errors.SnapshotDiskFull: 507,
     errors.MissingSecretKey: 500,

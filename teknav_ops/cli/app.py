@@ -155,12 +155,12 @@ _UNAVAILABLE: tuple[type[Exception], ...] = (RedisUnavailable, StorageUnavailabl
 
 def main() -> None:
     """The console script."""
+    configure_command_logs()
     sys.exit(run())
 
 
 def run() -> int:
     """Run the command line; answers its exit code."""
-    configure_command_logs()
     try:
         # Outside standalone mode, an Exit comes back as its code.
         code = app(standalone_mode=False)

@@ -21,6 +21,8 @@ _QUIET: Final = (
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
 )
+#: Where JupyterLab finds that it need not ask whether it may fetch news.
+_DEFAULTS: Final = Path(__file__).with_name("jupyter")
 _NEEDED: Final = ("jupyterlab", "ipywidgets", "anywidget", "plotly")
 
 
@@ -75,11 +77,14 @@ def _require_profile(profile: str | None) -> None:
 def environment_of(settings: Settings, profile: str | None = None) -> dict[str, str]:
     """This process's, with the data folder as it is from here: kernels run in the notebooks' folder.
 
-    No address or password is added: kernels read the settings as every other program does.
+    No address or password is added: kernels read the settings as every other program does. JupyterLab's own settings of
+    the person stay in force; ours are only other defaults.
     """
-    return {
-        **os.environ, "TEKNAV_DATA_DIR": str(settings.data_dir.absolute()), "JUPYTER_PREFER_ENV_PATH": "1",
-        **({"TEKNAV_PROFILE": profile} if profile else {}),
+    inherited = dict(os.environ)
+    folders = (str(_DEFAULTS), inherited.get("JUPYTER_CONFIG_PATH"))
+    return inherited | {
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, folders)), "JUPYTER_PREFER_ENV_PATH": "1",
+        "TEKNAV_DATA_DIR": str(settings.data_dir.absolute()), **({"TEKNAV_PROFILE": profile} if profile else {}),
     }  # fmt: skip
 
 

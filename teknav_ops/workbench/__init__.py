@@ -7,7 +7,7 @@ __all__ = ["Workbench", "connect"]
 
 
 def connect(profile: str | None = None) -> Workbench:
-    """A workbench on the system that the environment names, or on that of a profile of this name.
+    """A workbench on the system that the environment names, or on that of a profile of this name; '' is none.
 
     Nothing is asked of Redis or SQL before the first question, so what does not need them works without.
 

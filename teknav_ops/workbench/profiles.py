@@ -35,7 +35,7 @@ def settings_of(profile: str | None) -> Settings:
     """
     here = _from_a_folder_above(get_settings())
     profile = profile or here.profile
-    if profile is None:
+    if not profile:
         return here
     if not _NAME.fullmatch(profile):
         # The value is not repeated: it may be an address with a password.

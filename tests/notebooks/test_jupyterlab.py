@@ -80,6 +80,8 @@ def run_all(address: str, browser: Browser) -> Iterator[Open]:
         page.keyboard.press("Control+Home")
         page.keyboard.press("Control+End")
         page.keyboard.type(f"\n{assignment}")
+        # Before the kernel is there, Run All Cells does nothing.
+        expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         return page
@@ -90,7 +92,7 @@ def run_all(address: str, browser: Browser) -> Iterator[Open]:
 
 
 def test_queues_are_watched_and_one_is_paused_in_jupyterlab(lab: Lab, run_all: Open) -> None:
-    page = run_all("queue_health", "profile = None")
+    page = run_all("queue_health", 'profile = ""')
     row = page.locator("tr", has_text=QUEUE).filter(has_text="running").last
     expect(row).to_be_visible(timeout=90_000)
     expect(row.locator("td").nth(5)).to_have_text(f"{len(MISSING)}")

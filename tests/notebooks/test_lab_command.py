@@ -54,6 +54,10 @@ def test_jupyterlab_starts_with_a_token_and_without_news_and_ends_at_ctrl_c(
         assert page.status_code == 200 and '"news": {"disabled": true}' in page.text
         assert {entry["name"] for entry in client.get("/api/contents").json()["content"]} >= {"queue_health.ipynb"}
         assert httpx.get(f"{url}/api/contents", timeout=20).status_code == 403
+        # It asks nobody whether it may fetch news.
+        schema = client.get("/lab/api/settings/@jupyterlab/apputils-extension:notification").json()["schema"]
+        assert schema["properties"]["fetchNews"]["default"] == "false"
+        assert schema["properties"]["checkForUpdates"]["default"] is False
         started = client.post("/api/kernels", json={"name": "python3"})
         assert started.status_code == 201
     kernels = [

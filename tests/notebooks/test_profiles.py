@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ ROOT = Operator("root", Role.OWNER)
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TEKNAV_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("TEKNAV_REDIS_URL", "redis://here.example:1/0")
     monkeypatch.setenv("TEKNAV_OPERATOR", "sara")
+    get_settings.cache_clear()
+    yield
     get_settings.cache_clear()
 
 
