@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import sys
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -57,7 +57,7 @@ def configure_logs(settings: Settings) -> None:
         if in_production
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StderrHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -70,6 +70,22 @@ def configure_logs(settings: Settings) -> None:
     logging.getLogger("pyvips").setLevel(logging.WARNING)
     # `dramatiq -v` asked for more: let it.
     root.setLevel(logging.DEBUG if root.level == logging.DEBUG else settings.log_level)
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at that moment: it may be another, or closed, by the time a line comes.
+
+    A handler that fails tells of it with the line's arguments, before anything was masked in them.
+    """
+
+    @property
+    def stream(self) -> TextIO:
+        """The stream of the moment."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """Ours is always stderr."""
 
 
 def configure_command_logs() -> None:

@@ -115,7 +115,7 @@ def test_it_runs_real_jobs_stops_on_ctrl_c_and_keeps_its_data(house: House) -> N
     (hit, *_) = house.ask("search", "میشود")
     assert hit["language"] == "fa"
     assert [finding["check"] for finding in house.ask("doctor")] == [
-        "versions", "settings", "alerts", "redis", "database", "workers",
+        "versions", "settings", "alerts", "reports", "redis", "database", "workers",
     ]  # fmt: skip
     completed = done(house, "media:optimize")
     (url,) = re.findall(r"^Metrics +(http://\S+)$", (house.folder / "up.log").read_text(), re.M)
