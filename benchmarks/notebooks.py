@@ -52,8 +52,7 @@ def questions_of(bench: Workbench) -> dict[str, Callable[[], Any]]:
         "worst_days, a week": lambda: bench.worst_days(**week),
         "dlq_flow, a week": lambda: bench.dlq_flow(**week, width=bench.width(hours=168)),
         "retries_per_success, a week": lambda: bench.retries_per_success(**week),
-        "capacity, two weeks": lambda: bench.capacity(**month),
-        "load of a queue, two weeks": lambda: bench.load("media:optimize", **month),
+        "capacity of all queues, two weeks": lambda: bench.capacity(bench.loads(**month)),
     }
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from teknav_ops.jobs.worker_queries import WorkerProcess, WorkerQueries
+from teknav_ops.redis_state.scripts import QueueCounts
 from teknav_ops.snapshots import questions
 from teknav_ops.topology import Queue
 from teknav_ops.triage.capacity import estimate
@@ -23,7 +24,7 @@ _HOUR: Final = timedelta(hours=1)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Load:
-    """One queue: arrivals, durations, and the threads there are. `hourly` has at and enqueued."""
+    """One queue: arrivals, a job's time on threads (`mean_seconds`), and the threads. `hourly`: at and enqueued."""
 
     queue: str
     rate_per_second: float
@@ -48,60 +49,68 @@ class Load:
         }  # fmt: skip
 
 
-def threads_of(queue: Queue, workers: list[WorkerProcess]) -> int:
+def threads_of(queue: Queue, counts: QueueCounts, workers: list[WorkerProcess]) -> int:
     """Threads that may run this queue's jobs now: per living process at most its concurrency, over all its global one.
 
-    A process that does not say how many threads it has counts with the queue's concurrency.
+    Limits are those in force, which an operator may have changed. A process that does not say how many threads it has
+    counts with the queue's concurrency.
     """
+    concurrency = counts.concurrency or queue.concurrency
+    global_concurrency = counts.global_concurrency or queue.global_concurrency
     serving = [worker for worker in workers if worker.is_alive and queue.name in worker.queues]
-    threads = sum(min(queue.concurrency, worker.thread_count or queue.concurrency) for worker in serving)
-    return threads if queue.global_concurrency is None else min(threads, queue.global_concurrency)
+    threads = sum(min(concurrency, worker.thread_count or concurrency) for worker in serving)
+    return threads if global_concurrency is None else min(threads, global_concurrency)
 
 
-def load_of(bench: Workbench, queue: str, *, since: datetime, until: datetime) -> Load:
-    """One queue's load over the window. Raises UnknownQueue."""
-    return _loads(bench, [bench.topology[queue]], since, until)[queue]
+def loads_of(bench: Workbench, *, since: datetime, until: datetime) -> dict[str, Load]:
+    """Every queue's load over the window, by name: one question for each kind of fact, whatever the number of queues.
+
+    A paused queue's backlog counts: it is work that waits for threads.
+    """
+    counts = questions.run_counts(bench.snapshot, width=_HOUR, since=since, until=until)
+    totals = questions.totals(bench.snapshot, since=since, until=until)
+    firsts = dict(zip(totals["queue"], totals["first_at"], strict=True))
+    now, workers = bench.jobs.all_counts(), WorkerQueries(bench.client, bench.topology).all()
+    return {
+        name: _load(name, counts[counts["queue"] == name],
+                    # From the first entry on: a young system was not idle before it began.
+                    max(since, firsts.get(name, since)), until,
+                    threads=threads_of(queue, now[name], workers), backlog_count=now[name].waiting)
+        for name, queue in bench.topology.items()
+    }  # fmt: skip
 
 
-def capacity(bench: Workbench, *, since: datetime, until: datetime) -> pandas.DataFrame:
-    """One row per queue: arrivals, mean duration, threads, utilisation, backlog and how long it takes, threads needed.
+def _load(
+    queue: str, counts: pandas.DataFrame, begun: datetime, until: datetime, *, threads: int, backlog_count: int
+) -> Load:
+    return Load(
+        queue=queue,
+        rate_per_second=float(counts["enqueued"].sum()) / max(1.0, (until - begun).total_seconds()),
+        mean_seconds=thread_seconds_per_job(counts), threads=threads, backlog_count=backlog_count,
+        hourly=hourly_arrivals(counts, since=begun, until=until),
+    )  # fmt: skip
+
+
+def thread_seconds_per_job(counts: pandas.DataFrame) -> float:
+    """A job's time on threads, its retried runs included: what arrivals must be multiplied with.
+
+    `counts` as of the question run_counts. Where no job ended yet it is a run's mean; 0 where none ran.
+    """
+    spent_seconds = float(counts["duration_sum_ms"].sum()) / 1000
+    ended = int(counts["completed"].sum() + counts["failed"].sum())
+    jobs = ended or int(counts["runs"].sum())
+    return spent_seconds / jobs if jobs else 0.0
+
+
+def capacity(loads: Mapping[str, Load]) -> pandas.DataFrame:
+    """One row per queue: arrivals, time per job, threads, utilisation, backlog and how long it takes, threads needed.
 
     The busiest hour's need is beside it: means hide peaks. Threads are shared between queues, so they do not add up.
     """
     import pandas as pd
 
-    loads = _loads(bench, list(bench.topology.values()), since, until)
     rows = [_row(load) for load in loads.values()]
     return pd.DataFrame(rows).sort_values("utilisation", ascending=False, ignore_index=True)
-
-
-def _loads(bench: Workbench, queues: list[Queue], since: datetime, until: datetime) -> Mapping[str, Load]:
-    names = [queue.name for queue in queues]
-    counts = questions.run_counts(bench.snapshot, queues=names, width=_HOUR, since=since, until=until)
-    totals = questions.totals(bench.snapshot, queues=names, since=since, until=until)
-    firsts = dict(zip(totals["queue"], totals["first_at"], strict=True))
-    stats, workers = bench.queue_stats(), WorkerQueries(bench.client, bench.topology).all()
-    return {
-        queue.name: _load(queue, counts[counts["queue"] == queue.name],
-                          # From the first entry on: a young system was not idle before it began.
-                          max(since, firsts.get(queue.name, since)), until,
-                          threads=threads_of(queue, workers),
-                          backlog_count=stats[queue.name].waiting if queue.name in stats else 0)
-        for queue in queues
-    }  # fmt: skip
-
-
-def _load(
-    queue: Queue, counts: pandas.DataFrame, begun: datetime, until: datetime, *, threads: int, backlog_count: int
-) -> Load:
-    runs = int(counts["runs"].sum())
-    return Load(
-        queue=queue.name,
-        rate_per_second=float(counts["enqueued"].sum()) / max(1.0, (until - begun).total_seconds()),
-        mean_seconds=float(counts["duration_sum_ms"].sum()) / runs / 1000 if runs else 0.0,
-        threads=threads, backlog_count=backlog_count,
-        hourly=hourly_arrivals(counts, since=begun, until=until),
-    )  # fmt: skip
 
 
 def _row(load: Load) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -67,13 +68,14 @@ class Reviews:
 
     # Capacity ------------------------------------------------------------------------------------
 
-    def capacity(self, *, since: datetime, until: datetime) -> pandas.DataFrame:
-        """Load, threads and backlog of each queue; estimates."""
-        return capacities.capacity(self._bench, since=since, until=until)
+    def loads(self, *, since: datetime, until: datetime) -> dict[str, Load]:
+        """Every queue's arrivals per hour, time per job, threads and backlog, by name."""
+        return capacities.loads_of(self._bench, since=since, until=until)
 
-    def load(self, queue: str, *, since: datetime, until: datetime) -> Load:
-        """One queue's arrivals per hour, mean duration, threads and backlog."""
-        return capacities.load_of(self._bench, queue, since=since, until=until)
+    @staticmethod
+    def capacity(loads: Mapping[str, Load]) -> pandas.DataFrame:
+        """Load, threads and backlog of each queue side by side; estimates."""
+        return capacities.capacity(loads)
 
     @staticmethod
     def forecast(load: Load, *, hours: int = 24) -> pandas.DataFrame:

@@ -34,7 +34,7 @@ class Workers:
 
     def start(self, *, processes: int = 1, threads: int = 4, crash: str = "") -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "dramatiq", "tests.support.worker_app", "-p", str(processes)]
-        # A worker that dies before it said that it booted is noticed by its master only after this wait (30 s unless told).
+        # A worker that dies before it said that it booted is noticed only after this wait: 30 s unless told.
         command += ["-t", str(threads), "--skip-logging", "--worker-fork-timeout", "1000"]
         log = (self.folder / f"worker-{len(self._masters)}.log").open("wb")
         master = subprocess.Popen(
