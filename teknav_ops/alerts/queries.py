@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, or_, select
 
 from teknav_ops.alerts.notices import runbook_page
 from teknav_ops.storage.database import Database
@@ -79,6 +80,16 @@ class AlertQueries:
         """Resolved alerts, the latest to open first."""
         over = select(Alert).where(Alert.resolved_at.is_not(None))
         return self._alerts(over.order_by(Alert.opened_at.desc(), Alert.id.desc()).limit(limit).offset(offset))
+
+    def in_window(
+        self, since: datetime, until: datetime, *, queues: Sequence[str] | None = None, limit: int = 500
+    ) -> list[ListedAlert]:
+        """Alerts that were open at some moment from `since` to `until`, of these queues or all, the latest first."""
+        touched = select(Alert).where(
+            Alert.opened_at < until, or_(Alert.resolved_at.is_(None), Alert.resolved_at >= since)
+        )  # fmt: skip
+        touched = touched if queues is None else touched.where(Alert.queue.in_(queues))
+        return self._alerts(touched.order_by(Alert.opened_at.desc(), Alert.id.desc()).limit(limit))
 
     def undelivered(self, *, limit: int = 50) -> list[UndeliveredMessage]:
         """Messages that no channel has taken yet, or ever, newest first."""

@@ -19,6 +19,7 @@ _CHANGES: Final = 15
 _TABLE_HEAD: Final = (
     "| Runs | Jobs | Queue | Error | First | Last | Example |", "| ---: | ---: | --- | --- | --- | --- | --- |",
 )  # fmt: skip
+_ACTION_COLUMNS: Final = ["at", "actor", "action", "queue", "job_id", "outcome"]
 #: What Markdown reads as its own.
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#+!|~])")
 
@@ -50,8 +51,9 @@ class Reach:
 class Incident:
     """The window, as frames with times in UTC.
 
-    `failures`: at, queue, job_name, job_id, attempt, action, error_type, fingerprint, error, trace_id, newest first.
-    `moments`: at, kind, queue, what, oldest first. `actions`: at, actor, action, queue, outcome, oldest first.
+    `causes`: queue, error_type, fingerprint, n, given_up, jobs, first_at, last_at, example, and first_job_name,
+    first_job_id, first_attempt and first_error of the run that it began with; most frequent first.
+    `moments`: at, kind, queue, what, oldest first.
     """
 
     since: datetime
@@ -59,39 +61,27 @@ class Incident:
     queues: Sequence[str] | None
     as_of: str
     changed: WhatChanged
-    failures: pandas.DataFrame
-    is_cut: bool
+    reach: Reach
+    causes: pandas.DataFrame
     moments: pandas.DataFrame
-    actions: pandas.DataFrame
 
     @property
-    def reach(self) -> Reach:
-        """How far it went."""
-        failures = self.failures
-        return Reach(
-            failed_run_count=len(failures),
-            given_up_count=int((failures["action"] == "job.failed").sum()),
-            retried_count=int((failures["action"] == "job.retried").sum()),
-            job_count=failures["job_id"].nunique(),
-            queues=sorted(failures["queue"].dropna().unique()),
-            cause_count=failures["fingerprint"].nunique(),
-            trace_count=failures["trace_id"].nunique(),
-        )
+    def beginnings(self) -> pandas.DataFrame:
+        """The causes in the order in which they began."""
+        return self.causes.sort_values("first_at", ignore_index=True)
 
     @property
     def first_failure(self) -> dict[str, Any] | None:
-        """The earliest failed run that is known; None without any."""
-        rows = self.failures.tail(1).to_dict("records")
+        """The earliest cause, with the run that it began with; None without any."""
+        rows = self.beginnings.head(1).to_dict("records")
         return {str(name): value for name, value in rows[0].items()} if rows else None
 
-    def causes(self) -> pandas.DataFrame:
-        """Per cause: failed runs (`n`), jobs, first and last seen, one example; most frequent first."""
-        grouped = self.failures.groupby(["queue", "error_type", "fingerprint"], dropna=False)
-        found = grouped.agg(
-            n=("at", "size"), jobs=("job_id", "nunique"), first_at=("at", "min"), last_at=("at", "max"),
-            example=("error", "last"),
-        )  # fmt: skip
-        return found.sort_values("n", ascending=False).reset_index()
+    @property
+    def actions(self) -> pandas.DataFrame:
+        """What operators did, oldest first: at, actor, action, queue, job_id, outcome."""
+        import pandas as pd
+
+        return pd.DataFrame(self.changed.operator_actions, columns=_ACTION_COLUMNS)
 
     def to_markdown(self) -> str:
         """The review as a text to complete and keep. Words of others cannot become Markdown of their own."""
@@ -107,15 +97,16 @@ def _lines(incident: Incident) -> list[str]:
     first = incident.first_failure
     if first is not None:
         lines += [
-            f"First failed run: {first['at']:%H:%M:%S} UTC, {plain(first['queue'])} {plain(first['job_name'])} "
-            f"`{first['job_id']}`, {plain(first['error_type'])}:", "", *_quoted(first["error"]), "",
+            f"First failed run: {first['first_at']:%H:%M:%S} UTC, {plain(first['queue'])} "
+            f"{plain(first['first_job_name'])} `{first['first_job_id']}`, {plain(first['error_type'])}:", "",
+            *_quoted(first["first_error"]), "",
         ]  # fmt: skip
     lines += ["## What changed", "", *_bullets(incident.changed.words(_CHANGES), "No change beyond chance."), ""]
     lines += ["## Causes", "", *_TABLE_HEAD]
     lines += [
         f"| {row['n']:,} | {row['jobs']:,} | {plain(row['queue'])} | {plain(row['error_type'])} `{row['fingerprint']}` "
         f"| {row['first_at']:%H:%M:%S} | {row['last_at']:%H:%M:%S} | {plain(row['example'])} |"
-        for row in incident.causes().head(_CAUSES).to_dict("records")
+        for row in incident.causes.head(_CAUSES).to_dict("records")
     ]
     lines += ["", "## Timeline (UTC)", ""]
     shown = incident.moments.head(_MOMENTS)

@@ -43,6 +43,8 @@ class Questions(abc.ABC):
     dlq_flow = _Question(questions.dlq_flow)
     duration_sketch = _Question(questions.duration_sketch)
     error_types_over_time = _Question(questions.error_types_over_time)
+    failure_causes = _Question(questions.failure_causes)
+    failure_reach = _Question(questions.failure_reach)
     failures_in_window = _Question(questions.failures_in_window)
     fingerprints_over_time = _Question(questions.fingerprints_over_time)
     operator_actions = _Question(questions.operator_actions)

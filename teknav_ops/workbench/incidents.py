@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import or_, select
-
+from teknav_ops.alerts.queries import AlertQueries, ListedAlert
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.snapshots import questions
 from teknav_ops.spans import parse_moment
-from teknav_ops.storage.tables import Alert
 from teknav_ops.triage.from_snapshot import what_changed
-from teknav_ops.triage.incident import Incident
+from teknav_ops.triage.incident import Incident, Reach
 
 if TYPE_CHECKING:
     import pandas
 
     from teknav_ops.workbench.bench import Workbench
-
-#: More failed runs than this are counted by cause, not looked at one by one; the newest are kept.
-FAILURE_LIMIT: Final = 100_000
-_ALERTS: Final = 500
 
 
 def window_of(bench: Workbench, *, start: str, end: str, hours: float) -> dict[str, datetime]:
@@ -46,57 +41,49 @@ def review(bench: Workbench, *, since: datetime, until: datetime, queues: str = 
     """
     names = [bench.topology[name.strip()].name for name in queues.split(",") if name.strip()] or None
     window: dict[str, Any] = {"queues": names, "since": since, "until": until}
-    failures = questions.failures_in_window(bench.snapshot, **window, limit=FAILURE_LIMIT)
-    actions = questions.operator_actions(bench.snapshot, **window).sort_values("at", ignore_index=True)
+    causes = questions.failure_causes(bench.snapshot, **window)
+    changed = what_changed(bench.snapshot, since, until, queues=names)
+    alerts = AlertQueries(bench.database).in_window(since, until, queues=names)
+    told = [moment for alert in alerts for moment in _of_alert(alert) if since <= moment["at"] < until]
     return Incident(
-        since=since, until=until, queues=names, as_of=bench.as_of,
-        changed=what_changed(bench.snapshot, since, until, queues=names), failures=failures,
-        is_cut=len(failures) == FAILURE_LIMIT, actions=actions,
-        moments=_moments(failures, actions, _alerts(bench, since, until, names)),
+        since=since, until=until, queues=names, as_of=bench.as_of, changed=changed, causes=causes,
+        reach=_reach(questions.failure_reach(bench.snapshot, **window)),
+        moments=_moments(causes, changed.operator_actions, told),
+    )  # fmt: skip
+
+
+def _reach(frame: pandas.DataFrame) -> Reach:
+    if frame.empty:
+        return Reach(0, 0, 0, 0, (), 0, 0)
+    row = frame.iloc[0]
+    return Reach(
+        failed_run_count=int(row["failed_runs"]), given_up_count=int(row["given_up"]),
+        retried_count=int(row["retried"]), job_count=int(row["jobs"]), queues=[str(name) for name in row["queues"]],
+        cause_count=int(row["causes"]), trace_count=int(row["traces"]),
     )  # fmt: skip
 
 
 def _moments(
-    failures: pandas.DataFrame, actions: pandas.DataFrame, alerts: list[dict[str, Any]]
+    causes: pandas.DataFrame, actions: Sequence[Mapping[str, Any]], alerts: list[dict[str, Any]]
 ) -> pandas.DataFrame:  # fmt: skip
     import pandas as pd
 
-    first = failures.sort_values("at").drop_duplicates(["queue", "fingerprint"])
     rows = [
-        {
-            "at": row["at"],
-            "kind": "first failure",
-            "queue": row["queue"],
-            "what": f"{row['error_type']}: {row['error']}",
-        }
-        for row in first.to_dict("records")
-    ]
+        {"at": row["first_at"], "kind": "first failure", "queue": row["queue"],
+         "what": f"{row['error_type']}: {row['first_error']}"}
+        for row in causes.to_dict("records")
+    ]  # fmt: skip
     rows += [
-        {
-            "at": row["at"],
-            "kind": "operator",
-            "queue": row["queue"],
-            "what": f"{row['actor']}: {row['action']} ({row['outcome']})",
-        }
-        for row in actions.to_dict("records")
-    ]
+        {"at": row["at"], "kind": "operator", "queue": row["queue"],
+         "what": f"{row['actor']}: {row['action']} ({row['outcome']})"}
+        for row in actions
+    ]  # fmt: skip
     frame = pd.DataFrame([*rows, *alerts], columns=["at", "kind", "queue", "what"])
     return frame.sort_values("at", ignore_index=True) if len(frame) else frame
 
 
-def _alerts(bench: Workbench, since: datetime, until: datetime, queues: list[str] | None) -> list[dict[str, Any]]:
-    """Alerts that opened or were resolved in the window."""
-    touched = select(Alert).where(
-        Alert.opened_at < until, or_(Alert.resolved_at.is_(None), Alert.resolved_at >= since)
-    )  # fmt: skip
-    touched = touched if queues is None else touched.where(Alert.queue.in_(queues))
-    with bench.database.reading() as session:
-        found = list(session.scalars(touched.order_by(Alert.opened_at.desc()).limit(_ALERTS)))
-    rows = []
-    for alert in found:
-        for at, kind, what in (
-            (alert.opened_at, "alert", alert.message), (alert.resolved_at, "resolved", f"{alert.rule} is over"),
-        ):  # fmt: skip
-            if at is not None and since <= at < until:
-                rows.append({"at": at, "kind": kind, "queue": alert.queue, "what": what})
-    return rows
+def _of_alert(alert: ListedAlert) -> Iterator[dict[str, Any]]:
+    """The moments at which it opened and was over."""
+    yield {"at": alert.opened_at, "kind": "alert", "queue": alert.queue, "what": alert.message}
+    if alert.resolved_at:
+        yield {"at": alert.resolved_at, "kind": "resolved", "queue": alert.queue, "what": f"{alert.rule} is over"}

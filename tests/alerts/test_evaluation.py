@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import redis
 
@@ -14,6 +14,7 @@ from teknav_ops.alerts.silences import Silences
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.redis_state.keys import ALERTS_OPEN, ALERTS_SINCE
 from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import Alert
 from tests.alerts.conftest import HEARTBEAT, INFLOW, NewWatch, deliver, told
 from tests.support.http_receiver import HttpReceiver
 from tests.support.orders import TOPOLOGY
@@ -66,6 +67,29 @@ def test_an_alert_is_told_once_and_resolved_once(
         "Runbook: docs/runbook/alerts/DlqInflow.md\n"
         "https://ops.example/dashboard/owner/queues/test%3Awork"
     )
+
+
+def test_alerts_of_a_window_are_those_that_were_open_in_it(database: Database) -> None:
+    noon = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+    def alert(rule: str, opened: int, resolved: int | None, queue: str = "test:work") -> Alert:
+        at = noon + timedelta(minutes=opened)
+        over = None if resolved is None else noon + timedelta(minutes=resolved)
+        return Alert(
+            rule=rule, kind="backlog-age", severity="page", queue=queue, since_at=at, opened_at=at, resolved_at=over,
+            message=rule, value=1.0, unit="jobs",
+        )  # fmt: skip
+
+    with database.session() as session:
+        session.add_all([
+            alert("before", -20, -10), alert("into", -20, 5), alert("within", 10, 20), alert("still", 30, None),
+            alert("after", 61, None), alert("elsewhere", 15, 16, queue="test:other"),
+        ])  # fmt: skip
+    queries, end = AlertQueries(database), noon + timedelta(hours=1)
+
+    assert [found.rule for found in queries.in_window(noon, end)] == ["still", "elsewhere", "within", "into"]
+    assert [found.rule for found in queries.in_window(noon, end, queues=["test:other"])] == ["elsewhere"]
+    assert [found.rule for found in queries.in_window(noon, end, limit=1)] == ["still"]
 
 
 def test_restarts_failovers_and_two_leaders_at_once_repeat_nothing(

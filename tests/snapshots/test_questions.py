@@ -313,6 +313,43 @@ def test_failures_in_window(snapshot_of: SnapshotOf) -> None:
     assert list(found.trace_id) == [row["trace_id"] for row in rows[:1:-1]]
 
 
+def test_failure_causes(snapshot_of: SnapshotOf) -> None:
+    rows = [
+        failure(after(minutes=5), "A", job_id="late", detail={"text": "newest"}),
+        failure(after(minutes=1), "A", job_id="first", attempt=2, job_name="resize", detail={"text": "the root"}),
+        failure(after(minutes=2), "A", job_id="first", action="job.retried", detail={"text": "again"}),
+        failure(after(minutes=3), "B", queue="sms"), failure(after(days=1), "A", job_id="outside"), run(NOON, 5.0),
+    ]  # fmt: skip
+    snapshot = snapshot_of(rows)
+
+    found = questions.failure_causes(snapshot, **WINDOW)
+
+    first = found.iloc[0]
+    assert list(found.error_type) == ["A", "B"]
+    assert (first.n, first.given_up, first.jobs, first.example) == (3, 2, 2, "newest")
+    assert (first.first_at, first.last_at) == (pd.Timestamp(after(minutes=1)), pd.Timestamp(after(minutes=5)))
+    begun = (first.first_job_name, first.first_job_id, first.first_attempt, first.first_error)
+    assert begun == ("resize", "first", 2, "the root")
+    assert len(questions.failure_causes(snapshot, **WINDOW, limit=1)) == 1
+    assert list(questions.failure_causes(snapshot, **WINDOW, queues="sms").error_type) == ["B"]
+
+
+def test_failure_reach(snapshot_of: SnapshotOf) -> None:
+    known = "01a20000-0000-7000-8000-000000000001"
+    rows = [
+        failure(after(minutes=1), "A", job_id=known),
+        failure(after(minutes=2), "A", job_id=known, action="job.retried"),
+        failure(after(minutes=3), "B", job_id="no-uuid", queue="sms"), failure(after(days=1), "C"), run(NOON, 5.0),
+    ]  # fmt: skip
+    snapshot = snapshot_of(rows)
+
+    (reach,) = questions.failure_reach(snapshot, **WINDOW).itertuples()
+
+    assert (reach.failed_runs, reach.given_up, reach.retried, reach.jobs, reach.causes) == (3, 2, 1, 2, 2)
+    assert reach.traces == len({row["trace_id"] for row in rows[:3]}) and list(reach.queues) == ["mail", "sms"]
+    assert len(questions.failure_reach(snapshot, **WINDOW, queues="nobody")) == 0
+
+
 def test_operator_actions(snapshot_of: SnapshotOf) -> None:
     detail = {"deleted": 3, "url": "https://hooks.example/?token=secret", "error": "x" * 500}
     rows = [

@@ -3,6 +3,8 @@
 from teknav_ops.snapshots.questions.failing import (
     dlq_flow,
     error_types_over_time,
+    failure_causes,
+    failure_reach,
     failures_in_window,
     fingerprints_over_time,
     retries_per_success,
@@ -25,6 +27,8 @@ __all__ = [
     "dlq_flow",
     "duration_sketch",
     "error_types_over_time",
+    "failure_causes",
+    "failure_reach",
     "failures_in_window",
     "fingerprints_over_time",
     "job_story",

@@ -56,3 +56,22 @@ def failures_in_window(
 ) -> pandas.DataFrame:  # fmt: skip
     """Failed runs, newest first, with the beginning of their message and their trace."""
     return ask(snapshot, "failures_in_window", **named(queues), **window(since, until), **at_most(limit))
+
+
+def failure_causes(
+    snapshot: Snapshot, *, queues: Queues = None, since: datetime | None = None, until: datetime | None = None,
+    limit: int = 100,
+) -> pandas.DataFrame:  # fmt: skip
+    """Per cause: failed runs (`n`), of which jobs given up, jobs, first and last seen in the window, the newest message
+    (`example`), and the run that it began with. The most frequent causes first.
+    """
+    return ask(snapshot, "failure_causes", **named(queues), **window(since, until), **at_most(limit))
+
+
+def failure_reach(
+    snapshot: Snapshot, *, queues: Queues = None, since: datetime | None = None, until: datetime | None = None
+) -> pandas.DataFrame:
+    """The whole window as one row: failed runs, jobs given up, retries, and different jobs, traces, causes and queues.
+    No row where no run failed.
+    """
+    return ask(snapshot, "failure_reach", **named(queues), **window(since, until))
