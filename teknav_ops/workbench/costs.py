@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
 
+from teknav_ops.platform.ai_spending import midnight, spent_on_day_of
 from teknav_ops.snapshots import questions
 from teknav_ops.snapshots.questions.telling import CostKey
 from teknav_ops.storage.tables import Article
@@ -23,7 +24,7 @@ _TITLES: Final = 200
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Budget:
-    """The day's (UTC) budget and what of it was used up to the snapshot's moment."""
+    """The day's (UTC) budget, and what of it is spent or set aside now: the figures by which calls are stopped."""
 
     day: datetime
     usd: float
@@ -41,8 +42,8 @@ class Budget:
         """One sentence."""
         return (
             f"Of {self.day:%Y-%m-%d}'s budget {self.usd:,.4f} of {self.usd_limit:,.2f} USD and {self.tokens:,} of "
-            f"{self.token_limit:,} tokens are used; {self.usd_left:,.2f} USD are left. Over either, jobs wait for the "
-            "next day."
+            f"{self.token_limit:,} tokens are spent or set aside; {self.usd_left:,.2f} USD are left. Over either, jobs "
+            "wait for the next day."
         )
 
 
@@ -57,14 +58,12 @@ def costs(bench: Workbench, *, by: CostKey, since: datetime, until: datetime) ->
 
 
 def budget(bench: Workbench) -> Budget:
-    """The budget of the day in which the snapshot was made."""
-    until = bench.snapshot.meta.exported_at
-    day = until.replace(hour=0, minute=0, second=0, microsecond=0)
-    spent = questions.ai_costs(bench.snapshot, by="day", since=day, until=until)
-    settings = bench.settings
+    """Today's budget, as of now. Raises StorageUnavailable."""
+    now, settings = datetime.now(UTC), bench.settings
+    with bench.database.reading() as session:
+        taken = spent_on_day_of(session, now)
     return Budget(
-        day=day, usd=float(spent["cost_usd"].sum()), usd_limit=settings.ai_daily_usd_limit,
-        tokens=int(spent["input_tokens"].sum() + spent["output_tokens"].sum()),
+        day=midnight(now), usd=taken.micro_usd / 1e6, usd_limit=settings.ai_daily_usd_limit, tokens=taken.tokens,
         token_limit=settings.ai_daily_token_limit,
     )  # fmt: skip
 

@@ -13,10 +13,11 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from teknav_ops.errors import PermanentError, Throttled
+from teknav_ops.platform.ai_spending import midnight, spent, spent_on_day_of
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database, insert_into
 from teknav_ops.storage.tables import AiEventLog, AiRun
@@ -112,11 +113,12 @@ class AiLedger:
             if session.get_bind().dialect.name == "postgresql":
                 session.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _RESERVATION_LOCK})
             cost = micro_usd or 0
-            job_tokens, job_cost = _spent(session, AiRun.job_id == job_id)
-            if job_tokens + tokens > self._limits.job_tokens:
-                raise AiJobOverBudget(f"{job_tokens + tokens:,} tokens; one job may take {self._limits.job_tokens:,}")
-            if job_cost + cost > self._limits.job_micro_usd:
-                raise AiJobOverBudget(f"${(job_cost + cost) / 1e6:.4f}; limit ${self._limits.job_micro_usd / 1e6:.4f}")
+            job = spent(session, AiRun.job_id == job_id)
+            if job.tokens + tokens > self._limits.job_tokens:
+                raise AiJobOverBudget(f"{job.tokens + tokens:,} tokens; one job may take {self._limits.job_tokens:,}")
+            if job.micro_usd + cost > self._limits.job_micro_usd:
+                limit_usd = self._limits.job_micro_usd / 1e6
+                raise AiJobOverBudget(f"${(job.micro_usd + cost) / 1e6:.4f}; limit ${limit_usd:.4f}")
             self._check_day(session, tokens, cost)
             session.execute(
                 update(AiRun).where(AiRun.id == run_id).values(reserved_tokens=tokens, reserved_micro_usd=micro_usd)
@@ -124,13 +126,12 @@ class AiLedger:
 
     def _check_day(self, session: Session, tokens: int, cost: int) -> None:
         now = datetime.now(UTC)
-        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        day_tokens, day_cost = _spent(session, AiRun.started_at >= midnight)
-        over_tokens = day_tokens + tokens > self._limits.daily_tokens
-        if over_tokens or day_cost + cost > self._limits.daily_micro_usd:
-            pause_seconds = (midnight + timedelta(days=1) - now).total_seconds()
-            spent = f"{day_tokens:,} tokens" if over_tokens else f"${day_cost / 1e6:.4f}"
-            raise AiDailyBudgetSpent(f"{spent} spent today", retry_after_seconds=pause_seconds)
+        day = spent_on_day_of(session, now)
+        over_tokens = day.tokens + tokens > self._limits.daily_tokens
+        if over_tokens or day.micro_usd + cost > self._limits.daily_micro_usd:
+            pause_seconds = (midnight(now) + timedelta(days=1) - now).total_seconds()
+            words = f"{day.tokens:,} tokens" if over_tokens else f"${day.micro_usd / 1e6:.4f}"
+            raise AiDailyBudgetSpent(f"{words} spent today", retry_after_seconds=pause_seconds)
 
     def settle(self, run_id: int, *, input_tokens: int, output_tokens: int, micro_usd: int | None) -> None:
         """Replace the reservation by what the call took."""
@@ -175,11 +176,3 @@ def end_in(session: Session, run_id: int, *, status: str, error: BaseException |
     if ended.first() is not None:
         detail = f"{error_type}: {words}" if error else None
         session.add(AiEventLog(run_id=run_id, kind=status, detail=detail, duration_ms=round(duration_ms, 1)))
-
-
-def _spent(session: Session, where: Any) -> tuple[int, int]:
-    """Tokens and millionths of a dollar, spent and set aside."""
-    tokens = func.sum(AiRun.input_tokens + AiRun.output_tokens + AiRun.reserved_tokens)
-    money = func.sum(func.coalesce(AiRun.cost_micro_usd, 0) + func.coalesce(AiRun.reserved_micro_usd, 0))
-    row = session.execute(select(func.coalesce(tokens, 0), func.coalesce(money, 0)).where(where)).one()
-    return int(row[0]), int(row[1])
