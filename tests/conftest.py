@@ -18,8 +18,10 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.schema import upgrade
 from tests.support.databases import fresh_url
 from tests.support.engine import Engine
+from tests.support.http_receiver import HttpReceiver
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer, new_folder, remove_folder
+from tests.support.smtp_receiver import SmtpReceiver
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what is to run in the background; the programs under test would inherit it.
@@ -104,3 +106,17 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database.open(database_url)
     yield opened
     opened.dispose()
+
+
+@pytest.fixture
+def receiver() -> Iterator[HttpReceiver]:
+    """A web server that answers as it is told and keeps what it was sent."""
+    with HttpReceiver() as started:
+        yield started
+
+
+@pytest.fixture
+def inbox() -> Iterator[SmtpReceiver]:
+    """A mail server that keeps what it was sent."""
+    with SmtpReceiver() as started:
+        yield started

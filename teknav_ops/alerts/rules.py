@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.listed_settings import fault_words, load_list
 from teknav_ops.metrics.minutes import KEPT_MINUTES
 from teknav_ops.settings import Settings
 from teknav_ops.topology import TOPOLOGY, Topology
@@ -150,11 +149,14 @@ def parse_rules(text: str, topology: Topology) -> tuple[Rule, ...]:
     Raises:
         InvalidRequest: names the rule and the field that is wrong.
     """
-    listed = _load(text)
+    listed = load_list("alert_rules", text)
     try:
         rules = _rules_adapter().validate_python(listed)
     except ValidationError as error:
-        raise InvalidRequest("; ".join(_fault(listed, fault) for fault in error.errors())) from None
+        faults = [
+            fault_words("alert_rules", listed, fault, called=("name", "kind"), kind="kind") for fault in error.errors()
+        ]
+        raise InvalidRequest("; ".join(faults)) from None
     for number, rule in enumerate(rules):
         unknown = [queue for queue in (*rule.queues, *rule.except_queues) if queue not in topology]
         if unknown:
@@ -172,31 +174,6 @@ def parse_rules(text: str, topology: Topology) -> tuple[Rule, ...]:
 def _rules_adapter() -> TypeAdapter[tuple[Rule, ...]]:
     """Made when it is first needed: most commands read no rules."""
     return TypeAdapter(tuple[Annotated[Rule, Field(discriminator="kind")], ...])
-
-
-def _load(text: str) -> list[Any]:
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text("utf-8")
-        except OSError as error:
-            raise InvalidRequest(f"alert_rules: {text[1:]}: {error.strerror}") from None
-    try:
-        listed = json.loads(text)
-    except ValueError as error:
-        raise InvalidRequest(f"alert_rules: not JSON: {error}") from None
-    if not isinstance(listed, list):
-        raise InvalidRequest("alert_rules: must be a JSON list of rules")
-    return listed
-
-
-def _fault(listed: list[Any], fault: Any) -> str:
-    """One fault as `alert_rules[2] (name): field: problem`; the discriminator's step in the path is left out."""
-    number, *path = fault["loc"]
-    rule = listed[number] if isinstance(listed[number], dict) else {}
-    fields = [str(part) for part in path if part != rule.get("kind")]
-    called = rule.get("name") or rule.get("kind") or "unnamed"
-    problem = fault["msg"].removeprefix("Value error, ")
-    return f"alert_rules[{number}] ({called}): {'.'.join(fields) or 'kind'}: {problem}"
 
 
 def dump_rules(rules: tuple[Rule, ...]) -> list[dict[str, Any]]:

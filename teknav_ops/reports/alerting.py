@@ -35,6 +35,8 @@ class ReportAlerts:
         self._channels = channels
         self._site_url = site_url
         self._ledger = Ledger(database, [channel.name for channel in channels], site_url=site_url)
+        #: Told while SQL was away, and not over since.
+        self._told_directly: set[str] = set()
 
     @classmethod
     def from_settings(cls, settings: Settings, database: Database) -> ReportAlerts:
@@ -70,16 +72,25 @@ class ReportAlerts:
             silenced = self._ledger.silences() if opened else []
             loud = [state for state in opened if not {(state.rule, state.queue), (state.rule, "")} & set(silenced)]
             self._ledger.write(loud, over, now)
+            self._told_directly.clear()
         except StorageUnavailable as error:
             log.warning("report.alert_not_recorded", error=str(error))
-            for channel in self._channels if opened else ():
-                self._send(channel, opened, now)
+            self._told_directly -= over.keys()
+            self._tell_directly([state for state in opened if _key_of(state) not in self._told_directly], now)
 
-    def _send(self, channel: Channel, opened: Sequence[AlertState], now: datetime) -> None:
+    def _tell_directly(self, opened: Sequence[AlertState], now: datetime) -> None:
+        """What no channel took is told the next time."""
+        taken = [self._is_sent(channel, opened, now) for channel in self._channels] if opened else []
+        if any(taken):
+            self._told_directly |= {_key_of(state) for state in opened}
+
+    def _is_sent(self, channel: Channel, opened: Sequence[AlertState], now: datetime) -> bool:
         try:
             channel.send(opened_notice(opened, at=now, site_url=self._site_url))
         except ChannelFailed as error:
             log.warning("alert.not_sent", channel=channel.name, rule=opened[0].rule, error=str(error))
+            return False
+        return True
 
 
 def _rule(kind: str) -> str:
@@ -88,6 +99,10 @@ def _rule(kind: str) -> str:
 
 def _key(kind: str, subject: str) -> str:
     return f"{_rule(kind)}|{subject}"
+
+
+def _key_of(state: AlertState) -> str:
+    return f"{state.rule}|{state.queue}"
 
 
 def _state(kind: str, subject: str, message: str, since: datetime) -> AlertState:

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from teknav_ops.durable_files import write_whole
 from teknav_ops.parent_death import end_with_parent
 from teknav_ops.reports.html import numbers_in, render
 from teknav_ops.reports.limits import LimitBreached
 from teknav_ops.reports.runs import Order, RunMeta, Status
-from teknav_ops.reports.store import META, NOTEBOOK, PAGE, write_whole
+from teknav_ops.reports.store import META, NOTEBOOK, PAGE
 from teknav_ops.reports.workroom import ORDER
 
 _ERROR_LIMIT = 2_000

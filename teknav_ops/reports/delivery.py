@@ -42,15 +42,18 @@ class Courier:
         self._store = store
         self._pauses_seconds = pauses_seconds
 
-    def deliver(self, meta: RunMeta, to: Deliver) -> RunMeta:
-        """Tell everybody; answers the run with what became of it, which `meta.json` says too."""
+    def deliver(self, meta: RunMeta, to: Deliver, tick: Callable[[], None] = lambda: None) -> RunMeta:
+        """Tell everybody; answers the run with what became of it, which `meta.json` says too.
+
+        `tick` is called before each attempt: whoever holds the run's claim renews it.
+        """
         sends = self._sends(meta, to)
         # Should this process die, the run says that these were not known to have been sent.
         meta = meta.model_copy(update={"deliveries": tuple(Delivered(channel=name) for name, _ in sends)})
         if sends:
             self._store.rewrite(meta)
         for at, (name, send) in enumerate(sends):
-            done = self._try(name, send)
+            done = self._try(name, send, tick)
             deliveries = (*meta.deliveries[:at], done, *meta.deliveries[at + 1 :])
             meta = meta.model_copy(update={"deliveries": deliveries})
             self._store.rewrite(meta)
@@ -71,9 +74,10 @@ class Courier:
             sends += [(f"mail:{address}", self._mailing(mailer, address, meta, to.attach)) for address in to.mail]
         return sends
 
-    def _try(self, name: str, send: Callable[[], str]) -> Delivered:
+    def _try(self, name: str, send: Callable[[], str], tick: Callable[[], None]) -> Delivered:
         words = ""
         for attempt, pause_seconds in enumerate((*self._pauses_seconds, None), start=1):
+            tick()
             try:
                 words = send()
             except MailRefused as error:

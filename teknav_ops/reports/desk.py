@@ -75,7 +75,7 @@ class ReportDesk:
             # By us, and whoever ended it runs it again.
             return meta
         self.alerts.tell(meta)
-        return self._courier.deliver(meta, deliver) if deliver is not None else meta
+        return self._courier.deliver(meta, deliver, tick) if deliver is not None else meta
 
     def _order(self, report: Report, parameters: dict[str, Any], **more: Any) -> Order:
         now = datetime.now(UTC)

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+from teknav_ops.durable_files import write_whole
 from teknav_ops.reports.limits import NUMBER_TYPE
 from teknav_ops.reports.page import hash_of, page
 from teknav_ops.reports.runs import Number, RunMeta
-from teknav_ops.reports.store import ASSETS, write_whole
+from teknav_ops.reports.store import ASSETS
 
 _PLOTLY: Final = "application/vnd.plotly.v1+json"
 _WIDGET: Final = "application/vnd.jupyter.widget-view+json"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
+from teknav_ops.durable_files import write_whole
 from teknav_ops.reports.page import WORDS, look, moment, number_words, policy
 from teknav_ops.reports.runs import RunMeta
-from teknav_ops.reports.store import PAGE, ReportStore, write_whole
+from teknav_ops.reports.store import PAGE, ReportStore
 from teknav_ops.reports.workroom import Workroom
 
 INDEX: Final = "index.html"

@@ -15,9 +15,10 @@ from typing import Final
 import psutil
 import structlog
 
+from teknav_ops.durable_files import write_whole
 from teknav_ops.reports.page import page
 from teknav_ops.reports.runs import Order, RunMeta, Status
-from teknav_ops.reports.store import LOG, META, PAGE, write_whole
+from teknav_ops.reports.store import LOG, META, PAGE
 from teknav_ops.reports.workroom import Workroom, order_in
 
 log = structlog.get_logger("teknav.reports")

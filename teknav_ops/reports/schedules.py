@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.listed_settings import fault_words, load_list
 from teknav_ops.outbound.addresses import InvalidUrl, check_url
 from teknav_ops.reports.catalogue import Catalogue
 from teknav_ops.reports.parameters import check_parameters
 from teknav_ops.settings import Settings
+
+_SETTING: Final = "report_schedules"
 
 
 class Deliver(BaseModel):
@@ -88,11 +89,12 @@ def written_schedules(settings: Settings) -> tuple[Schedule, ...]:
     """
     if settings.report_schedules is None:
         return ()
-    listed = _load(settings.report_schedules)
+    listed = load_list(_SETTING, settings.report_schedules)
     try:
         schedules = TypeAdapter(tuple[Schedule, ...]).validate_python(listed)
     except ValidationError as error:
-        raise InvalidRequest("; ".join(_fault(listed, fault) for fault in error.errors())) from None
+        faults = [fault_words(_SETTING, listed, fault, called=("key", "name")) for fault in error.errors()]
+        raise InvalidRequest("; ".join(faults)) from None
     for number, schedule in enumerate(schedules):
         if schedule.key in {earlier.key for earlier in schedules[:number]}:
             raise InvalidRequest(f"{_entry(number, schedule)}: key: another entry has it; give each a key of its own")
@@ -106,11 +108,11 @@ def schedule_of(settings: Settings, key: str) -> Schedule:
         if schedule.key == key:
             return schedule
     known = ", ".join(schedule.key for schedule in schedules) or "none"
-    raise InvalidRequest(f"report_schedules: no entry {key!r}; there are: {known}")
+    raise InvalidRequest(f"{_SETTING}: no entry {key!r}; there are: {known}")
 
 
 def _entry(number: int, schedule: Schedule) -> str:
-    return f"report_schedules[{number}] ({schedule.key})"
+    return f"{_SETTING}[{number}] ({schedule.key})"
 
 
 def _address(address: str) -> str:
@@ -119,26 +121,3 @@ def _address(address: str) -> str:
     except EmailNotValidError as error:
         raise ValueError(f"{address!r}: {error}") from None
     return checked.ascii_email or checked.normalized
-
-
-def _load(text: str) -> list[Any]:
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text("utf-8")
-        except OSError as error:
-            raise InvalidRequest(f"report_schedules: {text[1:]}: {error.strerror}") from None
-    try:
-        listed = json.loads(text)
-    except ValueError as error:
-        raise InvalidRequest(f"report_schedules: not JSON: {error}") from None
-    if not isinstance(listed, list):
-        raise InvalidRequest("report_schedules: must be a JSON list")
-    return listed
-
-
-def _fault(listed: list[Any], fault: Any) -> str:
-    number, *path = fault["loc"]
-    entry = listed[number] if isinstance(listed[number], dict) else {}
-    field = ".".join(map(str, path)) or "entry"
-    called = entry.get("key") or entry.get("name") or "unnamed"
-    return f"report_schedules[{number}] ({called}): {field}: {fault['msg'].removeprefix('Value error, ')}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
+from teknav_ops.durable_files import write_whole
 from teknav_ops.reports.catalogue import UnknownReport
 from teknav_ops.reports.runs import NAME, RUN, RunMeta
 
@@ -116,20 +116,6 @@ class ReportStore:
             trash.parent.mkdir(mode=0o700, exist_ok=True)
             folder.rename(trash)
             shutil.rmtree(trash)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all, also for two who write at once."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _folders(parent: Path) -> Iterable[Path]:

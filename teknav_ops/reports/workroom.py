@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from teknav_ops.durable_files import sync_folder, try_lock
 from teknav_ops.errors import TekNavError
 from teknav_ops.reports.runs import Order
 from teknav_ops.reports.store import WORKROOM
@@ -48,7 +49,7 @@ class Workroom:
         while True:
             for number in range(self.slot_count):
                 descriptor = _open(self.path / f"slot-{number}")
-                if _is_taken(descriptor):
+                if try_lock(descriptor):
                     try:
                         yield
                     finally:
@@ -68,7 +69,7 @@ class Workroom:
         draft.mkdir(mode=0o700)
         descriptor = _open(draft / _LOCK)
         try:
-            _is_taken(descriptor)
+            try_lock(descriptor)
             (draft / ORDER).write_text(order.model_dump_json(), "utf-8")
             folder = self.path / f"{order.name}-{order.run}"
             draft.rename(folder)
@@ -88,9 +89,9 @@ class Workroom:
         (folder / ORDER).unlink(missing_ok=True)
         target = self.root / name / run
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync(folder)
+        sync_folder(folder)
         folder.rename(target)
-        _sync(target.parent)
+        sync_folder(target.parent)
         (target / _LOCK).unlink(missing_ok=True)
         return target
 
@@ -136,25 +137,8 @@ def _lock_in(stack: contextlib.ExitStack, folder: Path) -> bool:
         return False
     stack.callback(os.close, descriptor)
     # Between listing and locking it may have been published.
-    return _is_taken(descriptor) and folder.is_dir()
+    return try_lock(descriptor) and folder.is_dir()
 
 
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-
-
-def _is_taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _sync(folder: Path) -> None:
-    """Have the names on disk before the next step."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

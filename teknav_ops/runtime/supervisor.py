@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import random
 import signal
@@ -21,6 +20,7 @@ from rich.console import Console
 
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.durable_files import try_lock
 from teknav_ops.errors import RedisUnavailable, WrongState
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.parent_death import end_with_parent
@@ -114,10 +114,8 @@ class Supervisor:
     def _only_one(self) -> Iterator[IO[str]]:
         self._settings.data_dir.mkdir(parents=True, exist_ok=True)
         with (self._settings.data_dir / "up.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise WrongState(f"`teknav up` is running already in {self._settings.data_dir.absolute()}") from None
+            if not try_lock(lock.fileno()):
+                raise WrongState(f"`teknav up` is running already in {self._settings.data_dir.absolute()}")
             yield lock
 
     def _start_server(self) -> EmbeddedServer | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import secrets
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from teknav_ops.durable_files import write_whole
 from teknav_ops.storage.database import Database, insert_into
 from teknav_ops.storage.tables import Article, File, Translation
 
@@ -129,28 +128,17 @@ def _stored_path(name: str, content: bytes) -> str:
 def _put_file(database: Database, media_root: Path, name: str, content: bytes) -> int:
     stored = _stored_path(name, content)
     if not (media_root / stored).exists():
-        _write_whole(content, media_root / stored, drafts=media_root / "drafts")
+        # The workers' media store clears stale drafts out of this folder.
+        drafts, target = media_root / "drafts", media_root / stored
+        for folder in (drafts, target.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_whole(target, content, drafts=drafts)
     # The row comes after its file: a row without one would be a broken upload.
     with database.session() as session:
         return _put_row(
             session, File, {"storage_path": stored},
             original_name=name, byte_count=len(content), sha256=hashlib.sha256(content).hexdigest(), variants=[],
         )  # fmt: skip
-
-
-def _write_whole(content: bytes, target: Path, *, drafts: Path) -> None:
-    # The workers' media store clears stale drafts out of this folder.
-    draft = drafts / secrets.token_hex(16)
-    for folder in (drafts, target.parent):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _put_row(session: Session, table: type[Article | Translation | File], key: dict[str, Any], **facts: Any) -> int:

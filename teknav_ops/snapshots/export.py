@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from teknav_ops.durable_files import sync_folder
 from teknav_ops.settings import Settings
 from teknav_ops.snapshots.disk import RESERVE_BYTES, require_room, watching_for_a_full_disk
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.load import Ends, Loaded, Loader, Progress, is_of_another_database, settled_ids
-from teknav_ops.snapshots.publish import publish, published_edition, sync_folder
+from teknav_ops.snapshots.publish import publish, published_edition
 from teknav_ops.snapshots.work import WorkFile, open_work_file, remove_work_file, remove_work_file_log
 from teknav_ops.storage.database import Database
 

@@ -7,7 +7,6 @@ pointer, no link has a say in that.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import time
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from teknav_ops.durable_files import try_lock
 from teknav_ops.errors import SnapshotBusy
 
 KEPT_GENERATIONS: Final = 3
@@ -66,7 +66,7 @@ class SnapshotFolder:
         deadline = time.monotonic() + wait_seconds
         descriptor = os.open(self.work_folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            while not _is_taken(descriptor):
+            while not try_lock(descriptor):
                 if time.monotonic() >= deadline:
                     raise SnapshotBusy(f"another exporter is at work in {self.path}; it takes what is new")
                 time.sleep(_POLL_SECONDS)
@@ -95,11 +95,3 @@ class SnapshotFolder:
                     path.unlink()
                     removed += 1
         return removed
-
-
-def _is_taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

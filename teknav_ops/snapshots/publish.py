@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from teknav_ops.durable_files import sync_folder
 from teknav_ops.errors import NoSnapshot
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.folder import SnapshotFolder
@@ -39,15 +40,6 @@ def published_edition(folder: SnapshotFolder) -> str | None:
             return snapshot.meta.edition
     except (NoSnapshot, duckdb.Error):
         return None
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _copy(source: Path, target: Path) -> None:

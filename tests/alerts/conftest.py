@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +17,6 @@ from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from tests.support.http_receiver import HttpReceiver
 from tests.support.orders import TOPOLOGY
-from tests.support.smtp_receiver import SmtpReceiver
 from tests.support.state import State
 
 NewWatch = Callable[..., AlertWatch]
@@ -46,18 +45,6 @@ HEARTBEAT = {"kind": "no_heartbeat", "for_seconds": 0, "clear_seconds": 0}
 @pytest.fixture
 def state(client: redis.Redis) -> State:
     return State(client)
-
-
-@pytest.fixture
-def receiver() -> Iterator[HttpReceiver]:
-    with HttpReceiver() as started:
-        yield started
-
-
-@pytest.fixture
-def inbox() -> Iterator[SmtpReceiver]:
-    with SmtpReceiver() as started:
-        yield started
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import secrets
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,18 +23,6 @@ from tests.support.smtp_receiver import SmtpReceiver
 from tests.support.waiting import until
 
 SECRET = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-@pytest.fixture
-def receiver() -> Iterator[HttpReceiver]:
-    with HttpReceiver() as started:
-        yield started
-
-
-@pytest.fixture
-def inbox() -> Iterator[SmtpReceiver]:
-    with SmtpReceiver() as started:
-        yield started
 
 
 @pytest.fixture
@@ -119,6 +106,15 @@ def test_what_is_not_taken_is_tried_three_times_and_noted(
     assert (mail.channel, mail.status, mail.attempt_count) == ("mail:a@example.com", "failed", 3)
     assert "451" in mail.words
     assert store.get("health").deliveries == (post, mail)
+
+
+def test_every_attempt_is_a_sign_of_life(store: ReportStore, meta: RunMeta, receiver: HttpReceiver) -> None:
+    receiver.answers = [Answer(status=500)]
+    ticks: list[int] = []
+
+    courier(store).deliver(meta, Deliver(webhook=receiver.url), lambda: ticks.append(len(receiver.requests)))
+
+    assert ticks == [0, 1, 2]
 
 
 def test_a_mail_that_is_refused_for_good_is_not_tried_again(

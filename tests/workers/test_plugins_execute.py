@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -75,12 +74,6 @@ def control(services: Services, client: redis.Redis) -> Control:
     return Control(
         client, Operator("sara", Role.OWNER), OperatorLog(services.database), cipher=services.cipher  # type: ignore[arg-type]
     )  # fmt: skip
-
-
-@pytest.fixture
-def receiver() -> Iterator[HttpReceiver]:
-    with HttpReceiver() as started:
-        yield started
 
 
 class Bench:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -42,12 +41,6 @@ from workers.webhooks_deliver import (
     WebhookThrottled,
     deliver_webhook,
 )
-
-
-@pytest.fixture
-def receiver() -> Iterator[HttpReceiver]:
-    with HttpReceiver() as started:
-        yield started
 
 
 @pytest.fixture

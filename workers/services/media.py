@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import secrets
 import time
 from pathlib import Path
 from typing import Final
 
+from teknav_ops.durable_files import write_whole
 from teknav_ops.errors import PermanentError, TransientError
 
 #: Far longer than any write takes: a draft of this age was left by a worker that died.
@@ -93,24 +92,7 @@ class MediaStore:
         return self._root / "drafts"
 
     def _write_whole(self, content: bytes, path: Path) -> None:
-        draft = self._drafts / secrets.token_hex(16)
         for folder in (self._drafts, path.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with draft.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-            _sync_folder(path.parent)
-        finally:
-            draft.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    # Without this a power cut may undo the rename, although the row that names the file survives.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        # The row that names the file is written after it, and must not survive it in a power cut.
+        write_whole(path, content, drafts=self._drafts)

@@ -1,0 +1,44 @@
+"""Files that are there whole or not at all, also after a power cut; and locks that go with their process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes | str, *, drafts: Path | None = None) -> None:
+    """Write a file (text as UTF-8) so that no reader sees a part of it, also where two write at once.
+
+    The draft lies in `drafts`, on the same file system, or beside the file; folders must be there.
+    """
+    draft = (drafts or path.parent) / f".{path.name}.{secrets.token_hex(8)}"
+    try:
+        with draft.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut: without it a rename may be undone."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file for this process; False where another holds it. The lock ends when the file is closed."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
