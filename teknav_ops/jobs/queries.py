@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 
@@ -79,11 +79,19 @@ class JobQueries:
         return read_record(queue, job_id, fields)
 
     def find(self, job_id: str) -> JobRecord:
-        """One job, whichever queue it is on. Raises UnknownJob."""
-        for queue in self._topology:
-            if self._client.exists(QueueKeys(queue).job(job_id)):
-                return self.get(queue, job_id)
+        """One job, whichever queue it is on, in one round trip. Raises UnknownJob or CorruptRecord."""
+        keys = [QueueKeys(queue).job(job_id) for queue in self._topology]
+        for queue, fields in zip(self._topology, read_hashes(self._client, keys), strict=True):
+            if fields:
+                return read_record(queue, job_id, fields)
         raise UnknownJob(f"job: no queue keeps a record of {job_id!r}; finished jobs are kept for a while only")
+
+    def many(self, places: Sequence[tuple[str, str]]) -> list[JobRecord]:
+        """Jobs by queue and id, in one round trip; those that are gone or damaged are left out."""
+        keys = [QueueKeys(self._topology[queue].name).job(job_id) for queue, job_id in places]
+        rows = zip(places, read_hashes(self._client, keys), strict=True)
+        found = (self._readable(queue, job_id, fields) for (queue, job_id), fields in rows)
+        return [record for record in found if record is not None]
 
     def page(
         self,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from teknav_ops.audit.story import story
 from teknav_ops.audit.trail import AuditEntry
-from teknav_ops.errors import CorruptRecord, InvalidRequest, NoSnapshot, UnknownJob
+from teknav_ops.errors import InvalidRequest, NoSnapshot
 from teknav_ops.jobs.record import Attempt, JobRecord
 from teknav_ops.jobs.states import JobState
 from teknav_ops.snapshots import questions
@@ -85,9 +85,10 @@ class JobStory:
 
         entries = self.table()
         records = {record.id: record for record in self.records}
-        known = dict.fromkeys([*entries["job_id"].dropna(), *records])
+        of_job = {str(job_id): rows for job_id, rows in entries.groupby("job_id", sort=False)}
+        known = dict.fromkeys([*of_job, *records])
         return pd.DataFrame(
-            [self._job(job_id, entries[entries["job_id"] == job_id], records.get(job_id)) for job_id in known],
+            [self._job(job_id, of_job.get(job_id, entries.iloc[:0]), records.get(job_id)) for job_id in known],
             columns=["queue", "job_name", "job_id", "state", "runs", "waited_ms", "ran_ms", "error_type", "page"],
         )
 
@@ -149,28 +150,20 @@ def alike(bench: Workbench, told: JobStory, *, limit: int = 20) -> pandas.DataFr
         return pd.DataFrame()
     since, until = told.entries[0].at - _NEAR, told.entries[-1].at + _NEAR
     try:
-        found = questions.failures_in_window(bench.snapshot, since=since, until=until, limit=10_000)
+        # Its own failures are among them, at most as many as it has entries.
+        found = questions.failures_in_window(
+            bench.snapshot, fingerprints=told.fingerprints, since=since, until=until, limit=limit + len(told.entries)
+        )
     except NoSnapshot:
         return pd.DataFrame()
-    own = {entry.job_id for entry in told.entries}
-    return found[found["fingerprint"].isin(told.fingerprints) & ~found["job_id"].isin(list(own))].head(limit)
+    return found[~found["job_id"].isin([entry.job_id for entry in told.entries])].head(limit)
 
 
 def _records(bench: Workbench, asked: str, places: set[tuple[str, str]]) -> list[JobRecord]:
     """What Redis still keeps of the jobs; `asked` itself is looked for on every queue when no entry named it."""
-    found = []
-    if not places:
-        try:
-            found.append(bench.jobs.find(asked))
-        except (UnknownJob, CorruptRecord):
-            return []
-    for queue, job_id in sorted(places)[:_RECORDS]:
-        try:
-            found.append(bench.jobs.get(queue, job_id))
-        except (UnknownJob, CorruptRecord):
-            # Gone, or damaged: its entries tell the rest.
-            continue
-    return sorted(found, key=lambda record: record.enqueued_at)
+    # What is gone, or damaged, is left out: its entries tell the rest.
+    where = sorted(places)[:_RECORDS] or [(queue, asked) for queue in bench.topology]
+    return sorted(bench.jobs.many(where), key=lambda record: record.enqueued_at)
 
 
 def _newest_failed(bench: Workbench) -> str:

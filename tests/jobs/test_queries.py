@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 import redis
 
-from teknav_ops.errors import InvalidRequest, UnknownJob, UnknownQueue
+from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob, UnknownQueue
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
 from teknav_ops.jobs.paging import Window
 from teknav_ops.jobs.queries import JobFilter, JobQueries
@@ -150,6 +150,11 @@ def test_a_damaged_record_is_left_out_of_the_list(queries: JobQueries, state: St
     state.client.set(KEYS.job(wrong), "x")
 
     assert [job.id for job in queries.page(QUEUE, JobState.WAITING).items] == [good]
+    places = [(QUEUE, job_id) for job_id in (good, bad, wrong, "ghost")]
+    assert [job.id for job in queries.many(places)] == [good] and queries.many([]) == []
+    assert queries.find(good).queue == QUEUE
+    with pytest.raises(CorruptRecord):
+        queries.find(bad)
 
 
 def test_what_is_asked_wrongly_is_refused(queries: JobQueries, dead_letters: DeadLetterQueries) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,6 +57,37 @@ def test_a_queue_is_paused_once_after_its_confirmation_and_by_name(model: QueueM
     assert model.asked == "resume"
     model.confirm()
     assert not model.current.is_paused and len(recorded(bench, "queue.resumed")) == 1
+
+
+def test_what_an_action_said_outlives_the_next_refresh(settings: Settings, client: Any) -> None:
+    bench = Workbench(settings.model_copy(update={"report_run": True}))
+    model = QueueMonitorModel(bench, selected=QUEUE)
+    model.refresh()
+    model.ask()
+    model.confirm()
+    refused = model.status
+    assert model.is_wrong and "unattended run" in refused and not model.is_stale
+
+    model.refresh()
+    assert (model.status, model.is_wrong, model.is_stale) == (refused, True, False)
+    model.ask()
+    assert not model.is_wrong and "Confirm to pause" in model.status
+    bench.client.close()
+    bench.database.dispose()
+
+
+def test_whoever_stops_and_watches_again_has_one_watcher(model: QueueMonitorModel) -> None:
+    def watchers() -> int:
+        return sum(thread.name == "queue-monitor" for thread in threading.enumerate())
+
+    before = watchers()
+    for _ in range(3):
+        model.watch(0.3)
+        model.stop()
+    model.watch(0.3)
+    until(lambda: watchers() == before + 1, seconds=5, what="the stopped watchers' end")
+    model.stop()
+    until(lambda: watchers() == before, seconds=5, what="the last watcher's end")
 
 
 def test_watching_survives_an_outage_and_ends_when_told(own_server: RedisServer, tmp_path: Any) -> None:

@@ -306,9 +306,13 @@ def test_job_story_by_job_and_by_trace(snapshot_of: SnapshotOf) -> None:
 
 def test_failures_in_window(snapshot_of: SnapshotOf) -> None:
     rows = [failure(after(minutes=minute), actor=f"host:{minute}") for minute in range(5)]
+    other = failure(NOON, "Other", actor="host:other")
+    snapshot = snapshot_of([*rows, other, run(NOON, 5.0)])
 
-    found = questions.failures_in_window(snapshot_of([*rows, run(NOON, 5.0)]), limit=3)
+    found = questions.failures_in_window(snapshot, limit=3)
 
+    assert list(questions.failures_in_window(snapshot, fingerprints=["f-Other"]).worker) == ["host:other"]
+    assert len(questions.failures_in_window(snapshot, fingerprints=[])) == 0
     assert list(found.worker) == ["host:4", "host:3", "host:2"]
     assert list(found.trace_id) == [row["trace_id"] for row in rows[:1:-1]]
 

@@ -1,6 +1,6 @@
 -- Which runs failed in this window?
 -- Grain: one row per failed run, newest first.
--- Parameters: $queues, $since, $until, $limit
+-- Parameters: $queues, $fingerprints, $since, $until, $limit
 
 select
     occurred_at as "at",
@@ -20,5 +20,6 @@ where
     action in ('job.failed', 'job.retried')
     and occurred_at >= $since and occurred_at < $until
     and ($queues::varchar[] is null or list_contains($queues::varchar[], queue))
+    and ($fingerprints::varchar[] is null or list_contains($fingerprints::varchar[], fingerprint))
 order by occurred_at desc, id desc
 limit $limit

@@ -52,10 +52,12 @@ def retries_per_success(
 
 def failures_in_window(
     snapshot: Snapshot, *, queues: Queues = None, since: datetime | None = None, until: datetime | None = None,
-    limit: int = 1_000,
+    fingerprints: Sequence[str] | None = None, limit: int = 1_000,
 ) -> pandas.DataFrame:  # fmt: skip
-    """Failed runs, newest first, with the beginning of their message and their trace."""
-    return ask(snapshot, "failures_in_window", **named(queues), **window(since, until), **at_most(limit))
+    """Failed runs, of some causes or of all, newest first, with the beginning of their message and their trace."""
+    parameters = {**named(queues), **window(since, until), **at_most(limit)}
+    wanted = None if fingerprints is None else list(fingerprints)
+    return ask(snapshot, "failures_in_window", fingerprints=wanted, **parameters)
 
 
 def failure_causes(

@@ -11,7 +11,7 @@ from teknav_ops.errors import UnknownJob
 from teknav_ops.jobs.queries import JobFilter
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.states import JobState
-from teknav_ops.triage.view_models.acting import Bench
+from teknav_ops.triage.view_models.acting import Bench, Told
 from teknav_ops.triage.view_models.speaking import SpeakingModel
 
 PAGE_SIZE: Final = 20
@@ -74,7 +74,7 @@ class JobExplorerModel(SpeakingModel):
         told = self._bench.story(self.search.strip())
         self.param.update(rows=list(told.records), next_offset=None, total_count=len(told.records))
         if len(told.records) == 1:
-            self._open(told.records[0].queue, told.records[0].id)
+            self._show(told.records[0], told)
         else:
             self.param.update(opened=None, story=told, asked="")
         self.say(told.words.replace("**", ""))
@@ -85,8 +85,11 @@ class JobExplorerModel(SpeakingModel):
 
     def _open(self, queue: str, job_id: str) -> None:
         record = self._bench.jobs.get(queue, job_id)
-        self.param.update(opened=record, story=self._bench.story(job_id), asked="")
+        self._show(record, self._bench.story(job_id))
         self.say(f"{record.queue} {record.name} {record.id} is {record.state.value}.")
+
+    def _show(self, record: JobRecord, told: Told) -> None:
+        self.param.update(opened=record, story=told, asked="")
 
     def _queue_of(self, job_id: str) -> str:
         for row in self.rows:

@@ -36,15 +36,18 @@ class QueueMonitorModel(SpeakingModel):
     def refresh(self) -> None:
         """Read all numbers again; during an outage the old ones stay and are marked."""
         self.attempt(self._refresh)
-        if self.is_wrong:
-            self.is_stale = True
 
     def _refresh(self) -> None:
-        rows = list(self._bench.queue_stats().values())
-        last_hour = self._bench.history(self.selected, hours=1, step_minutes=1)
-        was_wrong = self.is_wrong
+        try:
+            rows = list(self._bench.queue_stats().values())
+            last_hour = self._bench.history(self.selected, hours=1, step_minutes=1)
+        except Exception:
+            self.is_stale = True
+            raise
+        was_stale = self.is_stale
         self.param.update(rows=rows, last_hour=last_hour, is_stale=False)
-        if was_wrong or not self.status:
+        # What an action said, its error too, stays until the person does something else.
+        if was_stale or not self.status:
             self.say("Watching.")
 
     def select(self, queue: str) -> None:
@@ -63,17 +66,19 @@ class QueueMonitorModel(SpeakingModel):
         """Refresh from now on, in a thread that goes with the process or at `stop`."""
         if self.is_watching:
             return
-        self._is_over.clear()
+        # A signal of its own: a watcher that was told to stop a moment ago must not take this one's as permission.
+        self._is_over = threading.Event()
         self.is_watching = True
-        threading.Thread(target=self._watch, args=(every_seconds,), name="queue-monitor", daemon=True).start()
+        arguments = (self._is_over, every_seconds)
+        threading.Thread(target=self._watch, args=arguments, name="queue-monitor", daemon=True).start()
 
     def stop(self) -> None:
         """Refresh no more."""
         self._is_over.set()
         self.is_watching = False
 
-    def _watch(self, every_seconds: float) -> None:
-        while not self._is_over.wait(every_seconds):
+    def _watch(self, is_over: threading.Event, every_seconds: float) -> None:
+        while not is_over.wait(every_seconds):
             self.refresh()
 
     # Acting --------------------------------------------------------------------------------------
