@@ -29,12 +29,10 @@ class ReportsPage(Page):
         report, offset = self.visit.filter("report"), self.visit.offset()
         names = store.names()
         if report is None:
-            found, total = store.newest(), len(names)
-            runs = found[offset : offset + PAGE_SIZE]
+            runs, total = store.newest()[offset : offset + PAGE_SIZE], len(names)
         else:
-            total = len(store.runs(report))
-            runs = store.history(report, limit=offset + PAGE_SIZE)[offset:]
-        has_more = offset + len(runs) < total and len(runs) == PAGE_SIZE
+            runs, total = store.page(report, offset=offset, limit=PAGE_SIZE)
+        has_more = offset + PAGE_SIZE < total
         return {
             "runs": [self._row(run) for run in runs], "names": names, "report": report, "offset": offset,
             "total": total, "next": offset + PAGE_SIZE if has_more else None,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import webbrowser
 from typing import Annotated, Any
 
 import typer
+from rich.status import Status
 
 from teknav_ops.access.policy import local_operator
 from teknav_ops.cli import show
@@ -18,8 +20,8 @@ from teknav_ops.reports.claims import Comings
 from teknav_ops.reports.desk import ReportDesk
 from teknav_ops.reports.page import WORDS, number_words
 from teknav_ops.reports.parameters import parse_pairs
-from teknav_ops.reports.runs import RunMeta
-from teknav_ops.reports.schedules import Deliver, Schedule, schedule_of, schedules_of
+from teknav_ops.reports.runs import RunMeta, Tick
+from teknav_ops.reports.schedules import Deliver, Schedule, misfits_of, schedule_of, written_schedules
 from teknav_ops.reports.store import FILES, PAGE, ReportStore
 
 app = typer.Typer(help="Reports: run notebooks unattended, and find what they said.", no_args_is_help=True)
@@ -44,11 +46,12 @@ def run(
     schedule = schedule_of(context.settings, name) if as_scheduled else Schedule(name=name)
     desk = ReportDesk(context.settings, context.database)
     try:
-        meta = desk.run(
-            schedule.name, schedule.params | parse_pairs(param or []), who=local_operator(context.settings).name,
-            schedule=schedule.key if as_scheduled else None, allow_replay=schedule.allow_replay,
-            deliver=_deliver(schedule.deliver, mail or [], webhook),
-        )  # fmt: skip
+        with show.errors.status(f"{schedule.name} begins") as status:
+            meta = desk.run(
+                schedule.name, schedule.params | parse_pairs(param or []), who=local_operator(context.settings).name,
+                schedule=schedule.key if as_scheduled else None, allow_replay=schedule.allow_replay,
+                deliver=_deliver(schedule.deliver, mail or [], webhook), tick=_shown_by(status, schedule.name),
+            )  # fmt: skip
     except OSError as error:
         raise InvalidRequest(f"report_dir: {context.settings.report_root} cannot be used: {error.strerror}") from None
     if as_scheduled and meta.has_told:
@@ -69,17 +72,17 @@ def list_reports(json_output: JsonOption = False) -> None:
     """The reports there are, what they take, and how the newest run of each ended."""
     settings = Context().settings
     newest = {meta.name: meta for meta in ReportStore(settings.report_root).newest()}
-    crons = [(schedule.name, schedule.cron) for schedule in schedules_of(settings) if schedule.cron]
-    rows: list[dict[str, Any]] = [
-        {
-            "name": report.name,
-            "title": report.title,
-            "parameters": [parameter.words for parameter in report.parameters.values()],
-            "schedules": [cron for name, cron in crons if name == report.name],
-            "newest": newest.get(report.name),
-        }
-        for report in Catalogue(settings.notebooks_root).all()
-    ]
+    catalogue, schedules = Catalogue(settings.notebooks_root), written_schedules(settings)
+    misfits = misfits_of(settings, schedules)
+    rows: list[dict[str, Any]] = []
+    for name in sorted({*catalogue.names(), *(schedule.name for schedule in schedules)}):
+        of_this = [schedule for schedule in schedules if schedule.name == name]
+        problems = [misfits[schedule.key] for schedule in of_this if schedule.key in misfits]
+        crons = [schedule.cron for schedule in of_this if schedule.cron]
+        rows.append(
+            {"problem": problems[0] if problems else None} | _described(catalogue, name)
+            | {"schedules": crons, "newest": newest.get(name)}
+        )  # fmt: skip
     if json_output:
         show.as_json(rows)
         return
@@ -88,7 +91,7 @@ def list_reports(json_output: JsonOption = False) -> None:
         [
             (row["name"], newest[row["name"]].started_at if row["name"] in newest else None,
              WORDS[newest[row["name"]].status] if row["name"] in newest else "not run yet",
-             ", ".join(row["schedules"]), "; ".join(row["parameters"]))
+             ", ".join(row["schedules"]), row["problem"] or "; ".join(row["parameters"]))
             for row in rows
         ],
         empty=f"There are no notebooks in {settings.notebooks_root}; set TEKNAV_NOTEBOOKS_DIR.",
@@ -126,6 +129,22 @@ def show_run(
     for file in FILES:
         if (folder / file).is_file():
             show.console.print(f"{file:<11} {folder / file}", markup=False, soft_wrap=True)
+
+
+def _described(catalogue: Catalogue, name: str) -> dict[str, Any]:
+    """What its notebook says; one that cannot be used hides no other."""
+    try:
+        report = catalogue.get(name)
+    except InvalidRequest as error:
+        return {"name": name, "title": "", "parameters": [], "problem": str(error)}
+    parameters = [parameter.words for parameter in report.parameters.values()]
+    return {"name": name, "title": report.title, "parameters": parameters}
+
+
+def _shown_by(status: Status, name: str) -> Tick:
+    """A line that moves while a person waits; where nobody looks at a terminal there is none."""
+    begun = time.monotonic()
+    return lambda doing: status.update(f"{name} {doing} ({time.monotonic() - begun:.0f} s)")
 
 
 def _deliver(scheduled: Deliver, mail: list[str], webhook: str | None) -> Deliver:

@@ -6,7 +6,6 @@ import ast
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,10 +40,6 @@ class Catalogue:
     def names(self) -> list[str]:
         """All reports, by name."""
         return sorted(path.stem for path in self._folder.glob("*.ipynb") if _is_name(path.stem))
-
-    def all(self) -> Iterable[Report]:
-        """Every report. Raises InvalidRequest at one that cannot be read."""
-        return (self.get(name) for name in self.names())
 
     def get(self, name: str) -> Report:
         """One report.

@@ -16,7 +16,7 @@ from teknav_ops.alerts.channels import ChannelFailed, SignedPost, require_secret
 from teknav_ops.errors import PermanentError, TransientError
 from teknav_ops.outbound.mail import Mailer, MailRefused, open_mailer
 from teknav_ops.reports.page import WORDS, inlined, moment, number_words
-from teknav_ops.reports.runs import Delivered, RunMeta
+from teknav_ops.reports.runs import Delivered, RunMeta, Tick, silent
 from teknav_ops.reports.schedules import Deliver
 from teknav_ops.reports.store import ASSETS, PAGE, ReportStore
 from teknav_ops.settings import Settings
@@ -42,11 +42,8 @@ class Courier:
         self._store = store
         self._pauses_seconds = pauses_seconds
 
-    def deliver(self, meta: RunMeta, to: Deliver, tick: Callable[[], None] = lambda: None) -> RunMeta:
-        """Tell everybody; answers the run with what became of it, which `meta.json` says too.
-
-        `tick` is called before each attempt: whoever holds the run's claim renews it.
-        """
+    def deliver(self, meta: RunMeta, to: Deliver, tick: Tick = silent) -> RunMeta:
+        """Tell everybody; answers the run with what became of it, which `meta.json` says too."""
         sends = self._sends(meta, to)
         # Should this process die, the run says that these were not known to have been sent.
         meta = meta.model_copy(update={"deliveries": tuple(Delivered(channel=name) for name, _ in sends)})
@@ -74,10 +71,10 @@ class Courier:
             sends += [(f"mail:{address}", self._mailing(mailer, address, meta, to.attach)) for address in to.mail]
         return sends
 
-    def _try(self, name: str, send: Callable[[], str], tick: Callable[[], None]) -> Delivered:
+    def _try(self, name: str, send: Callable[[], str], tick: Tick) -> Delivered:
         words = ""
         for attempt, pause_seconds in enumerate((*self._pauses_seconds, None), start=1):
-            tick()
+            tick(f"is sent: {name}")
             try:
                 words = send()
             except MailRefused as error:

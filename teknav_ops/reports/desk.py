@@ -18,7 +18,7 @@ from teknav_ops.reports.delivery import Courier
 from teknav_ops.reports.index import write_index
 from teknav_ops.reports.parameters import check_parameters
 from teknav_ops.reports.runner import Runner
-from teknav_ops.reports.runs import Order, RunMeta, new_run
+from teknav_ops.reports.runs import Order, RunMeta, Tick, new_run, silent
 from teknav_ops.reports.schedules import Deliver
 from teknav_ops.reports.store import ReportStore
 from teknav_ops.reports.workroom import Workroom
@@ -47,9 +47,11 @@ class ReportDesk:
     def run(
         self, name: str, given: Mapping[str, Any], *, who: str, schedule: str | None = None,
         allow_replay: bool = False, deliver: Deliver | None = None, is_over: Callable[[], bool] = lambda: False,
-        tick: Callable[[], None] = lambda: None,
+        tick: Tick = silent,
     ) -> RunMeta:  # fmt: skip
         """Run a report now and wait for it. However it ends, it is published and the answer says how.
+
+        `is_over` ends it before its time.
 
         Raises:
             InvalidRequest: unknown report, wrong parameter, or a missing extra; nothing was run.

@@ -17,7 +17,7 @@ import structlog
 
 from teknav_ops.durable_files import write_whole
 from teknav_ops.reports.page import page
-from teknav_ops.reports.runs import Order, RunMeta, Status
+from teknav_ops.reports.runs import Order, RunMeta, Status, Tick, silent
 from teknav_ops.reports.store import LOG, META, PAGE
 from teknav_ops.reports.workroom import Workroom, order_in
 
@@ -31,11 +31,11 @@ _CHILD: Final = "teknav_ops.reports.child"
 
 
 class Runner:
-    """Executes orders. `is_over` ends a run that is under way; `tick` is called a few times per second meanwhile."""
+    """Executes orders. `is_over` ends a run that is under way."""
 
     def __init__(
         self, room: Workroom, *, wall_seconds: float, data_dir: Path, is_over: Callable[[], bool] = lambda: False,
-        tick: Callable[[], None] = lambda: None,
+        tick: Tick = silent,
     ) -> None:  # fmt: skip
         self._room = room
         self._wall_seconds = wall_seconds
@@ -108,7 +108,7 @@ class Runner:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(_POLL_SECONDS)
                 return None
-            self._tick()
+            self._tick("runs")
             if self._is_over():
                 _end(child)
                 return "killed", "the scheduler was told to end"

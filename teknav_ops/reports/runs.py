@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -15,6 +16,14 @@ Status = Literal["running", "ok", "failed", "limit", "timeout", "killed"]
 EXIT_CODES: Final[dict[str, int]] = {"ok": 0, "limit": 3}
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 RUN: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+
+
+#: Told, a few times per second, what a run is doing, in words that follow its name; whoever holds its claim renews it.
+Tick = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """A tick that nobody hears."""
 
 
 class Number(BaseModel):

@@ -96,7 +96,7 @@ class ScheduledReports:
             meta = self._desk.run(
                 schedule.name, schedule.params, who="scheduler", schedule=schedule.key,
                 allow_replay=schedule.allow_replay, deliver=schedule.deliver, is_over=self._is_over.is_set,
-                tick=lambda: _quietly(claim.renew),
+                tick=lambda _: _quietly(claim.renew),
             )  # fmt: skip
         except (TekNavError, OSError) as error:
             self._not_run(schedule, due, claim, str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from email_validator import EmailNotValidError, validate_email
@@ -69,14 +70,21 @@ def schedules_of(settings: Settings) -> tuple[Schedule, ...]:
         InvalidRequest: names the entry and the field that is wrong.
     """
     schedules = written_schedules(settings)
-    catalogue = Catalogue(settings.notebooks_root)
+    for misfit in misfits_of(settings, schedules).values():
+        raise InvalidRequest(misfit)
+    return schedules
+
+
+def misfits_of(settings: Settings, schedules: Sequence[Schedule]) -> dict[str, str]:
+    """By key, what is wrong with the entries that do not fit their notebook, or have none."""
+    catalogue, misfits = Catalogue(settings.notebooks_root), {}
     for number, schedule in enumerate(schedules):
         try:
             report = catalogue.get(schedule.name)
             check_parameters(schedule.name, report.parameters, schedule.params)
         except InvalidRequest as error:
-            raise InvalidRequest(f"{_entry(number, schedule)}: {error}") from None
-    return schedules
+            misfits[schedule.key] = f"{_entry(number, schedule)}: {error}"
+    return misfits
 
 
 def written_schedules(settings: Settings) -> tuple[Schedule, ...]:

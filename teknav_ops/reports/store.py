@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -46,13 +47,12 @@ class ReportStore:
 
     def history(self, name: str, *, limit: int = 50) -> list[RunMeta]:
         """A report's runs, newest first. One whose `meta.json` cannot be read is left out."""
-        found: list[RunMeta] = []
-        for run in self.runs(name):
-            if len(found) == limit:
-                break
-            with contextlib.suppress(UnknownReport):
-                found.append(self._read(name, run))
-        return found
+        return list(itertools.islice(self._readable(name, self.runs(name)), limit))
+
+    def page(self, name: str, *, offset: int, limit: int) -> tuple[list[RunMeta], int]:
+        """So many of a report's runs, newest first, and how many there are in all; reads no others."""
+        runs = self.runs(name)
+        return list(self._readable(name, runs[offset : offset + limit])), len(runs)
 
     def runs(self, name: str) -> list[str]:
         """Ids of a report's runs, newest first."""
@@ -98,6 +98,11 @@ class ReportStore:
         for run in old:
             self._remove(self.root / name / run)
         return len(old)
+
+    def _readable(self, name: str, runs: Iterable[str]) -> Iterator[RunMeta]:
+        for run in runs:
+            with contextlib.suppress(UnknownReport):
+                yield self._read(name, run)
 
     def _read(self, name: str, run: str) -> RunMeta:
         path = self.folder(name, run) / META

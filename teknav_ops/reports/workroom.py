@@ -17,7 +17,7 @@ from typing import Final
 
 from teknav_ops.durable_files import sync_folder, try_lock
 from teknav_ops.errors import TekNavError
-from teknav_ops.reports.runs import Order
+from teknav_ops.reports.runs import Order, Tick, silent
 from teknav_ops.reports.store import WORKROOM
 
 ORDER: Final = "order.json"
@@ -41,7 +41,7 @@ class Workroom:
 
     @contextlib.contextmanager
     def slot(
-        self, wait_seconds: float, is_over: Callable[[], bool] = lambda: False, tick: Callable[[], None] = lambda: None
+        self, wait_seconds: float, is_over: Callable[[], bool] = lambda: False, tick: Tick = silent
     ) -> Iterator[None]:  # fmt: skip
         """Be one of those that run. Raises ReportsBusy."""
         self._prepare()
@@ -58,7 +58,7 @@ class Workroom:
                 os.close(descriptor)
             if is_over() or time.monotonic() >= deadline:
                 raise ReportsBusy(f"{self.slot_count} reports were running for {wait_seconds:.0f} s; nothing was run")
-            tick()
+            tick(f"waits: {self.slot_count} reports run on this machine")
             time.sleep(_POLL_SECONDS)
 
     @contextlib.contextmanager

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +32,7 @@ def test_a_report_is_run_listed_and_shown(teknav: Teknav) -> None:
 
     ran = teknav("report", "run", "charts", "--param", "days=2", "-p", "dead_letters=4")
 
-    assert ran.returncode == 0, ran.stderr
+    assert ran.returncode == 0 and "runs (" not in ran.stderr, ran.stderr
     assert "status      ok" in ran.stdout and "dead letters: 4 jobs (at most 10)" in ran.stdout
     page = Path(next(line.split()[1] for line in ran.stdout.splitlines() if line.startswith("page")))
     assert page.is_file() and page.name == "report.html"
@@ -38,6 +44,36 @@ def test_a_report_is_run_listed_and_shown(teknav: Teknav) -> None:
     rows = {row["name"]: row for row in json.loads(teknav("report", "list", "--json").stdout)}
     assert rows["charts"]["newest"]["run"] == run["run"] and rows["failing"]["newest"] is None
     assert "days: int = 1" in rows["charts"]["parameters"] and rows["charts"]["title"] == "How many jobs of each kind?"
+
+
+def test_a_notebook_that_cannot_be_used_hides_no_other(teknav: Teknav, notebooks: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "some"
+    folder.mkdir()
+    shutil.copy(notebooks / "charts.ipynb", folder)
+    (folder / "broken.ipynb").write_text("{")
+
+    listed = teknav("report", "list", "--json", TEKNAV_NOTEBOOKS_DIR=str(folder))
+
+    rows = {row["name"]: row for row in json.loads(listed.stdout)}
+    assert rows["charts"]["problem"] is None and "broken.ipynb cannot be used" in rows["broken"]["problem"]
+    assert "cannot be used" in teknav("report", "list", TEKNAV_NOTEBOOKS_DIR=str(folder)).stdout
+
+
+def test_a_person_at_a_terminal_sees_that_it_runs(environment: dict[str, str]) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()", "report", "run", "typed"]
+    process = subprocess.Popen(command, env={**environment, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    # Linux ends a terminal that nobody holds with an error.
+    with contextlib.suppress(OSError):
+        while piece := os.read(ours, 4096):
+            seen += piece
+    os.close(ours)
+    said, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0 and b"status      ok" in said
+    assert b"typed runs (" in seen and b"typed runs (" not in said
 
 
 @pytest.mark.parametrize(
@@ -83,5 +119,7 @@ def test_a_folder_that_cannot_be_used_and_a_wrong_schedule_are_named(teknav: Tek
         item["check"]: item for item in json.loads(teknav("doctor", "--json", TEKNAV_REPORT_SCHEDULES=wrong).stdout)
     }
     assert not found["reports"]["is_well"] and "param hors" in found["reports"]["seen"]
-    listed = teknav("report", "list", TEKNAV_REPORT_SCHEDULES=wrong)
-    assert listed.returncode == 2 and "param hors" in listed.stderr
+    gone = json.dumps([*json.loads(wrong), {"name": "typd", "cron": "0 9 * * *"}])
+    listed = json.loads(teknav("report", "list", "--json", TEKNAV_REPORT_SCHEDULES=gone).stdout)
+    problems = {row["name"]: row["problem"] for row in listed if row["problem"]}
+    assert "param hors" in problems["typed"] and "did you mean typed?" in problems["typd"] and len(problems) == 2

@@ -110,11 +110,14 @@ def test_what_is_not_taken_is_tried_three_times_and_noted(
 
 def test_every_attempt_is_a_sign_of_life(store: ReportStore, meta: RunMeta, receiver: HttpReceiver) -> None:
     receiver.answers = [Answer(status=500)]
-    ticks: list[int] = []
+    ticks: list[tuple[str, int]] = []
 
-    courier(store).deliver(meta, Deliver(webhook=receiver.url), lambda: ticks.append(len(receiver.requests)))
+    def tick(doing: str) -> None:
+        ticks.append((doing, len(receiver.requests)))
 
-    assert ticks == [0, 1, 2]
+    courier(store).deliver(meta, Deliver(webhook=receiver.url), tick)
+
+    assert ticks == [("is sent: webhook", sent) for sent in range(3)]
 
 
 def test_a_mail_that_is_refused_for_good_is_not_tried_again(

@@ -15,7 +15,8 @@ from teknav_ops.settings import Settings
 
 
 def test_every_notebook_of_ours_takes_what_papermill_would_inject() -> None:
-    reports = list(Catalogue(Settings().notebooks_root).all())
+    catalogue = Catalogue(Settings().notebooks_root)
+    reports = [catalogue.get(name) for name in catalogue.names()]
 
     assert reports
     for report in reports:

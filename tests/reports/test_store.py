@@ -41,6 +41,17 @@ def test_runs_are_read_newest_first(tmp_path: Path) -> None:
         store.get("costs")
 
 
+def test_a_page_of_runs_reads_only_its_own_and_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:
+    runs = [publish(tmp_path, "health", days_ago=age) for age in range(5)]
+    (tmp_path / "health" / runs[1].run / "meta.json").write_text("{")
+    store = ReportStore(tmp_path)
+
+    assert store.page("health", offset=0, limit=2) == ([runs[0]], 5)
+    assert store.page("health", offset=2, limit=2) == (runs[2:4], 5)
+    assert store.page("health", offset=4, limit=2) == ([runs[4]], 5)
+    assert store.history("health", limit=2) == [runs[0], runs[2]]
+
+
 def test_retention_keeps_the_newest_whatever_its_age(tmp_path: Path) -> None:
     ages = (500, 401, 399, 2, 1)
     runs = [publish(tmp_path, "health", days_ago=age).run for age in ages]

@@ -49,8 +49,8 @@ def test_the_first_hour_is_the_one_after_the_last_and_hours_of_the_day_are_kept_
     assert coming["at"].iloc[0] == pd.Timestamp(MIDNIGHT + timedelta(days=3)) and len(coming) == 48
     busy = coming[coming["expected"] > 100]
     assert list(busy["at"].dt.hour) == [9, 9] and set(coming["days"]) == {3}
-    # 3,600 jobs of 7 s in an hour keep 7 threads busy; at 0.7 that takes 10.
-    assert busy["threads_expected"].tolist() == [10, 10] or busy["threads_expected"].between(9, 11).all()
+    # 3,600 jobs of 7 s in an hour keep 7 threads busy; at 0.7 that takes 10, or 11 where chance brought a few more.
+    assert busy["threads_expected"].between(10, 11).all()
     assert (coming[coming["expected"] == 0]["threads_high"] == 0).all()
 
 
