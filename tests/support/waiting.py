@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], *, seconds: float = 20.0, what: str = "the condition") -> T:
+def until(condition: Callable[[], T], *, seconds: float = 45.0, what: str = "the condition") -> T:
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
