@@ -58,7 +58,7 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.1f}"
+        return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:,.1f}"
     if isinstance(value, int):
         return f"{value:,}"
     return age(value) if isinstance(value, datetime) else str(value)

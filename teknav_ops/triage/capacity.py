@@ -38,7 +38,7 @@ class CapacityEstimate:
         ending = f"backlog gone in {self.drain_seconds:,.0f} s" if keeps_up else "the backlog grows"
         return (
             f"estimate: {self.busy_threads:.1f} of {self.threads} threads busy ({self.utilisation:.0%}), "
-            f"{ending}; {self.needed_threads} threads would be comfortable"
+            f"{ending}; {self.needed_threads} thread{'' if self.needed_threads == 1 else 's'} would be comfortable"
         )
 
 

@@ -42,8 +42,9 @@ class Reach:
         if not self.failed_run_count:
             return "No run failed."
         return (
-            f"{self.failed_run_count:,} runs of {self.job_count:,} jobs ({self.trace_count:,} traces) failed on "
-            f"{len(self.queues)} queues with {self.cause_count} causes; {self.given_up_count:,} jobs were given up."
+            f"{_counted(self.failed_run_count, 'run')} of {_counted(self.job_count, 'job')} "
+            f"({_counted(self.trace_count, 'trace')}) failed on {_counted(len(self.queues), 'queue')} with "
+            f"{_counted(self.cause_count, 'cause')}; jobs given up: {self.given_up_count:,}."
         )
 
 
@@ -121,6 +122,10 @@ def _lines(incident: Incident) -> list[str]:
 
 def _bullets(texts: Sequence[str], otherwise: str) -> list[str]:
     return [f"- {plain(text)}" for text in texts] or [otherwise]
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def plain(text: Any) -> str:

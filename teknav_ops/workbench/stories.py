@@ -71,7 +71,8 @@ class JobStory:
 
         facts = [{name: getattr(entry, name) for name in _COLUMNS} for entry in self.entries]
         rows = [row | {"detail": _detail(entry)} for row, entry in zip(facts, self.entries, strict=True)]
-        return pd.DataFrame(rows, columns=[*_COLUMNS, "detail"])
+        # Else an attempt that is missing somewhere would make all of them 1.0, 2.0, …
+        return pd.DataFrame(rows, columns=[*_COLUMNS, "detail"]).astype({"attempt": "Int64"})
 
     def stretches(self) -> pandas.DataFrame:
         """Waits and runs: job_id, job_name, queue, attempt, part, since, until, outcome, error_type."""

@@ -34,8 +34,12 @@ class Table:
         if self.frame.empty:
             return f"<p>{escape(self.empty)}</p>"
         names = [str(name) for name in self.frame.columns]
-        head = "".join(_head_cell(str(name), self.frame[name]) for name in self.frame.columns)
-        rows = "".join(f"<tr>{''.join(map(_cell, names, row))}</tr>" for row in self._rows())
+        sides = [_side(self.frame[name]) for name in self.frame.columns]
+        head = "".join(
+            f'<th style="text-align:{side}">{escape(_heading(str(name), self.frame[name]))}</th>'
+            for name, side in zip(self.frame.columns, sides, strict=True)
+        )
+        rows = "".join(f"<tr>{''.join(map(_cell, names, sides, row))}</tr>" for row in self._rows())
         table = f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         return f'<div style="overflow-x:auto">{table}</div>{self._rest()}'
 
@@ -79,13 +83,21 @@ def number_text(value: float) -> str:
     return f"{value:.4g}" if abs(value) >= _LEAST else "≈ 0"
 
 
-def _head_cell(name: str, column: pandas.Series) -> str:
-    is_number = column.dtype.kind in "iuf"
-    return f'<th style="text-align:{"right" if is_number else "start"}">{escape(_heading(name, column))}</th>'
+def _side(column: pandas.Series) -> str:
+    """Numbers stand to the right, also where some are not known; what is not known of a text does not."""
+    if column.dtype.kind in "iuf":
+        return "right"
+    known = column.dropna()
+    are_numbers = len(known) > 0 and all(
+        isinstance(value, numbers.Number) and not isinstance(value, bool) for value in known
+    )
+    return "right" if are_numbers else "start"
 
 
 def _heading(text: str, column: pandas.Series) -> str:
     """`duration_ms` is `duration (ms)`: words for people, the unit apart."""
+    if text == "rate":
+        return "rate (jobs/s)"
     for ending, unit in (("_ms", "ms"), ("_seconds", "s"), ("_usd", "USD")):
         if text.endswith(ending):
             return f"{text.removesuffix(ending).replace('_', ' ')} ({unit})"
@@ -93,9 +105,8 @@ def _heading(text: str, column: pandas.Series) -> str:
     return f"{text.replace('_', ' ')} (UTC)" if is_time else text.replace("_", " ")
 
 
-def _cell(name: str, value: Any) -> str:
-    is_number = isinstance(value, numbers.Number) and not isinstance(value, bool)
-    way = ' style="text-align:right"' if is_number else ' style="text-align:start" dir="auto"'
+def _cell(name: str, side: str, value: Any) -> str:
+    way = f' style="text-align:{side}"' if side == "right" else ' style="text-align:start" dir="auto"'
     way = ' style="white-space:nowrap"' if isinstance(value, datetime) else way
     text = escape(cell_text(name, value))
     if name == "page":

@@ -46,14 +46,14 @@ class Telling:
 
     @staticmethod
     def texts(texts: Sequence[str], *, title: str, empty: str) -> None:
-        """Show texts as they are, such as stack traces: folded, the first one open."""
+        """Show texts as they are, such as stack traces: folded below their first line, the first one open."""
         from IPython.display import HTML, display
 
-        heads = [escape(text.partition("\n")[0]) for text in texts]
+        parts = [text.partition("\n") for text in texts]
         blocks = "".join(
-            f"<details{' open' if number == 0 else ''}><summary dir='auto'>{head}</summary>"
-            f"<pre>{escape(text)}</pre></details>"
-            for number, (head, text) in enumerate(zip(heads, texts, strict=True))
+            f"<details{' open' if number == 0 else ''}><summary dir='auto'>{escape(head)}</summary>"
+            f"<pre>{escape(body)}</pre></details>"
+            for number, (head, _, body) in enumerate(parts)
         )
         html = f"<p><b>{escape(title)}</b></p>{blocks}" if texts else f"<p>{escape(empty)}</p>"
         display(HTML(html))  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from teknav_ops.workbench.tables import Table, cell_text
+from teknav_ops.workbench.tables import Table, _side, cell_text
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,14 @@ def test_a_table_has_units_in_its_heads_and_words_as_words() -> None:
     assert ">at (UTC)<" in html and ">duration (ms)<" in html and "<script" not in html and "&lt;script&gt;" in html
     assert 'href="https://ops.example/x?a=1&amp;b=2"' in html
     assert "2.5" in repr(Table(frame))
+
+
+def test_numbers_stand_to_the_right_and_an_unknown_text_does_not() -> None:
+    frame = pd.DataFrame({"queue": [None, "a"], "wait_ms": pd.Series([None, 2], dtype="object"), "gone": [None, None]})
+    assert [_side(frame[name]) for name in frame] == ["start", "right", "start"]
+
+    html = Table(frame)._repr_html_()
+    assert html.count('<td style="text-align:right">') == 2 and html.count('<td style="text-align:start"') == 4
 
 
 def test_a_long_table_says_how_much_is_left_out_and_an_empty_one_why() -> None:

@@ -42,7 +42,7 @@ def cause(minute: int, job: str, n: int = 1, **facts: Any) -> dict[str, Any]:
 
 def test_the_reach_is_one_sentence() -> None:
     assert incident(cause(1, "a", n=1_200)).reach.words == (
-        "1,200 runs of 3 jobs (3 traces) failed on 2 queues with 1 causes; 3 jobs were given up."
+        "1,200 runs of 3 jobs (3 traces) failed on 2 queues with 1 cause; jobs given up: 3."
     )
     assert incident().reach.words == "No run failed."
 

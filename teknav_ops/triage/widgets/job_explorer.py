@@ -102,9 +102,9 @@ class JobExplorer(PaintedBox):
         if story is None:
             return ""
         entries = [
-            (f"{entry['at']:%m-%d %H:%M:%S}", entry["action"], entry["attempt"] or "", entry["error_type"] or "",
-             entry["actor"] or "")
-            for entry in story.table().fillna("").to_dict("records")
+            (f"{entry.at:%m-%d %H:%M:%S}", entry.action, "" if entry.attempt is None else str(entry.attempt),
+             entry.error_type or "", entry.actor or "")
+            for entry in story.entries
         ]  # fmt: skip
         texts = "\n\n".join([*story.payloads(), *story.attempts()])
         heads = ("when (UTC)", "what", "attempt", "error", "who")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipywidgets as w
 import plotly.graph_objects as go
 
-from teknav_ops.figures.look import BAD, GOOD
+from teknav_ops.figures.look import BAD, GOOD, TEMPLATE
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.topology import Topology
 from teknav_ops.triage.view_models.queue_monitor import QueueMonitorModel
@@ -84,8 +84,10 @@ class QueueMonitor(PaintedBox):
 def _empty_chart() -> go.FigureWidget:
     axes = {"xaxis": {"title": {"text": "time (UTC)"}},
             "yaxis": {"title": {"text": "jobs per minute"}, "rangemode": "tozero"}}  # fmt: skip
-    margin = {"l": 50, "r": 20, "t": 40, "b": 40}
-    chart = go.FigureWidget(layout={"height": 260, "margin": margin, "barmode": "stack", **axes})
+    margin = {"l": 50, "r": 20, "t": 48, "b": 92}
+    chart = go.FigureWidget(
+        layout={"template": TEMPLATE, "height": 320, "margin": margin, "barmode": "stack", **axes}
+    )  # fmt: skip
     chart.add_bar(name="completed", marker_color=GOOD)
     chart.add_bar(name="failed or retried", marker_color=BAD)
     return chart

@@ -8,15 +8,26 @@ from typing import Any
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> str:
-    """A table, or a sentence where there are no rows."""
-    lines = [
-        "".join(f"<td dir='auto' style='padding:2px 10px;text-align:start'>{escape(str(cell))}</td>" for cell in row)
-        for row in rows
-    ]
-    if not lines:
+    """A table with columns of numbers to the right, or a sentence where there are no rows."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    if not texts:
         return f"<p>{escape(empty)}</p>"
-    head = "".join(f"<th style='text-align:left;padding:2px 10px'>{escape(name)}</th>" for name in columns)
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+    sides = ["right" if _are_numbers(column) else "start" for column in zip(*texts, strict=True)]
+    head = "".join(
+        f"<th style='text-align:{side};padding:2px 10px'>{escape(name)}</th>"
+        for name, side in zip(columns, sides, strict=True)
+    )
+    lines = "".join(f"<tr>{''.join(map(_cell, row, sides))}</tr>" for row in texts)
+    return f"<table><tr>{head}</tr>{lines}</table>"
+
+
+def _are_numbers(texts: Iterable[str]) -> bool:
+    known = [text for text in texts if text not in ("", "–")]
+    return bool(known) and all(text.replace(",", "").replace(".", "").isdecimal() for text in known)
+
+
+def _cell(text: str, side: str) -> str:
+    return f"<td dir='auto' style='padding:2px 10px;text-align:{side}'>{escape(text)}</td>"
 
 
 def line(words: str, *, is_wrong: bool) -> str:
