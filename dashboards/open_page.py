@@ -26,6 +26,7 @@ _LONGEST_SECONDS: Final = 5.0
 _OUTAGES: Final[tuple[type[Exception], ...]] = (*OUTAGE_ERRORS, RedisUnavailable, StorageUnavailable)
 
 Answer = dict[str, Any]
+_NOTHING: Final = "{}"
 
 
 class OpenPage:
@@ -46,7 +47,8 @@ class OpenPage:
         self._rests_until = 0.0
         self._is_closed = False
         self._due_at = float("inf")
-        self._shown = ""
+        #: What the browser was told last; None: nothing yet.
+        self._shown: tuple[str, str] | None = None
         self.face: Face = face_of(page.name)(self._hear, state={"shell": self._shell(0)})
 
     def close(self) -> None:
@@ -92,33 +94,40 @@ class OpenPage:
                 self._is_loading = False
                 self._rests_until = time.monotonic() + _PAUSE_SECONDS
                 self._due_at = self._rests_until if self._is_dirty else time.monotonic() + _LONGEST_SECONDS
-        text = json.dumps(slots, sort_keys=True, default=str)
-        if text != self._shown:
-            self._shown = text
-            self._tell("state", slots=json.loads(text))
+        loaded, own = slots[0], json.dumps(slots[1], default=str)
+        if (loaded, own) != self._shown:
+            self._shown = (loaded, own)
+            self._tell("state", loaded=loaded, own=own)
 
-    def _slots(self) -> dict[str, Any]:
+    def _slots(self) -> tuple[str, dict[str, Any]]:
+        """What the page loaded, as JSON already, and what is shown of this visitor besides."""
         if not self._still_signed_in():
             self.close()
-            return {"shell": self._shell(0) | {"notice": "You are signed out. Reload the page to sign in again."}}
+            notice = "You are signed out. Reload the page to sign in again."
+            return _NOTHING, {"shell": self._shell(0) | {"notice": notice}}
         try:
-            return {**self._loaded(), "problem": None, "shell": self._shell(self._alert_count())}
+            return self._loaded(), {"problem": None, "shell": self._shell(self._alert_count())}
         except _OUTAGES as error:
             log.warning("dashboard.waiting", page=self._page.name, error=str(error))
             notice = "Redis or the database does not answer; what is shown may be old. Trying again."
-            return {"shell": self._shell(0) | {"notice": notice}}
+            return _NOTHING, {"shell": self._shell(0) | {"notice": notice}}
         except TekNavError as error:
-            return {"problem": str(error), "shell": self._shell(0)}
+            return _NOTHING, {"problem": str(error), "shell": self._shell(0)}
         except Exception:
             log.exception("dashboard.failed", page=self._page.name)
-            return {"problem": "This page could not be loaded; the server's log says why.", "shell": self._shell(0)}
+            problem = "This page could not be loaded; the server's log says why."
+            return _NOTHING, {"problem": problem, "shell": self._shell(0)}
 
-    def _loaded(self) -> dict[str, Any]:
+    def _loaded(self) -> str:
+        """Made into JSON once for all who look at the same."""
         shared = self._page.shared_as()
         if shared is None:
-            return self._page.load()
-        loaded: dict[str, Any] = self._page.visit.reads.get(("page", shared), self._page.load)
-        return loaded
+            return self._as_json()
+        text: str = self._page.visit.reads.get(("page", shared), self._as_json)
+        return text
+
+    def _as_json(self) -> str:
+        return json.dumps(self._page.load(), default=str)
 
     def _alert_count(self) -> int:
         visit = self._page.visit
@@ -140,7 +149,7 @@ class OpenPage:
         name, arguments = message.get("action"), message.get("args")
         if name == "hello":
             # It listens from now on: what was told before this was told to nobody.
-            self._shown = ""
+            self._shown = None
             self.refresh()
         elif name == "ping":
             self.face.tell("pong")

@@ -7,6 +7,7 @@ from urllib.parse import urldefrag, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from dashboards.face import assets_path
 from dashboards.pages import PAGES
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.topology import TOPOLOGY
@@ -127,3 +128,28 @@ def test_a_job_is_found_from_anywhere_by_its_id_or_trace(stage: Stage, visit: Vi
     page.fill("[name=find]", "0" * 32)
     page.keyboard.press("Enter")
     expect(page.get_by_text("No job with this id or trace is kept")).to_be_visible()
+
+
+def test_what_did_not_change_stays_the_same_object_and_is_not_drawn_again(stage: Stage, visit: Visit) -> None:
+    page = visit().open("/dashboard/owner/queues")
+    compared = page.evaluate(
+        """async (path) => {
+            const {kept} = await import(path);
+            const old = {rows: [{n: 1, hour: [0, 2]}, {n: 2, hour: []}], none: null, text: 'سلام'};
+            const fresh = kept(old, {rows: [{n: 1, hour: [0, 2]}, {n: 3, hour: []}], none: null, text: 'سلام'});
+            return [
+                fresh === old, fresh.rows[0] === old.rows[0], fresh.rows[1] === old.rows[1], fresh.rows[1].n,
+                fresh.rows[1].hour === old.rows[1].hour, kept(old, structuredClone(old)) === old,
+                kept([], {}) instanceof Array, kept({a: undefined}, {b: undefined}).hasOwnProperty('b'),
+                kept([1, 2], [1]).length, kept(null, [1]).length, kept({a: 1}, null),
+            ];
+        }""",
+        f"{assets_path()}/js/client.js",
+    )
+    assert compared == [False, True, False, 3, True, True, False, True, 1, 1, None]
+
+    row = page.locator("tr", has_text="otp:send")
+    stage.services.control(Operator("bench", Role.OWNER)).pause("otp:send")
+    expect(row.get_by_title("Resume otp:send")).to_be_visible()
+    stage.services.control(Operator("bench", Role.OWNER)).resume("otp:send")
+    expect(row.get_by_title("Pause otp:send")).to_be_visible()

@@ -4,6 +4,19 @@ const ANSWER_MS = 30_000;
 const SILENCE_MS = 25_000;
 const RELOADED = 'teknav-reloaded';
 
+/** `fresh`, with those parts of `old` in it that are equal. */
+export function kept(old, fresh) {
+  if (typeof fresh !== 'object' || typeof old !== 'object' || fresh === null || old === null) return fresh;
+  if (Array.isArray(fresh) !== Array.isArray(old)) return fresh;
+  const names = Object.keys(fresh);
+  let isSame = names.length === Object.keys(old).length;
+  for (const name of names) {
+    fresh[name] = kept(old[name], fresh[name]);
+    isSame &&= fresh[name] === old[name] && name in old;
+  }
+  return isSame ? old : fresh;
+}
+
 /** State of one open page. `listen` is called after every change. */
 export class Client {
   constructor(model) {
@@ -37,10 +50,15 @@ export class Client {
 
   hear(message) {
     this.heardAt = Date.now();
-    if (message.kind === 'state') Object.assign(this.slots, message.slots);
+    if (message.kind === 'state') this.show({...JSON.parse(message.loaded), ...JSON.parse(message.own)});
     if (message.kind === 'toast') this.toast(message);
     if (message.kind === 'answer') this.settle(message);
     this.changed();
+  }
+
+  /** What did not change stays the same object, so that whoever draws it can see that at a glance. */
+  show(slots) {
+    for (const [name, value] of Object.entries(slots)) this.slots[name] = kept(this.slots[name], value);
   }
 
   settle(message) {

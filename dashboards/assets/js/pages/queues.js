@@ -1,5 +1,5 @@
 // QueueListTable: is anything wrong, and where?
-import {Act, Empty, html, Icon, Spark} from 'teknav/js/kit.js';
+import {Act, Empty, html, Icon, Spark, useMemo} from 'teknav/js/kit.js';
 import {count, ms, rate} from 'teknav/js/format.js';
 import {Heading, numbers, openRow} from 'teknav/js/table.js';
 
@@ -42,7 +42,12 @@ function QueueListTable({client, queues, sort, mayAct}) {
     <tbody>${queues.map((queue) => html`<${Row} key=${queue.name} client=${client} queue=${queue} mayAct=${mayAct} />`)}</tbody></table></section>`;
 }
 
+/** Drawn again only when something of its queue has changed. */
 function Row({client, queue, mayAct}) {
+  return useMemo(() => drawn(client, queue, mayAct), [queue, mayAct]);
+}
+
+function drawn(client, queue, mayAct) {
   const tone = queue.isPaused ? 'paused' : queue.waiting && !queue.workers ? 'bad' : queue.workers ? '' : 'idle';
   const state = queue.isPaused ? 'paused' : queue.workers ? 'running' : 'no workers';
   return html`<tr tabindex="0" ...${openRow(queue.href)}>
