@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from teknav_ops.alerts.queries import AlertQueries, ListedAlert
 from teknav_ops.errors import InvalidRequest
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import pandas
 
     from teknav_ops.workbench.bench import Workbench
+
+#: Rare ones too: the first failure of an incident may be one of a kind.
+_CAUSE_LIMIT: Final = 2_000
 
 
 def window_of(bench: Workbench, *, start: str, end: str, hours: float) -> dict[str, datetime]:
@@ -41,7 +44,7 @@ def review(bench: Workbench, *, since: datetime, until: datetime, queues: str = 
     """
     names = [bench.topology[name.strip()].name for name in queues.split(",") if name.strip()] or None
     window: dict[str, Any] = {"queues": names, "since": since, "until": until}
-    causes = questions.failure_causes(bench.snapshot, **window)
+    causes = questions.failure_causes(bench.snapshot, **window, limit=_CAUSE_LIMIT)
     changed = what_changed(bench.snapshot, since, until, queues=names)
     alerts = AlertQueries(bench.database).in_window(since, until, queues=names)
     told = [moment for alert in alerts for moment in _of_alert(alert) if since <= moment["at"] < until]
