@@ -67,6 +67,12 @@ def test_a_standby_takes_over_within_ten_seconds() -> None:
     assert leader.LEASE_MS / 1000 + scheduler._RENEW_SECONDS + duties._STANDBY_SECONDS < 10
 
 
+def terms_published(client: redis.Redis) -> set[int]:
+    """In which terms the stats that are there were published."""
+    found: list[QueueStats | None] = list(read_all_stats(client, TOPOLOGY).values())  # type: ignore[arg-type]
+    return {stats.term for stats in found if stats is not None}
+
+
 def test_when_the_publisher_is_killed_the_standby_publishes(client: redis.Redis, start: Start) -> None:
     first = start()
     until(lambda: leading(client) == first.pid and is_publishing(client, first), what="the first stats")
@@ -74,23 +80,23 @@ def test_when_the_publisher_is_killed_the_standby_publishes(client: redis.Redis,
 
     first.send_signal(signal.SIGKILL)
 
-    until(lambda: is_publishing(client, second), seconds=40, what="the standby's stats")
-    assert leading(client) == second.pid
+    until(lambda: leading(client) == second.pid and is_publishing(client, second), what="the standby's stats")
 
 
 def test_a_publisher_that_wakes_after_its_lease_overwrites_nothing(client: redis.Redis, start: Start) -> None:
     first = start()
     until(lambda: leading(client) == first.pid and is_publishing(client, first), what="the first stats")
+    (slept_through,) = terms_published(client)
     first.send_signal(signal.SIGSTOP)
     second = start()
-    until(lambda: is_publishing(client, second), seconds=40, what="the standby's stats")
-    (publisher,) = publishing(client)
+    until(lambda: is_publishing(client, second), what="the standby's stats")
 
     first.send_signal(signal.SIGCONT)
 
-    seen: set[str] = set()
+    seen: set[int] = set()
     begun = client.time()[0]
-    # Over more than one publication, whoever makes it.
-    until(lambda: seen.update(publishing(client)) or client.time()[0] - begun > 12, seconds=40, what="two publications")  # type: ignore[func-returns-value]
-    assert seen == {publisher}
-    assert leading(client) == second.pid and first.poll() is None
+    # Over more than one publication. Whoever makes it: on a machine that stalled, the first may lead again by then,
+    # rightly, and in a term of its own.
+    until(lambda: seen.update(terms_published(client)) or client.time()[0] - begun > 12, what="two publications")  # type: ignore[func-returns-value]
+    assert min(seen) > slept_through
+    assert first.poll() is None
