@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from teknav_ops.storage.tables import AuditLog
 from tests.notebooks.conftest import FOUND, MISSING, NOTEBOOKS, QUEUE, Lab
-from tests.notebooks.counting import count
+from tests.notebooks.counting import count, durations
 from tests.support.browser import Visitor, chromium
 from tests.support.stage import TREE
 
@@ -69,7 +69,9 @@ def expected(lab: Lab) -> dict[str, tuple[dict[str, Any], dict[str, float], int]
             "jobs finished": ALL, "dead letters that came": given_up, "most used": given_up / ALL / 0.01,
             "queues that kept their promise": 0,
         }, 3),
-        "capacity_forecast": ({"queue": QUEUE}, {"threads that would be comfortable": 1}, 3),
+        "capacity_forecast": ({"queue": QUEUE, "utilisation_limit": 1_000}, {
+            "time on threads per job": sum(durations(lab)) / ALL / 1000,
+        }, 3),
         "ai_costs": ({}, {"runs": 0, "tokens": 0, "cost": 0}, 3),
     }  # fmt: skip
 
