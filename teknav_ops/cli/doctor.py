@@ -8,8 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
+import typer
+
 from teknav_ops.alerts.setup import alert_setup
+from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
+from teknav_ops.cli.options import JsonOption
 from teknav_ops.errors import TekNavError
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.reports.cron import Cron
@@ -30,6 +34,20 @@ class Finding:
     is_well: bool
     seen: str
     remedy: str = ""
+
+
+def doctor(json_output: JsonOption = False) -> None:
+    """Check Redis, SQL, versions and settings, and say what to do."""
+    findings = list(examine(Context()))
+    if json_output:
+        show.as_json(findings)
+    for finding in findings if not json_output else ():
+        mark = "[green]ok  [/green]" if finding.is_well else "[red]bad [/red]"
+        show.console.print(f"{mark} [bold]{finding.check:<9}[/bold] ", end="")
+        show.console.print(
+            finding.seen + ("" if finding.is_well else f"\n               {finding.remedy}"), markup=False
+        )
+    raise typer.Exit(0 if all(finding.is_well for finding in findings) else 1)
 
 
 def examine(context: Context) -> Iterator[Finding]:

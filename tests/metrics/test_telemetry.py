@@ -189,7 +189,8 @@ def test_a_missing_extra_is_named(package: str, statement: str) -> None:
 def test_nothing_needs_the_extras_where_they_are_not_asked_for() -> None:
     code = (
         "import sys; sys.modules['opentelemetry'] = sys.modules['prometheus_client'] = None;"
-        "import teknav_ops.producer, teknav_ops.engine.assembly, teknav_ops.cli.app, teknav_ops.runtime.scheduler"
+        "import teknav_ops.producer, teknav_ops.engine.assembly, teknav_ops.runtime.scheduler;"
+        "from teknav_ops.cli.commands import PLACES, LazyCommands; list(LazyCommands(PLACES).values())"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 

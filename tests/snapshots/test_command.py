@@ -107,7 +107,9 @@ sys.modules["duckdb"] = None
 from pathlib import Path
 from teknav_ops.settings import Settings
 from teknav_ops.snapshots.duty import SnapshotDuty
-import teknav_ops.runtime.scheduler, teknav_ops.cli.app
+import teknav_ops.runtime.scheduler
+from teknav_ops.cli.commands import PLACES, LazyCommands
+list(LazyCommands(PLACES).values())
 duty = SnapshotDuty(Settings(data_dir=Path(sys.argv[1])), None)
 duty.step()
 duty.step()
