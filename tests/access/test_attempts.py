@@ -58,13 +58,13 @@ def test_a_hundred_wrong_passwords_are_looked_at_six_times(
 
 
 def test_a_guesser_with_many_addresses_is_slowed_down_but_locks_nobody_out_for_long(client: redis.Redis) -> None:
-    limit = Limit(free_count=10, delay_ms=50, longest_ms=200)
+    limit = Limit(free_count=10, delay_ms=500, longest_ms=2_000)
     attempts = Attempts(client, per_user=limit)  # type: ignore[arg-type]
 
     went_on = [tried(attempts, "sara", f"198.51.100.{number}") for number in range(30)]
 
     assert went_on.count(True) < 20
-    assert until(lambda: tried(attempts, "sara", HOME), seconds=5)
+    assert until(lambda: tried(attempts, "sara", HOME))
     assert PER_USER.longest_ms <= 30_000
 
 

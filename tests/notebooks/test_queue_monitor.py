@@ -85,9 +85,9 @@ def test_whoever_stops_and_watches_again_has_one_watcher(model: QueueMonitorMode
         model.watch(0.3)
         model.stop()
     model.watch(0.3)
-    until(lambda: watchers() == before + 1, seconds=5, what="the stopped watchers' end")
+    until(lambda: watchers() == before + 1, what="the stopped watchers' end")
     model.stop()
-    until(lambda: watchers() == before, seconds=5, what="the last watcher's end")
+    until(lambda: watchers() == before, what="the last watcher's end")
 
 
 def test_watching_survives_an_outage_and_ends_when_told(own_server: RedisServer, tmp_path: Any) -> None:

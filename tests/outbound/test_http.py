@@ -165,23 +165,23 @@ def test_an_answer_is_cut_at_the_limit_and_never_unpacked(http: OutboundHttp, re
     assert http.request("GET", receiver.url).body == packed
 
 
-@pytest.mark.parametrize("answer", [Answer(delay_seconds=3), Answer(body=b"x" * 100, drip_seconds=0.05)])
+@pytest.mark.parametrize("answer", [Answer(delay_seconds=8), Answer(body=b"x" * 160, drip_seconds=0.05)])
 def test_one_deadline_bounds_the_whole_exchange(http: OutboundHttp, receiver: HttpReceiver, answer: Answer) -> None:
     receiver.answers = [answer]
     begun = time.monotonic()
     with pytest.raises(AnswerTimedOut):
         http.request("GET", receiver.url, timeout_seconds=0.5)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 6
 
 
 def test_headers_that_drip_or_never_end_are_bounded(http: OutboundHttp) -> None:
     with _raw_server(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000) as port, pytest.raises(HostUnreachable):
         http.request("GET", f"http://127.0.0.1:{port}/", timeout_seconds=5)
-    with _raw_server(b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyy", drip_seconds=0.1) as port:
+    with _raw_server(b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyy", drip_seconds=0.25) as port:
         begun = time.monotonic()
         with pytest.raises(AnswerTimedOut):
             http.request("GET", f"http://127.0.0.1:{port}/", timeout_seconds=0.5)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 6
 
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort"])

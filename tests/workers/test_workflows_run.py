@@ -289,7 +289,7 @@ def test_a_person_decides_and_the_run_goes_on_at_once(
         until(lambda: queries.get("workflows:run", job_id).state == "delayed")
         (run,) = control.workflows.runs(status="waiting")
         control.workflows.approve(run.id, "ok", comment="fine")
-        record = until(lambda: (r := queries.get("workflows:run", job_id)).state == "completed" and r, seconds=5)
+        record = until(lambda: (r := queries.get("workflows:run", job_id)).state == "completed" and r)
 
     assert record.result["outputs"] == {"by": "sara"} and paths(receiver) == ["after"]
     with pytest.raises(WrongState, match="does not wait for a decision"):
