@@ -17,7 +17,7 @@ from tests.support.stage import Stage
 from tests.support.web import PASSWORD
 
 # Two cores, and other tests beside this one.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=45_000)
 
 Visit = Callable[..., Visitor]
 

@@ -52,7 +52,7 @@ def test_jobs_run_by_priority_and_then_in_order_of_arrival(engine: Engine, produ
         producer.enqueue("test:work", "work", {"number": number}, priority=priority)
 
     with engine.working(threads=1):
-        engine.broker.join("test:work", timeout=5_000)
+        engine.broker.join("test:work", timeout=30_000)
 
     assert order == [5, 4, 6, 1, 3, 2, 7]
 
@@ -78,7 +78,7 @@ def test_a_process_runs_no_more_jobs_of_a_queue_at_once_than_its_concurrency(
     producer.enqueue_many("test:work", "work", [{"number": n} for n in range(60)])
 
     with engine.working(threads=8):
-        engine.broker.join("test:work", timeout=10_000)
+        engine.broker.join("test:work", timeout=30_000)
 
     assert gauge.most == 4
 
@@ -90,7 +90,7 @@ def test_concurrency_is_changed_while_running(engine: Engine, producer: Producer
     producer.enqueue_many("test:work", "work", [{"number": n} for n in range(20)])
 
     with engine.working(threads=8):
-        engine.broker.join("test:work", timeout=10_000)
+        engine.broker.join("test:work", timeout=30_000)
 
     assert gauge.most == 1
 
@@ -105,7 +105,7 @@ def test_global_concurrency_holds_over_two_processes(
     producer.enqueue_many("test:work", "work", [{"number": n} for n in range(60)])
 
     with first.working(), second.working():
-        first.broker.join("test:work", timeout=15_000)
+        first.broker.join("test:work", timeout=30_000)
     first.close()
     second.close()
 
@@ -118,18 +118,19 @@ def test_the_rate_limit_holds_over_all_workers(redis_server: RedisServer, cipher
         Queue(name="test:work", purpose="x", jobs={"work": Work}, rate_limit=RateLimit(count=5, period_ms=300))
     )
     engine = Engine(redis_server.url, cipher, topology=topology)
-    ran_at: list[float] = []
-    engine.behaviour = lambda job, ctx: ran_at.append(time.monotonic())
-    Producer(client, cipher=cipher, topology=topology).enqueue_many(  # type: ignore[arg-type]
+    offered = Producer(client, cipher=cipher, topology=topology).enqueue_many(  # type: ignore[arg-type]
         "test:work", "work", [{"number": n} for n in range(20)]
     )
 
     with engine.working():
-        engine.broker.join("test:work", timeout=15_000)
+        engine.broker.join("test:work", timeout=30_000)
     engine.close()
 
+    # As Redis handed them out: when a thread came to run one says little on a busy machine.
+    keys = QueueKeys("test:work")
+    handed_ms = sorted(int(client.hget(keys.job(job.job_id), "fetched_at_ms") or 0) for job in offered)
     # Twenty jobs need four periods: three of them lie between the first and the last.
-    assert ran_at[-1] - ran_at[0] >= 0.85
+    assert len(engine.runs) == 20 and handed_ms[-1] - handed_ms[0] >= 900
 
 
 def test_a_paused_queue_hands_out_nothing_and_ripens_what_is_due(
@@ -145,7 +146,7 @@ def test_a_paused_queue_hands_out_nothing_and_ripens_what_is_due(
         until(lambda: len(engine.runs) == 1)
         assert queries.counts("test:work").is_paused
         set_control(client, paused="")
-        engine.broker.join("test:work", timeout=5_000)
+        engine.broker.join("test:work", timeout=30_000)
 
     assert len(engine.runs) == 3
 
@@ -157,13 +158,13 @@ def test_shutdown_gives_back_what_was_not_begun_and_lets_running_jobs_finish(
 
     def hold(job: Work, ctx: JobContext[None]) -> None:
         begun.release()
-        release.wait(10)
+        release.wait(60)
 
     engine.behaviour = hold
     producer.enqueue_many("test:work", "work", [{"number": n} for n in range(20)])
     with engine.working(threads=2):
         for _ in range(2):
-            assert begun.acquire(timeout=5)
+            assert begun.acquire(timeout=30)
         stopper = threading.Timer(0.3, release.set)
         stopper.start()
 
@@ -176,7 +177,7 @@ def test_one_process_does_not_hoard_slow_jobs_while_another_is_idle(
     redis_server: RedisServer, cipher: Cipher, producer: Producer
 ) -> None:
     first, second = Engine(redis_server.url, cipher), Engine(redis_server.url, cipher)
-    barrier = threading.Barrier(4, timeout=5)
+    barrier = threading.Barrier(4, timeout=20)
 
     def meet(job: Work, ctx: JobContext[None]) -> None:
         # Four jobs on two processes of two threads meet only if neither process sits on a third.
@@ -185,7 +186,7 @@ def test_one_process_does_not_hoard_slow_jobs_while_another_is_idle(
     first.behaviour = second.behaviour = meet
     with first.working(threads=2), second.working(threads=2):
         producer.enqueue_many("test:work", "work", [{"number": n} for n in range(4)])
-        first.broker.join("test:work", timeout=5_000)
+        first.broker.join("test:work", timeout=30_000)
     first.close()
     second.close()
 
@@ -197,6 +198,6 @@ def test_a_thousand_short_jobs_run_once_each(engine: Engine, producer: Producer,
     accepted = producer.enqueue_many("test:work", "work", [{"number": n} for n in range(1_000)])
 
     with engine.working(threads=threads):
-        engine.broker.join("test:work", timeout=20_000)
+        engine.broker.join("test:work", timeout=30_000)
 
     assert sorted(job_id for job_id, _ in engine.runs) == sorted(job.job_id for job in accepted)

@@ -90,7 +90,7 @@ def test_a_cluster_runs_jobs_on_queues_of_different_slots(cluster: list[RedisSer
         for queue, job in (("test:work", "work"), ("test:other", "other")):
             producer.enqueue_many(queue, job, [{"number": n} for n in range(50)])
         for queue in ("test:work", "test:other"):
-            engine.broker.join(queue, timeout=20_000)
+            engine.broker.join(queue, timeout=60_000)
 
     queries = JobQueries(engine.broker.client, TOPOLOGY)
     counts = queries.all_counts()

@@ -25,7 +25,7 @@ def test_a_job_is_completed_with_its_result_and_times(engine: Engine, producer: 
     accepted = producer.enqueue("test:work", "work", {"number": 21}, trace_id="ab" * 16)
 
     with engine.working():
-        engine.broker.join("test:work", timeout=5_000)
+        engine.broker.join("test:work", timeout=30_000)
 
     record = queries.get("test:work", accepted.job_id)
     assert record.state == "completed"
@@ -46,7 +46,7 @@ def test_a_failing_job_is_retried_with_growing_delays_and_then_succeeds(
     job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
 
     with engine.working():
-        engine.broker.join("test:work", timeout=5_000)
+        engine.broker.join("test:work", timeout=30_000)
 
     record = queries.get("test:work", job_id)
     assert engine.runs == [(job_id, 1), (job_id, 2), (job_id, 3)]
@@ -124,7 +124,7 @@ def test_a_throttled_job_waits_as_asked_and_uses_no_attempt(
     job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
 
     with engine.working():
-        engine.broker.join("test:work", timeout=8_000)
+        engine.broker.join("test:work", timeout=30_000)
 
     record = queries.get("test:work", job_id)
     assert (record.state, record.attempts_made, record.delivery) == ("completed", 1, 5)
@@ -231,7 +231,7 @@ def test_a_redelivered_job_whose_effect_is_recorded_is_not_run_again(
     engine.behaviour = record_then_fail
     job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
     with engine.working():
-        engine.broker.join("test:work", timeout=5_000)
+        engine.broker.join("test:work", timeout=30_000)
     engine.close()
 
     assert len(engine.runs) == 1
@@ -269,7 +269,7 @@ def test_a_job_over_its_time_limit_is_interrupted_and_retried(
     job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
     engine.broker.emit_after("process_boot")
     with engine.working():
-        engine.broker.join("test:work", timeout=9_000)
+        engine.broker.join("test:work", timeout=30_000)
 
     record = queries.get("test:work", job_id)
     assert record.state == "completed"
@@ -287,6 +287,6 @@ def test_progress_is_visible_while_the_job_runs(engine: Engine, producer: Produc
     engine.behaviour = report
     producer.enqueue("test:work", "work", {"number": 1})
     with engine.working():
-        engine.broker.join("test:work", timeout=5_000)
+        engine.broker.join("test:work", timeout=30_000)
 
     assert seen == [(0.5, "half")]

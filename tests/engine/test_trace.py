@@ -36,7 +36,7 @@ def test_each_attempt_is_a_span_of_the_producers_trace(
     engine.behaviour = fail_once
     job_id = producer.enqueue("test:work", "work", {"number": 1}, trace_id="ab" * 16).job_id
     with engine.working():
-        engine.broker.join("test:work", timeout=5_000)
+        engine.broker.join("test:work", timeout=30_000)
 
     spans = exporter.get_finished_spans()
     assert [span.name for span in spans] == ["process work", "process work"]
