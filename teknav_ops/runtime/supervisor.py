@@ -29,6 +29,7 @@ from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.runtime.demo.content import DemoContent, find, prepare
 from teknav_ops.runtime.demo.load import run_load
 from teknav_ops.runtime.demo.orders import Orders, enqueue_first
+from teknav_ops.runtime.demo.settings import demo_settings
 from teknav_ops.runtime.demo.shapes import Shape
 from teknav_ops.runtime.embedded import EmbeddedServer
 from teknav_ops.runtime.exports import local_metrics_address
@@ -196,7 +197,7 @@ class Supervisor:
         scheduler = [sys.executable, "-m", "teknav_ops.runtime.scheduler"]
         found = []
         if ports:
-            environment |= self._demo_settings(ports[0])
+            environment |= demo_settings(self._settings, ports[0])
             outbox = self._settings.data_dir.absolute() / "outbox"
             receivers = [sys.executable, "-m", "teknav_ops.runtime.demo.receivers", *map(str, ports), str(outbox)]
             found.append(Child("receivers", receivers, environment, self._log_folder / "receivers.log"))
@@ -205,15 +206,6 @@ class Supervisor:
             Child("workers", workers, environment, self._log_folder / "workers.log"),
             Child("scheduler", scheduler, environment, self._log_folder / "scheduler.log"),
         ]
-
-    def _demo_settings(self, smtp_port: int) -> dict[str, str]:
-        """Mails and webhooks of the demo stay on this machine, unless settings say where they go."""
-        told = {}
-        if self._settings.smtp_url is None:
-            told["TEKNAV_SMTP_URL"] = f"smtp+plain://127.0.0.1:{smtp_port}"
-        if not self._settings.outbound_allowed_networks:
-            told["TEKNAV_OUTBOUND_ALLOWED_NETWORKS"] = '["127.0.0.0/8"]'
-        return told
 
     def _watch(self, children: list[Child], producer: Producer, content: DemoContent, client: Client) -> None:
         board = StatusBoard(self._console, JobQueries(client, TOPOLOGY), client)

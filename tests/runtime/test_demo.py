@@ -15,11 +15,14 @@ import pytest
 
 from teknav_ops.payloads.codec import validate
 from teknav_ops.producer import Producer
+from teknav_ops.reports.schedules import schedules_of
 from teknav_ops.runtime.demo.content import MOODS, DemoContent
 from teknav_ops.runtime.demo.load import run_load
 from teknav_ops.runtime.demo.orders import FAULTY, ORDINARY, Order, Orders, enqueue_first
+from teknav_ops.runtime.demo.settings import demo_settings
 from teknav_ops.runtime.demo.shapes import Shape, pulses
 from teknav_ops.sample_content.readers import sample_events
+from teknav_ops.settings import Settings
 from teknav_ops.topology import TOPOLOGY
 from tests.support.redis_server import free_port
 from tests.support.waiting import until
@@ -85,6 +88,29 @@ def test_readers_make_events_of_every_kind_with_some_late_and_some_broken() -> N
     assert {event["kind"] for event in events} == {"page_view", "read", "share", "search", "search_click"}
     assert 20 < sum(event["occurred_at"] == "just now" for event in events) < 100
     assert len({event["event_id"] for event in events}) == 2_000
+
+
+def settings_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str]) -> Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Settings(data_dir=tmp_path)
+
+
+def test_the_demo_has_a_mail_server_and_a_report_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = demo_settings(Settings(data_dir=tmp_path), 2525)
+    settings = settings_with(monkeypatch, tmp_path, told)
+
+    assert settings.smtp_url is not None
+    assert settings.smtp_url.get_secret_value() == "smtp+plain://127.0.0.1:2525"
+    (schedule,) = schedules_of(settings)
+    assert (schedule.name, schedule.deliver.mail) == ("queue_health", ("sre@teknav.example",))
+    # What is set stays as it is.
+    assert demo_settings(settings, 9) == {}
+
+
+def test_the_demos_report_is_mailed_to_no_real_mail_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = settings_with(monkeypatch, tmp_path, {"TEKNAV_SMTP_URL": "smtp://mail.example"})
+    assert set(demo_settings(settings, 2525)) == {"TEKNAV_OUTBOUND_ALLOWED_NETWORKS"}
 
 
 @pytest.fixture
