@@ -45,6 +45,7 @@ def _execute(order: Order, output: Path) -> tuple[Status, str]:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    _keep_whole(output)
     try:
         papermill.execute_notebook(
             order.notebook, output, parameters=order.parameters, kernel_name="python3", progress_bar=False,
@@ -62,6 +63,19 @@ def _execute(order: Order, output: Path) -> tuple[Status, str]:
         logging.exception("the notebook could not be run")
         return "failed", f"{type(error).__name__}: {error}"
     return "ok", ""
+
+
+def _keep_whole(output: Path) -> None:
+    """Let Papermill save the notebook whole each time: its own way empties the file first, and a run that is killed at
+    that moment would leave nothing of what it had done.
+    """
+    from papermill.iorw import LocalHandler, papermill_io
+
+    class WholeFiles(LocalHandler):  # type: ignore[misc]
+        def write(self, buf: str, path: str) -> None:
+            write_whole(Path(path), buf)
+
+    papermill_io.register(str(output), WholeFiles())
 
 
 def _read(folder: Path) -> Any:

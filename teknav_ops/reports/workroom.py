@@ -87,6 +87,10 @@ class Workroom:
     def publish(self, folder: Path, name: str, run: str) -> Path:
         """Move a run to where it is read: there at once and whole."""
         (folder / ORDER).unlink(missing_ok=True)
+        for path in folder.glob(".*"):
+            # A file that was being written when its process was killed.
+            if path.name != _LOCK and path.is_file():
+                path.unlink()
         target = self.root / name / run
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(folder)

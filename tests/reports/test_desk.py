@@ -108,7 +108,7 @@ def test_types_and_the_persons_name_reach_the_notebook_which_may_replay_nothing(
 
 @pytest.mark.parametrize(
     ("changes", "setting"),
-    [({"report_seconds": 8.0}, "TEKNAV_REPORT_SECONDS"), ({"report_cell_seconds": 2}, "TEKNAV_REPORT_CELL_SECONDS")],
+    [({"report_seconds": 8.0}, "TEKNAV_REPORT_SECONDS"), ({"report_cell_seconds": 5}, "TEKNAV_REPORT_CELL_SECONDS")],
 )
 def test_a_run_that_takes_too_long_is_ended_with_its_kernel_and_shows_what_it_had(
     settings_with: Set, sql: Database, tmp_path: Path, changes: dict[str, float], setting: str
@@ -131,10 +131,15 @@ def test_a_run_whose_runner_is_killed_is_published_as_killed_by_the_next(
     main = "from teknav_ops.cli.app import main; main()"
     runner = subprocess.Popen([sys.executable, "-c", main, *command], env=environment)
     drafts = tmp_path / "reports" / ".run"
-    until(
-        lambda: any('"asleep soon\\n"' in path.read_text() for path in drafts.glob("*/out.ipynb")),
-        seconds=90, what="the first cells to be kept",
-    )  # fmt: skip
+    (output,) = until(lambda: list(drafts.glob("*/out.ipynb")), seconds=90, what="the first save")
+    with output.open() as first_save:
+        until(
+            lambda: '"asleep soon\\n"' in output.read_text() and marker.exists(),
+            seconds=90, what="the first cells to be kept",
+        )  # fmt: skip
+        # Each save is a file of its own: whoever is killed during one leaves the one before.
+        assert '"asleep soon\\n"' not in first_save.read()
+    (output.parent / ".out.ipynb.half").write_text("{")
     runner.send_signal(signal.SIGKILL)
     runner.wait()
     until(lambda: not is_running(int(marker.read_text())), what="the kernel's end")
@@ -144,6 +149,7 @@ def test_a_run_whose_runner_is_killed_is_published_as_killed_by_the_next(
     killed = desk.store.get("sleeping")
     assert (killed.status, killed.exit_code) == ("killed", 1) and "died" in killed.error
     assert "asleep soon" in page_of(desk, killed)
+    assert not list(desk.store.file("sleeping", killed.run, "report.html").parent.glob(".*"))
     assert meta.name == "failing" and ("report-failed", "sleeping") in open_alerts(sql)
     assert not [path for path in (desk.store.root / ".run").iterdir() if path.is_dir()]
 

@@ -116,9 +116,9 @@ def test_a_stream_that_was_lost_while_a_client_listens_is_a_gap(
         stream.event()
         client.delete(EVENTS_STREAM)
         until(lambda: site.services.hub.last_id == "0-0", what="the hub's noticing")
-        event_id = tell()
-
         assert stream.event()["type"] == "gap"
+
+        event_id = tell()
         assert stream.event()["id"] == event_id
 
 
