@@ -50,6 +50,7 @@ test: $(VENV)/.browser ## Install what the tests need and run all of them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist loadgroup -rs
 
@@ -57,6 +58,7 @@ check: $(VENV)/.test ## The quick loop: format, lint, types, imports, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 -q tests/architecture tests/redis_state tests/jobs  tests/test_payload_codec.py
 

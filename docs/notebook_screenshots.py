@@ -26,8 +26,8 @@ TEKNAV = Path(sys.executable).parent / "teknav"
 PICTURES = ROOT / "docs" / "images" / "notebooks"
 #: What makes a picture worth looking at, where the standard parameters would not.
 PARAMETERS = {
-    "queue_health": {"hours": 1}, "p95_durations": {"hours": 1, "baseline_hours": 1}, "dlq_triage": {"hours": 1},
-    "incident_review": {"hours": 1}, "slo_report": {"days": 1, "budget_limit": 1_000},
+    "queue_health": {"hours": 1}, "p95_durations": {"queue": "webhooks:deliver"}, "dlq_triage": {"hours": 1},
+    "incident_review": {"hours": 1},
 }  # fmt: skip
 WIDTH, HEIGHT = 1160, 1900
 #: Above the stack traces, which name the folders of whoever takes the picture.
@@ -35,7 +35,7 @@ HEIGHTS = {"job_story": 1_150}
 
 
 #: What a demo of some minutes cannot fill: pictures of three weeks that are made up.
-OF_SAMPLE_HISTORY = ("ai_costs", "capacity_forecast")
+OF_SAMPLE_HISTORY = ("ai_costs", "capacity_forecast", "p95_durations", "slo_report")
 
 
 def run(name: str, data_dir: Path, sample_dir: Path) -> Path:
@@ -48,11 +48,12 @@ def run(name: str, data_dir: Path, sample_dir: Path) -> Path:
     given = [word for key, value in PARAMETERS.get(name, {}).items() for word in ("--param", f"{key}={value}")]
     done = subprocess.run(
         [str(TEKNAV), "report", "run", name, *given, "--json"],
-        env={**os.environ, "TEKNAV_DATA_DIR": str(data_dir), **snapshots}, cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "TEKNAV_DATA_DIR": str(data_dir), "TEKNAV_OPERATOR": "sara", **snapshots},
+        cwd=ROOT, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    meta = json.loads(done.stdout)
-    return data_dir / "reports" / name / meta["run"] / "report.html"
+    run_id: str = json.loads(done.stdout)["run"]
+    return data_dir / "reports" / name / run_id / "report.html"
 
 
 def main(data_dir: Path) -> None:
@@ -61,14 +62,14 @@ def main(data_dir: Path) -> None:
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as sample_dir:
         sample_history.make(Path(sample_dir))
         browser = playwright.chromium.launch(executable_path=find_browser(), args=list(FLAGS))
-        for report in Catalogue(ROOT / "ops_notebooks").all():
-            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHTS.get(report.name, HEIGHT)})
-            page.goto(run(report.name, data_dir, Path(sample_dir)).as_uri())
+        for name in Catalogue(ROOT / "ops_notebooks").names():
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHTS.get(name, HEIGHT)})
+            page.goto(run(name, data_dir, Path(sample_dir)).as_uri())
             page.wait_for_selector(".js-plotly-plot .main-svg")
             page.wait_for_timeout(800)
             picture = pyvips.Image.new_from_buffer(page.screenshot(), "")
             picture.resize(0.6).write_to_file(
-                str(PICTURES / f"{report.name}.png"), palette=True, Q=90, compression=9, effort=10
+                str(PICTURES / f"{name}.png"), palette=True, Q=90, compression=9, effort=10
             )
             page.close()
         browser.close()

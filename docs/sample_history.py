@@ -25,6 +25,8 @@ LOAD = (
     ("email:send", "send-email", 400, 120), ("ai:seo", "generate-seo", 30, 6_000),
     ("webhooks:deliver", "deliver-webhook", 220, 350),
 )  # fmt: skip
+#: Which became slower, since when, and by how much.
+SLOWED = ("webhooks:deliver", timedelta(hours=9), 1.7)
 MODELS = (("gpt-5.1", 9_000, 1_200, 0.0), ("gpt-5.1-mini", 1_400, 700, 0.0), ("llama-4-70b", 600, 900, 0.05))
 TITLES = (
     ("fa", "صف نامه‌های مرده چیست و چگونه خوانده می‌شود"), ("en", "How Redis keeps data when the power goes"),
@@ -42,25 +44,26 @@ def make(folder: Path) -> None:
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     with database.session() as session:
         for hour in range(DAYS * 24):
-            _hour(session, end - timedelta(hours=DAYS * 24 - hour), chance)
+            _hour(session, end - timedelta(hours=DAYS * 24 - hour), end, chance)
         _articles(session)
         _ai_runs(session, end, chance)
     Exporter.from_settings(settings, database).export(wait_seconds=60)
     database.dispose()
 
 
-def _hour(session: Session, at: datetime, chance: random.Random) -> None:
+def _hour(session: Session, at: datetime, end: datetime, chance: random.Random) -> None:
     # Quiet at night, and on Fridays.
     busy = (0.15 + 0.85 * max(0.0, math.sin((at.hour - 3) / 18 * math.pi))) * (0.4 if at.weekday() == 4 else 1.0)
     rows: list[dict[str, Any]] = []
     for queue, job, most, mean_ms in LOAD:
         for _ in range(round(most * busy * chance.uniform(0.8, 1.2))):
             begun = at + timedelta(seconds=chance.uniform(0, 3_590))
-            rows += _job(queue, job, begun, mean_ms, chance)
+            is_slow = (queue, True) == (SLOWED[0], begun > end - SLOWED[1])
+            rows += _job(queue, job, begun, mean_ms * SLOWED[2] if is_slow else mean_ms, chance)
     session.execute(insert(AuditLog), rows)
 
 
-def _job(queue: str, job: str, begun: datetime, mean_ms: int, chance: random.Random) -> list[dict[str, Any]]:
+def _job(queue: str, job: str, begun: datetime, mean_ms: float, chance: random.Random) -> list[dict[str, Any]]:
     took_ms = chance.lognormvariate(math.log(mean_ms) - 0.2, 0.6)
     is_bad = chance.random() < 0.004
     common = {"queue": queue, "job_name": job, "job_id": str(uuid.UUID(int=chance.getrandbits(128)))}
