@@ -25,7 +25,7 @@ from tests.support.browser import FLAGS, find_browser  # noqa: E402
 TEKNAV = Path(sys.executable).parent / "teknav"
 PICTURES = ROOT / "docs" / "images" / "notebooks"
 #: What makes a picture worth looking at, where the standard parameters would not.
-PARAMETERS = {
+PARAMETERS: dict[str, dict[str, object]] = {
     "queue_health": {"hours": 1}, "p95_durations": {"queue": "webhooks:deliver"}, "dlq_triage": {"hours": 1},
     "incident_review": {"hours": 1},
 }  # fmt: skip
