@@ -20,6 +20,7 @@ import httpx
 
 from teknav_ops.access.policy import Operation
 from teknav_ops.redis_state.connection import connect
+from teknav_ops.topology import TOPOLOGY
 from tests.support.dead_letters import bury, line_up
 from tests.support.redis_server import RedisServer, new_folder, remove_folder
 from tests.support.web import ROOT, api, served, settings_for
@@ -31,17 +32,24 @@ PAGE_LIMIT_MS: Final = 300
 READS_PER_SECOND: Final = 500
 _READ_SECONDS: Final = 4.0
 
+_CONNECTION_COUNT: Final = 8
+_LETTERS: Final = f"/api/owner/queues/{DLQ_QUEUE}/dead-letters"
+#: What each connection asks for, in turn. Those who ask the same at the same time share one reading of Redis.
 _READS: Final = {
-    "one queue": f"/api/owner/queues/{DLQ_QUEUE}",
-    "one job": f"/api/owner/queues/{DLQ_QUEUE}/jobs/dead-0000007",
-    "fifty dead letters": f"/api/owner/queues/{DLQ_QUEUE}/dead-letters",
-    "all queues": "/api/owner/queues",
+    "one queue, the same": [f"/api/owner/queues/{DLQ_QUEUE}"],
+    "one queue, each another": [f"/api/owner/queues/{name}" for name in list(TOPOLOGY)[:_CONNECTION_COUNT]],
+    "one job, each another": [
+        f"/api/owner/queues/{DLQ_QUEUE}/jobs/dead-{number:07}" for number in range(_CONNECTION_COUNT)
+    ],
+    "fifty dead letters, the same": [_LETTERS],
+    "fifty dead letters, each another page": [f"{_LETTERS}?offset={50 * page}" for page in range(_CONNECTION_COUNT)],
+    "all queues, the same": ["/api/owner/queues"],
 }
 
 
 def pages(dead: int) -> dict[str, str]:
     """What is asked of a very full queue."""
-    letters, jobs = f"/api/owner/queues/{DLQ_QUEUE}/dead-letters", f"/api/owner/queues/{WAITING_QUEUE}/jobs"
+    letters, jobs = _LETTERS, f"/api/owner/queues/{WAITING_QUEUE}/jobs"
     return {
         "dead letters: first page": letters,
         "dead letters: in the middle": f"{letters}?offset={dead // 2}",
@@ -71,13 +79,14 @@ def measure_pages(client: httpx.Client, paths: dict[str, str], tries: int = 9) -
         yield name, statistics.median(times), answer.json()
 
 
-def _hammer(port: int, path: str, token: str, connections: int, seconds: float, answers: Any) -> None:
+def _hammer(port: int, paths: list[str], token: str, seconds: float, answers: Any) -> None:
     """A client of little weight in a process of its own: the server is what is measured."""
-    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-    counts = [0] * connections
+    head = f"HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    counts = [0] * _CONNECTION_COUNT
     end = time.perf_counter() + seconds
 
     def ask(index: int) -> None:
+        request = f"GET {paths[index % len(paths)]} {head}".encode()
         with socket.create_connection(("127.0.0.1", port)) as connection:
             reader = connection.makefile("rb")
             while time.perf_counter() < end:
@@ -90,7 +99,7 @@ def _hammer(port: int, path: str, token: str, connections: int, seconds: float, 
                 reader.read(length)
                 counts[index] += 1
 
-    threads = [threading.Thread(target=ask, args=(index,)) for index in range(connections)]
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(_CONNECTION_COUNT)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -98,11 +107,11 @@ def _hammer(port: int, path: str, token: str, connections: int, seconds: float, 
     answers.put(sum(counts) / seconds)
 
 
-def reads_per_second(port: int, path: str, token: str, *, connections: int = 8, seconds: float) -> float:
+def reads_per_second(port: int, paths: list[str], token: str, *, seconds: float) -> float:
     """How many reads one server process answers per second."""
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    process = context.Process(target=_hammer, args=(port, path, token, connections, seconds, answers))
+    process = context.Process(target=_hammer, args=(port, paths, token, seconds, answers))
     process.start()
     rate = float(answers.get(timeout=seconds + 60))
     process.join()
@@ -135,9 +144,9 @@ def report(web: Any, dead: int) -> None:
         verdict = "ok" if ms <= PAGE_LIMIT_MS else "TOO SLOW"
         found = f"{len(answer['items'])} items, next {answer.get('next_offset')}"
         print(f"{ms:8.1f} ms  {verdict:8}  {name}: {found}")
-    for name, path in _READS.items():
+    for name, paths in _READS.items():
         begun = time.process_time()
-        rate = reads_per_second(web.port, path, token, seconds=_READ_SECONDS)
+        rate = reads_per_second(web.port, paths, token, seconds=_READ_SECONDS)
         # What it costs this process says how it would do on a core of its own; the rate, how it does here.
         cost_ms = (time.process_time() - begun) * 1000 / (rate * _READ_SECONDS)
         verdict = "ok" if rate >= READS_PER_SECOND else "TOO SLOW"

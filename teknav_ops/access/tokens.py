@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 
 from teknav_ops.access.policy import Operation, Operator, Role, is_allowed, require
@@ -27,6 +28,8 @@ SCOPES: Final = (Operation.READ, Operation.ACT, Operation.ENQUEUE, Operation.MET
 #: A use is written down at most this often: reading must not become writing.
 _COARSE_USE: Final = timedelta(minutes=5)
 LONGEST_LIFE: Final = timedelta(days=3_650)
+#: Asked at every request. Columns, not an object of the ORM: that halves what it costs.
+_BY_HASH: Final = select(AccessToken.__table__).where(AccessToken.token_hash == bindparam("token_hash"))
 
 
 class UnknownToken(InvalidRequest):
@@ -101,7 +104,7 @@ class Tokens:
         if not secret.startswith(BEGINNING):
             return None
         with self._database.reading() as session:
-            row = session.scalars(select(AccessToken).where(AccessToken.token_hash == _hash(secret))).first()
+            row = session.execute(_BY_HASH, {"token_hash": _hash(secret)}).first()
             token = None if row is None else _token(row)
         if token is None or not _is_live(token):
             return None
@@ -143,7 +146,7 @@ def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
-def _token(row: AccessToken) -> Token:
+def _token(row: AccessToken | Row[Any]) -> Token:
     scopes = {Operation(scope) for scope in row.scopes}
     role = Role(row.role)
     if Operation.READ in scopes:

@@ -13,6 +13,7 @@ from teknav_ops.access.policy import Operator
 from teknav_ops.api.background import BackgroundReplays
 from teknav_ops.api.realtime.hub import Hub
 from teknav_ops.api.search import JobSearch
+from teknav_ops.api.single_flight import SingleFlight
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.audit.story import story
 from teknav_ops.audit.trail import AuditEntry, AuditTrail
@@ -52,6 +53,7 @@ class Services:
         self.workers = WorkerQueries(self.client, topology)
         self.trail = AuditTrail(self.database)
         self.hub = Hub(self.client)
+        self.flights = SingleFlight()
         self.background = BackgroundReplays(self.client, self.replays, self.control)
         self._published = (float("-inf"), False)
 

@@ -70,7 +70,7 @@ Where = Annotated[DeadLetterFilter, Depends(_filter)]
     "", operation_id="list_dead_letters", summary="A page of dead letters", responses=answers(404),
     response_model=PageOf[DeadLetter],
 )  # fmt: skip
-@rendered()
+@rendered(shared=True)
 def list_dead_letters(
     queue: QueueName,
     services: FromServices,
@@ -91,7 +91,7 @@ def list_dead_letters(
     "/groups", operation_id="group_dead_letters", summary="Dead letters by cause", responses=answers(404),
     response_model=DeadLetterGroups,
 )  # fmt: skip
-@rendered()
+@rendered(shared=True)
 def group_dead_letters(
     queue: QueueName,
     services: FromServices,

@@ -41,7 +41,7 @@ _LISTED: Any = {"items": {"__all__": {"attempts"}}}
     "/queues/{queue}/jobs", operation_id="list_jobs", summary="A page of a queue's jobs in one state",
     responses=answers(404), response_model=PageOf[JobRecord],
 )  # fmt: skip
-@rendered(exclude=_LISTED)
+@rendered(exclude=_LISTED, shared=True)
 def list_jobs(
     queue: QueueName,
     services: FromServices,

@@ -39,7 +39,7 @@ router = APIRouter(prefix="/api/owner/queues", tags=["queues"])
     "", operation_id="list_queues", summary="All queues with their numbers as of now", responses=answers(),
     response_model=QueueList,
 )  # fmt: skip
-@rendered()
+@rendered(shared=True)
 def list_queues(services: FromServices, _: MayRead) -> QueueList:
     """Counts are exact at one instant; rates and durations are those of the last five minutes. `attention` is what
     a person should look at first.
@@ -58,7 +58,7 @@ def list_queues(services: FromServices, _: MayRead) -> QueueList:
     "/{queue}", operation_id="get_queue", summary="One queue, with its jobs and their payloads' schemas",
     responses=answers(404), response_model=QueueDetail,
 )  # fmt: skip
-@rendered()
+@rendered(shared=True)
 def get_queue(queue: QueueName, services: FromServices, _: MayRead) -> QueueDetail:
     """What the queue is for, which jobs it carries, how they may fail, and its numbers as of now."""
     known = services.topology[queue]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 from tests.support.dead_letters import ERROR_TYPES, bury, error_type_of
 from tests.support.state import KEYS, QUEUE, State
+from tests.support.web import Web
 
 LETTERS = f"/api/owner/queues/{QUEUE}/dead-letters"
 
@@ -40,6 +43,45 @@ def test_pages_in_both_orders_have_no_seam(owner: httpx.Client, buried: int) -> 
             found += [letter["originalJobId"] for letter in page["items"]]
             offset = page["next_offset"]
         assert found == [f"dead-{number:07}" for number in expected]
+
+
+def test_who_asks_at_the_same_time_gets_what_their_role_may_see(
+    site: Web, tokens: dict[str, str], state: State
+) -> None:
+    state.dead(payload='{"number": 424242}')
+
+    def errors(role: str) -> tuple[str, list[str]]:
+        with site.with_token(tokens[role]) as client:
+            return role, [str(client.get(LETTERS).json()["items"][0]["payload"]) for _ in range(30)]
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(errors, ["owner", "viewer"] * 4))
+
+    for role, payloads in found:
+        assert all(("424242" in payload) is (role == "owner") for payload in payloads)
+
+
+def test_what_was_just_changed_is_in_the_next_answer_however_many_ask(
+    site: Web, tokens: dict[str, str], state: State, owner: httpx.Client
+) -> None:
+    over = threading.Event()
+
+    def keep_asking() -> None:
+        with site.with_token(tokens["owner"]) as client:
+            while not over.is_set():
+                client.get(LETTERS)
+
+    threads = [threading.Thread(target=keep_asking) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for count in range(1, 40):
+            state.dead()
+            assert owner.get(LETTERS).json()["total_count"] == count
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_filters_are_applied_on_the_server(owner: httpx.Client, buried: int) -> None:
