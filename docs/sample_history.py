@@ -58,7 +58,7 @@ def _hour(session: Session, at: datetime, end: datetime, chance: random.Random) 
     for queue, job, most, mean_ms in LOAD:
         for _ in range(round(most * busy * chance.uniform(0.8, 1.2))):
             begun = at + timedelta(seconds=chance.uniform(0, 3_590))
-            is_slow = (queue, True) == (SLOWED[0], begun > end - SLOWED[1])
+            is_slow = queue == SLOWED[0] and begun > end - SLOWED[1]
             rows += _job(queue, job, begun, mean_ms * SLOWED[2] if is_slow else mean_ms, chance)
     session.execute(insert(AuditLog), rows)
 

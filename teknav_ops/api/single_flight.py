@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -13,13 +14,13 @@ Value = TypeVar("Value")
 class _Flight:
     """One question, while somebody waits for its answer."""
 
-    __slots__ = ("asking_count", "begun_at", "lock", "value")
+    __slots__ = ("asking_count", "begun_at", "lock", "outcome")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.asking_count = 0
         self.begun_at = float("-inf")
-        self.value: Any = None
+        self.outcome: Future[Any] = Future()
 
 
 class SingleFlight:
@@ -34,7 +35,10 @@ class SingleFlight:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, read: Callable[[], Value]) -> Value:
-        """What `read` answers to whoever asks under `key` first. An error is that one's own: the next reads anew."""
+        """What `read` answers, or raises, to whoever asks under `key` first.
+
+        An error is shared, too: in an outage nobody waits for the timeouts of all who came before.
+        """
         asked_at = time.monotonic()
         with self._lock:
             flight = self._flights.setdefault(key, _Flight())
@@ -42,13 +46,20 @@ class SingleFlight:
         try:
             with flight.lock:
                 if flight.begun_at <= asked_at:
-                    begun_at = time.monotonic()
-                    flight.value = read()
-                    flight.begun_at = begun_at
-                value: Value = flight.value
-                return value
+                    flight.begun_at, flight.outcome = time.monotonic(), _settled(read)
+                outcome: Future[Value] = flight.outcome
+            return outcome.result()
         finally:
             with self._lock:
                 flight.asking_count -= 1
                 if flight.asking_count == 0:
                     del self._flights[key]
+
+
+def _settled(read: Callable[[], Value]) -> Future[Value]:
+    outcome: Future[Value] = Future()
+    try:
+        outcome.set_result(read())
+    except Exception as error:
+        outcome.set_exception(error)
+    return outcome

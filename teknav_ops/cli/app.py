@@ -55,13 +55,13 @@ def run() -> int:
     except RedisError as error:
         return _fail(f"{error}\nRun `teknav doctor`.", 3)
     except Exception as error:
+        shown = getattr(error, "show", None)
+        if shown is not None:
+            shown()
+            return int(getattr(error, "exit_code", 2))
         if _is_of_the_database(error):
             return _fail(f"{error}\nRun `teknav doctor`.", 3)
-        shown = getattr(error, "show", None)
-        if shown is None:
-            raise
-        shown()
-        return int(getattr(error, "exit_code", 2))
+        raise
     return code if isinstance(code, int) else 0
 
 

@@ -73,20 +73,21 @@ def test_other_questions_are_not_waited_for(flights: SingleFlight) -> None:
     thread.join()
 
 
-def test_an_error_is_one_askers_own(flights: SingleFlight) -> None:
-    started, may_fail, answers = threading.Event(), threading.Event(), []  # type: ignore[var-annotated]
+def test_an_error_is_shared_too_and_forgotten(flights: SingleFlight) -> None:
+    reading, first, others = Reading(), [], []  # type: ignore[var-annotated]
 
     def fail() -> int:
-        started.set()
-        may_fail.wait(30)
-        raise ValueError("no")
+        raise ValueError(f"outage {reading()}")
 
-    threads = [ask(flights, fail, answers)]
-    assert started.wait(30)
-    threads.append(ask(flights, lambda: 7, answers))
-    until(lambda: asking_count(flights) == 2)
-    may_fail.set()
+    threads = [ask(flights, fail, first)]
+    until(lambda: reading.count == 1)
+    threads += [ask(flights, fail, others) for _ in range(7)]
+    until(lambda: asking_count(flights) == 8)
+
+    reading.may_end.set()
     for thread in threads:
         thread.join()
 
-    assert answers == ["no", 7] and not flights._flights
+    # Eight who wait for a server that does not answer wait for two timeouts, not for eight.
+    assert (first, others, reading.count) == (["outage 1"], ["outage 2"] * 7, 2)
+    assert flights.get("queues", lambda: 7) == 7 and not flights._flights

@@ -113,6 +113,10 @@ def test_the_demos_report_is_mailed_to_no_real_mail_server(monkeypatch: pytest.M
     assert set(demo_settings(settings, 2525)) == {"TEKNAV_OUTBOUND_ALLOWED_NETWORKS"}
 
 
+def test_the_demo_has_no_report_where_the_notebook_is_not(tmp_path: Path) -> None:
+    assert "TEKNAV_REPORT_SCHEDULES" not in demo_settings(Settings(data_dir=tmp_path, notebooks_dir=tmp_path), 2525)
+
+
 @pytest.fixture
 def receivers(tmp_path: Path) -> Iterator[tuple[int, int]]:
     ports = (free_port(), free_port())

@@ -6,6 +6,7 @@ import json
 from typing import Final
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.reports.catalogue import Catalogue
 from teknav_ops.reports.desk import require_extra
 from teknav_ops.settings import Settings
 
@@ -23,16 +24,20 @@ def demo_settings(settings: Settings, smtp_port: int) -> dict[str, str]:
     told = {}
     if settings.smtp_url is None:
         told["TEKNAV_SMTP_URL"] = f"smtp+plain://127.0.0.1:{smtp_port}"
-        if settings.report_schedules is None and _runs_notebooks():
+        if settings.report_schedules is None and _runs_reports(settings):
             told["TEKNAV_REPORT_SCHEDULES"] = json.dumps(REPORT_SCHEDULES)
     if not settings.outbound_allowed_networks:
         told["TEKNAV_OUTBOUND_ALLOWED_NETWORKS"] = '["127.0.0.0/8"]'
     return told
 
 
-def _runs_notebooks() -> bool:
+def _runs_reports(settings: Settings) -> bool:
+    """Whether the notebooks are there, which an installed package has not, and what runs them."""
+    catalogue = Catalogue(settings.notebooks_root)
     try:
         require_extra()
+        for schedule in REPORT_SCHEDULES:
+            catalogue.get(str(schedule["name"]))
     except InvalidRequest:
         return False
     return True
