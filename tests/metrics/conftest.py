@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from teknav_ops.redis_state.connection import Client, connect
+from tests.support.cluster import is_whole
 from tests.support.redis_server import RedisServer, free_port, new_folder, remove_folder
 from tests.support.state import State
 from tests.support.waiting import until
@@ -26,7 +27,7 @@ def cluster_client() -> Iterator[Client]:
     server = RedisServer(folder, "--cluster-enabled", "yes", "--cluster-port", str(free_port())).start()
     with server.client() as node:
         node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-        until(lambda: "ok" in str(node.execute_command("CLUSTER INFO").get("cluster_state")), what="a whole Cluster")
+        until(lambda: is_whole(node), what="a whole Cluster")
     client = connect(f"redis+cluster://127.0.0.1:{server.port}")
     yield client
     client.close()
