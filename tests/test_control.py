@@ -10,6 +10,7 @@ import redis
 from sqlalchemy import select
 
 from teknav_ops.access.policy import Operator, Role
+from teknav_ops.access.sessions import Sessions
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
 from teknav_ops.errors import InvalidPayload, InvalidRequest, NotAllowed, StorageUnavailable, UnknownJob, WrongState
@@ -21,6 +22,7 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.schema import upgrade
 from teknav_ops.storage.tables import AuditLog
 from tests.support.orders import TOPOLOGY
+from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
 
 SARA = Operator("sara", Role.OWNER)
@@ -46,6 +48,23 @@ def state(client: redis.Redis) -> State:
 def entries(records: Database) -> list[AuditLog]:
     with records.session() as session:
         return list(session.scalars(select(AuditLog).order_by(AuditLog.id)))
+
+
+def test_a_full_redis_can_be_emptied(own_server: RedisServer, records: Database, cipher: Cipher) -> None:
+    with own_server.client() as client:
+        state = State(client)
+        wanted, unwanted, _ = [state.dead() for _ in range(3)]
+        client.config_set("maxmemory", 1)
+        control = Control(client, SARA, OperatorLog(records), cipher=cipher, topology=TOPOLOGY)  # type: ignore[arg-type]
+
+        control.pause(QUEUE)
+        control.replay(QUEUE, wanted)
+        control.delete(QUEUE, unwanted)
+        assert control.purge(QUEUE, confirmation=QUEUE) == 1
+
+        assert JobQueries(client, TOPOLOGY).counts(QUEUE).dlq == 0  # type: ignore[arg-type]
+        new = Sessions(client, idle_minutes=480, hours=168).open("sara", Role.OWNER, user_id=1, epoch=1)  # type: ignore[arg-type]
+        assert new.session.csrf_token
 
 
 def test_every_action_is_recorded_with_name_and_outcome(

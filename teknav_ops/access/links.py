@@ -11,8 +11,9 @@ from teknav_ops.access.policy import Operation, Operator, require
 from teknav_ops.access.users import UnknownUser, Users
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import WrongState
-from teknav_ops.redis_state import keys
+from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.scripts import ScriptRunner
 
 FIRST_OWNER: Final = "first-owner"
 #: As long as somebody may take to read the terminal after the first start.
@@ -54,7 +55,8 @@ class Links:
 
     def _make(self, purpose: str, life: timedelta) -> str:
         secret = secrets.token_urlsafe(32)
-        self._client.set(_key(secret), purpose, px=int(life.total_seconds() * 1000))
+        call = scripts.put_text(_key(secret), text=purpose, ttl_ms=int(life.total_seconds() * 1000))
+        ScriptRunner(self._client).run(call)
         return secret
 
     def look(self, secret: str) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets
-import time
 from typing import Final, cast
 
 from teknav_ops.access.policy import Role
@@ -67,16 +66,12 @@ class Sessions:
         return NewSession(cookie, session, longest_ms // 1000)
 
     def _list(self, session: Session, longest_ms: int) -> None:
-        listed, now_ms = keys.user_sessions(name_digest(session.name)), int(time.time() * 1000)
-        with self._client.pipeline() as pipeline:
-            pipeline.execute_command("ZADD", listed, now_ms + longest_ms, session.id)
-            pipeline.execute_command("ZREMRANGEBYSCORE", listed, "-inf", now_ms)
-            pipeline.execute_command("PEXPIRE", listed, self._longest_ms)
-            pipeline.execute_command("ZRANGE", listed, 0, -_MOST_PER_USER - 1)
-            pipeline.execute_command("ZREMRANGEBYRANK", listed, 0, -_MOST_PER_USER - 1)
-            surplus = pipeline.execute()[3]
-        for session_id in surplus:
-            self.end(session_id)
+        call = scripts.list_session(
+            keys.user_sessions(name_digest(session.name)), session_id=session.id, longest_ms=longest_ms,
+            kept_ms=self._longest_ms, most=_MOST_PER_USER,
+        )  # fmt: skip
+        for surplus_id in self._runner.run(call):
+            self.end(surplus_id)
 
     def find(self, cookie: str, *, is_use: bool) -> Session | None:
         """The cookie's session; None when it has ended. `is_use` puts off its idle end."""

@@ -14,6 +14,7 @@ from teknav_ops.alerts.rules import (
     NoHeartbeat,
     OldestWaitingAge,
     P95OverTarget,
+    RedisMemory,
     Rule,
     Severity,
     StatsStale,
@@ -110,6 +111,8 @@ def _measure(rule: Rule, queue: QueueFacts) -> _Measured:
             return _audit_lag(rule, queue)
         case NoHeartbeat():
             return _no_heartbeat(queue)
+        case RedisMemory():
+            return _redis_memory(rule, queue)
         case StatsStale():
             return _stats_stale(rule, queue)
     assert_never(rule)
@@ -194,6 +197,21 @@ def _no_heartbeat(queue: QueueFacts) -> _Measured:
     is_over = queue.workers == 0 and queue.waiting > 0 and not queue.is_paused
     message = f"{queue.waiting:,} jobs wait and {queue.workers or 'no'} worker processes answer"
     return _Measured(queue.waiting if is_over else 0, 0, "jobs", message, "firing" if is_over else "clear")
+
+
+def _redis_memory(rule: RedisMemory, queue: QueueFacts) -> _Measured:
+    if not queue.redis_limit_bytes:
+        return _Measured(None, rule.limit_ratio * 100, "%", "its Redis has no limit of memory (maxmemory 0)")
+    ratio = queue.redis_used_bytes / queue.redis_limit_bytes
+    message = (
+        f"its Redis has used {ratio:.0%} of {_mebibytes(queue.redis_limit_bytes)} (limit {rule.limit_ratio:.0%}); "
+        "full, it takes no new job"
+    )
+    return _Measured(ratio * 100, rule.limit_ratio * 100, "%", message)
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB"
 
 
 def _stats_stale(rule: StatsStale, queue: QueueFacts) -> _Measured:

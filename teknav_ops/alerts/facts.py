@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
-from teknav_ops.alerts.rules import BurnRate, DlqInflow, P95OverTarget, Rule
+from teknav_ops.alerts.rules import BurnRate, DlqInflow, P95OverTarget, RedisMemory, Rule
 from teknav_ops.metrics.live import QueueStats, count_queues, read_all_stats
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many_minutes
+from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
 from teknav_ops.topology import Topology
 from teknav_ops.triage.burn_rate import EventCounts
@@ -33,7 +35,7 @@ class QueueFacts:
     """One queue at one instant, by the clock of the server that counts.
 
     `minutes` are the latest in which something happened; `stats_age_ms` is None where nobody has published; `hours`
-    is None where the longer past is unknown.
+    is None where the longer past is unknown; `redis_limit_bytes` is 0 where the server has no limit, or no rule asks.
     """
 
     queue: str
@@ -47,6 +49,8 @@ class QueueFacts:
     audit_backlog: int
     audit_lag_ms: int
     stats_age_ms: int | None
+    redis_used_bytes: int = 0
+    redis_limit_bytes: int = 0
     minutes: Mapping[int, MinuteCounts] = dataclasses.field(default_factory=dict)
     hours: Mapping[int, EventCounts] | None = None
 
@@ -93,22 +97,34 @@ class Facts:
 class FactReader:
     """Reads facts again and again, and remembers the minutes that are over: they do not change any more."""
 
-    def __init__(self, client: Client, topology: Topology, rules: Iterable[Rule]) -> None:
+    def __init__(self, client: Client, topology: Topology, rules: Sequence[Rule]) -> None:
         self._client = client
         self._topology = topology
         self._runner = ScriptRunner(client)
         self._minutes: dict[str, dict[int, MinuteCounts]] = {queue: {} for queue in topology}
         self._read_to: dict[str, int] = {}
         self._kept_minutes, self._sketch_minutes = _needs(rules)
+        self._reads_memory = any(isinstance(rule, RedisMemory) for rule in rules)
 
     def read(self, hours: Hours = None) -> Facts:
         """What is so now. Raises redis-py's errors during an outage."""
         counts = count_queues(self._runner, self._topology)
         stats = read_all_stats(self._client, counts)
+        memory = self._read_memory(counts)
         self._read_minutes({queue: found.at_ms // MINUTE_MS for queue, found in counts.items()})
         return Facts(
-            {queue: self._facts(queue, found, stats[queue], hours) for queue, found in counts.items()}
-        )  # fmt: skip
+            {
+                queue: self._facts(queue, found, stats[queue], memory.get(queue, (0, 0)), hours)
+                for queue, found in counts.items()
+            }
+        )
+
+    def _read_memory(self, queues: Iterable[str]) -> dict[str, tuple[int, int]]:
+        wanted = list(queues) if self._reads_memory else []
+        answers = self._runner.run_many([scripts.server_memory(QueueKeys(queue)) for queue in wanted]) if wanted else []
+        return {
+            queue: answer for queue, answer in zip(wanted, answers, strict=True) if not isinstance(answer, Exception)
+        }
 
     def _read_minutes(self, now: Mapping[str, int]) -> None:
         wanted = {}
@@ -129,7 +145,9 @@ class FactReader:
         }
         self._read_to[queue] = now
 
-    def _facts(self, queue: str, counts: QueueCounts, stats: QueueStats | None, hours: Hours) -> QueueFacts:
+    def _facts(
+        self, queue: str, counts: QueueCounts, stats: QueueStats | None, memory: tuple[int, int], hours: Hours
+    ) -> QueueFacts:
         return QueueFacts(
             queue=queue,
             at_ms=counts.at_ms,
@@ -142,6 +160,8 @@ class FactReader:
             audit_backlog=counts.audit_backlog,
             audit_lag_ms=counts.audit_lag_ms,
             stats_age_ms=None if stats is None else abs(stats.age_ms),
+            redis_used_bytes=memory[0],
+            redis_limit_bytes=memory[1],
             minutes=self._minutes[queue],
             hours=None if hours is None else hours.get(queue, {}),
         )

@@ -103,6 +103,13 @@ class NoHeartbeat(_Rule):
     clear_seconds: int = Field(60, ge=0, le=86_400)
 
 
+class RedisMemory(_Rule):
+    """The server that holds the queue has used more than `limit_ratio` of its `maxmemory`; full, it takes no job."""
+
+    kind: Literal["redis_memory"]
+    limit_ratio: float = Field(0.8, gt=0, le=1)
+
+
 class StatsStale(_Rule):
     """The queue's published numbers are older than `limit_seconds`, or there are none."""
 
@@ -110,7 +117,7 @@ class StatsStale(_Rule):
     limit_seconds: float = Field(60.0, gt=0)
 
 
-Rule = DlqInflow | OldestWaitingAge | P95OverTarget | BurnRate | AuditLagging | NoHeartbeat | StatsStale
+Rule = DlqInflow | OldestWaitingAge | P95OverTarget | BurnRate | AuditLagging | NoHeartbeat | RedisMemory | StatsStale
 
 #: What alerts of these rules can be about. Alerts of other kinds are opened and resolved elsewhere.
 RULE_KINDS: Final = frozenset(get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(Rule))
@@ -131,6 +138,8 @@ DEFAULT_RULES: Final[tuple[Rule, ...]] = (
     ),
     DlqInflow(kind="dlq_inflow"),
     P95OverTarget(kind="p95_over_target"),
+    RedisMemory(kind="redis_memory", name="redis-full", severity="page", limit_ratio=0.95),
+    RedisMemory(kind="redis_memory"),
     StatsStale(kind="stats_stale"),
 )  # fmt: skip
 

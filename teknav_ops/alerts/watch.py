@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from teknav_ops.alerts.conditions import Condition
 from teknav_ops.alerts.notices import AlertState
+from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import ALERTS_OPEN, ALERTS_SINCE
+from teknav_ops.redis_state.scripts import ScriptRunner
 
 log = structlog.get_logger("teknav.alerts")
 
@@ -90,6 +92,7 @@ class WatchStore:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._runner = ScriptRunner(client)
 
     def since(self) -> dict[str, Since]:
         """What was written last."""
@@ -117,7 +120,5 @@ class WatchStore:
         self._write(ALERTS_OPEN, changed, before.keys() - after.keys())
 
     def _write(self, name: str, changed: Mapping[str, str], gone: Collection[str]) -> None:
-        if changed:
-            self._client.hset(name, mapping=changed)
-        if gone:
-            self._client.execute_command("HDEL", name, *gone)
+        if changed or gone:
+            self._runner.run(scripts.replace_fields(name, written=changed, dropped=gone))

@@ -18,8 +18,9 @@ from joserfc.jwk import KeySet
 
 from teknav_ops.access.sign_on_roles import Person, person_of
 from teknav_ops.errors import NotAllowed, TransientError
-from teknav_ops.redis_state import keys
+from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.scripts import ScriptRunner
 from teknav_ops.settings import Settings
 
 log = structlog.get_logger("teknav.api")
@@ -65,7 +66,8 @@ class Provider:
             self._discover()["authorization_endpoint"], state=state, nonce=nonce, code_verifier=verifier
         )
         flow = {"nonce": nonce, "verifier": verifier, "browser": _hash(browser), "next": next}
-        self._client.set(keys.sign_on_state(_hash(state)), json.dumps(flow), px=_FLOW_MS)
+        call = scripts.put_text(keys.sign_on_state(_hash(state)), text=json.dumps(flow), ttl_ms=_FLOW_MS)
+        ScriptRunner(self._client).run(call)
         return Begun(str(url), browser)
 
     def finish(self, answer: Mapping[str, str], redirect_uri: str, browser_secret: str) -> tuple[Person, str]:

@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
 
 import typer
 
@@ -23,6 +24,9 @@ from teknav_ops.secret_key import cipher_keys
 from teknav_ops.storage.schema import current_revision, head_revision
 from teknav_ops.topology import TOPOLOGY
 
+#: The scripts say in their first line how they may be run; older servers do not read that.
+_OLDEST_REDIS: Final = 7
+_NEARLY_FULL: Final = 0.8
 _TROUBLE: tuple[type[Exception], ...] = (TekNavError, *OUTAGE_ERRORS)
 
 
@@ -104,16 +108,31 @@ def _reports(context: Context) -> Finding:
 
 
 def _redis(context: Context) -> Finding:
-    context.client.ping()
-    facts = context.client.info("server")
-    name = "Valkey" if "valkey_version" in facts else "Redis"
-    number = str(facts.get("valkey_version", facts["redis_version"]))
-    policy = context.client.info("memory").get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        return Finding("redis", False, f"maxmemory-policy is {policy}: it may drop jobs", "Set it to noeviction.")
-    durable = "on" if context.client.info("persistence").get("aof_enabled") else "off"
-    seen = f"{name} {number}, append-only file {durable}"
-    return Finding("redis", durable == "on", seen, "Set appendonly yes, or a crash of the server loses jobs.")
+    facts = context.client.info()
+    kind, number = ("Valkey", "valkey_version") if "valkey_version" in facts else ("Redis", "redis_version")
+    used, limit = int(facts["used_memory"]), int(facts.get("maxmemory", 0))
+    filled = f"{used / limit:.0%} of {limit / 2**20:,.0f} MiB used" if limit else f"{used / 2**20:,.0f} MiB used"
+    seen = f"{kind} {facts[number]}, {filled}"
+    for is_wrong, words, remedy in _redis_troubles(facts, used, limit):
+        if is_wrong:
+            return Finding("redis", False, f"{seen}, {words}", remedy)
+    return Finding("redis", True, f"{seen}, append-only file on")
+
+
+def _redis_troubles(facts: dict[str, Any], used: int, limit: int) -> list[tuple[bool, str, str]]:
+    """What may be wrong with the server, the worst first."""
+    policy = facts.get("maxmemory_policy", "noeviction")
+    cannot_save = "err" in (facts.get("rdb_last_bgsave_status"), facts.get("aof_last_write_status"))
+    is_old = int(str(facts["redis_version"]).split(".")[0]) < _OLDEST_REDIS
+    return [
+        (is_old, "which is too old", f"Use Redis {_OLDEST_REDIS} or newer, or Valkey."),
+        (policy != "noeviction", f"maxmemory-policy {policy}: it may drop jobs", "Set it to noeviction."),
+        (cannot_save, "cannot write to its disk", "Make room on the server's disk; its log says what failed."),
+        (limit > 0 and used > _NEARLY_FULL * limit, "nearly full: then it takes no new job",
+         "Raise maxmemory, or let workers and the audit writer catch up; docs/runbook/alerts/RedisMemory.md."),
+        (not facts.get("aof_enabled"), "append-only file off",
+         "Set appendonly yes, or a crash of the server loses jobs."),
+    ]  # fmt: skip
 
 
 def _database(context: Context) -> Finding:

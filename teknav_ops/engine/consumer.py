@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from dramatiq import Message
 from dramatiq.broker import Consumer, MessageProxy
+from redis.exceptions import ResponseError
 
 from teknav_ops.engine.delivery import JobMessage, decode_message
 from teknav_ops.engine.lane import Lane
@@ -28,6 +29,8 @@ _OUTAGE_PAUSE_SECONDS: Final = 0.5
 #: Blocking commands of Redis are punctual to about a tenth of a second; nearer than that we sleep.
 _NEAR_MS: Final = 150
 _FLUSH_SECONDS: Final = 10.0
+#: To take from a list is a write: a server that takes none at the moment refuses it too.
+_REFUSALS: Final[tuple[type[Exception], ...]] = (*OUTAGE_ERRORS, ResponseError)
 
 
 class JobConsumer(Consumer):
@@ -137,7 +140,7 @@ class JobConsumer(Consumer):
         seconds = min(left_seconds, due_ms / 1000 - 0.1) if due_ms is not None else left_seconds
         try:
             self._broker.client.blpop([self._lane.keys.wake], timeout=max(seconds, 0.01))
-        except OUTAGE_ERRORS as error:
+        except _REFUSALS as error:
             self._note_outage(error)
 
     def _note_outage(self, error: Exception) -> None:

@@ -70,7 +70,11 @@ class LeaseKeeper:
     def _introduce(self) -> None:
         """Say who this is, for the workers view; kept as long as the heartbeat."""
         words = {"started_at_ms": self._started_at_ms, "thread_count": self._desk.thread_count}
-        self._runner.client.set(keys.worker(self._worker), json.dumps(words), px=_WORDS_KEPT_LEASES * self._lease_ms)
+        self._runner.run(
+            scripts.put_text(
+                keys.worker(self._worker), text=json.dumps(words), ttl_ms=_WORDS_KEPT_LEASES * self._lease_ms
+            )
+        )
 
     def _extend(self, lanes: Iterable[Lane]) -> None:
         lanes = list(lanes)

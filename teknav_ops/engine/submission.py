@@ -6,9 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from redis.exceptions import OutOfMemoryError
+
 from teknav_ops.errors import RedisUnavailable
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, RefusedForNow
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import Accepted, NewJob, ScriptRunner
 from teknav_ops.topology import Queue
@@ -49,7 +51,13 @@ def _send(
         except OUTAGE_ERRORS as error:
             if time.monotonic() >= deadline:
                 raise RedisUnavailable(
-                    f"Redis did not answer in time ({error}); {accepted_count} jobs had been accepted. "
+                    f"{_trouble(error)} ({error}); {accepted_count} jobs had been accepted. "
                     "Try again, or run `teknav doctor`."
                 ) from error
             time.sleep(_RETRY_SECONDS)
+
+
+def _trouble(error: Exception) -> str:
+    if isinstance(error, OutOfMemoryError):
+        return "Redis is full"
+    return "Redis takes no writes" if isinstance(error, RefusedForNow) else "Redis did not answer in time"

@@ -9,20 +9,40 @@ from urllib.parse import unquote, urlsplit
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import (
+    ClusterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, RedisClusterException
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-#: What a lost, overloaded or failing-over Redis raises. Anything else is a bug or a refusal.
+
+class RefusedForNow(RedisError):
+    """The server answers, but takes no writes until something about itself is mended; its own words say what."""
+
+
+#: What a lost, overloaded, full or failing-over Redis raises. Anything else is a bug or a refusal.
 OUTAGE_ERRORS: tuple[type[Exception], ...] = (
     RedisConnectionError,
     RedisTimeoutError,
     ReadOnlyError,
     RedisClusterException,
+    ClusterDownError,
+    TryAgainError,
+    OutOfMemoryError,
+    RefusedForNow,
     ConnectionError,
 )
+
+#: Cannot save to its disk; too few replicas; another's script blocks it. redis-py has no classes for these.
+_REFUSED_FOR_NOW = ("MISCONF ", "NOREPLICAS ", "BUSY ")
 
 
 class Pipeline(Protocol):
@@ -97,6 +117,13 @@ def connect(url: str, *, timeout_seconds: float = 5.0, retry_count: int = 2) -> 
     if scheme == "redis+cluster":
         return _cluster(url, options)
     return cast(Client, Redis.from_url(url, **options))
+
+
+def sorted_error(error: Exception) -> Exception:
+    """The error, as one of OUTAGE_ERRORS where it will pass."""
+    if isinstance(error, ResponseError) and str(error).startswith(_REFUSED_FOR_NOW):
+        return RefusedForNow(str(error))
+    return error
 
 
 def is_cluster(client: Client) -> bool:

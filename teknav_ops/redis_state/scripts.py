@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Generic, Literal, TypeVar
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
-from teknav_ops.redis_state.connection import Client, is_cluster
+from teknav_ops.redis_state.connection import Client, is_cluster, sorted_error
 from teknav_ops.redis_state.keys import (
     EVENTS_CHANNEL,
     EVENTS_CURSORS,
@@ -66,7 +66,7 @@ class ScriptRunner:
         self.client = client
 
     def run(self, call: Call[Result]) -> Result:
-        """Send one call. Raises redis-py's errors."""
+        """Send one call. Raises redis-py's errors, and RefusedForNow."""
         try:
             raw = self._send("EVALSHA", call.script.digest, call)
         except NoScriptError:
@@ -86,7 +86,7 @@ class ScriptRunner:
     def _settle(self, call: Call[Any], answer: Any) -> Any:
         if isinstance(answer, NoScriptError):
             return self._run_safely(call)
-        return answer if isinstance(answer, Exception) else call.parse(answer)
+        return sorted_error(answer) if isinstance(answer, Exception) else call.parse(answer)
 
     def _run_safely(self, call: Call[Any]) -> Any:
         try:
@@ -95,7 +95,10 @@ class ScriptRunner:
             return error
 
     def _send(self, command: str, script: str, call: Call[Any]) -> Any:
-        return self.client.execute_command(command, script, len(call.keys), *call.keys, *call.args)
+        try:
+            return self.client.execute_command(command, script, len(call.keys), *call.keys, *call.args)
+        except ResponseError as error:
+            raise sorted_error(error) from None
 
 
 # Producers -------------------------------------------------------------------------------------
@@ -443,12 +446,23 @@ def audit_lag(keys: QueueKeys) -> Call[tuple[int, int]]:
     return Call(load("audit_lag"), [keys.audit], [], tuple)
 
 
+def server_memory(keys: QueueKeys) -> Call[tuple[int, int]]:
+    """How many bytes the server that holds the queue uses, and how many it may use; 0: no limit is set."""
+    return Call(load("server_memory"), [keys.waiting], [], tuple)
+
+
 # Processes -------------------------------------------------------------------------------------
 
 
 def put_newest(key: str, *, made_at_ms: int, ttl_ms: int, json_text: str) -> Call[bool]:
     """Put a computed value in place, unless a newer one is there."""
     return Call(load("put_newest"), [key], [made_at_ms, ttl_ms, json_text], bool)
+
+
+def replace_fields(key: str, *, written: Mapping[str, str], dropped: Collection[str]) -> Call[int]:
+    """Write fields of a hash and drop others, as one step."""
+    args = [len(dropped), *dropped, *(part for pair in written.items() for part in pair)]
+    return Call(load("replace_fields"), [key], args)
 
 
 def publish_stats(
@@ -493,6 +507,16 @@ def open_session(key: str, *, idle_ms: int, longest_ms: int, fields: Mapping[str
     """Open a session; answers when it ends in any case (ms)."""
     pairs = [part for pair in fields.items() for part in pair]
     return Call(load("open_session"), [key], [idle_ms, longest_ms, *pairs])
+
+
+def list_session(key: str, *, session_id: str, longest_ms: int, kept_ms: int, most: int) -> Call[list[str]]:
+    """Put a session on its user's list; answers those that are too many, for the caller to end."""
+    return Call(load("list_session"), [key], [session_id, longest_ms, kept_ms, most])
+
+
+def put_text(key: str, *, text: str, ttl_ms: int) -> Call[int]:
+    """Keep a short text for a while."""
+    return Call(load("put_text"), [key], [text, ttl_ms])
 
 
 def use_session(key: str, *, idle_ms: int, is_use: bool, coarse_ms: int = 30_000) -> Call[dict[str, str]]:

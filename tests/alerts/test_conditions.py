@@ -135,6 +135,16 @@ def test_stats_must_be_published_and_young() -> None:
     assert look(rule, stats_age_ms=None).message == "test:work: nobody has published stats"
 
 
+def test_a_server_fills_up_to_its_limit_if_it_has_one() -> None:
+    rule = {"kind": "redis_memory", "limit_ratio": 0.8}
+
+    assert not look(rule, redis_used_bytes=80 * 2**20, redis_limit_bytes=100 * 2**20).is_firing
+    filling = look(rule, redis_used_bytes=91 * 2**20, redis_limit_bytes=100 * 2**20)
+    assert filling.is_firing and filling.message.startswith("test:work: its Redis has used 91% of 100 MiB (limit 80%)")
+    assert (filling.value, filling.limit, filling.unit) == (91.0, 80.0, "%")
+    assert look(rule, redis_used_bytes=91 * 2**20).state == "clear"
+
+
 def test_a_rule_looks_at_its_queues_and_at_those_that_could_be_read() -> None:
     facts = Facts({"test:other": queue(queue="test:other")})
 

@@ -69,6 +69,23 @@ def test_an_alert_is_told_once_and_resolved_once(
     )
 
 
+def test_a_full_redis_is_told(
+    client: redis.Redis, database: Database, new_watch: NewWatch, deliveries: Deliveries, receiver: HttpReceiver
+) -> None:
+    watch = new_watch({"kind": "redis_memory", "severity": "page", "for_seconds": 0, "clear_seconds": 0})
+    client.config_set("maxmemory", 1)
+    try:
+        for _ in range(2):
+            watch.step()
+            deliver(deliveries)
+        assert told(receiver) == [("alert.opened", "redis-memory", ["test:work", "test:other"])]
+    finally:
+        client.config_set("maxmemory", 0)
+
+    watch.step()
+    assert AlertQueries(database).open() == []
+
+
 def test_alerts_of_a_window_are_those_that_were_open_in_it(database: Database) -> None:
     noon = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

@@ -12,6 +12,7 @@ from teknav_ops.metrics.minutes import MINUTE_MS
 from teknav_ops.runtime.leader import LeaderLease
 from tests.alerts.conftest import rules
 from tests.support.orders import TOPOLOGY
+from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
 
 BURN = {"kind": "burn_rate", "severity": "page"}
@@ -77,3 +78,13 @@ def test_a_damaged_queue_is_left_out_and_hides_no_other(client: redis.Redis) -> 
     facts = FactReader(client, TOPOLOGY, rules(BURN)).read()  # type: ignore[arg-type]
 
     assert set(facts.queues) == {"test:other"}
+
+
+def test_how_full_the_server_is_is_asked_where_a_rule_looks_at_it(own_server: RedisServer) -> None:
+    client = own_server.client()
+    client.config_set("maxmemory", 512 * 2**20)
+
+    facts = FactReader(client, TOPOLOGY, rules({"kind": "redis_memory"})).read().queues[QUEUE]  # type: ignore[arg-type]
+    assert facts.redis_limit_bytes == 512 * 2**20 and 0 < facts.redis_used_bytes < 512 * 2**20
+    unasked = FactReader(client, TOPOLOGY, rules(BURN)).read().queues[QUEUE]  # type: ignore[arg-type]
+    assert unasked.redis_limit_bytes == 0

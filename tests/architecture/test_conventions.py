@@ -32,6 +32,12 @@ def test_a_script_states_its_contract(path: Path) -> None:
     assert not re.search(r"'(KEYS|SCAN)'|while ", body), "unbounded work in a script"
 
 
+def test_a_full_server_refuses_new_jobs_and_no_other_step() -> None:
+    refused = {path.stem for path in SCRIPTS if not path.read_text().startswith("#!lua flags=")}
+
+    assert refused == {"enqueue"}
+
+
 @pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
 def test_a_query_states_its_question(path: Path) -> None:
     question, grain, parameters, *body = path.read_text().splitlines()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,6 +177,23 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(teknav: Teknav) -> N
     sick = teknav("doctor", TEKNAV_REDIS_URL=f"redis://127.0.0.1:{free_port()}", TEKNAV_SECRET_KEY="short")
     assert sick.returncode == 1
     assert "TEKNAV_SECRET_KEY" in sick.stdout and "teknav up" in sick.stdout
+
+
+def test_the_doctor_sees_a_redis_that_is_full_or_may_drop_jobs(teknav: Teknav, redis_server: RedisServer) -> None:
+    def redis_found() -> dict[str, Any]:
+        return next(item for item in json.loads(teknav("doctor", "--json").stdout) if item["check"] == "redis")
+
+    with redis_server.client() as client:
+        used = client.info("memory")["used_memory"]
+        try:
+            client.config_set("maxmemory", int(used * 1.1))
+            found = redis_found()
+            assert not found["is_well"] and "nearly full" in found["seen"] and "maxmemory" in found["remedy"]
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            assert "may drop jobs" in redis_found()["seen"]
+        finally:
+            client.config_set("maxmemory", 0)
+            client.config_set("maxmemory-policy", "noeviction")
 
 
 def test_production_refuses_to_make_its_own_key(teknav: Teknav) -> None:

@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 -- How far AuditLog is behind a queue's audit stream.
 --
 -- KEYS[1]  audit   stream

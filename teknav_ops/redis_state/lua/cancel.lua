@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Take a job that has not begun out of its queue.
 --
 -- KEYS[1]  waiting       list

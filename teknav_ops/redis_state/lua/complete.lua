@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Finish jobs that succeeded: record, counters, duration sketch and audit entry, as one step.
 --
 -- KEYS[1]  active          zset

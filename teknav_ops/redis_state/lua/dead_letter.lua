@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Give a job up: from active to failed, with a dead letter for an operator to decide about.
 --
 -- KEYS[1]  active                   zset

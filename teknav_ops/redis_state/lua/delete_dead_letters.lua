@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Decide that dead letters need no more work. Their jobs stay in the failed history while that lasts.
 --
 -- KEYS[1]  dlq                      zset

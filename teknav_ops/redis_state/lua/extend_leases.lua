@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A worker process's heartbeat: keep its leases, and learn which it has lost.
 --
 -- KEYS[1]  active       zset

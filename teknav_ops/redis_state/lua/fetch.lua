@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Hand out up to n waiting jobs under a new lease, after moving due delayed jobs to waiting.
 -- A paused queue ripens but hands out nothing; global concurrency and the rate limit are kept here.
 --

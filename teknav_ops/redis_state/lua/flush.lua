@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Drop jobs that have not begun, a bounded number at a time (Dramatiq's Broker.flush).
 --
 -- KEYS[1]  waiting       list

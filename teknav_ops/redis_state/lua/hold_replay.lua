@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Take, keep or give back the right to run a batch replay: one runner at a time, whichever process it is in.
 --
 -- KEYS[1]  replay      hash

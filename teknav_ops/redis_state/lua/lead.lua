@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Take, renew or release the lease of a role. Each taking begins a new term.
 --
 -- KEYS[1]  lease     string

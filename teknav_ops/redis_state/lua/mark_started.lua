@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Say that a job which has already outlived a worker is being run now.
 --
 -- KEYS[1]  job   hash

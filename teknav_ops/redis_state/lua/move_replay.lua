@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Start, finish or abort a batch replay. Doing it again changes nothing.
 --
 -- KEYS[1]  replay           hash

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Write into the audit trail that jobs have begun. A job noted before, or no longer this worker's, is left out.
 --
 -- KEYS[1]  audit        stream

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Open a session, with its ends: after a pause, and whatever is done in it.
 --
 -- KEYS[1]  session     hash

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Send an active job back to wait: a retry after a failure, or a snooze that uses no attempt.
 --
 -- KEYS[1]  active          zset

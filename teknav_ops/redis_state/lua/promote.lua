@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Let a delayed job run now.
 --
 -- KEYS[1]  delayed       zset

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Publish a queue's stats, unless a leader of a later term did: who slept through its lease overwrites nobody.
 -- Terms that are begun anew, because their counter was lost, are accepted once nothing fresh is there.
 --

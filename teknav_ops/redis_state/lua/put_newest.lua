@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Put a computed value in place, unless a newer one is there.
 --
 -- KEYS[1]  value       hash: made_at_ms, json

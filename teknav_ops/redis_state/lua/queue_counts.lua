@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 -- How many jobs are in each state, at one instant, and how old the oldest that waits is.
 --
 -- KEYS[1]  waiting       list

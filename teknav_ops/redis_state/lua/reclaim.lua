@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Take back jobs whose lease ran out. One that has cost too many workers their life is handed to the
 -- caller instead, under a short lease of its own, to be dead-lettered.
 --

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Tell events and move the cursor of the audit stream they were read from, as one step. A relay whose cursor
 -- is not the one on record was overtaken, or had told them already: nothing is written.
 --

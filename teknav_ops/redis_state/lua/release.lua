@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Shutdown: jobs that were handed out but not begun go back to the front, in their order.
 --
 -- KEYS[1]  active       zset

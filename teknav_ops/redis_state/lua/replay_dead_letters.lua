@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Put failed jobs back to wait with fresh attempts, and take their dead letters away, as one step.
 -- Jobs keep their id, their history and their idempotency key. As part of a batch replay the batch's
 -- progress moves in the same step, and only while its runner still holds it.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Record how far an active job has come.
 --
 -- KEYS[1]  job   hash

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Change how a queue runs while it runs: pause, resume, concurrency, limits.
 --
 -- KEYS[1]  control   hash

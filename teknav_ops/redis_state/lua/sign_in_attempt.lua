@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Count an attempt to sign in before the password is looked at, so that many at once cannot slip through together.
 --
 -- KEYS[1]  attempts     hash: failures, open_at_ms

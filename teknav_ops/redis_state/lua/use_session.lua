@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Read a session, and put off its idle end where a person did something.
 --
 -- KEYS[1]  session   hash

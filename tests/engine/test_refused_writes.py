@@ -1,0 +1,132 @@
+"""Redis answers but takes no writes: it is full, cannot save, or a part of it is away. No job is lost or run twice."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+
+from teknav_ops.errors import RedisUnavailable
+from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.payloads.codec import Cipher
+from teknav_ops.producer import Producer
+from teknav_ops.redis_state.connection import connect
+from tests.conftest import SECRET_KEY
+from tests.support.cluster import is_whole
+from tests.support.engine import Engine
+from tests.support.orders import TOPOLOGY
+from tests.support.redis_server import RedisServer, free_port, new_folder, remove_folder
+from tests.support.waiting import until
+
+LEASE_SECONDS = 1.0
+Trouble = Callable[[redis.Redis], Callable[[], object]]
+
+
+def no_replica(client: redis.Redis) -> Callable[[], object]:
+    client.config_set("min-replicas-to-write", 1)
+    return lambda: client.config_set("min-replicas-to-write", 0)
+
+
+def no_disk(client: redis.Redis) -> Callable[[], object]:
+    shutil.rmtree(client.config_get("dir")["dir"])
+    client.config_set("save", "3600 1")
+    client.bgsave()
+    until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", what="a save that fails")
+    return lambda: client.config_set("save", "")
+
+
+def no_slot(client: redis.Redis) -> Callable[[], object]:
+    client.execute_command("CLUSTER DELSLOTSRANGE", 0, 9)
+    until(lambda: not is_whole(client), what="a Cluster that is down")
+    return lambda: client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 9)
+
+
+@contextmanager
+def one_node() -> Iterator[RedisServer]:
+    folder = new_folder()
+    server = RedisServer(folder, "--cluster-enabled", "yes", "--cluster-port", str(free_port())).start()
+    with server.client() as node:
+        node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        until(lambda: is_whole(node), what="a whole Cluster")
+    yield server
+    server.stop()
+    remove_folder(folder)
+
+
+def producer_on(url: str) -> Producer:
+    return Producer(
+        connect(url, timeout_seconds=1), cipher=Cipher([SECRET_KEY]), topology=TOPOLOGY, timeout_seconds=0.5
+    )
+
+
+def run_through(url: str, begin: Callable[[], Callable[[], object]]) -> tuple[Engine, Producer]:
+    """Twelve jobs, four of which run while writes are refused for longer than a lease; all end well, each run once."""
+    engine, producer = Engine(url, Cipher([SECRET_KEY]), lease_seconds=LEASE_SECONDS), producer_on(url)
+    release = threading.Event()
+    engine.behaviour = lambda job, ctx: release.wait(60) and None
+    producer.enqueue_many("test:work", "work", [{"number": n} for n in range(12)])
+    with engine.working(threads=4):
+        until(lambda: len(engine.runs) == 4, what="four running jobs")
+        end = begin()
+        with pytest.raises(RedisUnavailable, match="0 jobs had been accepted"):
+            producer.enqueue("test:work", "work", {"number": 12})
+        time.sleep(LEASE_SECONDS)
+        release.set()
+        time.sleep(2 * LEASE_SECONDS)
+        end()
+        engine.broker.join("test:work", timeout=60_000)
+    counts = JobQueries(engine.broker.client, TOPOLOGY).counts("test:work")
+    assert (counts.completed, counts.dlq, counts.active) == (12, 0, 0)
+    assert set(Counter(job_id for job_id, _ in engine.runs).values()) == {1}
+    return engine, producer
+
+
+@pytest.mark.parametrize("trouble", [no_replica, no_disk])
+def test_a_refusal_that_passes_is_waited_out(own_server: RedisServer, trouble: Trouble) -> None:
+    engine, producer = run_through(own_server.url, lambda: trouble(own_server.client()))
+
+    producer.enqueue("test:work", "work", {"number": 13})
+    assert JobQueries(own_server.client(), TOPOLOGY).counts("test:work").waiting == 1  # type: ignore[arg-type]
+    engine.close()
+
+
+def test_a_cluster_that_is_down_is_waited_out() -> None:
+    with one_node() as node:
+        engine, _ = run_through(f"redis+cluster://127.0.0.1:{node.port}", lambda: no_slot(node.client()))
+        engine.close()
+
+
+def test_a_full_redis_takes_no_new_job_and_ends_those_it_has(own_server: RedisServer) -> None:
+    client = own_server.client()
+    engine = Engine(own_server.url, Cipher([SECRET_KEY]), lease_seconds=LEASE_SECONDS)
+    producer = producer_on(own_server.url)
+    release = threading.Event()
+
+    def behave(job: object, ctx: object) -> None:
+        release.wait(60)
+        if job.number == 3:  # type: ignore[attr-defined]
+            raise ValueError("no")
+
+    engine.behaviour = behave
+    producer.enqueue_many("test:work", "work", [{"number": n} for n in range(40)])
+    with engine.working(threads=4):
+        until(lambda: len(engine.runs) == 4, what="four running jobs")
+        client.config_set("maxmemory", 1)
+        with pytest.raises(RedisUnavailable, match=r"full.*0 jobs had been accepted"):
+            producer.enqueue("test:work", "work", {"number": 40})
+        time.sleep(2 * LEASE_SECONDS)
+        release.set()
+        # Nobody makes room: the work that is there ends all the same, retries and dead letters too.
+        engine.broker.join("test:work", timeout=60_000)
+
+    counts = JobQueries(client, TOPOLOGY).counts("test:work")  # type: ignore[arg-type]
+    assert (counts.completed, counts.dlq, counts.active) == (39, 1, 0)
+    runs = Counter(job_id for job_id, _ in engine.runs)
+    assert sorted(runs.values()) == [1] * 39 + [3]
+    engine.close()

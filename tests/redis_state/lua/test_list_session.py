@@ -1,0 +1,26 @@
+"""list_session.lua"""
+
+from __future__ import annotations
+
+from teknav_ops.redis_state import keys, scripts
+from tests.support.state import State
+
+KEY = keys.user_sessions("digest")
+
+
+def listed(state: State, session_id: str, longest_ms: int) -> list[str]:
+    return state.run(scripts.list_session(KEY, session_id=session_id, longest_ms=longest_ms, kept_ms=600_000, most=2))
+
+
+def test_the_first_to_end_of_too_many_leave_the_list(state: State) -> None:
+    assert listed(state, "long", 500_000) == listed(state, "short", 60_000) == []
+    assert listed(state, "middle", 300_000) == ["short"]
+
+    assert state.client.zrange(KEY, 0, -1) == ["middle", "long"]
+    assert 300_000 < state.client.pttl(KEY) <= 600_000
+
+
+def test_ended_sessions_leave_the_list(state: State) -> None:
+    state.client.zadd(KEY, {"ended": 1})
+    assert listed(state, "new", 60_000) == []
+    assert state.client.zrange(KEY, 0, -1) == ["new"]
