@@ -49,7 +49,8 @@ def run() -> int:
     except NotAllowed as error:
         return _fail(str(error), 4)
     except _UNAVAILABLE as error:
-        return _fail(f"{error}\nRun `teknav doctor`.", 3)
+        advice = "" if "`teknav doctor`" in str(error) else "\nRun `teknav doctor`."
+        return _fail(f"{error}{advice}", 3)
     except (TekNavError, ValidationError) as error:
         return _fail(str(error), 2)
     except RedisError as error:

@@ -51,13 +51,15 @@ def _send(
         except OUTAGE_ERRORS as error:
             if time.monotonic() >= deadline:
                 raise RedisUnavailable(
-                    f"{_trouble(error)} ({error}); {accepted_count} jobs had been accepted. "
-                    "Try again, or run `teknav doctor`."
+                    f"{_trouble(error)}; {accepted_count} jobs had been accepted. Try again, or run `teknav doctor`."
                 ) from error
             time.sleep(_RETRY_SECONDS)
 
 
 def _trouble(error: Exception) -> str:
+    # The server names the line of the script, which says nothing to who enqueues.
+    words = str(error).partition(" script: ")[0]
     if isinstance(error, OutOfMemoryError):
-        return "Redis is full"
-    return "Redis takes no writes" if isinstance(error, RefusedForNow) else "Redis did not answer in time"
+        return f"Redis is full ({words})"
+    is_refused = isinstance(error, RefusedForNow)
+    return f"Redis takes no writes ({words})" if is_refused else f"Redis did not answer in time ({words})"
