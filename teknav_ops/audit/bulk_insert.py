@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from teknav_ops.audit.entries import COLUMNS, Row
 from teknav_ops.errors import StorageUnavailable
-from teknav_ops.storage.database import insert_into
+from teknav_ops.storage.database import insert_into, takes_no_writes
 from teknav_ops.storage.tables import AuditLog
 
 #: Rows per statement: long enough for the next entries to be read meanwhile, since Python's lock is free while
@@ -59,6 +59,10 @@ def _driver_errors(session: Session) -> Iterator[None]:
         raise RowsRefused(str(error)) from error
     except (driver.OperationalError, driver.InterfaceError) as error:
         raise StorageUnavailable(f"the database did not answer: {error}") from error
+    except driver.InternalError as error:
+        if takes_no_writes(error):
+            raise StorageUnavailable(f"the database takes no writes: {error}") from error
+        raise
 
 
 def _insert_statement(rows: Sequence[Row]) -> tuple[str, list[Any]]:

@@ -9,13 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from teknav_ops.errors import StorageUnavailable
 from teknav_ops.storage.tables.base import Base
 
 _BUSY_TIMEOUT_MS = 10_000
+#: read_only_sql_transaction, which drivers do not count among the errors of operation.
+_READ_ONLY = "25006"
 
 
 class Database:
@@ -67,6 +69,17 @@ def _translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise StorageUnavailable(f"the database did not answer: {_reason(error)}") from error
+    except InternalError as error:
+        if takes_no_writes(error.orig):
+            raise StorageUnavailable(f"the database takes no writes: {_reason(error)}") from error
+        raise
+
+
+def takes_no_writes(error: BaseException | None) -> bool:
+    """Whether PostgreSQL only reads at the moment: a standby that the address leads to during a failover, or a server
+    that its host has made read-only because the disk is nearly full.
+    """
+    return getattr(error, "sqlstate", None) == _READ_ONLY
 
 
 def insert_into(session: Session, table: type[Base]) -> Any:

@@ -6,11 +6,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
+import pytest
 import redis
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from teknav_ops.audit.writer import AuditWriter
+from teknav_ops.errors import StorageUnavailable
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import connect
@@ -64,6 +67,19 @@ def repeating(step: Callable[[], object]) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join(20)
+
+
+def reads_only(database: Database, mode: Literal["on", "off"]) -> None:
+    """Let a whole PostgreSQL take no writes, as a host does whose disk is nearly full."""
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(f"alter system set default_transaction_read_only = {mode}")
+        connection.exec_driver_sql("select pg_reload_conf()")
+    until(lambda: _default_mode(database) == mode, what="the new mode")
+
+
+def _default_mode(database: Database) -> str:
+    with database.engine.connect() as connection:
+        return str(connection.exec_driver_sql("show default_transaction_read_only").scalar())
 
 
 def row_count(database: Database) -> int:
@@ -124,6 +140,30 @@ def test_streams_hold_while_postgresql_is_dead_and_catch_up(
     assert found["job.enqueued"] == len(enqueued)
     assert found["job.completed"] == len(enqueued) - failed
     assert (found["job.failed"], found["dlq.added"], found["job.retried"]) == (failed, failed, 2 * failed)
+    database.dispose()
+
+
+def test_streams_hold_while_postgresql_only_reads(
+    redis_server: RedisServer, client: redis.Redis, own_postgres: PostgresServer
+) -> None:
+    upgrade(own_postgres.url)
+    database = Database.open(own_postgres.url)
+    writer, state = AuditWriter(connect(redis_server.url), database, TOPOLOGY), State(client)
+    state.enqueue()
+    writer.step()
+    assert row_count(database) == 1
+
+    reads_only(database, "on")
+    state.enqueue()
+    with pytest.raises(StorageUnavailable, match="takes no writes"):
+        writer.step()
+    with pytest.raises(StorageUnavailable, match="takes no writes"), database.session() as session:
+        session.execute(delete(AuditLog))
+    assert row_count(database) == client.xlen(KEYS.audit) == 1
+
+    reads_only(database, "off")
+    writer.step()
+    assert_everything_once(client, database)
     database.dispose()
 
 
