@@ -62,7 +62,7 @@ class DlqPage(Page):
             "groups": group_rows(visit, queue),
             "letters": [letter_row(visit, letter) for letter in page.items],
             "offset": offset, "next": page.next_offset, "previous": max(0, offset - PAGE_SIZE) if offset else None,
-            "total": page.total_count, "isFiltered": where != DeadLetterFilter(), "note": note, "order": order,
+            "total": page.matching_count, "isFiltered": where != DeadLetterFilter(), "note": note, "order": order,
             "filters": {name: visit.filter(name) for name in ("type", "fingerprint", "name", "text", "since", "until")},
             "replays": [replay for replay in running if replay["state"] == "running"],
         }  # fmt: skip

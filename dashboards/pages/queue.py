@@ -98,7 +98,7 @@ class QueuePage(JobActions, Page):
         )  # fmt: skip
         page = visit.sources.jobs.page(queue.name, state, where=where, offset=offset, limit=PAGE_SIZE)
         return {
-            "jobs": [job_row(visit, job) for job in page.items], "offset": offset, "total": page.total_count,
+            "jobs": [job_row(visit, job) for job in page.items], "offset": offset, "total": page.matching_count,
             "next": page.next_offset, "previous": max(0, offset - PAGE_SIZE) if offset else None,
             "isFiltered": bool(where.fields) or where.window != Window(), "note": None, "name": where.name,
             "text": where.text, "trace": where.trace_id, "since": since,

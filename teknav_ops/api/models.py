@@ -17,13 +17,14 @@ class PageOf(BaseModel, Generic[Item]):
     """Some items, and where to go on.
 
     A page may be short, even empty, and still have a `next_offset`: a filter looks for 0.2 s at most, and came as far
-    as that. Only `next_offset: null` is the end. `total_count` is how many there are before name, trace and text
-    are looked at.
+    as that. Only `next_offset: null` is the end. `total_count` is how many match where `is_counted`; else how many
+    there are before name, trace and text are looked at.
     """
 
     items: list[Item]
     next_offset: int | None = Field(examples=[50, None])
     total_count: int = Field(examples=[100_000])
+    is_counted: bool = Field(examples=[True])
 
     @classmethod
     def of(cls, page: Page[Any], items: list[Item] | None = None) -> Self:
@@ -32,6 +33,7 @@ class PageOf(BaseModel, Generic[Item]):
             items=page.items if items is None else items,
             next_offset=page.next_offset,
             total_count=page.total_count,
+            is_counted=page.is_counted,
         )
 
 

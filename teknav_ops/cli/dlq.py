@@ -83,7 +83,7 @@ def list_dead_letters(
         empty=f"No dead letters match on {queue}.",
     )
     if page.next_offset is not None:
-        show.console.print(f"[dim]{page.total_count:,} in all; go on with --offset {page.next_offset}[/dim]")
+        show.console.print(f"[dim]{show.total(page)}; go on with --offset {page.next_offset}[/dim]")
 
 
 @app.command("show")

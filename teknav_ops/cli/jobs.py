@@ -57,7 +57,7 @@ def list_jobs(
         empty=f"No {state} jobs match on {queue}.",
     )  # fmt: skip
     if page.next_offset is not None:
-        show.console.print(f"[dim]{page.total_count:,} in all; go on with --offset {page.next_offset}[/dim]")
+        show.console.print(f"[dim]{show.total(page)}; go on with --offset {page.next_offset}[/dim]")
 
 
 @app.command("show")

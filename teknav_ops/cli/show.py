@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from teknav_ops.jobs.paging import Page
+
 console = Console()
 errors = Console(stderr=True)
 
@@ -49,6 +51,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
         # Text, not markup: error messages and payloads may hold square brackets.
         grid.add_row(*(Text(cell(value)) for value in row))
     console.print(grid)
+
+
+def total(page: Page[Any]) -> str:
+    """How many a filter matches, in words."""
+    return f"{page.total_count:,} in all" if page.is_counted else f"at most {page.total_count:,} in all"
 
 
 def cell(value: Any) -> str:

@@ -128,8 +128,9 @@ class DeadLetterQueries:
         source = Source.of_window(self._client, index, where.window, newest_first=newest_first)
         steps = scan(self._client, source, keys.dlq_record_family, where.fields, offset=offset, step=limit)
         return fill_page(
-            steps, where.matches, load, offset=offset, limit=limit, total=total, looking_seconds=looking_seconds
-        )
+            steps, where.matches, load, offset=offset, limit=limit, total=total, is_settled=not where.fields,
+            looking_seconds=looking_seconds,
+        )  # fmt: skip
 
     def ids(self, queue: str, where: DeadLetterFilter, *, limit: int) -> list[FrozenFailure]:
         """Up to `limit` matches, oldest first: a list to freeze."""

@@ -26,12 +26,18 @@ class Page(Generic[Item]):
     """Some items, and where to go on: `next_offset` is None at the end.
 
     A page may be short and still have a `next_offset`: looking is bounded in time, and went as far as that.
-    `total_count` is how many there are before name, trace and text are looked at.
+    `total_count` is how many match where `is_counted`; else how many there are before each is looked at.
     """
 
     items: list[Item]
     next_offset: int | None
     total_count: int
+    is_counted: bool = True
+
+    @property
+    def matching_count(self) -> int | None:
+        """How many match; None where that was not counted."""
+        return self.total_count if self.is_counted else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,12 +70,15 @@ def fill_page(
     offset: int,
     limit: int,
     total: int,
+    is_settled: bool,
     looking_seconds: float = LOOKING_SECONDS,
 ) -> Page[Item]:
     """Load items until the page is full. `matches` looks at what the filter needs and no more; only what passes is
     loaded whole. `load` answers None for what cannot be read. After `looking_seconds` the page ends where it is:
-    a hundred thousand entries cannot be looked through at once without keeping everybody waiting.
+    a hundred thousand entries cannot be looked through at once without keeping everybody waiting. `is_settled`: all of
+    the `total` match; where they do not, a page that holds everything has counted them.
     """
+    begins_at_first = offset == 0
     items: list[Item] = []
     deadline = time.monotonic() + looking_seconds
     for entries in steps:
@@ -83,11 +92,13 @@ def fill_page(
                 position += 1
             items += [item for item in load(wanted) if item is not None]
             if len(items) == limit:
-                return Page(items, offset + position, total)
+                return Page(items, offset + position, total, is_settled)
         offset += len(entries)
         if time.monotonic() > deadline:
-            return Page(items, offset, total)
-    return Page(items, None, total)
+            return Page(items, offset, total, is_settled)
+    if begins_at_first and not is_settled:
+        return Page(items, None, len(items))
+    return Page(items, None, total, is_settled)
 
 
 def read_hashes(client: Client, keys: Sequence[str]) -> list[dict[str, str]]:

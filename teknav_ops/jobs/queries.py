@@ -111,7 +111,7 @@ class JobQueries:
         check_page(offset, limit)
         where = where or JobFilter()
         keys = QueueKeys(self._topology[queue].name)
-        total = self._total(keys, state)
+        total = self._total(keys, state, where.window)
 
         def load(ids: list[str]) -> list[JobRecord | None]:
             hashes = read_hashes(self._client, list(map(keys.job, ids)))
@@ -123,8 +123,9 @@ class JobQueries:
             for entries in scan(self._client, source, keys.job_family, where.fields, offset=skipped, step=limit)
         )
         return fill_page(
-            steps, where.matches, load, offset=offset, limit=limit, total=total, looking_seconds=looking_seconds
-        )
+            steps, where.matches, load, offset=offset, limit=limit, total=total, is_settled=not where.fields,
+            looking_seconds=looking_seconds,
+        )  # fmt: skip
 
     def _sources(self, keys: QueueKeys, state: JobState, window: Window, offset: int) -> Iterator[tuple[Source, int]]:
         """Where a state's jobs are, in their order, each with how many of it to pass over."""
@@ -150,10 +151,10 @@ class JobQueries:
             log.error("job.corrupt", queue=queue, job_id=job_id, error=str(error))
             return None
 
-    def _total(self, keys: QueueKeys, state: JobState) -> int:
+    def _total(self, keys: QueueKeys, state: JobState, window: Window) -> int:
         if state is JobState.WAITING:
             return int(self._client.llen(keys.waiting)) + int(self._client.zcard(keys.prioritized))
-        return int(self._client.zcard(_zset(keys, state)))
+        return int(self._client.zcount(_zset(keys, state), *window.scores()))
 
 
 def _zset(keys: QueueKeys, state: JobState) -> str:

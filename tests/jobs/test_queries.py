@@ -62,12 +62,16 @@ def test_every_filter_finds_what_counting_by_hand_finds_page_by_page(
     found, offset = [], 0
     while True:
         page = dead_letters.page(QUEUE, where=where, offset=offset, limit=70)
+        assert page.matching_count in (None, len(expected))
         found += [letter.original_job_id for letter in page.items]
         if page.next_offset is None:
             break
         offset = page.next_offset
 
     assert found == expected
+    # An index has counted its own; a page that holds all has counted whatever was asked.
+    assert dead_letters.page(QUEUE, where=where, limit=1_000, looking_seconds=30).is_counted or len(expected) > 1_000
+    assert page.is_counted is ((len(chosen) < 2 and not {"job_name", "text"} & chosen.keys()) or len(expected) <= 70)
     assert [failure.job_id for failure in dead_letters.ids(QUEUE, where, limit=10_000)] == expected[::-1]
 
 
@@ -79,6 +83,7 @@ def test_looking_ends_in_time_and_says_how_far_it_came(
     short = dead_letters.page(QUEUE, where=where, looking_seconds=0)
 
     assert (short.items, short.next_offset, short.total_count) == ([], 250, 1_200)
+    assert not short.is_counted and short.matching_count is None
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
@@ -106,7 +111,7 @@ def test_a_window_of_time_and_a_limit_bound_the_list(
     page = dead_letters.page(QUEUE, where=DeadLetterFilter(window=window))
 
     assert [letter.original_job_id for letter in page.items] == [f"{n:04}" for n in range(109, 99, -1)]
-    assert page.total_count == 10
+    assert (page.total_count, page.is_counted) == (10, True)
     assert len(dead_letters.ids(QUEUE, DeadLetterFilter(), limit=7)) == 7
 
 
@@ -141,6 +146,22 @@ def test_jobs_are_listed_in_the_order_they_will_run_and_filtered(queries: JobQue
     assert ids(JobFilter(name="rest")) == [urgent]
     assert ids(JobFilter(trace_id="a" * 32)) == ordinary[::5]
     assert ids(JobFilter(text='"n": 59')) == [ordinary[59]]
+
+
+def test_ended_jobs_are_counted_within_a_window(queries: JobQueries, state: State) -> None:
+    for _ in range(3):
+        state.enqueue()
+        (delivery,) = state.fetch()
+        state.complete(delivery)
+        state.client.zadd(KEYS.completed, {delivery.id: 100_000 * (state.client.zcard(KEYS.completed))})
+    window = Window(datetime.fromtimestamp(150, UTC))
+
+    page = queries.page(QUEUE, JobState.COMPLETED, where=JobFilter(window=window), limit=1)
+    assert (len(page.items), page.matching_count) == (1, 2)
+    named = queries.page(QUEUE, JobState.COMPLETED, where=JobFilter(name="work"), limit=1)
+    assert (named.total_count, named.matching_count) == (3, None)
+    none = queries.page(QUEUE, JobState.COMPLETED, where=JobFilter(name="rest"))
+    assert (none.items, none.matching_count) == ([], 0)
 
 
 def test_a_damaged_record_is_left_out_of_the_list(queries: JobQueries, state: State) -> None:

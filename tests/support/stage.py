@@ -30,7 +30,7 @@ class Stage:
         self.services = Services(self.settings)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._environment = {
+        self.environment = {
             **os.environ, "TEKNAV_REDIS_URL": redis.url, "TEKNAV_DATA_DIR": str(folder),
             "TEKNAV_SECRET_KEY": secret_key, "PYTHONPATH": str(TREE), "TEKNAV_VIEWERS_ALLOWED": "true",
             **{f"TEKNAV_{name.upper()}": str(value) for name, value in settings.items()},
@@ -60,7 +60,7 @@ class Stage:
     def _start(self, name: str, arguments: list[str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, *arguments], cwd=TREE, env=self._environment, stdout=log, stderr=log,
+                [sys.executable, *arguments], cwd=TREE, env=self.environment, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
 

@@ -59,11 +59,9 @@ class DlqTriageModel(SpeakingModel):
     def _refresh(self) -> None:
         page = self._bench.dead_letters.page(self.queue, where=self._filter(), limit=PAGE_SIZE)
         groups = self._bench.dead_letters.groups(self.queue)
-        # A page's total is of its index, before texts are looked at; a page that holds all knows better.
-        is_whole = page.next_offset is None
-        total = len(page.items) if is_whole else page.total_count
-        is_counted = is_whole or not self.text.strip()
-        self.param.update(groups=groups, letters=list(page.items), total_count=total, is_counted=is_counted)
+        self.param.update(
+            groups=groups, letters=list(page.items), total_count=page.total_count, is_counted=page.is_counted
+        )
 
     def _filter(self) -> DeadLetterFilter:
         return DeadLetterFilter(
