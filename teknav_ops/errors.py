@@ -3,7 +3,7 @@
 A processor raises one of three sorts. `PermanentError`: another attempt cannot help, so the
 job goes to the dead letters at once. `TransientError`, like any exception not named here: the
 job is retried with backoff. `Throttled`: the other side asked us to slow down, so the job
-waits without using up an attempt.
+waits without using up an attempt. So it does when what is ours is `Away`.
 """
 
 from __future__ import annotations
@@ -77,11 +77,15 @@ class WrongState(InvalidRequest):
     """The job is not in a state from which this move is allowed. Nothing was changed."""
 
 
-class RedisUnavailable(TekNavError):
+class Away(TekNavError):
+    """Something of ours does not answer, or takes no writes: no fault of the job that meets it."""
+
+
+class RedisUnavailable(Away):
     """Redis did not answer within the allowed time. Nothing was accepted; try again."""
 
 
-class StorageUnavailable(TekNavError):
+class StorageUnavailable(Away):
     """The SQL database did not answer. Nothing was done; try again."""
 
 

@@ -64,6 +64,7 @@ STATUS_OF: Final[dict[type[errors.TekNavError], int]] = {
     ChannelFailed: 502,
     errors.Throttled: 503,
     errors.TransientError: 503,
+    errors.Away: 503,
     errors.RedisUnavailable: 503,
     TooManyClients: 503,
     UnknownReport: 404,

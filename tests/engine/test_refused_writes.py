@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 import redis
 
+from teknav_ops.engine.middleware import retry
 from teknav_ops.errors import RedisUnavailable
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
@@ -129,4 +130,25 @@ def test_a_full_redis_takes_no_new_job_and_ends_those_it_has(own_server: RedisSe
     assert (counts.completed, counts.dlq, counts.active) == (39, 1, 0)
     runs = Counter(job_id for job_id, _ in engine.runs)
     assert sorted(runs.values()) == [1] * 39 + [3]
+    engine.close()
+
+
+def test_a_job_that_enqueues_into_a_full_redis_waits_and_uses_no_attempt(
+    own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "AWAY_SNOOZE_MS", 100)
+    client, producer = own_server.client(), producer_on(own_server.url)
+    engine = Engine(own_server.url, Cipher([SECRET_KEY]))
+    engine.behaviour = lambda job, ctx: producer.enqueue("test:other", "other", {"number": 2}) and None
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    client.config_set("maxmemory", 1)
+    with engine.working(queues={"test:work"}):
+        # The queue's three attempts would be over by then.
+        until(lambda: len(engine.runs) > 4, what="runs that could not enqueue")
+        client.config_set("maxmemory", 0)
+        engine.broker.join("test:work", timeout=60_000)
+
+    queries = JobQueries(client, TOPOLOGY)  # type: ignore[arg-type]
+    assert queries.get("test:work", job_id).attempts_made == 1
+    assert queries.counts("test:other").waiting == 1
     engine.close()

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import pytest
 import redis
 
+from teknav_ops.engine.middleware import retry
 from teknav_ops.engine.processor import JobContext
-from teknav_ops.errors import PermanentError, Throttled, TransientError
+from teknav_ops.errors import PermanentError, RedisUnavailable, StorageUnavailable, Throttled, TransientError
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.producer import Producer
@@ -129,6 +130,60 @@ def test_a_throttled_job_waits_as_asked_and_uses_no_attempt(
     record = queries.get("test:work", job_id)
     assert (record.state, record.attempts_made, record.delivery) == ("completed", 1, 5)
     assert min(later - earlier for earlier, later in itertools.pairwise(started)) >= 0.15
+
+
+@pytest.mark.parametrize(
+    "error", [StorageUnavailable("no answer"), RedisUnavailable("full"), redis.ConnectionError("cut")]
+)
+def test_what_is_ours_may_be_away_for_longer_than_attempts_last(
+    engine: Engine, producer: Producer, queries: JobQueries, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(retry, "AWAY_SNOOZE_MS", 20)
+
+    def away_at_first(job: Work, ctx: JobContext[None]) -> None:
+        if len(engine.runs) < 8:
+            raise error
+
+    engine.behaviour = away_at_first
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+
+    with engine.working():
+        engine.broker.join("test:work", timeout=30_000)
+
+    record = queries.get("test:work", job_id)
+    assert (record.state, record.attempts_made, record.delivery) == ("completed", 1, 8)
+
+
+def test_another_service_that_is_away_uses_attempts(engine: Engine, producer: Producer, queries: JobQueries) -> None:
+    def refused(job: Work, ctx: JobContext[None]) -> None:
+        raise ConnectionRefusedError("somebody else's")
+
+    engine.behaviour = refused
+    producer.enqueue("test:work", "work", {"number": 1})
+
+    with engine.working():
+        until(lambda: queries.counts("test:work").dlq == 1)
+
+    assert len(engine.runs) == 3
+
+
+def test_what_stays_away_is_a_failure_in_the_end(
+    engine: Engine, producer: Producer, queries: JobQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "AWAY_SNOOZE_MS", 20)
+    monkeypatch.setattr(retry, "AWAY_DELIVERIES", 6)
+
+    def away(job: Work, ctx: JobContext[None]) -> None:
+        raise StorageUnavailable("no answer")
+
+    engine.behaviour = away
+    producer.enqueue("test:work", "work", {"number": 1})
+
+    with engine.working():
+        engine.broker.join("test:work", timeout=30_000)
+
+    # Five snoozes, then the three attempts of this queue.
+    assert queries.counts("test:work").dlq == 1 and len(engine.runs) == 8
 
 
 def test_retry_after_is_honoured_when_it_is_longer_than_the_backoff(

@@ -13,13 +13,20 @@ from dramatiq.middleware import Middleware
 from teknav_ops.engine.delivery import JobMessage
 from teknav_ops.engine.middleware.guard import cause_of
 from teknav_ops.engine.outcome import Postpone
-from teknav_ops.errors import PermanentError, Throttled, TransientError
+from teknav_ops.errors import Away, PermanentError, Throttled, TransientError
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.topology import RetryPolicy, Topology
 
 #: Spread of the backoff, so that jobs that failed together do not come back together.
 JITTER = 0.25
 #: A snooze shorter than this would only make the other side refuse again.
 LEAST_SNOOZE_MS = 100
+#: While Redis or SQL are away, every attempt would fail within a minute, and all that is fetched meanwhile would end
+#: among the dead letters. So jobs wait, for about an hour; then something else is wrong, and attempts count.
+AWAY_SNOOZE_MS = 15_000
+AWAY_DELIVERIES = 200
+#: Python's own ConnectionError may be about anybody.
+_AWAY: tuple[type[BaseException], ...] = (Away, *(kind for kind in OUTAGE_ERRORS if kind is not ConnectionError))
 
 
 class Retries(Middleware):
@@ -50,6 +57,8 @@ class Retries(Middleware):
         if isinstance(cause, Throttled):
             delay_ms = max(LEAST_SNOOZE_MS, int(cause.retry_after_seconds * 1000))
             message.outcome = Postpone(delay_ms, uses_attempt=False, exception=cause)
+        elif isinstance(cause, _AWAY) and message.delivery.delivery < AWAY_DELIVERIES:
+            message.outcome = Postpone(_spread(AWAY_SNOOZE_MS), uses_attempt=False, exception=cause)
         elif self._may_retry(message, cause, options):
             policy = self._policy(message, options)
             message.outcome = Postpone(_delay_ms(policy, message.attempt, cause), uses_attempt=True, exception=cause)
@@ -73,12 +82,16 @@ class Retries(Middleware):
         )
 
 
+def _spread(delay_ms: float) -> int:
+    return int(delay_ms * random.uniform(1, 1 + JITTER))
+
+
 def _delay_ms(policy: RetryPolicy, attempt: int, cause: BaseException) -> int:
     """Backoff after this attempt; what the other side asked for wins when it is longer."""
     if isinstance(cause, dramatiq.Retry) and cause.delay is not None:
         return int(cause.delay)
     backoff_ms = min(policy.max_backoff_ms, policy.min_backoff_ms * 2.0 ** min(attempt - 1, 40))
-    spread_ms = min(policy.max_backoff_ms, backoff_ms * random.uniform(1, 1 + JITTER))
+    spread_ms = min(policy.max_backoff_ms, _spread(backoff_ms))
     if isinstance(cause, TransientError) and cause.retry_after_seconds is not None:
         return int(max(spread_ms, cause.retry_after_seconds * 1000))
     return int(spread_ms)
