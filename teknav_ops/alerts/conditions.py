@@ -79,13 +79,17 @@ def condition_key(rule: str, queue: str) -> str:
 
 
 def evaluate(rules: Iterable[Rule], facts: Facts) -> list[Condition]:
-    """Every rule on every queue it watches and of which there are facts."""
-    return [
-        _condition(rule, queue)
-        for rule in rules
-        for queue in facts.queues.values()
-        if rule.watches(queue.queue)
-    ]  # fmt: skip
+    """Every rule on every queue it watches and of which there are facts; one on servers, on one queue of each."""
+    return [_condition(rule, queue) for rule in rules for queue in _looked_at(rule, facts)]
+
+
+def _looked_at(rule: Rule, facts: Facts) -> list[QueueFacts]:
+    watched = [queue for queue in facts.queues.values() if rule.watches(queue.queue)]
+    if not isinstance(rule, RedisMemory):
+        return watched
+    # All queues of a server are as full as it is: the first of them, in the topology's order, stands for all.
+    first_of = {queue.redis_memory.server: queue for queue in reversed(watched) if queue.redis_memory is not None}
+    return list(first_of.values())[::-1]
 
 
 def _condition(rule: Rule, queue: QueueFacts) -> Condition:
@@ -200,18 +204,15 @@ def _no_heartbeat(queue: QueueFacts) -> _Measured:
 
 
 def _redis_memory(rule: RedisMemory, queue: QueueFacts) -> _Measured:
-    if not queue.redis_limit_bytes:
-        return _Measured(None, rule.limit_ratio * 100, "%", "its Redis has no limit of memory (maxmemory 0)")
-    ratio = queue.redis_used_bytes / queue.redis_limit_bytes
+    memory = queue.redis_memory
+    if memory is None or not memory.limit_bytes:
+        return _Measured(None, rule.limit_ratio * 100, "%", "the Redis that holds it has no limit of memory")
+    ratio = memory.used_bytes / memory.limit_bytes
     message = (
-        f"its Redis has used {ratio:.0%} of {_mebibytes(queue.redis_limit_bytes)} (limit {rule.limit_ratio:.0%}); "
-        "full, it takes no new job"
+        f"the Redis that holds it has used {ratio:.0%} of {memory.limit_bytes / 2**20:,.0f} MiB "
+        f"(limit {rule.limit_ratio:.0%}); full, it takes no new job, for this queue and all that it holds"
     )
     return _Measured(ratio * 100, rule.limit_ratio * 100, "%", message)
-
-
-def _mebibytes(count: int) -> str:
-    return f"{count / 2**20:,.0f} MiB"
 
 
 def _stats_stale(rule: StatsStale, queue: QueueFacts) -> _Measured:

@@ -14,7 +14,7 @@ from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
-from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
+from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner, ServerMemory
 from teknav_ops.topology import Topology
 from teknav_ops.triage.burn_rate import EventCounts
 
@@ -35,7 +35,7 @@ class QueueFacts:
     """One queue at one instant, by the clock of the server that counts.
 
     `minutes` are the latest in which something happened; `stats_age_ms` is None where nobody has published; `hours`
-    is None where the longer past is unknown; `redis_limit_bytes` is 0 where the server has no limit, or no rule asks.
+    is None where the longer past is unknown, and `redis_memory` where no rule asks for it.
     """
 
     queue: str
@@ -49,8 +49,7 @@ class QueueFacts:
     audit_backlog: int
     audit_lag_ms: int
     stats_age_ms: int | None
-    redis_used_bytes: int = 0
-    redis_limit_bytes: int = 0
+    redis_memory: ServerMemory | None = None
     minutes: Mapping[int, MinuteCounts] = dataclasses.field(default_factory=dict)
     hours: Mapping[int, EventCounts] | None = None
 
@@ -114,12 +113,12 @@ class FactReader:
         self._read_minutes({queue: found.at_ms // MINUTE_MS for queue, found in counts.items()})
         return Facts(
             {
-                queue: self._facts(queue, found, stats[queue], memory.get(queue, (0, 0)), hours)
+                queue: self._facts(queue, found, stats[queue], memory.get(queue), hours)
                 for queue, found in counts.items()
             }
         )
 
-    def _read_memory(self, queues: Iterable[str]) -> dict[str, tuple[int, int]]:
+    def _read_memory(self, queues: Iterable[str]) -> dict[str, ServerMemory]:
         wanted = list(queues) if self._reads_memory else []
         answers = self._runner.run_many([scripts.server_memory(QueueKeys(queue)) for queue in wanted]) if wanted else []
         return {
@@ -146,7 +145,7 @@ class FactReader:
         self._read_to[queue] = now
 
     def _facts(
-        self, queue: str, counts: QueueCounts, stats: QueueStats | None, memory: tuple[int, int], hours: Hours
+        self, queue: str, counts: QueueCounts, stats: QueueStats | None, memory: ServerMemory | None, hours: Hours
     ) -> QueueFacts:
         return QueueFacts(
             queue=queue,
@@ -160,8 +159,7 @@ class FactReader:
             audit_backlog=counts.audit_backlog,
             audit_lag_ms=counts.audit_lag_ms,
             stats_age_ms=None if stats is None else abs(stats.age_ms),
-            redis_used_bytes=memory[0],
-            redis_limit_bytes=memory[1],
+            redis_memory=memory,
             minutes=self._minutes[queue],
             hours=None if hours is None else hours.get(queue, {}),
         )

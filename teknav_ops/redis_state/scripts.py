@@ -446,9 +446,18 @@ def audit_lag(keys: QueueKeys) -> Call[tuple[int, int]]:
     return Call(load("audit_lag"), [keys.audit], [], tuple)
 
 
-def server_memory(keys: QueueKeys) -> Call[tuple[int, int]]:
-    """How many bytes the server that holds the queue uses, and how many it may use; 0: no limit is set."""
-    return Call(load("server_memory"), [keys.waiting], [], tuple)
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServerMemory:
+    """How many bytes a server uses, and how many it may use; 0: no limit is set. `server` is its run id."""
+
+    server: str
+    used_bytes: int
+    limit_bytes: int
+
+
+def server_memory(keys: QueueKeys) -> Call[ServerMemory]:
+    """The memory of the server that holds the queue."""
+    return Call(load("server_memory"), [keys.waiting], [], lambda raw: ServerMemory(*raw))
 
 
 # Processes -------------------------------------------------------------------------------------

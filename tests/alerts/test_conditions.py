@@ -10,6 +10,7 @@ from teknav_ops.alerts.conditions import Condition, evaluate
 from teknav_ops.alerts.facts import Facts, QueueFacts
 from teknav_ops.jobs.sketch import bucket
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts
+from teknav_ops.redis_state.scripts import ServerMemory
 from teknav_ops.triage.burn_rate import EventCounts
 from tests.alerts.conftest import rules
 
@@ -31,6 +32,11 @@ def queue(**facts: Any) -> QueueFacts:
         "is_paused": False, "oldest_waiting_age_ms": None, "audit_backlog": 0, "audit_lag_ms": 0, "stats_age_ms": 500,
     }  # fmt: skip
     return QueueFacts(**{**calm, **facts})
+
+
+def memory(used: int, limit: int, server: str = "a") -> ServerMemory:
+    """In MiB."""
+    return ServerMemory(server, used * 2**20, limit * 2**20)
 
 
 def look(rule: dict[str, Any], **facts: Any) -> Condition:
@@ -138,11 +144,25 @@ def test_stats_must_be_published_and_young() -> None:
 def test_a_server_fills_up_to_its_limit_if_it_has_one() -> None:
     rule = {"kind": "redis_memory", "limit_ratio": 0.8}
 
-    assert not look(rule, redis_used_bytes=80 * 2**20, redis_limit_bytes=100 * 2**20).is_firing
-    filling = look(rule, redis_used_bytes=91 * 2**20, redis_limit_bytes=100 * 2**20)
-    assert filling.is_firing and filling.message.startswith("test:work: its Redis has used 91% of 100 MiB (limit 80%)")
+    assert not look(rule, redis_memory=memory(80, 100)).is_firing
+    filling = look(rule, redis_memory=memory(91, 100))
+    assert filling.is_firing and "has used 91% of 100 MiB (limit 80%)" in filling.message
     assert (filling.value, filling.limit, filling.unit) == (91.0, 80.0, "%")
-    assert look(rule, redis_used_bytes=91 * 2**20).state == "clear"
+    assert look(rule, redis_memory=memory(91, 0)).state == "clear"
+
+
+def test_a_server_is_told_of_once_and_each_server_of_its_own() -> None:
+    names = ("test:other", "test:work")
+
+    def firing(*servers: str) -> list[str]:
+        facts = {
+            name: queue(queue=name, redis_memory=memory(9, 10, at)) for name, at in zip(names, servers, strict=True)
+        }
+        found = evaluate(rules({"kind": "redis_memory"}), Facts(facts))
+        return [condition.queue for condition in found if condition.is_firing]
+
+    assert firing("a", "a") == ["test:other"]
+    assert firing("a", "b") == ["test:other", "test:work"]
 
 
 def test_a_rule_looks_at_its_queues_and_at_those_that_could_be_read() -> None:

@@ -84,7 +84,9 @@ def test_how_full_the_server_is_is_asked_where_a_rule_looks_at_it(own_server: Re
     client = own_server.client()
     client.config_set("maxmemory", 512 * 2**20)
 
-    facts = FactReader(client, TOPOLOGY, rules({"kind": "redis_memory"})).read().queues[QUEUE]  # type: ignore[arg-type]
-    assert facts.redis_limit_bytes == 512 * 2**20 and 0 < facts.redis_used_bytes < 512 * 2**20
+    read = FactReader(client, TOPOLOGY, rules({"kind": "redis_memory"})).read()  # type: ignore[arg-type]
+    memory = read.queues[QUEUE].redis_memory
+    assert memory is not None and memory.server == client.info("server")["run_id"]
+    assert memory.limit_bytes == 512 * 2**20 and 0 < memory.used_bytes < 512 * 2**20
     unasked = FactReader(client, TOPOLOGY, rules(BURN)).read().queues[QUEUE]  # type: ignore[arg-type]
-    assert unasked.redis_limit_bytes == 0
+    assert unasked.redis_memory is None

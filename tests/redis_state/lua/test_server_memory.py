@@ -11,8 +11,9 @@ from tests.support.state import KEYS
 def test_used_memory_and_its_limit_are_those_of_the_server(own_server: RedisServer) -> None:
     client = own_server.client()
     runner = ScriptRunner(client)  # type: ignore[arg-type]
-    used, limit = runner.run(scripts.server_memory(KEYS))
-    assert limit == 0 and abs(used - client.info("memory")["used_memory"]) < 2**20
+    memory = runner.run(scripts.server_memory(KEYS))
+    assert memory.server == client.info("server")["run_id"]
+    assert memory.limit_bytes == 0 and abs(memory.used_bytes - client.info("memory")["used_memory"]) < 2**20
 
     client.config_set("maxmemory", 100 * 2**20)
-    assert runner.run(scripts.server_memory(KEYS))[1] == 100 * 2**20
+    assert runner.run(scripts.server_memory(KEYS)).limit_bytes == 100 * 2**20
