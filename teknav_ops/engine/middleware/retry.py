@@ -23,6 +23,7 @@ JITTER = 0.25
 LEAST_SNOOZE_MS = 100
 #: While Redis or SQL are away, every attempt would fail within a minute, and all that is fetched meanwhile would end
 #: among the dead letters. So jobs wait, for about an hour; then something else is wrong, and attempts count.
+AWAY_FIRST_SNOOZE_MS = 1_000
 AWAY_SNOOZE_MS = 15_000
 AWAY_DELIVERIES = 200
 #: Python's own ConnectionError may be about anybody.
@@ -58,7 +59,7 @@ class Retries(Middleware):
             delay_ms = max(LEAST_SNOOZE_MS, int(cause.retry_after_seconds * 1000))
             message.outcome = Postpone(delay_ms, uses_attempt=False, exception=cause)
         elif isinstance(cause, _AWAY) and message.delivery.delivery < AWAY_DELIVERIES:
-            message.outcome = Postpone(_spread(AWAY_SNOOZE_MS), uses_attempt=False, exception=cause)
+            message.outcome = Postpone(_away_ms(message), uses_attempt=False, exception=cause)
         elif self._may_retry(message, cause, options):
             policy = self._policy(message, options)
             message.outcome = Postpone(_delay_ms(policy, message.attempt, cause), uses_attempt=True, exception=cause)
@@ -80,6 +81,12 @@ class Retries(Middleware):
             min_backoff_ms=options.get("min_backoff", policy.min_backoff_ms),
             max_backoff_ms=options.get("max_backoff", policy.max_backoff_ms),
         )
+
+
+def _away_ms(message: JobMessage) -> int:
+    # A lock or a lost connection is over in a moment, a failover in minutes.
+    snoozed_count = message.delivery.delivery - message.attempt
+    return _spread(min(AWAY_SNOOZE_MS, AWAY_FIRST_SNOOZE_MS * 2.0 ** min(snoozed_count, 10)))
 
 
 def _spread(delay_ms: float) -> int:
