@@ -20,6 +20,7 @@ from tests.support.databases import fresh_url
 from tests.support.engine import Engine
 from tests.support.http_receiver import HttpReceiver
 from tests.support.orders import TOPOLOGY
+from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer, new_folder, remove_folder
 from tests.support.smtp_receiver import SmtpReceiver
 
@@ -106,6 +107,14 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database.open(database_url)
     yield opened
     opened.dispose()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL of the test's own, to be killed and started again."""
+    server = PostgresServer()
+    yield server
+    server.remove()
 
 
 @pytest.fixture
