@@ -88,8 +88,11 @@ def _looked_at(rule: Rule, facts: Facts) -> list[QueueFacts]:
     if not isinstance(rule, RedisMemory):
         return watched
     # All queues of a server are as full as it is: the first of them, in the topology's order, stands for all.
-    first_of = {queue.redis_memory.server: queue for queue in reversed(watched) if queue.redis_memory is not None}
-    return list(first_of.values())[::-1]
+    first_of: dict[str, QueueFacts] = {}
+    for queue in watched:
+        if queue.redis_memory is not None:
+            first_of.setdefault(queue.redis_memory.server, queue)
+    return list(first_of.values())
 
 
 def _condition(rule: Rule, queue: QueueFacts) -> Condition:
