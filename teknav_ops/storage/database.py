@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from teknav_ops.errors import StorageUnavailable
@@ -69,6 +70,8 @@ def _translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise StorageUnavailable(f"the database did not answer: {_reason(error)}") from error
+    except PoolTimeout as error:
+        raise StorageUnavailable("the database was busy: no connection became free in time") from error
     except InternalError as error:
         if takes_no_writes(error.orig):
             raise StorageUnavailable(f"the database takes no writes: {_reason(error)}") from error

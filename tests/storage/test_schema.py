@@ -12,7 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import delete, insert, select
+from sqlalchemy import create_engine, delete, insert, select
 
 from teknav_ops.errors import StorageUnavailable
 from teknav_ops.storage import schema
@@ -20,6 +20,7 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.effects import SqlEffects, record_effect
 from teknav_ops.storage.schema import current_revision, head_revision, upgrade
 from teknav_ops.storage.tables import AuditLog, Base
+from tests.support.databases import fresh_url
 
 
 def is_ours(_object: object, name: str | None, kind: str, _reflected: bool, _compare_to: object) -> bool:
@@ -91,6 +92,16 @@ def test_an_unreachable_database_is_named_as_such() -> None:
     with pytest.raises(StorageUnavailable, match="did not answer"), database.session() as session:
         session.execute(select(1))
     database.dispose()
+
+
+def test_a_database_whose_connections_are_all_taken_is_named_as_such(tmp_path: Path) -> None:
+    with fresh_url("postgresql", tmp_path) as url:
+        database = Database(create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.1))
+        with database.session() as taken, pytest.raises(StorageUnavailable, match="no connection"):
+            taken.execute(select(1))
+            with database.session() as session:
+                session.execute(select(1))
+        database.dispose()
 
 
 def test_an_effect_is_found_once_its_transaction_is_committed_and_not_before(database: Database) -> None:
