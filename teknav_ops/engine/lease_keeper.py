@@ -39,6 +39,8 @@ class LeaseKeeper:
         self._worker = worker
         self._lease_ms = lease_ms
         self._lost_limit = lost_limit
+        self._beat_at = time.monotonic()
+        self._reclaims_from = self._beat_at
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="teknav-lease-keeper", daemon=True)
         self._thread.start()
@@ -64,8 +66,18 @@ class LeaseKeeper:
         """One heartbeat: three round trips for all lanes."""
         lanes = list(self._lanes.values())
         self._extend(lanes)
-        self._reclaim(lanes)
+        if self._may_reclaim(time.monotonic()):
+            self._reclaim(lanes)
         self._introduce()
+
+    def _may_reclaim(self, now: float) -> bool:
+        # Who could not beat in time supposes that the others could not either: it was Redis, or the whole machine.
+        # Leases that ran out meanwhile say nothing of who died, so the others get a lease's time to come back.
+        lease_seconds = self._lease_ms / 1000
+        if now - self._beat_at > 2 / 3 * lease_seconds:
+            self._reclaims_from = now + lease_seconds
+        self._beat_at = now
+        return now >= self._reclaims_from
 
     def _introduce(self) -> None:
         """Say who this is, for the workers view; kept as long as the heartbeat."""

@@ -97,6 +97,44 @@ def test_a_refusal_that_passes_is_waited_out(own_server: RedisServer, trouble: T
     engine.close()
 
 
+def frozen(server: RedisServer) -> Callable[[], object]:
+    server.freeze()
+    return server.thaw
+
+
+def refusing(server: RedisServer) -> Callable[[], object]:
+    return no_replica(server.client())
+
+
+@pytest.mark.parametrize("trouble", [frozen, refusing])
+def test_after_an_outage_nobody_takes_jobs_from_workers_that_lived_through_it(
+    own_server: RedisServer, trouble: Callable[[RedisServer], Callable[[], object]]
+) -> None:
+    lease_seconds = 3.0
+    holder, other = (Engine(own_server.url, Cipher([SECRET_KEY]), lease_seconds=lease_seconds) for _ in range(2))
+    release = threading.Event()
+    holder.behaviour = lambda job, ctx: release.wait(60) and None
+    producer_on(own_server.url).enqueue_many("test:work", "work", [{"number": n} for n in range(4)])
+    with holder.working(threads=4):
+        until(lambda: len(holder.runs) == 4, what="four running jobs")
+        with other.working(threads=4):
+            for _ in range(3):
+                end = trouble(own_server)
+                # Now every lease is over.
+                time.sleep(1.5 * lease_seconds)
+                end()
+                # The other's heartbeat comes first.
+                other.broker.lease_keeper.beat()
+                time.sleep(1.5 * lease_seconds)
+            assert other.runs == []
+            release.set()
+            holder.broker.join("test:work", timeout=60_000)
+
+    assert len(holder.runs) == 4 and other.runs == []
+    for engine in (holder, other):
+        engine.close()
+
+
 def test_a_cluster_that_is_down_is_waited_out() -> None:
     with one_node() as node:
         engine, _ = run_through(f"redis+cluster://127.0.0.1:{node.port}", lambda: no_slot(node.client()))
