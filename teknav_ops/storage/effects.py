@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from teknav_ops.storage.database import Database, insert_into
@@ -28,3 +29,10 @@ class SqlEffects:
         """The recorded summary, or None. Raises StorageUnavailable."""
         with self._database.reading() as session:
             return session.scalar(select(JobEffect.summary).where(JobEffect.job_id == job_id))
+
+    def require_writes(self) -> None:
+        """Write and take it back, in one transaction. Raises StorageUnavailable."""
+        probe = f"probe-{uuid.uuid4()}"
+        with self._database.session() as session:
+            record_effect(session, probe, "", {})
+            session.execute(delete(JobEffect).where(JobEffect.job_id == probe))

@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import pytest
 import redis
@@ -67,19 +66,6 @@ def repeating(step: Callable[[], object]) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join(20)
-
-
-def reads_only(database: Database, mode: Literal["on", "off"]) -> None:
-    """Let a whole PostgreSQL take no writes, as a host does whose disk is nearly full."""
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql(f"alter system set default_transaction_read_only = {mode}")
-        connection.exec_driver_sql("select pg_reload_conf()")
-    until(lambda: _default_mode(database) == mode, what="the new mode")
-
-
-def _default_mode(database: Database) -> str:
-    with database.engine.connect() as connection:
-        return str(connection.exec_driver_sql("show default_transaction_read_only").scalar())
 
 
 def row_count(database: Database) -> int:
@@ -153,7 +139,7 @@ def test_streams_hold_while_postgresql_only_reads(
     writer.step()
     assert row_count(database) == 1
 
-    reads_only(database, "on")
+    own_postgres.reads_only("on")
     state.enqueue()
     with pytest.raises(StorageUnavailable, match="takes no writes"):
         writer.step()
@@ -161,7 +147,7 @@ def test_streams_hold_while_postgresql_only_reads(
         session.execute(delete(AuditLog))
     assert row_count(database) == client.xlen(KEYS.audit) == 1
 
-    reads_only(database, "off")
+    own_postgres.reads_only("off")
     writer.step()
     assert_everything_once(client, database)
     database.dispose()

@@ -293,6 +293,32 @@ def test_a_redelivered_job_whose_effect_is_recorded_is_not_run_again(
     assert queries.get("test:work", job_id).result == {"sent": True}
 
 
+def test_a_job_is_not_begun_again_where_its_effect_could_not_be_recorded(
+    redis_server: RedisServer, cipher: object, producer: Producer, queries: JobQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "AWAY_SNOOZE_MS", 20)
+    effects = Effects()
+    engine = Engine(redis_server.url, cipher, effects=effects)  # type: ignore[arg-type]
+
+    def have_the_effect_and_fail_to_record_it(job: Work, ctx: JobContext[None]) -> None:
+        if len(engine.runs) == 1:
+            effects.is_writable = False
+            raise StorageUnavailable("the database takes no writes")
+        effects.recorded[ctx.job_id] = {"sent": True}
+
+    engine.behaviour = have_the_effect_and_fail_to_record_it
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    with engine.working():
+        until(lambda: queries.get("test:work", job_id).delivery > 6, what="many hand-overs")
+        assert len(engine.runs) == 1
+        effects.is_writable = True
+        engine.broker.join("test:work", timeout=30_000)
+    engine.close()
+
+    assert len(engine.runs) == 2
+    assert queries.get("test:work", job_id).attempts_made == 1
+
+
 def test_a_ledger_that_cannot_be_read_stops_the_job_instead_of_letting_it_run_twice(
     redis_server: RedisServer, cipher: object, producer: Producer, queries: JobQueries
 ) -> None:

@@ -15,6 +15,7 @@ from teknav_ops.engine.broker import TekNavBroker
 from teknav_ops.engine.middleware import build_middleware
 from teknav_ops.engine.middleware.idempotency import EffectLedger
 from teknav_ops.engine.processor import JobContext, Processor
+from teknav_ops.errors import StorageUnavailable
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.topology import Topology
@@ -28,9 +29,14 @@ class Effects:
 
     def __init__(self) -> None:
         self.recorded: dict[str, Mapping[str, Any]] = {}
+        self.is_writable = True
 
     def find(self, job_id: str) -> Mapping[str, Any] | None:
         return self.recorded.get(job_id)
+
+    def require_writes(self) -> None:
+        if not self.is_writable:
+            raise StorageUnavailable("read-only")
 
 
 class Engine:

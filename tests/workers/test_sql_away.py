@@ -8,11 +8,14 @@ import pytest
 from sqlalchemy import func, select
 
 from teknav_ops.engine.middleware import retry
+from teknav_ops.errors import StorageUnavailable
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.producer import Producer
 from teknav_ops.settings import Settings
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.schema import upgrade
-from teknav_ops.storage.tables import Article, SearchDocument
+from teknav_ops.storage.tables import Article, JobEffect, SearchDocument
 from tests.conftest import SECRET_KEY
 from tests.support.postgres_server import PostgresServer
 from tests.support.real_engine import topology_of, working
@@ -56,3 +59,21 @@ def test_jobs_wait_for_a_database_that_was_killed(
     with services.database.reading() as session:
         assert session.scalar(select(func.count()).select_from(SearchDocument)) == COUNT
     services.database.dispose()
+
+
+def test_effects_can_be_recorded_or_nothing_is_begun_again(own_postgres: PostgresServer) -> None:
+    upgrade(own_postgres.url)
+    database = Database.open(own_postgres.url)
+    effects = SqlEffects(database)
+    effects.require_writes()
+
+    own_postgres.reads_only("on")
+    assert effects.find("a job") is None
+    with pytest.raises(StorageUnavailable, match="takes no writes"):
+        effects.require_writes()
+
+    own_postgres.reads_only("off")
+    effects.require_writes()
+    with database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(JobEffect)) == 0
+    database.dispose()

@@ -22,6 +22,9 @@ class EffectLedger(Protocol):
     def find(self, job_id: str) -> Mapping[str, Any] | None:
         """The recorded summary of the job's effect, or None."""
 
+    def require_writes(self) -> None:
+        """Raises StorageUnavailable while nothing could be recorded."""
+
 
 class Idempotency(Guard):
     """Looks only at jobs handed out before: the first delivery costs nothing."""
@@ -30,7 +33,11 @@ class Idempotency(Guard):
         self._effects = effects
 
     def check(self, message: JobMessage) -> None:
-        """Skip the job and complete it with the recorded summary."""
+        """Skip the job and complete it with the recorded summary.
+
+        One without is begun again only where its effect could be recorded: else a job whose database can be read and
+        not written (a standby, a full disk) would have its effect again and again.
+        """
         if message.delivery.delivery == 1:
             return
         summary = self._effects.find(message.message_id)
@@ -38,3 +45,4 @@ class Idempotency(Guard):
             message.outcome = Complete(json.dumps(dict(summary), ensure_ascii=False))
             log.info("job.effect_recorded", job_id=message.message_id)
             raise SkipMessage("the effect of this job is recorded")
+        self._effects.require_writes()
