@@ -44,6 +44,9 @@ class Effects:
             connection.close()
         return json.loads(row[0]) if row else None
 
+    def require_writes(self) -> None:
+        """It is a file of the test: always."""
+
 
 @processor("work")
 def work(job: Work, ctx: JobContext[None]) -> Mapping[str, Any]:
