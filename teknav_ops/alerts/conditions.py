@@ -79,24 +79,17 @@ def condition_key(rule: str, queue: str) -> str:
 
 
 def evaluate(rules: Iterable[Rule], facts: Facts) -> list[Condition]:
-    """Every rule on every queue it watches and of which there are facts; one on servers, on one queue of each."""
-    return [_condition(rule, queue) for rule in rules for queue in _looked_at(rule, facts)]
+    """Every rule on every queue it watches and of which there are facts."""
+    return [
+        _condition(rule, queue, facts)
+        for rule in rules
+        for queue in facts.queues.values()
+        if rule.watches(queue.queue)
+    ]  # fmt: skip
 
 
-def _looked_at(rule: Rule, facts: Facts) -> list[QueueFacts]:
-    watched = [queue for queue in facts.queues.values() if rule.watches(queue.queue)]
-    if not isinstance(rule, RedisMemory):
-        return watched
-    # All queues of a server are as full as it is: the first of them, in the topology's order, stands for all.
-    first_of: dict[str, QueueFacts] = {}
-    for queue in watched:
-        if queue.redis_memory is not None:
-            first_of.setdefault(queue.redis_memory.server, queue)
-    return list(first_of.values())
-
-
-def _condition(rule: Rule, queue: QueueFacts) -> Condition:
-    measured = _measure(rule, queue)
+def _condition(rule: Rule, queue: QueueFacts, facts: Facts) -> Condition:
+    measured = _measure(rule, queue, facts)
     return Condition(
         rule=rule.name, kind=rule.kind, severity=rule.severity, queue=queue.queue, state=measured.state,
         value=measured.value, limit=measured.limit, unit=measured.unit, message=f"{queue.queue}: {measured.message}",
@@ -104,7 +97,7 @@ def _condition(rule: Rule, queue: QueueFacts) -> Condition:
     )  # fmt: skip
 
 
-def _measure(rule: Rule, queue: QueueFacts) -> _Measured:
+def _measure(rule: Rule, queue: QueueFacts, facts: Facts) -> _Measured:
     match rule:
         case DlqInflow():
             return _dlq_inflow(rule, queue)
@@ -119,7 +112,7 @@ def _measure(rule: Rule, queue: QueueFacts) -> _Measured:
         case NoHeartbeat():
             return _no_heartbeat(queue)
         case RedisMemory():
-            return _redis_memory(rule, queue)
+            return _redis_memory(rule, queue, facts)
         case StatsStale():
             return _stats_stale(rule, queue)
     assert_never(rule)
@@ -206,16 +199,30 @@ def _no_heartbeat(queue: QueueFacts) -> _Measured:
     return _Measured(queue.waiting if is_over else 0, 0, "jobs", message, "firing" if is_over else "clear")
 
 
-def _redis_memory(rule: RedisMemory, queue: QueueFacts) -> _Measured:
-    memory = queue.redis_memory
-    if memory is None or not memory.limit_bytes:
-        return _Measured(None, rule.limit_ratio * 100, "%", "the Redis that holds it has no limit of memory")
+def _redis_memory(rule: RedisMemory, queue: QueueFacts, facts: Facts) -> _Measured:
+    memory, limit = queue.redis_memory, rule.limit_ratio * 100
+    if memory is None:
+        return _Measured(None, limit, "%", "how full its Redis is could not be read", "unknown")
+    if not memory.limit_bytes:
+        return _Measured(None, limit, "%", "the Redis that holds it has no limit of memory")
+    speaker = _speaker(rule, memory.server, facts)
+    if speaker != queue.queue:
+        return _Measured(None, limit, "%", f"on the same Redis as {speaker}, which speaks for it")
     ratio = memory.used_bytes / memory.limit_bytes
     message = (
         f"the Redis that holds it has used {ratio:.0%} of {memory.limit_bytes / 2**20:,.0f} MiB "
         f"(limit {rule.limit_ratio:.0%}); full, it takes no new job, for this queue and all that it holds"
     )
-    return _Measured(ratio * 100, rule.limit_ratio * 100, "%", message)
+    return _Measured(ratio * 100, limit, "%", message)
+
+
+def _speaker(rule: RedisMemory, server: str, facts: Facts) -> str:
+    """The first watched queue of a server: they are all as full as it is, and one is told of."""
+    return next(
+        queue.queue
+        for queue in facts.queues.values()
+        if rule.watches(queue.queue) and queue.redis_memory is not None and queue.redis_memory.server == server
+    )
 
 
 def _stats_stale(rule: StatsStale, queue: QueueFacts) -> _Measured:

@@ -17,6 +17,8 @@ Severity = Literal["page", "ticket"]
 
 #: A window of minutes must be whole in Redis.
 _LONGEST_MINUTES: Final = KEPT_MINUTES - 60
+#: Part of a Redis's memory from which on somebody should look.
+NEARLY_FULL: Final = 0.8
 _NAME: Final = r"^[a-z0-9][a-z0-9-]{0,59}$"
 
 
@@ -107,7 +109,7 @@ class RedisMemory(_Rule):
     """The server that holds the queue has used more than `limit_ratio` of its `maxmemory`; full, it takes no job."""
 
     kind: Literal["redis_memory"]
-    limit_ratio: float = Field(0.8, gt=0, le=1)
+    limit_ratio: float = Field(NEARLY_FULL, gt=0, le=1)
 
 
 class StatsStale(_Rule):

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import typer
 
+from teknav_ops.alerts.rules import NEARLY_FULL
 from teknav_ops.alerts.setup import alert_setup
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
@@ -26,7 +27,6 @@ from teknav_ops.topology import TOPOLOGY
 
 #: The scripts say in their first line how they may be run; older servers do not read that.
 _OLDEST_REDIS: Final = 7
-_NEARLY_FULL: Final = 0.8
 _TROUBLE: tuple[type[Exception], ...] = (TekNavError, *OUTAGE_ERRORS)
 
 
@@ -128,7 +128,7 @@ def _redis_troubles(facts: dict[str, Any], used: int, limit: int) -> list[tuple[
         (is_old, "which is too old", f"Use Redis {_OLDEST_REDIS} or newer, or Valkey."),
         (policy != "noeviction", f"maxmemory-policy {policy}: it may drop jobs", "Set it to noeviction."),
         (cannot_save, "cannot write to its disk", "Make room on the server's disk; its log says what failed."),
-        (limit > 0 and used > _NEARLY_FULL * limit, "nearly full: then it takes no new job",
+        (limit > 0 and used > NEARLY_FULL * limit, "nearly full: then it takes no new job",
          "Raise maxmemory, or let workers and the audit writer catch up; docs/runbook/alerts/RedisMemory.md."),
         (not facts.get("aof_enabled"), "append-only file off",
          "Set appendonly yes, or a crash of the server loses jobs."),

@@ -106,7 +106,6 @@ class JobConsumer(Consumer):
     def _open(self, delivery: Delivery) -> JobMessage | None:
         """The delivery as a message; one that cannot be read, or is no longer ours, ends here."""
         if delivery.lost and not self._mark_started(delivery):
-            self._broker.desk.clear(delivery)
             self._lane.let_go(delivery.id, delivery.delivery)
             return None
         try:
@@ -116,8 +115,19 @@ class JobConsumer(Consumer):
             return None
 
     def _mark_started(self, delivery: Delivery) -> bool:
+        """Whether the job may be begun; where it may not, another suspect may."""
         call = scripts.mark_started(self._lane.keys, job_id=delivery.id, delivery=delivery.delivery)
-        return self._broker.runner.run(call)
+        is_ours = False
+        try:
+            is_ours = self._broker.runner.run(call)
+        except OUTAGE_ERRORS:
+            # It is still ours, and would never be begun if it were not in its place when the outage is over.
+            self._lane.buffer.appendleft(delivery)
+            raise
+        finally:
+            if not is_ours:
+                self._broker.desk.clear(delivery)
+        return is_ours
 
     def _set_aside(self, delivery: Delivery, error: CorruptRecord) -> None:
         blank: Message[Any] = Message(

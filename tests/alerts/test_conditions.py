@@ -152,17 +152,19 @@ def test_a_server_fills_up_to_its_limit_if_it_has_one() -> None:
 
 
 def test_a_server_is_told_of_once_and_each_server_of_its_own() -> None:
-    names = ("test:other", "test:work")
+    def states(*on: str | None) -> list[str]:
+        """By queue, where each lies on the named server, or its memory could not be read."""
+        facts = Facts({
+            name: queue(queue=name, redis_memory=server and memory(9, 10, server))
+            for name, server in zip(("test:other", "test:work"), on, strict=True)
+        })  # fmt: skip
+        return [condition.state for condition in evaluate(rules({"kind": "redis_memory"}), facts)]
 
-    def firing(*servers: str) -> list[str]:
-        facts = {
-            name: queue(queue=name, redis_memory=memory(9, 10, at)) for name, at in zip(names, servers, strict=True)
-        }
-        found = evaluate(rules({"kind": "redis_memory"}), Facts(facts))
-        return [condition.queue for condition in found if condition.is_firing]
-
-    assert firing("a", "a") == ["test:other"]
-    assert firing("a", "b") == ["test:other", "test:work"]
+    # What does not speak for its server is clear, so that its alert ends when another comes to speak.
+    assert states("a", "a") == ["firing", "clear"]
+    assert states("a", "b") == ["firing", "firing"]
+    assert states(None, "a") == ["unknown", "firing"]
+    assert states(None, None) == ["unknown", "unknown"]
 
 
 def test_a_rule_looks_at_its_queues_and_at_those_that_could_be_read() -> None:

@@ -6,8 +6,8 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -17,12 +17,14 @@ from teknav_ops.errors import RedisUnavailable
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
-from teknav_ops.redis_state.connection import connect
+from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.connection import RefusedForNow, connect
 from tests.conftest import SECRET_KEY
-from tests.support.cluster import is_whole
+from tests.support.cluster import is_whole, one_node
 from tests.support.engine import Engine
 from tests.support.orders import TOPOLOGY
-from tests.support.redis_server import RedisServer, free_port, new_folder, remove_folder
+from tests.support.redis_server import RedisServer
+from tests.support.state import KEYS, State
 from tests.support.waiting import until
 
 LEASE_SECONDS = 1.0
@@ -46,18 +48,6 @@ def no_slot(client: redis.Redis) -> Callable[[], object]:
     client.execute_command("CLUSTER DELSLOTSRANGE", 0, 9)
     until(lambda: not is_whole(client), what="a Cluster that is down")
     return lambda: client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 9)
-
-
-@contextmanager
-def one_node() -> Iterator[RedisServer]:
-    folder = new_folder()
-    server = RedisServer(folder, "--cluster-enabled", "yes", "--cluster-port", str(free_port())).start()
-    with server.client() as node:
-        node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-        until(lambda: is_whole(node), what="a whole Cluster")
-    yield server
-    server.stop()
-    remove_folder(folder)
 
 
 def producer_on(url: str) -> Producer:
@@ -132,6 +122,32 @@ def test_after_an_outage_nobody_takes_jobs_from_workers_that_lived_through_it(
     assert len(holder.runs) == 4 and other.runs == []
     for engine in (holder, other):
         engine.close()
+
+
+def test_a_job_that_cannot_be_marked_as_begun_is_begun_later(
+    own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two jobs have outlived a worker; Redis refuses just when the first is to be begun again."""
+    state = State(own_server.client())
+    ids = {state.enqueue(), state.enqueue()}
+    state.fetch(2)
+    state.expire_leases()
+    state.run(scripts.reclaim(KEYS, count=10, lost_limit=3, lease_ms=1_000, worker="w:2"))
+    engine = Engine(own_server.url, Cipher([SECRET_KEY]))
+    run, refusals = engine.broker.runner.run, iter([RefusedForNow("NOREPLICAS")])
+
+    def refused_once(call: scripts.Call[Any]) -> Any:
+        if call.script.name == "mark_started":
+            for error in refusals:
+                raise error
+        return run(call)
+
+    monkeypatch.setattr(engine.broker.runner, "run", refused_once)
+    with engine.working():
+        until(lambda: {job_id for job_id, _ in engine.runs} == ids, what="both jobs")
+        engine.broker.join("test:work", timeout=30_000)
+    assert len(engine.runs) == 2
+    engine.close()
 
 
 def test_a_cluster_that_is_down_is_waited_out() -> None:

@@ -98,17 +98,22 @@ def test_failures_with_one_cause_form_one_group(
     assert groups[0].first_failed_at <= groups[0].last_failed_at
 
 
-def test_a_permanent_error_is_not_retried(engine: Engine, producer: Producer, queries: JobQueries) -> None:
-    def refuse(job: Work, ctx: JobContext[None]) -> None:
-        raise PermanentError("no")
+@pytest.mark.parametrize(
+    ("error", "run_count"), [(PermanentError("no"), 1), (ConnectionRefusedError("another service is away"), 3)]
+)
+def test_an_errors_sort_says_how_often_a_job_is_tried(
+    engine: Engine, producer: Producer, queries: JobQueries, error: Exception, run_count: int
+) -> None:
+    def fail(job: Work, ctx: JobContext[None]) -> None:
+        raise error
 
-    engine.behaviour = refuse
+    engine.behaviour = fail
     producer.enqueue("test:work", "work", {"number": 1})
 
     with engine.working():
         until(lambda: queries.counts("test:work").dlq == 1)
 
-    assert len(engine.runs) == 1
+    assert len(engine.runs) == run_count
 
 
 def test_a_throttled_job_waits_as_asked_and_uses_no_attempt(
@@ -152,19 +157,6 @@ def test_what_is_ours_may_be_away_for_longer_than_attempts_last(
 
     record = queries.get("test:work", job_id)
     assert (record.state, record.attempts_made, record.delivery) == ("completed", 1, 8)
-
-
-def test_another_service_that_is_away_uses_attempts(engine: Engine, producer: Producer, queries: JobQueries) -> None:
-    def refused(job: Work, ctx: JobContext[None]) -> None:
-        raise ConnectionRefusedError("somebody else's")
-
-    engine.behaviour = refused
-    producer.enqueue("test:work", "work", {"number": 1})
-
-    with engine.working():
-        until(lambda: queries.counts("test:work").dlq == 1)
-
-    assert len(engine.runs) == 3
 
 
 def test_what_stays_away_is_a_failure_in_the_end(

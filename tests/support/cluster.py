@@ -1,4 +1,4 @@
-"""A real Cluster of three nodes."""
+"""Real Clusters, of one node and of three."""
 
 from __future__ import annotations
 
@@ -18,12 +18,27 @@ def is_whole(client: redis.Redis) -> bool:
 
 
 @contextmanager
+def one_node() -> Iterator[RedisServer]:
+    """A node that holds all slots, stopped afterwards."""
+    folder = new_folder()
+    # By default the bus is 10,000 above the port, which may be no port at all.
+    server = RedisServer(folder, "--cluster-enabled", "yes", "--cluster-port", str(free_port())).start()
+    try:
+        with server.client() as node:
+            node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            until(lambda: is_whole(node), what="a whole Cluster")
+        yield server
+    finally:
+        server.stop()
+        remove_folder(folder)
+
+
+@contextmanager
 def three_nodes() -> Iterator[list[RedisServer]]:
     """Three primaries that share the slots, stopped afterwards."""
     folders = [new_folder() for _ in range(3)]
     nodes, bus_ports = [], []
     for folder in folders:
-        # By default the bus is 10,000 above the port, which may be no port at all.
         bus_ports.append(free_port())
         options = ("--cluster-enabled", "yes", "--cluster-port", str(bus_ports[-1]))
         nodes.append(RedisServer(folder, *options, "--cluster-require-full-coverage", "no").start())
