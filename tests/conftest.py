@@ -15,13 +15,13 @@ from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.schema import upgrade
-from tests.support.databases import fresh_url
+from tests.support.databases import fresh_url, migrated_url
 from tests.support.engine import Engine
+from tests.support.folders import new_folder, remove_folder
 from tests.support.http_receiver import HttpReceiver
 from tests.support.orders import TOPOLOGY
 from tests.support.postgres_server import PostgresServer
-from tests.support.redis_server import RedisServer, new_folder, remove_folder
+from tests.support.redis_server import RedisServer
 from tests.support.smtp_receiver import SmtpReceiver
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -31,11 +31,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 SECRET_KEY = Fernet.generate_key().decode()
 
 
+#: Databases of the shared server. A test's own is emptied when its number comes round again.
+DATABASES = 256
+
+
 @pytest.fixture(scope="session")
 def shared_server() -> Iterator[RedisServer]:
     """One server for all tests that do not kill it."""
     folder = new_folder()
-    server = RedisServer(folder, "--appendonly", "no").start()
+    server = RedisServer(folder, "--appendonly", "no", "--databases", str(DATABASES)).start()
     yield server
     server.stop()
     remove_folder(folder)
@@ -43,10 +47,10 @@ def shared_server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_server(shared_server: RedisServer) -> RedisServer:
-    """The shared server, emptied."""
+    """The shared server with a database of the test's own: what an earlier test left running cannot reach it."""
+    shared_server.database = (shared_server.database + 1) % DATABASES
     with shared_server.client() as client:
-        client.flushall()
-        client.script_flush()
+        client.flushdb()
     return shared_server
 
 
@@ -94,16 +98,22 @@ def dead_letters(client: redis.Redis) -> DeadLetterQueries:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of each kind."""
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of each kind without any table."""
     with fresh_url(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated database of each kind."""
+    with migrated_url(request.param, tmp_path) as url:
         yield url
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """A migrated database of each kind."""
-    upgrade(database_url)
+    """A migrated database of each kind, opened."""
     opened = Database.open(database_url)
     yield opened
     opened.dispose()

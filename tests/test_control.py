@@ -19,8 +19,8 @@ from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.schema import upgrade
 from teknav_ops.storage.tables import AuditLog
+from tests.support.databases import migrate
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
@@ -31,7 +31,7 @@ SARA = Operator("sara", Role.OWNER)
 @pytest.fixture
 def records(tmp_path: Path) -> Database:
     url = f"sqlite:///{tmp_path / 'r.sqlite3'}"
-    upgrade(url)
+    migrate(url)
     return Database.open(url)
 
 

@@ -29,7 +29,7 @@ from teknav_ops.storage.tables import Alert, AlertDelivery
 from teknav_ops.storage.tables.base import utc_now
 from tests.alerts.conftest import deliver, told
 from tests.support.http_receiver import Answer, HttpReceiver
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.smtp_receiver import SmtpReceiver
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from tests.alerts.conftest import HEARTBEAT, INFLOW, NewWatch, deliver, told
 from tests.support.http_receiver import Answer, HttpReceiver
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.smtp_receiver import SmtpReceiver
 from tests.support.state import KEYS, QUEUE, State
 

@@ -27,7 +27,8 @@ from teknav_ops.redis_state import keys
 from teknav_ops.storage.tables import AuditLog
 from tests.conftest import SECRET_KEY
 from tests.support.doors import Door, doors_of
-from tests.support.redis_server import RedisServer, new_folder, remove_folder
+from tests.support.folders import new_folder, remove_folder
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 from tests.support.web import PASSWORD, ROOT, Web, served, settings_for
 

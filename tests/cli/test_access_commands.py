@@ -21,9 +21,10 @@ from teknav_ops.access.entrance import Entrance, SignInRefused
 from teknav_ops.cli.app import run
 from teknav_ops.cli.context import Context
 from teknav_ops.settings import get_settings
-from teknav_ops.storage.schema import upgrade
 from tests.conftest import SECRET_KEY
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.databases import migrate
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
 PASSWORD = "correct horse battery"
@@ -43,7 +44,7 @@ def teknav(
         monkeypatch.setenv(f"TEKNAV_{name}", value)
     monkeypatch.setenv("COLUMNS", "200")
     get_settings.cache_clear()
-    upgrade(get_settings().sql_url)
+    migrate(get_settings().sql_url)
 
     def call(*arguments: str, typed: str = "") -> Answer:
         monkeypatch.setattr(sys, "argv", ["teknav", *arguments])

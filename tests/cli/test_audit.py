@@ -18,10 +18,10 @@ from sqlalchemy import insert
 from teknav_ops.audit.writer import AuditWriter
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.schema import upgrade
 from teknav_ops.storage.tables import AuditLog
 from teknav_ops.topology import TOPOLOGY
 from tests.conftest import SECRET_KEY
+from tests.support.databases import migrate
 from tests.support.redis_server import RedisServer
 
 Teknav = Callable[..., subprocess.CompletedProcess[str]]
@@ -31,7 +31,7 @@ PROGRAM = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()"]
 @pytest.fixture
 def records(tmp_path: Path) -> Iterator[Database]:
     url = f"sqlite:///{tmp_path / 'teknav.sqlite3'}"
-    upgrade(url)
+    migrate(url)
     opened = Database.open(url)
     yield opened
     opened.dispose()

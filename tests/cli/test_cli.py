@@ -14,9 +14,11 @@ import pytest
 
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.keys import QueueKeys
-from teknav_ops.storage.schema import head_revision, upgrade
+from teknav_ops.storage.schema import head_revision
 from tests.conftest import SECRET_KEY
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.databases import migrate
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 from tests.support.state import State
 
 Teknav = Callable[..., subprocess.CompletedProcess[str]]
@@ -25,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def environment(redis_server: RedisServer, tmp_path: Path) -> dict[str, str]:
-    upgrade(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
+    migrate(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("TEKNAV_")},
         "TEKNAV_REDIS_URL": redis_server.url,

@@ -22,7 +22,8 @@ from teknav_ops.metrics.live import StatsPublisher
 from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.topology import TOPOLOGY
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 from tests.support.state import State
 from tests.support.waiting import until
 

@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, expect
 from teknav_ops.access.policy import Role
 from tests.conftest import SECRET_KEY
 from tests.support.browser import Visitor, chromium
-from tests.support.redis_server import RedisServer, new_folder, remove_folder
+from tests.support.folders import new_folder, remove_folder
+from tests.support.redis_server import RedisServer
 from tests.support.stage import Stage
 from tests.support.web import PASSWORD
 

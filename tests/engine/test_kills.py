@@ -23,8 +23,8 @@ from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.redis_state.scripts import ScriptRunner
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.schema import upgrade
 from tests.conftest import SECRET_KEY
+from tests.support.databases import migrate
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
@@ -111,7 +111,7 @@ def test_an_operator_killed_while_replaying_loses_and_doubles_nothing(
 ) -> None:
     state = State(client)
     dead = [state.dead() for _ in range(20)]
-    upgrade(f"sqlite:///{tmp_path}/records.sqlite3")
+    migrate(f"sqlite:///{tmp_path}/records.sqlite3")
     records = Database.open(f"sqlite:///{tmp_path}/records.sqlite3")
     control = Control(
         client, Operator("ali", Role.OWNER), OperatorLog(records), cipher=Cipher([]), topology=TOPOLOGY  # type: ignore[arg-type]

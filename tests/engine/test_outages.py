@@ -19,8 +19,10 @@ from teknav_ops.redis_state.connection import connect
 from tests.conftest import SECRET_KEY
 from tests.support.cluster import three_nodes
 from tests.support.engine import Engine
+from tests.support.folders import new_folder, remove_folder
 from tests.support.orders import TOPOLOGY
-from tests.support.redis_server import RedisServer, free_port, new_folder, remove_folder
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 from tests.support.workers import Workers
 

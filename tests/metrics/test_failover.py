@@ -15,9 +15,9 @@ import redis
 from teknav_ops.metrics.live import QueueStats, read_all_stats
 from teknav_ops.redis_state import keys
 from teknav_ops.runtime import duties, leader, scheduler
-from teknav_ops.storage.schema import upgrade
 from teknav_ops.topology import TOPOLOGY
 from tests.conftest import SECRET_KEY
+from tests.support.databases import migrate
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
@@ -27,7 +27,7 @@ Start = Callable[[], "subprocess.Popen[bytes]"]
 @pytest.fixture
 def start(redis_server: RedisServer, tmp_path: Path) -> Iterator[Start]:
     """Start one more scheduler."""
-    upgrade(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
+    migrate(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("TEKNAV_")},
         "TEKNAV_REDIS_URL": redis_server.url,

@@ -25,8 +25,8 @@ from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.snapshots.export import Exporter
 from teknav_ops.snapshots.open import Snapshot, open_snapshot
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.schema import upgrade
 from teknav_ops.storage.tables import AuditLog
+from tests.support.databases import migrate
 
 QUEUE = "mail"
 KEPT_IN_REDIS = timedelta(hours=25)
@@ -101,7 +101,7 @@ def some_events(start: datetime, end: datetime, count: int, *, job: str = "send"
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
-    upgrade(url)
+    migrate(url)
     opened = Database.open(url)
     yield opened
     opened.dispose()

@@ -22,7 +22,8 @@ from teknav_ops.redis_state.connection import Client, connect
 from teknav_ops.runtime.leader import LeaderLease
 from tests.support.floods import complete_jobs
 from tests.support.orders import TOPOLOGY
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -19,12 +19,13 @@ from teknav_ops.metrics.catalogue import FAMILIES, UP
 from teknav_ops.metrics.reading import Reader
 from teknav_ops.metrics.telemetry import observe
 from teknav_ops.redis_state.connection import connect
-from teknav_ops.storage.schema import upgrade
 from tests.conftest import SECRET_KEY
+from tests.support.databases import migrate
 from tests.support.floods import complete_jobs
 from tests.support.orders import TOPOLOGY
 from tests.support.otlp_receiver import OtlpReceiver, attributes, otlp_receiver, points
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 from tests.support.workers import Workers
 
@@ -107,7 +108,7 @@ def test_producer_and_attempts_share_a_trace_and_the_last_spans_are_sent(
 def test_the_leading_scheduler_exports_the_metrics_that_it_serves(
     receiver: OtlpReceiver, redis_server: RedisServer, client: redis.Redis, tmp_path: Path
 ) -> None:
-    upgrade(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
+    migrate(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
     complete_jobs(client, 7, queue="media:optimize", job="optimize-image")
     address = f"127.0.0.1:{free_port()}"
     told = environment(receiver, redis_server.url, tmp_path)

@@ -20,11 +20,12 @@ from teknav_ops.access.policy import Operator, Role
 from teknav_ops.jobs.states import JobState
 from teknav_ops.settings import Settings
 from teknav_ops.snapshots.export import Exporter
-from teknav_ops.storage.schema import upgrade
 from teknav_ops.storage.tables import AuditLog, File
 from teknav_ops.workbench import Workbench
 from tests.conftest import SECRET_KEY
-from tests.support.redis_server import RedisServer, new_folder, remove_folder
+from tests.support.databases import migrate
+from tests.support.folders import new_folder, remove_folder
+from tests.support.redis_server import RedisServer
 from tests.support.stage import TREE, Stage
 from tests.support.waiting import until
 
@@ -135,7 +136,7 @@ def papermill(
 def settings(redis_server: RedisServer, tmp_path: Path) -> Settings:
     """A system of the test's own, without processes: sara at her machine."""
     made = Settings(redis_url=redis_server.url, data_dir=tmp_path, operator="sara", secret_key=SECRET_KEY)  # type: ignore[arg-type]
-    upgrade(made.sql_url)
+    migrate(made.sql_url)
     return made
 
 

@@ -18,7 +18,7 @@ from teknav_ops.storage.tables import AuditLog
 from tests.notebooks.conftest import MISSING, NOTEBOOKS, QUEUE, Lab
 from tests.notebooks.counting import count
 from tests.support.browser import chromium
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.stage import TREE
 from tests.support.waiting import until
 

@@ -12,11 +12,11 @@ from teknav_ops.access.policy import Operator, Role
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.settings import Settings
-from teknav_ops.storage.schema import upgrade
 from teknav_ops.triage.view_models import QueueMonitorModel, WhatIfModel
 from teknav_ops.workbench import Workbench
 from tests.conftest import SECRET_KEY
 from tests.notebooks.conftest import recorded
+from tests.support.databases import migrate
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
@@ -92,7 +92,7 @@ def test_whoever_stops_and_watches_again_has_one_watcher(model: QueueMonitorMode
 
 def test_watching_survives_an_outage_and_ends_when_told(own_server: RedisServer, tmp_path: Any) -> None:
     settings = Settings(redis_url=own_server.url, data_dir=tmp_path, operator="sara", secret_key=SECRET_KEY)  # type: ignore[arg-type]
-    upgrade(settings.sql_url)
+    migrate(settings.sql_url)
     bench = Workbench(settings)
     model = QueueMonitorModel(bench, selected=QUEUE)
     model.refresh()

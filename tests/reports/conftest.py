@@ -11,8 +11,8 @@ import pytest
 from teknav_ops.reports.desk import ReportDesk
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.schema import upgrade
 from tests.reports.write_notebooks import write_notebooks
+from tests.support.databases import migrate
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def settings_with(tmp_path: Path, notebooks: Path) -> Set:
 
     def make(**changes: Any) -> Settings:
         settings = Settings(**{"data_dir": tmp_path, "notebooks_dir": notebooks, **changes})
-        upgrade(settings.sql_url)
+        migrate(settings.sql_url)
         return settings
 
     return make

@@ -14,9 +14,9 @@ from teknav_ops.alerts.channels import open_channels
 from teknav_ops.reports.alerting import ReportAlerts
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.schema import upgrade
 from teknav_ops.storage.tables import Alert, AlertDelivery
 from tests.reports.test_store import publish
+from tests.support.databases import migrate
 from tests.support.http_receiver import Answer, HttpReceiver
 
 SINCE = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -65,7 +65,7 @@ def test_when_sql_is_back_it_is_in_the_ledger_and_goes_its_usual_way(
 ) -> None:
     alerts.late("daily", SINCE)
     (tmp_path / "later").mkdir(exist_ok=True)
-    upgrade(f"sqlite:///{tmp_path / 'later' / 'x.sqlite3'}")
+    migrate(f"sqlite:///{tmp_path / 'later' / 'x.sqlite3'}")
 
     for _ in range(2):
         alerts.late("daily", SINCE)

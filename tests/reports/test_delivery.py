@@ -18,7 +18,7 @@ from teknav_ops.reports.store import ReportStore
 from teknav_ops.settings import Settings
 from tests.reports.test_store import publish
 from tests.support.http_receiver import Answer, HttpReceiver
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.smtp_receiver import SmtpReceiver
 from tests.support.waiting import until
 

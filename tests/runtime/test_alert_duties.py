@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from teknav_ops.storage.schema import upgrade
 from tests.alerts.conftest import told
 from tests.cli.test_cli import kill_one
 from tests.conftest import SECRET_KEY
+from tests.support.databases import migrate
 from tests.support.http_receiver import HttpReceiver
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
@@ -26,7 +26,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(redis_server: RedisServer, tmp_path: Path) -> Iterator[Start]:
-    upgrade(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
+    migrate(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
     started: list[subprocess.Popen[str]] = []
 
     def run(**settings: str) -> subprocess.Popen[str]:

@@ -24,7 +24,7 @@ from teknav_ops.runtime.demo.shapes import Shape, pulses
 from teknav_ops.sample_content.readers import sample_events
 from teknav_ops.settings import Settings
 from teknav_ops.topology import TOPOLOGY
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 CONTENT = DemoContent(

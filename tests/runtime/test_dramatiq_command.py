@@ -18,9 +18,9 @@ import redis
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
-from teknav_ops.storage.schema import upgrade
 from teknav_ops.topology import TOPOLOGY
 from tests.conftest import SECRET_KEY
+from tests.support.databases import migrate
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def environment(redis_server: RedisServer, tmp_path: Path) -> dict[str, str]:
-    upgrade(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
+    migrate(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
     return {
         **os.environ, "TEKNAV_REDIS_URL": redis_server.url, "TEKNAV_DATA_DIR": str(tmp_path),
         "TEKNAV_SECRET_KEY": SECRET_KEY,

@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from teknav_ops.redis_state.keys import EVENTS_CURSORS, QueueKeys
-from teknav_ops.storage.schema import upgrade
 from teknav_ops.topology import TOPOLOGY
 from tests.conftest import SECRET_KEY
+from tests.support.databases import migrate
 from tests.support.floods import complete_jobs
 from tests.support.redis_server import RedisServer
 from tests.support.relays import told_count
@@ -24,7 +24,7 @@ from tests.support.waiting import until
 def test_what_happened_until_then_is_told_and_in_auditlog(
     redis_server: RedisServer, client: redis.Redis, tmp_path: Path
 ) -> None:
-    upgrade(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
+    migrate(f"sqlite:///{tmp_path / 'teknav.sqlite3'}")
     environment = {
         **os.environ, "TEKNAV_REDIS_URL": redis_server.url, "TEKNAV_DATA_DIR": str(tmp_path),
         "TEKNAV_SECRET_KEY": SECRET_KEY,

@@ -11,8 +11,8 @@ import pytest
 from teknav_ops.snapshots.export import Exporter
 from teknav_ops.snapshots.open import Snapshot, open_snapshot
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.schema import upgrade
 from tests.snapshots.rows import store, store_ai
+from tests.support.databases import migrate
 
 SnapshotOf = Callable[..., Snapshot]
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def sqlite_database(tmp_path: Path) -> Iterator[Database]:
     url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
-    upgrade(url)
+    migrate(url)
     database = Database.open(url)
     yield database
     database.dispose()

@@ -15,8 +15,8 @@ from teknav_ops.snapshots import duty as duty_module
 from teknav_ops.snapshots.duty import SnapshotDuty
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.schema import upgrade
 from tests.snapshots.rows import NOON, run, store
+from tests.support.databases import migrate
 
 
 def teknav(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,7 +29,7 @@ def teknav(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_exports_says_what_it_did_and_does_nothing_twice(tmp_path: Path) -> None:
     url = Settings(data_dir=tmp_path).sql_url
-    upgrade(url)
+    migrate(url)
     database = Database.open(url)
     store(database, [run(NOON, 1.0)] * 3)
     database.dispose()
@@ -47,7 +47,7 @@ def test_the_command_exports_says_what_it_did_and_does_nothing_twice(tmp_path: P
 
 
 def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path) -> None:
-    upgrade(Settings(data_dir=tmp_path).sql_url)
+    migrate(Settings(data_dir=tmp_path).sql_url)
     code = """
 from teknav_ops.cli.app import main
 from teknav_ops.snapshots.export import Exporter

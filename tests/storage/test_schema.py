@@ -33,19 +33,19 @@ def test_the_migrations_lead_to_exactly_the_tables_of_the_code(database: Databas
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_two_processes_may_migrate_at_once(database_url: str) -> None:
+def test_two_processes_may_migrate_at_once(empty_database_url: str) -> None:
     program = "import sys; from teknav_ops.storage.schema import upgrade; upgrade(sys.argv[1])"
-    both = [subprocess.Popen([sys.executable, "-c", program, database_url]) for _ in range(2)]
+    both = [subprocess.Popen([sys.executable, "-c", program, empty_database_url]) for _ in range(2)]
 
     assert [process.wait(60) for process in both] == [0, 0]
-    assert current_revision(database_url) == head_revision()
+    assert current_revision(empty_database_url) == head_revision()
 
 
-def test_migrating_again_changes_nothing(database_url: str) -> None:
-    assert current_revision(database_url) is None
-    upgrade(database_url)
-    upgrade(database_url)
-    assert current_revision(database_url) == head_revision()
+def test_migrating_again_changes_nothing(empty_database_url: str) -> None:
+    assert current_revision(empty_database_url) is None
+    upgrade(empty_database_url)
+    upgrade(empty_database_url)
+    assert current_revision(empty_database_url) == head_revision()
 
 
 def test_the_way_down_leads_up_again(database: Database, database_url: str) -> None:

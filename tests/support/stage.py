@@ -14,7 +14,8 @@ import httpx
 
 from teknav_ops.access.policy import Role
 from teknav_ops.api.services import Services
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 from tests.support.web import PASSWORD, ROOT, settings_for
 

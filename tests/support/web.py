@@ -17,8 +17,8 @@ from teknav_ops.access.policy import Operation, Operator, Role
 from teknav_ops.api.app import create_api
 from teknav_ops.api.services import Services
 from teknav_ops.settings import Settings
-from teknav_ops.storage.schema import upgrade
-from tests.support.redis_server import free_port
+from tests.support.databases import migrate
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 PASSWORD = "correct horse battery"
@@ -71,7 +71,7 @@ def settings_for(folder: Path, redis_url: str, **changes: Any) -> Settings:
     """Settings as an environment would give them, on an empty migrated SQLite database."""
     values = {"data_dir": folder, "redis_url": redis_url, "trusted_proxies": ("127.0.0.0/8",), **changes}
     settings = Settings(**values)
-    upgrade(settings.sql_url)
+    migrate(settings.sql_url)
     return settings
 
 

@@ -14,7 +14,8 @@ from teknav_ops.payloads.analytics_snapshot import SnapshotDashboard
 from teknav_ops.platform.dashboard import compute_dashboard, put_dashboard, read_dashboard, utc_moment
 from teknav_ops.redis_state import keys
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 from tests.workers.conftest import MakeContext, MakeServices
 from tests.workers.test_analytics_process import NOON, articles, event
 from workers.analytics_process import process_events

@@ -21,7 +21,7 @@ from teknav_ops.outbound.mail import MailDelayed, MailRefused, OutboxMailer, Smt
 from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import EmailQueue
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.workers.conftest import MakeContext
 from workers.email_send import send_email
 from workers.services import Services

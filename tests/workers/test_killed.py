@@ -27,7 +27,7 @@ from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.search import search
 from teknav_ops.storage.tables import AIReport, ArticleQualityReport, EmailQueue
 from tests.support.ai_server import AiServer, Reply
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import until
 from tests.workers.ai_cases import add_article, article, rows, runs, with_model
 from tests.workers.conftest import MakeContext, MakeServices

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
 from tests.support.waiting import until
 
