@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 # Folders that a package index or the environment may have configured are left to the tools themselves.
 UV := $(BIN)/uv
 
+# Machines for containers often switch byte code off: then each start of a program compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+INSTALL := $(UV) pip install --quiet --compile-bytecode
+
 #: What `make up` runs on: everything that works without another service.
 EXTRAS := --extra adbc --extra embedded --extra lab --extra metrics --extra postgresql --extra snapshots --extra telemetry --extra watch --extra web
 
@@ -21,13 +25,13 @@ $(UV):
 	$(BIN)/pip install --quiet uv
 
 $(VENV)/.run: requirements.lock pyproject.toml | $(UV)
-	$(UV) pip install --quiet --require-hashes -r requirements.lock
-	$(UV) pip install --quiet --no-deps -e .
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps -e .
 	@touch $@
 
 $(VENV)/.test: requirements-test.lock $(VENV)/.run
-	$(UV) pip install --quiet --require-hashes -r requirements-test.lock
-	$(UV) pip install --quiet --no-deps -e .
+	$(INSTALL) --require-hashes -r requirements-test.lock
+	$(INSTALL) --no-deps -e .
 	@touch $@
 
 # A browser cannot come as a package of Python's. Where it cannot be installed either, the tests say what is missing.
@@ -70,7 +74,7 @@ screenshots: $(VENV)/.browser ## Make the pictures of the docs anew from the run
 	$(BIN)/python docs/screenshots.py
 
 bench: $(VENV)/.test ## Compare the engine with stock Dramatiq, Celery, RQ, and BullMQ where node is present
-	$(UV) pip install --quiet "celery[redis]>=5.5" "rq>=2.6"
+	$(INSTALL) "celery[redis]>=5.5" "rq>=2.6"
 	$(BIN)/python -m benchmarks
 
 lock: $(UV) ## Resolve the lock files anew
