@@ -25,6 +25,7 @@ from tests.support.orders import TOPOLOGY
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.smtp_receiver import SmtpReceiver
+from tests.support.virtual_time import Clock, install
 
 # Programs under test must not compile again at each start what they import.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -64,6 +65,13 @@ def redis_server(shared_server: RedisServer) -> RedisServer:
 def client(redis_server: RedisServer) -> Iterator[redis.Redis]:
     with redis_server.client() as connected:
         yield connected
+
+
+@pytest.fixture
+def clock(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that the scripts of this process see; it stands still until the test moves it."""
+    install(monkeypatch)
+    return Clock(client)
 
 
 @pytest.fixture

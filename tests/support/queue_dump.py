@@ -1,0 +1,84 @@
+"""All that Redis holds of one queue, read in one round trip, for comparing it with a model or with itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+from redis.exceptions import NoScriptError
+
+from teknav_ops.redis_state.keys import QueueKeys
+
+_SOURCE: Final = (Path(__file__).parent / "lua" / "dump.lua").read_text()
+_DIGEST: Final = hashlib.sha1(_SOURCE.encode(), usedforsecurity=False).hexdigest()
+
+
+def dump_queue(client: redis.Redis, keys: QueueKeys) -> QueueDump:
+    """What a queue's keys hold at this instant."""
+    prefix = f"teknav:{{{keys.queue}}}:"
+    try:
+        raw = client.evalsha(_DIGEST, 0, prefix)
+    except NoScriptError:
+        raw = client.eval(_SOURCE, 0, prefix)
+    content = {key: _READERS[kind](value) for key, kind, value in json.loads(raw)}
+    return QueueDump(keys, content)
+
+
+class QueueDump:
+    """One queue's keys and what they held. Two dumps are equal when nothing had changed between them."""
+
+    def __init__(self, keys: QueueKeys, content: dict[str, Any]) -> None:
+        self._keys = keys
+        #: By full key: str, dict, list, set, dict of scores, or list of (id, fields).
+        self.content = content
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, QueueDump) and self.content == other.content
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def strings(self, key: str) -> str | None:
+        """A string key."""
+        return self.content.get(key)
+
+    def hashes(self, key: str) -> dict[str, str]:
+        """A hash; empty when there is none."""
+        return self.content.get(key, {})
+
+    def lists(self, key: str) -> list[str]:
+        """A list; empty when there is none."""
+        return self.content.get(key, [])
+
+    def scores(self, key: str) -> dict[str, float]:
+        """A sorted set as member -> score, in its order."""
+        return self.content.get(key, {})
+
+    def family(self, prefix: str) -> dict[str, Any]:
+        """The keys of a family, by what follows its prefix."""
+        return {key[len(prefix) :]: value for key, value in self.content.items() if key.startswith(prefix)}
+
+    def jobs(self) -> dict[str, dict[str, str]]:
+        """Every job's record, by id."""
+        return self.family(self._keys.job_family)
+
+    def audit(self) -> list[dict[str, str]]:
+        """The entries of the audit stream, in order, without their ids."""
+        return [fields for _, fields in self.content.get(self._keys.audit, [])]
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "string": str,
+    "hash": _pairs,
+    "list": list,
+    "set": set,
+    "zset": lambda flat: {member: float(score) for member, score in _pairs(flat).items()},
+    "stream": lambda entries: [(entry_id, _pairs(fields)) for entry_id, fields in entries],
+}
