@@ -17,24 +17,37 @@ _SOURCE: Final = (Path(__file__).parent / "lua" / "dump.lua").read_text()
 _DIGEST: Final = hashlib.sha1(_SOURCE.encode(), usedforsecurity=False).hexdigest()
 
 
-def dump_queue(client: redis.Redis, keys: QueueKeys) -> QueueDump:
-    """What a queue's keys hold at this instant."""
-    prefix = f"teknav:{{{keys.queue}}}:"
+def dump_queue(client: redis.Redis, keys: QueueKeys, *, with_others: bool = False) -> QueueDump:
+    """What a queue's keys hold at this instant; `with_others`: and all keys beside them."""
+    prefix = "teknav:" if with_others else f"teknav:{{{keys.queue}}}:"
     try:
         raw = client.evalsha(_DIGEST, 0, prefix)
     except NoScriptError:
         raw = client.eval(_SOURCE, 0, prefix)
-    content = {key: _READERS[kind](value) for key, kind, value in json.loads(raw)}
-    return QueueDump(keys, content)
+    return parse_dump(keys, raw)
+
+
+def dump_command(keys: QueueKeys) -> tuple[Any, ...]:
+    """The command behind `dump_queue`, for a pipeline; its answer goes to `parse_dump`."""
+    return "EVAL", _SOURCE, 0, f"teknav:{{{keys.queue}}}:"
+
+
+def parse_dump(keys: QueueKeys, raw: str) -> QueueDump:
+    """The script's answer."""
+    found = json.loads(raw)
+    content = {key: _READERS[kind](value) for key, kind, _, value in found}
+    return QueueDump(keys, content, {key: ends_at for key, _, ends_at, _ in found if ends_at >= 0})
 
 
 class QueueDump:
     """One queue's keys and what they held. Two dumps are equal when nothing had changed between them."""
 
-    def __init__(self, keys: QueueKeys, content: dict[str, Any]) -> None:
-        self._keys = keys
+    def __init__(self, keys: QueueKeys, content: dict[str, Any], ends_at_ms: dict[str, int]) -> None:
+        self.keys = keys
         #: By full key: str, dict, list, set, dict of scores, or list of (id, fields).
         self.content = content
+        #: By full key, of those that expire.
+        self.ends_at_ms = ends_at_ms
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, QueueDump) and self.content == other.content
@@ -63,11 +76,11 @@ class QueueDump:
 
     def jobs(self) -> dict[str, dict[str, str]]:
         """Every job's record, by id."""
-        return self.family(self._keys.job_family)
+        return self.family(self.keys.job_family)
 
     def audit(self) -> list[dict[str, str]]:
         """The entries of the audit stream, in order, without their ids."""
-        return [fields for _, fields in self.content.get(self._keys.audit, [])]
+        return [fields for _, fields in self.content.get(self.keys.audit, [])]
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:

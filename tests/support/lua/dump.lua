@@ -1,7 +1,8 @@
 -- Everything under a prefix, as JSON, in one round trip.
 --
 -- ARGV[1]  prefix
--- Returns  JSON: [[key, type, content], ...]; a hash, zset or stream as flat lists, as Redis answers
+-- Returns  JSON: [[key, type, when it ends (ms, by the tests' clock or the server's; -1 never), content], ...]; a hash,
+--          zset or stream as flat lists, as Redis answers
 local readers = {
     string = function(key) return redis.call('GET', key) end,
     hash = function(key) return redis.call('HGETALL', key) end,
@@ -13,6 +14,7 @@ local readers = {
 local result = {}
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
     local kind = redis.call('TYPE', key).ok
-    result[#result + 1] = {key, kind, readers[kind](key)}
+    local ends_at = tonumber(redis.call('ZSCORE', 'test:clock:ends', key) or redis.call('PEXPIRETIME', key))
+    result[#result + 1] = {key, kind, ends_at, readers[kind](key)}
 end
 return cjson.encode(result)
