@@ -78,6 +78,8 @@ class Replays:
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.hset(keys.replay(replay_id), mapping=facts)
             pipeline.expire(keys.replay(replay_id), _PREVIEW_SECONDS)
+            # Sent again after a lost answer, the list must not hold each failure twice.
+            pipeline.execute_command("DEL", keys.replay_ids(replay_id))
             for first in range(0, len(found), 1_000):
                 entries = [f"{failure.job_id}|{failure.failed_at_ms}" for failure in found[first : first + 1_000]]
                 pipeline.rpush(keys.replay_ids(replay_id), *entries)

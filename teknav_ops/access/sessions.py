@@ -66,12 +66,14 @@ class Sessions:
         return NewSession(cookie, session, longest_ms // 1000)
 
     def _list(self, session: Session, longest_ms: int) -> None:
+        listed = keys.user_sessions(name_digest(session.name))
         call = scripts.list_session(
-            keys.user_sessions(name_digest(session.name)), session_id=session.id, longest_ms=longest_ms,
+            listed, session_id=session.id, longest_ms=longest_ms,
             kept_ms=self._longest_ms, most=_MOST_PER_USER,
         )  # fmt: skip
         for surplus_id in self._runner.run(call):
             self.end(surplus_id)
+            self._client.execute_command("ZREM", listed, surplus_id)
 
     def find(self, cookie: str, *, is_use: bool) -> Session | None:
         """The cookie's session; None when it has ended. `is_use` puts off its idle end."""

@@ -519,7 +519,7 @@ def open_session(key: str, *, idle_ms: int, longest_ms: int, fields: Mapping[str
 
 
 def list_session(key: str, *, session_id: str, longest_ms: int, kept_ms: int, most: int) -> Call[list[str]]:
-    """Put a session on its user's list; answers those that are too many, for the caller to end."""
+    """Put a session on its user's list; answers those that are too many, for the caller to end and take off it."""
     return Call(load("list_session"), [key], [session_id, longest_ms, kept_ms, most])
 
 
