@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -81,6 +82,20 @@ class QueueDump:
     def audit(self) -> list[dict[str, str]]:
         """The entries of the audit stream, in order, without their ids."""
         return [fields for _, fields in self.content.get(self.keys.audit, [])]
+
+
+def changed_keys(before: QueueDump, after: QueueDump) -> set[str]:
+    """The keys that hold something else, or end at another time."""
+    return {
+        key
+        for key in before.content.keys() | after.content.keys()
+        if (before.content.get(key), before.ends_at_ms.get(key)) != (after.content.get(key), after.ends_at_ms.get(key))
+    }
+
+
+def family_of(key: str) -> str:
+    """A key without its queue and its id: `teknav:{q}:job:1` is `job:`."""
+    return re.sub(r"^teknav:(\{[^}]+\}:)?([^:]+:?).*$", r"\2", key)
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:
