@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import signal
-import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Alert, AlertDelivery
 from teknav_ops.storage.tables.base import utc_now
 from tests.alerts.conftest import deliver, told
+from tests.support import warm_python
 from tests.support.http_receiver import Answer, HttpReceiver
 from tests.support.ports import free_port
 from tests.support.smtp_receiver import SmtpReceiver
@@ -213,7 +213,7 @@ def run_sender(moment: str, url: str, receiver: HttpReceiver, folder: Path) -> i
     environment = {**os.environ, "TEKNAV_DATABASE_URL": url, "TEKNAV_DATA_DIR": str(folder),
                    "TEKNAV_ALERT_WEBHOOK_URL": receiver.url}  # fmt: skip
     command = [sys.executable, "-m", "tests.alerts.sender", moment]
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=60).returncode
+    return warm_python.run(command, cwd=ROOT, env=environment, check=False, timeout=60).returncode
 
 
 def test_two_senders_at_once_send_once(database: Database, channels: list[Any], receiver: HttpReceiver) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from teknav_ops.runtime.duties import Duty, DutyThread
 from teknav_ops.runtime.leader import LeaderLease
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
+from tests.support import warm_python
 from tests.support.waiting import until
 
 NOW = datetime.now(UTC)
@@ -106,10 +106,9 @@ def _prune_and_die(database_url: str) -> None:
 def test_who_dies_in_the_middle_has_deleted_nothing_half(database: Database, database_url: str) -> None:
     put(database, 25, days_ago=31)
     put(database, 1, days_ago=0)
-    process = multiprocessing.get_context("spawn").Process(target=_prune_and_die, args=(database_url,))
-    process.start()
-    process.join(30)
-    assert process.exitcode == -signal.SIGKILL
+    process = warm_python.start_function(_prune_and_die, database_url)
+    process.wait(30)
+    assert process.returncode == -signal.SIGKILL
     assert kept(database) == 26
 
     retention = AuditRetention(database, keep_days=30)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from teknav_ops.errors import StorageUnavailable
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditCursor, AuditLog
+from tests.support import warm_python
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
@@ -91,12 +91,9 @@ def test_a_writer_killed_at_any_moment_loses_and_doubles_nothing(
     state = State(client)
     for _ in range(20):
         state.enqueue()
-    process = multiprocessing.get_context("spawn").Process(
-        target=_move_and_die, args=(redis_server.url, database_url, moment)
-    )
-    process.start()
-    process.join(30)
-    assert process.exitcode == -signal.SIGKILL
+    process = warm_python.start_function(_move_and_die, redis_server.url, database_url, moment)
+    process.wait(30)
+    assert process.returncode == -signal.SIGKILL
     assert client.xlen(KEYS.audit) == left_count
     for _ in range(5):
         state.enqueue()

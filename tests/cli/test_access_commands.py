@@ -22,6 +22,7 @@ from teknav_ops.cli.app import run
 from teknav_ops.cli.context import Context
 from teknav_ops.settings import get_settings
 from tests.conftest import SECRET_KEY
+from tests.support import warm_python
 from tests.support.databases import migrate
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
@@ -168,7 +169,7 @@ def test_it_serves_and_prints_the_first_owners_way_in_until_there_is_one(teknav:
     command = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()", "serve", "--port", str(port)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"}
     with (tmp_path / "serve.log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = warm_python.Process(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
     reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
     reader.start()

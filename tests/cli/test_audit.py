@@ -21,6 +21,7 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
 from teknav_ops.topology import TOPOLOGY
 from tests.conftest import SECRET_KEY
+from tests.support import warm_python
 from tests.support.databases import migrate
 from tests.support.redis_server import RedisServer
 
@@ -52,7 +53,7 @@ def environment(redis_server: RedisServer, records: Database, tmp_path: Path) ->
 @pytest.fixture
 def teknav(environment: dict[str, str]) -> Teknav:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return warm_python.run(
             [*PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
 
@@ -97,7 +98,7 @@ def test_an_export_as_csv_is_complete_and_runs_no_formula(teknav: Teknav, record
 def test_a_reader_who_has_seen_enough_of_an_export_is_no_error(environment: dict[str, str], records: Database) -> None:
     put(records, 20_000, detail={"text": "x" * 200})
     command = [*PROGRAM, "audit", "query", "--csv", "--limit", "20000"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as exporting:
+    with warm_python.Process(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as exporting:
         assert exporting.stdout is not None and exporting.stderr is not None
         assert exporting.stdout.readline().startswith(b"id,at,action")
         exporting.stdout.close()
@@ -131,7 +132,7 @@ def test_the_tail_shows_the_newest_last_and_follows(
     assert "ValueError: [bold]no[/bold]" in shown[1]
 
     command = [*PROGRAM, "audit", "tail", "--follow", "--json", "--action", "dlq."]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
+    with warm_python.Process(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
         assert following.stdout is not None
         try:
             assert json.loads(following.stdout.readline())["job_id"] == "second"
@@ -165,7 +166,7 @@ def test_a_wrong_question_is_refused_with_the_field_and_the_fix(
 def test_following_waits_while_the_database_is_away(environment: dict[str, str], records: Database) -> None:
     put(records, job_id="first")
     command = [*PROGRAM, "audit", "tail", "--follow", "--json"]
-    with subprocess.Popen(
+    with warm_python.Process(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as following:
         assert following.stdout is not None and following.stderr is not None

@@ -16,6 +16,7 @@ from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.storage.schema import head_revision
 from tests.conftest import SECRET_KEY
+from tests.support import warm_python
 from tests.support.databases import migrate
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
@@ -41,7 +42,7 @@ def environment(redis_server: RedisServer, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def teknav(environment: dict[str, str]) -> Iterator[Teknav]:
     def run(*arguments: str, typed: str | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return warm_python.run(
             [sys.executable, "-c", "from teknav_ops.cli.app import main; main()", *arguments],
             env={**environment, **changes}, input=typed, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip

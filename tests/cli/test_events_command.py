@@ -13,6 +13,7 @@ import redis
 
 from teknav_ops.events.models import BrokenJob, Event, FinishedJob, JobCompleted, JobFailed, QueuePaused
 from teknav_ops.events.publish import publish, publish_stats_updated
+from tests.support import warm_python
 from tests.support.redis_server import RedisServer
 
 COMMAND = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()", "events"]
@@ -28,7 +29,7 @@ def tell(client: redis.Redis, event: Event) -> str:
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm_python.run(
         [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
 
@@ -63,7 +64,7 @@ def test_what_was_wrong_is_named(environment: dict[str, str]) -> None:
 
 def test_following_prints_what_comes(client: redis.Redis, environment: dict[str, str]) -> None:
     first = tell(client, QueuePaused(at_ms=1, queue="search:index", actor="sara"))
-    process = subprocess.Popen(
+    process = warm_python.Process(
         [*COMMAND, "--follow", "--json", "--since-id", first], env=environment, stdout=subprocess.PIPE, text=True
     )
     try:

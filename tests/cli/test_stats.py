@@ -22,6 +22,7 @@ from teknav_ops.metrics.live import StatsPublisher
 from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.topology import TOPOLOGY
+from tests.support import warm_python
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.state import State
@@ -50,7 +51,7 @@ def start(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Pope
 
     def begin(*arguments: str, **streams: Any) -> subprocess.Popen[str]:
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **streams}
-        running.append(subprocess.Popen([*COMMAND, *arguments], env=environment, **streams))
+        running.append(warm_python.Process([*COMMAND, *arguments], env=environment, **streams))
         return running[-1]
 
     yield begin
@@ -63,7 +64,7 @@ def start(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Pope
 
 
 def run(environment: dict[str, str], *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm_python.run(
         [*COMMAND, *arguments], env={**environment, **changes}, capture_output=True, text=True, timeout=60, check=False
     )
 
@@ -213,10 +214,13 @@ def test_a_reader_that_has_enough_is_no_error(client: redis.Redis, start: Callab
     assert process.returncode == 0 and process.stderr.read() == ""
 
 
-def shown(leader: int, awaited: Sequence[str], *, seconds: float = 30) -> str:
-    """What a terminal shows until all of it has come."""
+def shown(
+    leader: int, awaited: Sequence[str], *, meanwhile: Callable[[], object] = lambda: None, seconds: float = 45
+) -> str:
+    """What a terminal shows until all of it has come. `meanwhile` is done again and again until then."""
     text, deadline = "", time.monotonic() + seconds
     while not all(word in text for word in awaited):
+        meanwhile()
         assert time.monotonic() < deadline, text
         if select.select([leader], [], [], 0.2)[0]:
             text += os.read(leader, 65_536).decode(errors="replace")
@@ -231,20 +235,19 @@ def test_in_a_terminal_it_is_kept_up_to_date_and_leaves_it_as_it_was(
     client = own_server.client()
     publish(client)
     leader, follower = pty.openpty()
-    process = subprocess.Popen(
+    process = warm_python.Process(
         [*COMMAND, "--watch"], env=environment, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
     )
     os.close(follower)
-    shown(leader, ["\x1b[?25l", "search:index", "published by"])
+    shown(leader, ["\x1b[?25l", "search:index", "published by"], meanwhile=lambda: publish(client))
     client.zadd(QueueKeys("search:index").workers, {"w:1": int(client.time()[0]) * 1000})
     client.zadd(QueueKeys("search:index").dlq, {"j": 1})
-    publish(client)
-    shown(leader, ["1 dead letter waits to be decided"])
+    shown(leader, ["1 dead letter waits to be decided"], meanwhile=lambda: publish(client))
     own_server.kill()
     shown(leader, ["Redis does not answer"])
     own_server.start()
-    publish(client)
-    shown(leader, ["published by"])
+    # Stats grow stale: on a slow machine those of a moment ago may be too old by the time they are read.
+    shown(leader, ["published by"], meanwhile=lambda: publish(client))
 
     process.send_signal(ending)
 

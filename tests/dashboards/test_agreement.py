@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import Any
 
@@ -13,6 +12,7 @@ from playwright.sync_api import expect
 from teknav_ops.triage.view_models import DlqTriageModel
 from teknav_ops.workbench import Workbench
 from tests.dashboards.conftest import Visit
+from tests.support import warm_python
 from tests.support.dead_letters import bury
 from tests.support.stage import TREE, Stage
 
@@ -30,7 +30,7 @@ def listed(stage: Stage, *options: str) -> Any:
     """What `teknav dlq list --json` prints."""
     program = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()"]
     command = [*program, "dlq", "list", QUEUE, "--limit=50", "--json", *options]
-    done = subprocess.run(command, cwd=TREE, env=stage.environment, capture_output=True, text=True, check=True)
+    done = warm_python.run(command, cwd=TREE, env=stage.environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from teknav_ops.redis_state.connection import connect
 from teknav_ops.redis_state.scripts import ScriptRunner
 from teknav_ops.storage.database import Database
 from tests.conftest import SECRET_KEY
+from tests.support import warm_python
 from tests.support.databases import migrate
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
@@ -117,12 +117,9 @@ def test_an_operator_killed_while_replaying_loses_and_doubles_nothing(
         client, Operator("ali", Role.OWNER), OperatorLog(records), cipher=Cipher([]), topology=TOPOLOGY  # type: ignore[arg-type]
     )  # fmt: skip
     plan = control.preview_replay("test:work", DeadLetterFilter(), limit=100)
-    process = multiprocessing.get_context("spawn").Process(
-        target=_replay_and_die, args=(redis_server.url, str(tmp_path), plan.id, moment)
-    )
-    process.start()
-    process.join(30)
-    assert process.exitcode == -signal.SIGKILL
+    process = warm_python.start_function(_replay_and_die, redis_server.url, str(tmp_path), plan.id, moment)
+    process.wait(30)
+    assert process.returncode == -signal.SIGKILL
 
     # Its lease runs out; the test need not wait for it.
     client.hset(KEYS.replay(plan.id), "runner_until_ms", 1)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
 import threading
 import time
 
@@ -23,6 +20,7 @@ from teknav_ops.redis_state.keys import EVENTS_CHANNEL, EVENTS_CURSORS, EVENTS_S
 from teknav_ops.redis_state.scripts import ScriptRunner
 from teknav_ops.storage.database import Database
 from tests.events.conftest import MakeRelay
+from tests.support import warm_python
 from tests.support.cluster import three_nodes
 from tests.support.engine import Engine
 from tests.support.floods import complete_jobs
@@ -189,19 +187,16 @@ def test_two_relays_at_once_tell_everything_once(make_relay: MakeRelay, redis_se
 def test_a_relay_killed_in_a_flood_and_replaced_loses_and_doubles_nothing(
     make_relay: MakeRelay, redis_server: RedisServer, client: redis.Redis
 ) -> None:
-    spawn = multiprocessing.get_context("spawn")
     flood = threading.Thread(target=complete_jobs, args=(client, 20_000))
     for deaths in range(3):
-        process = spawn.Process(target=relay_for_ever, args=(redis_server.url,))
-        process.start()
+        process = warm_python.start_function(relay_for_ever, redis_server.url)
         await_beginning(client)
         if not deaths:
             flood.start()
         before = client.xlen(EVENTS_STREAM)
         until(lambda before=before: client.xlen(EVENTS_STREAM) > before + 2 or not flood.is_alive())
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
+        process.kill()
+        process.wait()
     with redis_server.client() as another, stepping(make_relay(another)):
         flood.join()
         until(lambda: told_count(client, "job.completed") >= 20_000)

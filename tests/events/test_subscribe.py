@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import threading
 import uuid
 from collections.abc import Callable
@@ -20,6 +17,7 @@ from teknav_ops.events.relay import EventRelay
 from teknav_ops.events.subscribe import BEGINNING, Gap, Subscription, newest_id, read_since
 from teknav_ops.redis_state.keys import EVENTS_STREAM
 from tests.events.conftest import MakeRelay
+from tests.support import warm_python
 from tests.support.floods import complete_jobs
 from tests.support.redis_server import RedisServer
 from tests.support.relays import await_beginning, relay_for_ever, stepping
@@ -184,15 +182,13 @@ def test_a_subscription_survives_a_restart_of_redis(own_server: RedisServer, rea
 def test_a_subscriber_sees_everything_once_across_a_relay_that_is_killed(
     make_relay: MakeRelay, redis_server: RedisServer, client: redis.Redis, reading: Callable[..., Reader]
 ) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=relay_for_ever, args=(redis_server.url,))
-    process.start()
+    process = warm_python.start_function(relay_for_ever, redis_server.url)
     await_beginning(client)
     reader = reading(redis_server.client(), types={"job.completed"})
     complete_jobs(client, 2_000)
     until(lambda: reader.seen)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    process.kill()
+    process.wait()
     complete_jobs(client, 2_000)
     with redis_server.client() as another, stepping(make_relay(another)):
         until(lambda: _count(reader.seen) >= 4_000)

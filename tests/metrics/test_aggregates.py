@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import signal
@@ -28,6 +27,7 @@ from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
+from tests.support import warm_python
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
@@ -229,12 +229,9 @@ def test_one_killed_between_insert_and_commit_leaves_nothing_half_done(
     redis_server: RedisServer, client: redis.Redis, database_url: str, database: Database
 ) -> None:
     happen(client, SLOT, completed=2)
-    process = multiprocessing.get_context("spawn").Process(
-        target=_write_and_die, args=(redis_server.url, database_url)
-    )  # fmt: skip
-    process.start()
-    process.join(30)
-    assert process.exitcode == -signal.SIGKILL
+    process = warm_python.start_function(_write_and_die, redis_server.url, database_url)
+    process.wait(30)
+    assert process.returncode == -signal.SIGKILL
     assert rows(database) == []
 
     fill(aggregator(client, database), client, AFTER_MS)

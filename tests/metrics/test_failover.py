@@ -17,6 +17,7 @@ from teknav_ops.redis_state import keys
 from teknav_ops.runtime import duties, leader, scheduler
 from teknav_ops.topology import TOPOLOGY
 from tests.conftest import SECRET_KEY
+from tests.support import warm_python
 from tests.support.databases import migrate
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
@@ -39,7 +40,7 @@ def start(redis_server: RedisServer, tmp_path: Path) -> Iterator[Start]:
     def begin() -> subprocess.Popen[bytes]:
         with (tmp_path / "scheduler.log").open("ab") as log:
             command = [sys.executable, "-m", "teknav_ops.runtime.scheduler"]
-            running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+            running.append(warm_python.Process(command, env=environment, stdout=log, stderr=log))
         return running[-1]
 
     yield begin

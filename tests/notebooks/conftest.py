@@ -23,6 +23,7 @@ from teknav_ops.snapshots.export import Exporter
 from teknav_ops.storage.tables import AuditLog, File
 from teknav_ops.workbench import Workbench
 from tests.conftest import SECRET_KEY
+from tests.support import warm_python
 from tests.support.databases import migrate
 from tests.support.folders import new_folder, remove_folder
 from tests.support.redis_server import RedisServer
@@ -125,7 +126,7 @@ def papermill(
     source = name if name.endswith(".ipynb") else str(NOTEBOOKS / f"{name}.ipynb")
     target = folder / "output.ipynb"
     given = [word for key, value in parameters.items() for word in ("-p", key, str(value))]
-    finished = subprocess.run(
+    finished = warm_python.run(
         [sys.executable, "-m", "papermill", source, str(target), "-k", "python3", "--no-progress-bar", *given],
         env=lab.environment | (environment or {}), cwd=TREE, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip

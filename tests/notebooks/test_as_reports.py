@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from sqlalchemy import func, select
 from teknav_ops.storage.tables import AuditLog
 from tests.notebooks.conftest import FOUND, MISSING, NOTEBOOKS, QUEUE, Lab
 from tests.notebooks.counting import count, durations
+from tests.support import warm_python
 from tests.support.browser import Visitor, chromium
 from tests.support.stage import TREE
 
@@ -38,7 +38,7 @@ def report(lab: Lab, tmp_path: Path) -> Report:
 
     def run(name: str, **parameters: Any) -> tuple[int, dict[str, Any], Path]:
         given = [word for key, value in parameters.items() for word in ("--param", f"{key}={value}")]
-        ended = subprocess.run(
+        ended = warm_python.run(
             [sys.executable, "-c", MAIN, "report", "run", name, *given, "--json"], cwd=TREE, capture_output=True,
             text=True, timeout=120, check=False, env=lab.environment | {"TEKNAV_REPORT_DIR": str(tmp_path)},
         )  # fmt: skip

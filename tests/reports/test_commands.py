@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_cli import Teknav, environment, teknav
+from tests.support import warm_python
 from tests.support.http_receiver import HttpReceiver
 
 __all__ = ["environment", "teknav"]
@@ -62,7 +63,7 @@ def test_a_notebook_that_cannot_be_used_hides_no_other(teknav: Teknav, notebooks
 def test_a_person_at_a_terminal_sees_that_it_runs(environment: dict[str, str]) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()", "report", "run", "typed"]
-    process = subprocess.Popen(command, env={**environment, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs)
+    process = warm_python.Process(command, env={**environment, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs)
     os.close(theirs)
     seen = b""
     # Linux ends a terminal that nobody holds with an error.

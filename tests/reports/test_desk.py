@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -21,6 +20,7 @@ from teknav_ops.reports.store import FILES
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Alert, AuditLog
 from tests.reports.conftest import Set
+from tests.support import warm_python
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("reports"), pytest.mark.timeout(240)]
@@ -129,7 +129,7 @@ def test_a_run_whose_runner_is_killed_is_published_as_killed_by_the_next(
     environment = {**os.environ, "TEKNAV_DATA_DIR": str(tmp_path), "TEKNAV_NOTEBOOKS_DIR": str(notebooks)}
     command = ["report", "run", "sleeping", "-p", f"marker={marker}", "-p", "seconds=600"]
     main = "from teknav_ops.cli.app import main; main()"
-    runner = subprocess.Popen([sys.executable, "-c", main, *command], env=environment)
+    runner = warm_python.Process([sys.executable, "-c", main, *command], env=environment)
     drafts = tmp_path / "reports" / ".run"
     (output,) = until(lambda: list(drafts.glob("*/out.ipynb")), seconds=90, what="the first save")
     with output.open() as first_save:

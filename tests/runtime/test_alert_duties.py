@@ -15,6 +15,7 @@ import pytest
 from tests.alerts.conftest import told
 from tests.cli.test_cli import kill_one
 from tests.conftest import SECRET_KEY
+from tests.support import warm_python
 from tests.support.databases import migrate
 from tests.support.http_receiver import HttpReceiver
 from tests.support.redis_server import RedisServer
@@ -37,7 +38,7 @@ def start(redis_server: RedisServer, tmp_path: Path) -> Iterator[Start]:
         }  # fmt: skip
         command = [sys.executable, "-m", "teknav_ops.runtime.scheduler"]
         log = (tmp_path / f"scheduler-{len(started)}.log").open("w")
-        started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True))
+        started.append(warm_python.Process(command, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True))
         log.close()
         return started[-1]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 import smtplib
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from teknav_ops.runtime.demo.shapes import Shape, pulses
 from teknav_ops.sample_content.readers import sample_events
 from teknav_ops.settings import Settings
 from teknav_ops.topology import TOPOLOGY
+from tests.support import warm_python
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -121,7 +121,7 @@ def test_the_demo_has_no_report_where_the_notebook_is_not(tmp_path: Path) -> Non
 def receivers(tmp_path: Path) -> Iterator[tuple[int, int]]:
     ports = (free_port(), free_port())
     command = [sys.executable, "-m", "teknav_ops.runtime.demo.receivers", *map(str, ports), str(tmp_path / "outbox")]
-    process = subprocess.Popen(command)
+    process = warm_python.Process(command)
 
     def answers() -> bool:
         try:

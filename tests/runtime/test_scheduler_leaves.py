@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import redis
 from teknav_ops.redis_state.keys import EVENTS_CURSORS, QueueKeys
 from teknav_ops.topology import TOPOLOGY
 from tests.conftest import SECRET_KEY
+from tests.support import warm_python
 from tests.support.databases import migrate
 from tests.support.floods import complete_jobs
 from tests.support.redis_server import RedisServer
@@ -30,7 +30,7 @@ def test_what_happened_until_then_is_told_and_in_auditlog(
         "TEKNAV_SECRET_KEY": SECRET_KEY,
     }  # fmt: skip
     with (tmp_path / "log").open("wb") as log:
-        scheduler = subprocess.Popen(
+        scheduler = warm_python.Process(
             [sys.executable, "-m", "teknav_ops.runtime.scheduler"], env=environment, stdout=log, stderr=log
         )
     try:

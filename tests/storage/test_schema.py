@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -20,6 +19,7 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.effects import SqlEffects, record_effect
 from teknav_ops.storage.schema import current_revision, head_revision, upgrade
 from teknav_ops.storage.tables import AuditLog, Base
+from tests.support import warm_python
 from tests.support.databases import fresh_url
 
 
@@ -35,7 +35,7 @@ def test_the_migrations_lead_to_exactly_the_tables_of_the_code(database: Databas
 
 def test_two_processes_may_migrate_at_once(empty_database_url: str) -> None:
     program = "import sys; from teknav_ops.storage.schema import upgrade; upgrade(sys.argv[1])"
-    both = [subprocess.Popen([sys.executable, "-c", program, empty_database_url]) for _ in range(2)]
+    both = [warm_python.Process([sys.executable, "-c", program, empty_database_url]) for _ in range(2)]
 
     assert [process.wait(60) for process in both] == [0, 0]
     assert current_revision(empty_database_url) == head_revision()

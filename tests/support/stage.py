@@ -14,6 +14,7 @@ import httpx
 
 from teknav_ops.access.policy import Role
 from teknav_ops.api.services import Services
+from tests.support import warm_python
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
@@ -60,7 +61,7 @@ class Stage:
 
     def _start(self, name: str, arguments: list[str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
+            self._processes[name] = warm_python.Process(
                 [sys.executable, *arguments], cwd=TREE, env=self.environment, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import warm_python
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -37,7 +39,7 @@ class Workers:
         # A worker that dies before it said that it booted is noticed only after this wait: 30 s unless told.
         command += ["-t", str(threads), "--skip-logging", "--worker-fork-timeout", "1000"]
         log = (self.folder / f"worker-{len(self._masters)}.log").open("wb")
-        master = subprocess.Popen(
+        master = warm_python.Process(
             command, cwd=ROOT, env={**self._environment, "TEST_CRASH": crash}, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip

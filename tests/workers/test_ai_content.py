@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from teknav_ops.errors import PermanentError, Throttled, TransientError
 from teknav_ops.payloads.ai_content import EnhanceContent, GenerateDraft, GenerateSummary, Translate
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import AiDraft, ArticleVersion
+from tests.support import warm_python
 from tests.support.ai_server import AiServer, Reply
 from tests.support.waiting import until
 from tests.workers.ai_cases import EN_BODY, FA_BODY, add_article, article, events, rows, runs, with_model
@@ -372,7 +372,7 @@ def test_a_job_killed_while_the_model_writes_is_done_again_and_its_cost_stays_se
     services_with_model: Services, model: AiServer, make_context: MakeContext, database_url: str
 ) -> None:
     model.replies = [Reply(DRAFT, delay_seconds=3), Reply(DRAFT)]
-    process = subprocess.Popen([sys.executable, "-c", JOB, database_url, model.url], cwd=Path(__file__).parents[2])
+    process = warm_python.Process([sys.executable, "-c", JOB, database_url, model.url], cwd=Path(__file__).parents[2])
     until(lambda: bool(model.requests), seconds=30)
     process.kill()
     process.wait()

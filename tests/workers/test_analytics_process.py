@@ -30,6 +30,7 @@ from teknav_ops.storage.tables import (
     SearchQueryStatsDaily,
     UserEngagementDaily,
 )
+from tests.support import warm_python
 from tests.workers.conftest import MakeContext, MakeServices
 from workers.analytics_process import process_events
 from workers.services import Services
@@ -313,7 +314,7 @@ def test_a_job_killed_in_the_middle_is_finished_by_the_next(
         rows = [{**one, "occurred_at": datetime.fromisoformat(one["occurred_at"])} for one in events]
         for one in rows:
             session.execute(insert(AnalyticsEvent).values(**one))
-    process = subprocess.Popen(
+    process = warm_python.Process(
         [sys.executable, "-c", JOB, database_url], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
     )
     assert process.stdout is not None and all(process.stdout.readline() for _ in range(lines))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from email.message import Message
@@ -26,6 +25,7 @@ from teknav_ops.platform.dashboard import read_dashboard
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.search import search
 from teknav_ops.storage.tables import AIReport, ArticleQualityReport, EmailQueue
+from tests.support import warm_python
 from tests.support.ai_server import AiServer, Reply
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -71,7 +71,7 @@ def begun(
     command = [sys.executable, "-c", JOB, module, name, payload.model_dump_json(), json.dumps(facts)]
     output = Path(told.data_dir) / "said.txt"
     with output.open("wb") as said:
-        process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=said)
+        process = warm_python.Process(command, cwd=Path(__file__).parents[2], stdout=said)
     try:
         yield output.read_text
         assert process.poll() is None, "it was done before it could be killed"

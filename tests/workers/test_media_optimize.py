@@ -20,6 +20,7 @@ from teknav_ops.errors import PermanentError
 from teknav_ops.payloads.media_optimize import OptimizeImage
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import File
+from tests.support import warm_python
 from tests.workers.conftest import MakeContext
 from workers.media_optimize import UnknownFile, optimize_image
 from workers.services import Services
@@ -301,7 +302,7 @@ def test_a_job_killed_in_the_middle_is_finished_by_its_second_run(
 
 
 def kill_after_lines(count: int, program: str, *arguments: str, delay_seconds: float = 0.0) -> None:
-    process = subprocess.Popen(
+    process = warm_python.Process(
         [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
     )
     assert process.stdout is not None and all(process.stdout.readline() for _ in range(count))

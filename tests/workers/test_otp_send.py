@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from teknav_ops.redis_state.keys import EVENTS_CHANNEL
 from teknav_ops.secret_key import digest
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import Base, OtpLog
+from tests.support import warm_python
 from tests.support.engine import dump
 from tests.support.http_receiver import Answer, HttpReceiver
 from tests.support.real_engine import topology_of, working
@@ -353,7 +353,7 @@ def test_a_job_killed_while_the_gateway_answers_is_sent_again_under_the_same_ref
     gateway.answers = [Answer(delay_seconds=3), Answer()]
     key = texting.settings.secret_key
     assert key is not None
-    process = subprocess.Popen(
+    process = warm_python.Process(
         [sys.executable, "-c", JOB, database_url, gateway.url, key.get_secret_value()], cwd=Path(__file__).parents[2]
     )
     until(lambda: bool(gateway.requests), seconds=30)

@@ -27,6 +27,7 @@ from teknav_ops.payloads.plugins_execute import ExecutePlugin
 from teknav_ops.platform.plugin_module import BadModule, PermissionDenied
 from teknav_ops.redis_state.keys import EVENTS_CHANNEL
 from teknav_ops.storage.tables import Article, AuditLog, Plugin, PluginExecutionLog, PluginKv
+from tests.support import warm_python
 from tests.support.http_receiver import Answer, HttpReceiver
 from tests.support.waiting import until
 from tests.workers.conftest import MakeContext, MakeServices
@@ -500,7 +501,7 @@ def start(bench: Bench, how: str) -> subprocess.Popen[bytes]:
     settings = bench.services.settings
     assert settings.database_url is not None
     command = [sys.executable, "-c", JOB, settings.database_url.get_secret_value(), str(settings.redis_url), how]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], env=dict(os.environ))
+    return warm_python.Process(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], env=dict(os.environ))
 
 
 def test_the_clock_runs_in_a_forked_process_too(bench: Bench) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
@@ -27,6 +26,7 @@ from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
 from teknav_ops.platform.webhook_endpoints import UnknownEndpoint
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import AuditLog, WebhookDeliveryLog, WebhookEndpoint
+from tests.support import warm_python
 from tests.support.http_receiver import Answer, HttpReceiver
 from tests.support.waiting import until
 from tests.workers.conftest import MakeContext, MakeServices
@@ -314,7 +314,7 @@ def test_a_job_killed_while_the_receiver_answers_comes_again_under_the_same_id(
     receiver.answers = [Answer(delay_seconds=3), Answer()]
     key = services.settings.secret_key
     assert key is not None
-    process = subprocess.Popen(
+    process = warm_python.Process(
         [sys.executable, "-c", JOB, database_url, key.get_secret_value()], cwd=Path(__file__).parents[2]
     )
     until(lambda: bool(receiver.requests), seconds=30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from teknav_ops.platform.workflow_runs import UnknownRun
 from teknav_ops.runtime.demo.content import WORKFLOWS
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import Article, AuditLog, WorkflowRun, WorkflowStepExecution
+from tests.support import warm_python
 from tests.support.http_receiver import Answer, HttpReceiver
 from tests.support.real_engine import topology_of, working
 from tests.support.waiting import until
@@ -541,7 +541,7 @@ def test_a_worker_killed_between_steps_is_followed_at_the_right_one(
     settings = play.services.settings
     assert settings.database_url is not None
     command = [sys.executable, "-c", JOB, settings.database_url.get_secret_value(), str(settings.redis_url)]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    process = warm_python.Process(command, cwd=Path(__file__).parents[2])
     until(lambda: len(receiver.requests) == 2, seconds=30)
     process.kill()
     process.wait()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.support import warm_python
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
@@ -43,7 +44,7 @@ class _Process:
     def __init__(self, redis_url: str, folder: Path) -> None:
         self.port = free_port()
         environment = {"TEKNAV_REDIS_URL": redis_url, "TEKNAV_DATA_DIR": str(folder), "TEST_PORT": str(self.port)}
-        self._process = subprocess.Popen(
+        self._process = warm_python.Process(
             [sys.executable, "-m", "tests.support.web_process"],
             env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip

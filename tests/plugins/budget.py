@@ -1,0 +1,131 @@
+"""What a run costs, and the budget that it must keep.
+
+Costs are seconds of CPU, which do not grow when the machine is busy with something else: those of the test's own
+process, and of every process that it waited for. At the end stands a table by folder and the slowest tests.
+"""
+
+from __future__ import annotations
+
+import collections
+import resource
+import time
+from collections.abc import Generator
+from typing import Any, Final
+
+import pytest
+
+from tests.support import databases, warm_python
+
+#: The whole suite's budget. A run that costs half as much again fails.
+SUITE_CPU_SECONDS: Final = 1_200
+#: One test's budget, without what it shares with others (fixtures of modules and runs).
+TEST_CPU_SECONDS: Final = 5.0
+#: Tests that must cost more, and why: the beginning of their name from `tests/` on.
+LONGER: Final[dict[str, str]] = {}
+
+Cost = tuple[str, float, float, float]
+
+
+class Costs:
+    """Notes what each test costs: its name, seconds on the clock, seconds of CPU, and those of its call alone."""
+
+    def __init__(self) -> None:
+        self.tests: list[Cost] = []
+        self._call_seconds = 0.0
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        began, spent, self._call_seconds = time.monotonic(), cpu_seconds(), 0.0
+        answer = yield
+        self.tests.append((item.nodeid, time.monotonic() - began, cpu_seconds() - spent, self._call_seconds))
+        return answer
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None, Any, Any]:
+        spent = cpu_seconds()
+        try:
+            return (yield)
+        finally:
+            self._call_seconds = cpu_seconds() - spent
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        output = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output["costs"], output["postgres_cpu_seconds"] = self.tests, databases.spent_cpu_seconds()
+
+
+class Budget(Costs):
+    """The costs of all, held against the budget, and the table."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        super().__init__()
+        self._began = time.monotonic()
+        self._is_whole = not config.args or config.args == config.getini("testpaths")
+        self._postgres_seconds = 0.0
+        self._excess: list[str] = []
+        self._total = 0.0
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        output = getattr(node, "workeroutput", {})
+        self.tests += [tuple(cost) for cost in output.get("costs", [])]
+        self._postgres_seconds += output.get("postgres_cpu_seconds", 0.0)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._postgres_seconds += databases.spent_cpu_seconds()
+        self._total = sum((own.ru_utime, own.ru_stime, children.ru_utime, children.ru_stime, self._postgres_seconds))
+        self._excess = self._find_excess(is_whole=self._is_whole and session.testscollected > 1_000)
+        if self._excess and session.exitstatus == 0:
+            session.exitstatus = 1
+
+    def _find_excess(self, *, is_whole: bool) -> list[str]:
+        found = [
+            f"{name}: {call:.1f} s of CPU; a test may cost {TEST_CPU_SECONDS:g} (tests/plugins/budget.py)"
+            for name, _, _, call in self.tests
+            if call > TEST_CPU_SECONDS and not name.removeprefix("tests/").startswith(tuple(LONGER))
+        ]
+        if is_whole and self._total > 1.5 * SUITE_CPU_SECONDS:
+            found.append(f"the suite cost {self._total:.0f} s of CPU; its budget is {SUITE_CPU_SECONDS}, and half more")
+        return found
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if len(self.tests) >= 20:
+            terminalreporter.section("seconds by folder")
+            for line in self._table():
+                terminalreporter.line(line)
+        for line in self._excess:
+            terminalreporter.line(f"over budget: {line}", red=True)
+
+    def _table(self) -> list[str]:
+        folders: dict[str, list[float]] = collections.defaultdict(lambda: [0, 0.0, 0.0])
+        for name, seconds, cpu, _ in self.tests:
+            row = folders[_folder(name)]
+            row[0] += 1
+            row[1] += seconds
+            row[2] += cpu
+        lines = [f"{'':24}{'tests':>7}{'wall':>9}{'CPU':>9}"]
+        for folder, (count, seconds, cpu) in sorted(folders.items(), key=lambda pair: -pair[1][2]):
+            lines.append(f"{folder:24}{count:7}{seconds:9.1f}{cpu:9.1f}")
+        wall = time.monotonic() - self._began
+        lines.append(f"{'all, servers included':24}{len(self.tests):7}{wall:9.1f}{self._total:9.1f}")
+        lines += ["", f"{'the twenty slowest':80}{'wall':>9}{'CPU':>9}"]
+        slowest = sorted(self.tests, key=lambda cost: -max(cost[1], cost[2]))[:20]
+        return lines + [f"{name.removeprefix('tests/')[:79]:80}{wall:9.1f}{cpu:9.1f}" for name, wall, cpu, _ in slowest]
+
+
+def cpu_seconds() -> float:
+    """What this process has spent so far, with all that it has waited for."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    return spent + warm_python.spent_cpu_seconds()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Costs() if hasattr(config, "workerinput") else Budget(config))
+
+
+def _folder(name: str) -> str:
+    parts = name.removeprefix("tests/").partition("::")[0].split("/")
+    return parts[0] if len(parts) > 1 else "(top level)"

@@ -1,0 +1,207 @@
+"""Python processes that start in milliseconds.
+
+A test that starts a program pays seconds of imports, most of them the same each time. Here one process per run has
+imported the libraries once, and forks for each program that a test asks for: `Process` is a real process with a pid, an
+environment, files and a session of its own, which may be signalled and killed like any other. What is about the start
+of a program itself uses `subprocess` and a new interpreter.
+"""
+
+from __future__ import annotations
+
+import array
+import base64
+import contextlib
+import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.folders import new_folder, remove_folder
+
+ROOT: Final = Path(__file__).parents[3]
+#: Where the run's server listens; the first process that needs one starts it for all.
+SOCKET_VARIABLE: Final = "TEST_WARM_PYTHON"
+
+
+class Process(subprocess.Popen[Any]):
+    """`subprocess.Popen` for a command of Python, forked from the warm process instead of started anew.
+
+    The command is `sys.executable`, then `-m MODULE …` or `-c CODE …`.
+    """
+
+    def __init__(self, command: Sequence[str], **options: Any) -> None:
+        assert command[0] == sys.executable, f"not a command of this Python: {command[0]}"
+        options.setdefault("cwd", ROOT)
+        super().__init__([*map(str, command)], **options)
+
+    # The names and their order are the standard library's, which calls this with positional arguments.
+    def _execute_child(
+        self,
+        args: Sequence[str],
+        executable: str | None,
+        preexec_fn: object,
+        close_fds: bool,
+        pass_fds: Sequence[int],
+        cwd: str | Path | None,
+        env: Mapping[str, str] | None,
+        startupinfo: object,
+        creationflags: int,
+        shell: bool,
+        p2cread: int,
+        p2cwrite: int,
+        c2pread: int,
+        c2pwrite: int,
+        errread: int,
+        errwrite: int,
+        restore_signals: bool,
+        gid: object,
+        gids: object,
+        uid: object,
+        umask: int,
+        start_new_session: bool,
+        process_group: int,
+    ) -> None:
+        assert not (preexec_fn or pass_fds or shell), "a warm process takes none of these"
+        given = (p2cread, c2pwrite, errwrite)
+        request = {
+            "arguments": list(args)[1:],
+            "cwd": str(cwd or Path.cwd()),
+            "environment": dict(os.environ if env is None else env),
+            "new_session": bool(start_new_session),
+        }
+        self._exited = threading.Event()
+        self._connection = _connect()
+        _send(self._connection, request, [number if end == -1 else end for number, end in enumerate(given)])
+        self._answers = self._connection.makefile("r")
+        self.pid = json.loads(self._answers.readline())["pid"]
+        self._child_created = True
+        self._close_ends_of_child(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+        threading.Thread(target=self._await_exit, daemon=True).start()
+
+    def _close_ends_of_child(
+        self, p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int, errread: int, errwrite: int
+    ) -> None:
+        pipes = ((p2cread, p2cwrite), (c2pwrite, c2pread), (errwrite, errread))
+        for end in {child for child, parent in pipes if child != -1 and parent != -1}:
+            os.close(end)
+        devnull = getattr(self, "_devnull", None)
+        if devnull is not None:
+            os.close(devnull)
+
+    def _await_exit(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            line = self._answers.readline()
+            answer = json.loads(line) if line else {"status": -9, "cpu_seconds": 0.0}
+            self.returncode = answer["status"]
+            _spent[0] += answer["cpu_seconds"]
+        self._exited.set()
+        with contextlib.suppress(OSError):
+            self._answers.close()
+            self._connection.close()
+
+    def _internal_poll(self, *_: Any, **__: Any) -> int | None:
+        return self.returncode if self._exited.is_set() else None
+
+    def _wait(self, timeout: float | None) -> int:
+        if not self._exited.wait(timeout):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        assert self.returncode is not None
+        return int(self.returncode)
+
+
+def start_function(function: Callable[..., object], *arguments: Any, **options: Any) -> Process:
+    """A process that calls a function of a module with these arguments, which must be picklable."""
+    call = base64.b64encode(pickle.dumps((function, arguments))).decode()
+    code = "import base64, pickle, sys; function, arguments = pickle.loads(base64.b64decode(sys.argv[1]))"
+    return Process([sys.executable, "-c", f"{code}; function(*arguments)", call], **options)
+
+
+def run(
+    command: Sequence[str],
+    *,
+    input: str | None = None,
+    timeout: float | None = None,
+    check: bool = False,
+    capture_output: bool = False,
+    **options: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """`subprocess.run` for a command of Python, warm."""
+    if input is not None:
+        options["stdin"] = subprocess.PIPE
+    if capture_output:
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with Process(command, **options) as process:
+        try:
+            output, errors = process.communicate(input, timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    finished = subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+    if check:
+        finished.check_returncode()
+    return finished
+
+
+def _connect() -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(_address())
+    return connection
+
+
+def _address() -> str:
+    return os.environ.get(SOCKET_VARIABLE) or _own_server()
+
+
+@cache
+def _own_server() -> str:
+    """Start a server for this process alone: where the run has none for all."""
+    return start_server()
+
+
+def start_server() -> str:
+    """Start the warm process; answers where it listens. It ends with its standard input, and its programs with it."""
+    folder = new_folder()
+    address = str(folder / "socket")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen(64)
+    command = [sys.executable, "-m", "tests.support.warm_python.server", str(listener.fileno())]
+    # Reading from this pipe ends when the process that holds the other end is gone, whoever killed it.
+    server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
+    listener.close()
+    _RUNNING.append((server, folder))
+    return address
+
+
+def stop_servers() -> None:
+    """End the warm processes that this process has started, and their programs."""
+    for server, folder in _RUNNING:
+        assert server.stdin is not None
+        server.stdin.close()
+        server.wait(20)
+        remove_folder(folder)
+    _RUNNING.clear()
+    _own_server.cache_clear()
+
+
+def spent_cpu_seconds() -> float:
+    """What all programs have spent that this process started here and that have ended."""
+    return _spent[0]
+
+
+_RUNNING: list[tuple[subprocess.Popen[bytes], Path]] = []
+_spent = [0.0]
+
+
+def _send(connection: socket.socket, request: Mapping[str, Any], files: Sequence[int]) -> None:
+    body = json.dumps(request).encode("utf-8", "surrogateescape")
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
+    connection.sendmsg([len(body).to_bytes(4, "big")], ancillary)
+    connection.sendall(body)

@@ -1,0 +1,211 @@
+"""The warm process: imports what programs under test import, then forks for each that is asked for.
+
+It has one thread, so that a fork copies no lock that another holds. A request is a length, a JSON object and three file
+descriptors; the answers are a line with the pid, and one with the exit status.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import contextlib
+import faulthandler
+import gc
+import importlib
+import json
+import os
+import random
+import runpy
+import selectors
+import signal
+import socket
+import sys
+import threading
+import traceback
+from types import ModuleType
+from typing import Any
+
+#: Libraries, and those of our modules that look at no setting, environment or terminal when they are imported.
+LIBRARIES = """
+    alembic.command argon2 bokeh.plotting cryptography.fernet dramatiq.cli duckdb fastapi httpcore2 httpx
+    ipykernel.kernelapp jmespath jupyterlab.labapp multiprocessing.connection nbclient nbconvert nbformat
+    openai pandas panel papermill.cli plotly.express prometheus_client psycopg pyarrow pydantic_settings
+    pytest redis.cluster redis.sentinel rich.live sqlalchemy.dialects.postgresql sqlalchemy.dialects.sqlite
+    structlog typer uvicorn uvloop wasmtime websockets xml.sax yake
+""".split()  # noqa: SIM905
+OURS = """
+    teknav_ops.engine.assembly teknav_ops.api.app
+    teknav_ops.runtime.scheduler teknav_ops.workbench teknav_ops.reports.runner teknav_ops.storage.schema
+    teknav_ops.audit.writer teknav_ops.snapshots.export dashboards.app
+""".split()  # noqa: SIM905
+
+
+class Server:
+    """Serves requests until standard input ends, as it does when the test run is gone."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._children: dict[int, socket.socket] = {}
+        self._listener = listener
+        self._wake, write = os.pipe()
+        os.set_blocking(write, False)
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for source, serve in ((listener, self._accept), (self._wake, self._reap), (0, self._end)):
+            self._selector.register(source, selectors.EVENT_READ, serve)
+
+    def serve_for_ever(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                key.data(key.fileobj)
+
+    def _accept(self, _: object) -> None:
+        connection, _address = self._listener.accept()
+        with contextlib.suppress(OSError, ValueError):
+            request, files = _receive(connection)
+            pid = os.fork()
+            if pid == 0:
+                _become(request, files)
+            for file in files:
+                os.close(file)
+            self._children[pid] = connection
+            _answer(connection, pid=pid)
+            return
+        connection.close()
+
+    def _reap(self, _: object) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 4096)
+        while self._children:
+            try:
+                pid, status, spent = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            connection = self._children.pop(pid)
+            with contextlib.suppress(OSError):
+                cpu_seconds = spent.ru_utime + spent.ru_stime
+                _answer(connection, status=os.waitstatus_to_exitcode(status), cpu_seconds=cpu_seconds)
+            connection.close()
+
+    def _end(self, _: object) -> None:
+        for pid in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        os._exit(0)
+
+
+def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    room = socket.CMSG_SPACE(3 * array.array("i").itemsize)
+    head, ancillary, _, _ = connection.recvmsg(4, room)
+    files = array.array("i")
+    for _, _, data in ancillary:
+        files.frombytes(data)
+    size, body = int.from_bytes(head, "big"), b""
+    while len(body) < size:
+        body += connection.recv(size - len(body))
+    return json.loads(body), list(files)
+
+
+def _answer(connection: socket.socket, **facts: float) -> None:
+    connection.sendall(json.dumps(facts).encode() + b"\n")
+
+
+def _become(request: dict[str, Any], files: list[int]) -> None:
+    """In the fork: be the program that was asked for, and never return."""
+    code = 1
+    try:
+        _prepare(request, files)
+        _run(request["arguments"])
+        code = 0
+    except SystemExit as error:
+        code = _exit_code(error)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        code = 130
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        code = _finish(code)
+        os._exit(code)
+
+
+def _prepare(request: dict[str, Any], files: list[int]) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request["new_session"]:
+        os.setsid()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+    os.closerange(3, 256)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["cwd"])
+    places = os.environ.get("PYTHONPATH", "")
+    sys.path[:0] = [place for place in places.split(os.pathsep) if place]
+    sys.path.insert(0, "")
+    random.seed()
+    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        mode, buffering = ("r", -1) if number == 0 else ("w", 1 if os.isatty(number) or number == 2 else -1)
+        encoding = os.environ.get("PYTHONIOENCODING", "").partition(":")[0] or "utf-8"
+        setattr(sys, name, os.fdopen(number, mode, buffering, encoding=encoding, closefd=False))
+        setattr(sys, f"__{name}__", getattr(sys, name))
+    if os.environ.get("PYTHONUNBUFFERED"):
+        sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
+
+
+def _run(arguments: list[str]) -> None:
+    how, what, *rest = arguments
+    if how == "-m":
+        sys.argv = [what, *rest]
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+        return
+    assert how == "-c", f"a warm process takes -m or -c, not {how}"
+    sys.argv = ["-c", *rest]
+    main = ModuleType("__main__")
+    sys.modules["__main__"] = main
+    exec(compile(what, "<string>", "exec"), main.__dict__)
+
+
+def _exit_code(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    sys.stderr.write(f"{error.code}\n")
+    return 1
+
+
+def _finish(code: int) -> int:
+    """What an interpreter does at its end: wait for threads, run exit functions, write out."""
+    with contextlib.suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined]
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or 120
+    return code
+
+
+def _preload() -> None:
+    for name in (*LIBRARIES, *OURS):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    if threading.active_count() > 1:
+        sys.stderr.write(f"the warm process has threads: {threading.enumerate()}\n")
+    gc.collect()
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    _preload()
+    Server(socket.socket(fileno=int(sys.argv[1]))).serve_for_ever()
