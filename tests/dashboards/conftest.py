@@ -1,4 +1,4 @@
-"""A stage with web and scheduler, and visitors to it."""
+"""A system with web and scheduler, and visitors to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import SECRET_KEY
 from tests.support.browser import Visitor, chromium
 from tests.support.folders import new_folder, remove_folder
 from tests.support.redis_server import RedisServer
-from tests.support.stage import Stage
+from tests.support.system import System
 from tests.support.web import PASSWORD
 
 # Two cores, and other tests beside this one.
@@ -30,11 +30,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
+def system() -> Iterator[System]:
     """Web and scheduler on a server of this module's own; sara is an OWNER, vida a VIEWER."""
     folder: Path = new_folder()
     server = RedisServer(folder, "--appendonly", "no").start()
-    built = Stage(folder, server, SECRET_KEY, viewers_allowed=True)
+    built = System(folder, server, SECRET_KEY, viewers_allowed=True)
     built.add_user("sara")
     built.add_user("علی")
     built.add_user("vida", Role.VIEWER)
@@ -47,12 +47,12 @@ def stage() -> Iterator[Stage]:
 
 
 @pytest.fixture
-def visit(stage: Stage, browser: Browser) -> Iterator[Visit]:
+def visit(system: System, browser: Browser) -> Iterator[Visit]:
     """Opens a signed-in browser window; at the end, nothing may have gone wrong in any."""
     visitors: list[Visitor] = []
 
     def enter(name: str = "sara", **options: Any) -> Visitor:
-        visitor = Visitor(browser, stage.url, **options)
+        visitor = Visitor(browser, system.url, **options)
         visitor.sign_in(name, PASSWORD)
         visitors.append(visitor)
         return visitor

@@ -15,7 +15,7 @@ from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import Failure, Run, ScriptRunner
 from tests.dashboards.conftest import Visit
-from tests.support.stage import Stage
+from tests.support.system import System
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
@@ -23,10 +23,10 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
 PLATFORM = Operator("platform", Role.OWNER)
 
 
-def bury(stage: Stage, count: int, *, queue: str = "search:index", error: str = "broken") -> list[str]:
+def bury(system: System, count: int, *, queue: str = "search:index", error: str = "broken") -> list[str]:
     """Jobs that have failed for good, made by the scripts that workers use."""
-    producer = stage.services.producer(PLATFORM)
-    runner, keys = ScriptRunner(stage.services.client), QueueKeys(queue)
+    producer = system.services.producer(PLATFORM)
+    runner, keys = ScriptRunner(system.services.client), QueueKeys(queue)
     for number in range(count):
         producer.enqueue(queue, "index-article", {"article_id": number + 1})
     fetch = scripts.fetch(
@@ -42,7 +42,7 @@ def bury(stage: Stage, count: int, *, queue: str = "search:index", error: str = 
     return [delivery.id for delivery in deliveries]
 
 
-def test_a_pause_is_seen_by_another_operator_and_can_be_undone(stage: Stage, visit: Visit) -> None:
+def test_a_pause_is_seen_by_another_operator_and_can_be_undone(system: System, visit: Visit) -> None:
     hers, his = visit("sara").open("/dashboard/owner/queues"), visit("علی").open("/dashboard/owner/queues")
     expect(his.get_by_title("Pause otp:send")).to_be_visible()
 
@@ -52,10 +52,10 @@ def test_a_pause_is_seen_by_another_operator_and_can_be_undone(stage: Stage, vis
     expect(hers.get_by_role("status").filter(has_text="otp:send is paused")).to_be_visible()
     hers.get_by_role("button", name="Undo").click()
     expect(his.get_by_title("Pause otp:send")).to_be_visible()
-    assert not stage.services.jobs.counts("otp:send").is_paused
+    assert not system.services.jobs.counts("otp:send").is_paused
 
 
-def test_a_new_job_is_refused_by_field_and_then_made(stage: Stage, visit: Visit) -> None:
+def test_a_new_job_is_refused_by_field_and_then_made(system: System, visit: Visit) -> None:
     page = visit().open("/dashboard/owner/queues/email:send")
     page.get_by_role("button", name="New job").click()
     dialog = page.get_by_role("dialog")
@@ -70,22 +70,22 @@ def test_a_new_job_is_refused_by_field_and_then_made(stage: Stage, visit: Visit)
     dialog.locator("[name=to]").fill("reader@example.com")
     dialog.get_by_role("button", name="Create job").click()
     expect(dialog).to_have_count(0)
-    made = stage.services.jobs.page("email:send", JobState.DELAYED).items
+    made = system.services.jobs.page("email:send", JobState.DELAYED).items
     assert "گزارش هفته" in [job.payload["subject"] for job in made]
 
 
-def test_limits_are_changed_while_running(stage: Stage, visit: Visit) -> None:
+def test_limits_are_changed_while_running(system: System, visit: Visit) -> None:
     page = visit().open("/dashboard/owner/queues/ai:seo")
     page.get_by_role("button", name="Limits").click()
     page.fill("[name=concurrency]", "2")
     page.get_by_role("dialog").get_by_role("button", name="Set").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
 
-    assert stage.services.jobs.counts("ai:seo").concurrency == 2
+    assert system.services.jobs.counts("ai:seo").concurrency == 2
 
 
-def test_a_delayed_job_is_promoted_and_a_waiting_one_taken_out(stage: Stage, visit: Visit) -> None:
-    job = stage.services.producer(PLATFORM).enqueue("ai:review", "review-article", {"article_id": 1}, delay=9_000)
+def test_a_delayed_job_is_promoted_and_a_waiting_one_taken_out(system: System, visit: Visit) -> None:
+    job = system.services.producer(PLATFORM).enqueue("ai:review", "review-article", {"article_id": 1}, delay=9_000)
     page = visit().open(f"/dashboard/owner/queues/ai:review/jobs/{job.job_id}")
     page.get_by_role("button", name="Run now").click()
     expect(page.locator(".state.waiting")).to_be_visible()
@@ -95,8 +95,8 @@ def test_a_delayed_job_is_promoted_and_a_waiting_one_taken_out(stage: Stage, vis
     expect(page.locator(".state.cancelled")).to_be_visible()
 
 
-def test_selected_letters_are_replayed_and_no_others(stage: Stage, visit: Visit) -> None:
-    jobs = bury(stage, 4)
+def test_selected_letters_are_replayed_and_no_others(system: System, visit: Visit) -> None:
+    jobs = bury(system, 4)
     page = visit().open("/dashboard/owner/queues/search:index/dlq?order=oldest")
     for job in jobs[:2]:
         page.get_by_label(f"Select {job}").check()
@@ -104,13 +104,13 @@ def test_selected_letters_are_replayed_and_no_others(stage: Stage, visit: Visit)
     page.get_by_role("button", name="Preview").click()
     page.get_by_role("dialog").get_by_role("button", name="Replay 2").click()
 
-    queries = stage.services.jobs
+    queries = system.services.jobs
     until(lambda: all(queries.get("search:index", job).state is not JobState.FAILED for job in jobs[:2]), seconds=60)
     assert all(queries.get("search:index", job).state is JobState.FAILED for job in jobs[2:])
 
 
-def test_a_payload_is_edited_validated_and_replayed(stage: Stage, visit: Visit) -> None:
-    (job,) = bury(stage, 1, error="the article is another one")
+def test_a_payload_is_edited_validated_and_replayed(system: System, visit: Visit) -> None:
+    (job,) = bury(system, 1, error="the article is another one")
     page = visit().open("/dashboard/owner/queues/search:index/dlq?text=another+one")
     page.get_by_role("table", name="Dead letters").get_by_title("Inspect").click()
     dialog = page.get_by_role("dialog")
@@ -122,12 +122,12 @@ def test_a_payload_is_edited_validated_and_replayed(stage: Stage, visit: Visit) 
     dialog.locator("[name=payload]").fill('{"article_id": 77}')
     dialog.get_by_role("button", name="Replay with this payload").click()
     expect(dialog).to_have_count(0)
-    record = stage.services.jobs.get("search:index", job)
+    record = system.services.jobs.get("search:index", job)
     assert (record.state, record.payload["article_id"]) == (JobState.WAITING, 77)
 
 
-def test_a_purge_needs_the_queue_s_name_and_is_written_down(stage: Stage, visit: Visit) -> None:
-    bury(stage, 3)
+def test_a_purge_needs_the_queue_s_name_and_is_written_down(system: System, visit: Visit) -> None:
+    bury(system, 3)
     page = visit("علی").open("/dashboard/owner/queues/search:index/dlq")
     page.get_by_role("button", name="Purge").click()
     dialog = page.get_by_role("dialog")
@@ -138,12 +138,12 @@ def test_a_purge_needs_the_queue_s_name_and_is_written_down(stage: Stage, visit:
     go.click()
 
     expect(page.get_by_text("No dead letters")).to_be_visible()
-    entries = AuditTrail(stage.services.database).page(AuditFilter(action="dlq.purged", is_by_operator=True)).items
+    entries = AuditTrail(system.services.database).page(AuditFilter(action="dlq.purged", is_by_operator=True)).items
     assert [(entry.actor, entry.outcome) for entry in entries] == [("علی", "done")]
 
 
-def test_what_matches_is_taken_away_as_a_file(stage: Stage, visit: Visit) -> None:
-    (job,) = bury(stage, 1, error="=cmd() گم‌شده")
+def test_what_matches_is_taken_away_as_a_file(system: System, visit: Visit) -> None:
+    (job,) = bury(system, 1, error="=cmd() گم‌شده")
     page = visit().open("/dashboard/owner/queues/search:index/dlq?since=1h&type=StorageFailed&text=cmd")
 
     with page.expect_download() as download:
@@ -153,13 +153,13 @@ def test_what_matches_is_taken_away_as_a_file(stage: Stage, visit: Visit) -> Non
     assert text.count("\n") >= 2 and job in text and "'=cmd() گم‌شده" in text
 
 
-def test_a_page_comes_back_by_itself_after_the_server_was_killed(stage: Stage, visit: Visit) -> None:
+def test_a_page_comes_back_by_itself_after_the_server_was_killed(system: System, visit: Visit) -> None:
     visitor = visit()
     page = visitor.open("/dashboard/owner/queues?sort=dlq")
-    stage.kill("web")
+    system.kill("web")
     expect(page.get_by_role("alert")).to_contain_text("The connection is lost")
 
-    stage.start_web()
+    system.start_web()
 
     expect(page.get_by_text("The server was restarted")).to_be_visible()
     expect(page.get_by_role("table", name="Queues")).to_be_visible()

@@ -14,7 +14,7 @@ from teknav_ops.workbench import Workbench
 from tests.dashboards.conftest import Visit
 from tests.support import warm_python
 from tests.support.dead_letters import bury
-from tests.support.stage import TREE, Stage
+from tests.support.system import TREE, System
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 
@@ -22,15 +22,15 @@ QUEUE = "webhooks:deliver"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _buried(stage: Stage) -> None:
-    bury(stage.services.client, QUEUE, 400)
+def _buried(system: System) -> None:
+    bury(system.services.client, QUEUE, 400)
 
 
-def listed(stage: Stage, *options: str) -> Any:
+def listed(system: System, *options: str) -> Any:
     """What `teknav dlq list --json` prints."""
     program = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()"]
     command = [*program, "dlq", "list", QUEUE, "--limit=50", "--json", *options]
-    done = warm_python.run(command, cwd=TREE, env=stage.environment, capture_output=True, text=True, check=True)
+    done = warm_python.run(command, cwd=TREE, env=system.environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
@@ -44,19 +44,19 @@ def listed(stage: Stage, *options: str) -> Any:
     ],
 )
 def test_all_four_say_the_same(
-    stage: Stage, visit: Visit, chosen: dict[str, str], count: int | None, words: str
+    system: System, visit: Visit, chosen: dict[str, str], count: int | None, words: str
 ) -> None:
-    model = DlqTriageModel(Workbench(stage.settings), QUEUE, **chosen)
+    model = DlqTriageModel(Workbench(system.settings), QUEUE, **chosen)
     model.refresh()
     ids = [letter.original_job_id for letter in model.letters]
     assert (model.total_count if model.is_counted else None) == count
 
-    told = listed(stage, *(f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()))
+    told = listed(system, *(f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()))
     visitor = visit()
     names = {"error_type": "type"}
     page = visitor.open(f"/dashboard/owner/queues/{QUEUE}/dlq?" + "&".join(
         f"{names.get(name, name)}={value}" for name, value in chosen.items()))  # fmt: skip
-    answer = visitor.context.request.get(f"{stage.url}/api/owner/queues/{QUEUE}/dead-letters", params=chosen).json()
+    answer = visitor.context.request.get(f"{system.url}/api/owner/queues/{QUEUE}/dead-letters", params=chosen).json()
 
     expect(page.get_by_role("navigation", name="Pages")).to_contain_text(words)
     boxes = page.get_by_role("table", name="Dead letters").locator("tbody input[type=checkbox]")

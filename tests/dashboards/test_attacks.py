@@ -19,7 +19,7 @@ from teknav_ops.access.policy import Operation, Operator, Role
 from teknav_ops.errors import InvalidRequest, NotAllowed
 from tests.dashboards.conftest import Visit
 from tests.dashboards.test_actions import bury
-from tests.support.stage import Stage
+from tests.support.system import System
 from tests.support.web import PASSWORD
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
@@ -31,15 +31,15 @@ ACTIONS = [
 ]  # fmt: skip
 
 
-def page_of(kind: type[Page], stage: Stage, role: Role) -> Page:
+def page_of(kind: type[Page], system: System, role: Role) -> Page:
     identity = Identity(Operator("vida", role), "session")
     route = {"queue": "email:send", "job_id": "1", "name": "UnknownFile"}
-    return kind(PageVisit(Sources(stage.services), identity, SharedReads(), route, {}))
+    return kind(PageVisit(Sources(system.services), identity, SharedReads(), route, {}))
 
 
 @pytest.mark.parametrize(("kind", "name"), ACTIONS, ids=lambda value: getattr(value, "name", value))
-def test_a_viewer_may_do_nothing(stage: Stage, kind: type[Page], name: str) -> None:
-    page = page_of(kind, stage, Role.VIEWER)
+def test_a_viewer_may_do_nothing(system: System, kind: type[Page], name: str) -> None:
+    page = page_of(kind, system, Role.VIEWER)
     arguments = dict.fromkeys(list(inspect.signature(getattr(page, name)).parameters), "email:send")
 
     with pytest.raises(NotAllowed):
@@ -47,25 +47,25 @@ def test_a_viewer_may_do_nothing(stage: Stage, kind: type[Page], name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["load", "visit", "__init__", "act", "nothing", "concerns"])
-def test_only_actions_can_be_called_from_a_browser(stage: Stage, name: str) -> None:
+def test_only_actions_can_be_called_from_a_browser(system: System, name: str) -> None:
     with pytest.raises(InvalidRequest, match="offers no"):
-        page_of(PAGES[0], stage, Role.OWNER).act(name, {})
+        page_of(PAGES[0], system, Role.OWNER).act(name, {})
 
 
-def test_words_from_outside_are_shown_as_words(stage: Stage, visit: Visit) -> None:
-    bury(stage, 1, error=EVIL)
+def test_words_from_outside_are_shown_as_words(system: System, visit: Visit) -> None:
+    bury(system, 1, error=EVIL)
     visitor = visit()
     for path in ("queues/search:index/dlq", "queues/search:index?tab=failed", "queues/search:index?tab=dlq"):
         page = visitor.open(f"/dashboard/owner/{path}")
         expect(page.get_by_text("onerror").first).to_be_visible()
         assert page.title() != "owned"
-    page.goto(f"{stage.url}/dashboard/owner/queues/search:index/dlq?text=%3Cscript%3Ealert(1)%3C/script%3E")
+    page.goto(f"{system.url}/dashboard/owner/queues/search:index/dlq?text=%3Cscript%3Ealert(1)%3C/script%3E")
     expect(page.get_by_text("Nothing matches")).to_be_visible()
     assert page.title() != "owned"
 
 
-def test_a_viewer_sees_masked_payloads_and_no_buttons(stage: Stage, visit: Visit) -> None:
-    producer = stage.services.producer(Operator("platform", Role.OWNER))
+def test_a_viewer_sees_masked_payloads_and_no_buttons(system: System, visit: Visit) -> None:
+    producer = system.services.producer(Operator("platform", Role.OWNER))
     mail = {"to": "private@example.com", "subject": "private words", "text": "more"}
     job = producer.enqueue("email:send", "send-email", mail, delay=9_000).job_id
 
@@ -88,14 +88,14 @@ def test_what_is_not_there_is_said_and_breaks_nothing(visit: Visit, path: str) -
     assert "Traceback" not in visitor.page.content()
 
 
-def test_a_stolen_cookie_is_worth_nothing_after_the_owner_has_signed_out(stage: Stage) -> None:
-    with httpx.Client(base_url=stage.url, headers={"accept": "text/html"}) as browser:
+def test_a_stolen_cookie_is_worth_nothing_after_the_owner_has_signed_out(system: System) -> None:
+    with httpx.Client(base_url=system.url, headers={"accept": "text/html"}) as browser:
         assert browser.post("/sign-in", data={"name": "sara", "password": PASSWORD}).status_code == 303
         stolen = dict(browser.cookies)
-        identity = stage.services.entrance.by_cookie(browser.cookies["teknav_session"], is_use=False)
+        identity = system.services.entrance.by_cookie(browser.cookies["teknav_session"], is_use=False)
         assert identity is not None
         browser.post("/sign-out", data={"csrf_token": identity.csrf_token or ""})
 
-    answer = httpx.get(f"{stage.url}/dashboard/owner/queues", cookies=stolen, headers={"accept": "text/html"})
+    answer = httpx.get(f"{system.url}/dashboard/owner/queues", cookies=stolen, headers={"accept": "text/html"})
 
     assert answer.status_code == 303 and "/sign-in" in answer.headers["location"]

@@ -12,7 +12,7 @@ from dashboards.pages import PAGES
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.topology import TOPOLOGY
 from tests.dashboards.conftest import Visit
-from tests.support.stage import Stage
+from tests.support.system import System
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 
@@ -24,8 +24,8 @@ PLACES = ("queues", "queues/email:send", "queues/email:send?tab=failed", "queues
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _jobs(stage: Stage) -> None:
-    producer = stage.services.producer(Operator("platform", Role.OWNER))
+def _jobs(system: System) -> None:
+    producer = system.services.producer(Operator("platform", Role.OWNER))
     producer.enqueue("email:send", "send-email", {"to": "a@example.com", "subject": "سلام", "text": "متن"}, delay=9_000)
     producer.enqueue("media:optimize", "optimize-image", {"file_id": 404})
 
@@ -35,9 +35,9 @@ def links(page: Page) -> set[str]:
     return {urldefrag(link)[0] for link in found if not link.startswith(("blob:", "javascript:"))}
 
 
-def test_every_link_leads_to_a_page_that_opens(stage: Stage, visit: Visit) -> None:
+def test_every_link_leads_to_a_page_that_opens(system: System, visit: Visit) -> None:
     visitor = visit()
-    seen, waiting = set(), [f"{stage.url}/dashboard/owner/{place}" for place in PLACES]
+    seen, waiting = set(), [f"{system.url}/dashboard/owner/{place}" for place in PLACES]
     opened: set[str] = set()
     while waiting:
         link = waiting.pop()
@@ -50,7 +50,7 @@ def test_every_link_leads_to_a_page_that_opens(stage: Stage, visit: Visit) -> No
         if kind in opened and path.count("/") > 4:
             continue
         opened.add(kind)
-        page = visitor.open(link.removeprefix(stage.url))
+        page = visitor.open(link.removeprefix(system.url))
         expect(page.locator(".skeleton"), link).to_have_count(0)
         expect(page.get_by_text("could not be loaded")).to_have_count(0)
         waiting += sorted(links(page) - seen)
@@ -113,8 +113,8 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Workers")
 
 
-def test_a_job_is_found_from_anywhere_by_its_id_or_trace(stage: Stage, visit: Visit) -> None:
-    producer = stage.services.producer(Operator("platform", Role.OWNER))
+def test_a_job_is_found_from_anywhere_by_its_id_or_trace(system: System, visit: Visit) -> None:
+    producer = system.services.producer(Operator("platform", Role.OWNER))
     trace = "5a" * 16
     payload = {"to": "b@example.com", "subject": "x", "text": "y"}
     job = producer.enqueue("email:send", "send-email", payload, delay=9_000, trace_id=trace).job_id
@@ -130,7 +130,7 @@ def test_a_job_is_found_from_anywhere_by_its_id_or_trace(stage: Stage, visit: Vi
     expect(page.get_by_text("No job with this id or trace is kept")).to_be_visible()
 
 
-def test_what_did_not_change_stays_the_same_object_and_is_not_drawn_again(stage: Stage, visit: Visit) -> None:
+def test_what_did_not_change_stays_the_same_object_and_is_not_drawn_again(system: System, visit: Visit) -> None:
     page = visit().open("/dashboard/owner/queues")
     compared = page.evaluate(
         """async (path) => {
@@ -149,7 +149,7 @@ def test_what_did_not_change_stays_the_same_object_and_is_not_drawn_again(stage:
     assert compared == [False, True, False, 3, True, True, False, True, 1, 1, None]
 
     row = page.locator("tr", has_text="otp:send")
-    stage.services.control(Operator("bench", Role.OWNER)).pause("otp:send")
+    system.services.control(Operator("bench", Role.OWNER)).pause("otp:send")
     expect(row.get_by_title("Resume otp:send")).to_be_visible()
-    stage.services.control(Operator("bench", Role.OWNER)).resume("otp:send")
+    system.services.control(Operator("bench", Role.OWNER)).resume("otp:send")
     expect(row.get_by_title("Pause otp:send")).to_be_visible()

@@ -12,7 +12,7 @@ from teknav_ops.reports.desk import ReportDesk
 from teknav_ops.reports.runs import RunMeta
 from tests.dashboards.conftest import Visit
 from tests.reports.write_notebooks import write_notebooks
-from tests.support.stage import Stage
+from tests.support.system import System
 from tests.support.web import PASSWORD
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
@@ -25,7 +25,7 @@ display(HTML("<p id=words>words</p><script>fetch('/api/v1/queues'); document.tit
 
 
 @pytest.fixture(scope="module")
-def runs(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunMeta]:
+def runs(system: System, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunMeta]:
     """A good run, a breached limit, and one that failed for a reason that quotes an address."""
     import nbformat
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -38,8 +38,8 @@ def runs(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ru
         ]
     )  # fmt: skip
     nbformat.write(evil, folder / "evil.ipynb")
-    settings = stage.settings.model_copy(update={"notebooks_dir": folder})
-    desk = ReportDesk(settings, stage.services.database)
+    settings = system.settings.model_copy(update={"notebooks_dir": folder})
+    desk = ReportDesk(settings, system.services.database)
     return {
         "good": desk.run("charts", {}, who="scheduler", schedule="daily-charts"),
         "limit": desk.run("charts", {"dead_letters": 12}, who="علی"),
@@ -87,7 +87,7 @@ def test_a_page_can_do_nothing_in_the_visitors_name(visit: Visit, runs: dict[str
 
 
 def test_a_viewer_sees_that_it_failed_and_neither_page_nor_personal_words(
-    visit: Visit, runs: dict[str, RunMeta], stage: Stage
+    visit: Visit, runs: dict[str, RunMeta], system: System
 ) -> None:
     page = visit("vida").open("/dashboard/owner/reports")
     row = page.locator("tbody tr").filter(has_text="reaches out")
@@ -95,7 +95,7 @@ def test_a_viewer_sees_that_it_failed_and_neither_page_nor_personal_words(
     expect(row).not_to_contain_text("sara@example.com")
     assert row.locator("a[target=_blank]").count() == 0
 
-    with httpx.Client(base_url=stage.url, headers={"accept": "text/html"}) as browser:
+    with httpx.Client(base_url=system.url, headers={"accept": "text/html"}) as browser:
         path = f"/reports/charts/{runs['good'].run}/"
         assert browser.get(path).status_code in (303, 401)
         browser.post("/sign-in", data={"name": "vida", "password": PASSWORD})
@@ -103,8 +103,8 @@ def test_a_viewer_sees_that_it_failed_and_neither_page_nor_personal_words(
             assert browser.get(path + file).status_code == 403
 
 
-def test_files_are_given_to_owners_and_nothing_else_is_there(stage: Stage, runs: dict[str, RunMeta]) -> None:
-    with httpx.Client(base_url=stage.url, headers={"accept": "text/html"}) as browser:
+def test_files_are_given_to_owners_and_nothing_else_is_there(system: System, runs: dict[str, RunMeta]) -> None:
+    with httpx.Client(base_url=system.url, headers={"accept": "text/html"}) as browser:
         browser.post("/sign-in", data={"name": "sara", "password": PASSWORD})
         path = f"/reports/charts/{runs['good'].run}"
         assert browser.get(f"{path}/meta.json").json()["run"] == runs["good"].run

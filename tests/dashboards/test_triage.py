@@ -13,7 +13,7 @@ from teknav_ops.access.policy import Operator, Role
 from teknav_ops.jobs.states import JobState
 from teknav_ops.storage.tables import File
 from tests.dashboards.conftest import Visit
-from tests.support.stage import Stage
+from tests.support.system import System
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
 STORM = range(901, 913)
 
 
-def test_a_storm_is_seen_grouped_previewed_replayed_and_written_down(stage: Stage, visit: Visit) -> None:
+def test_a_storm_is_seen_grouped_previewed_replayed_and_written_down(system: System, visit: Visit) -> None:
     visitor = visit("علی")
     page = visitor.open("/dashboard/owner/queues")
-    stage.start_workers()
-    producer = stage.services.producer(Operator("platform", Role.OWNER))
+    system.start_workers()
+    producer = system.services.producer(Operator("platform", Role.OWNER))
     jobs = [producer.enqueue("media:optimize", "optimize-image", {"file_id": number}).job_id for number in STORM]
 
     # Seen on the first page, without a click.
@@ -42,7 +42,7 @@ def test_a_storm_is_seen_grouped_previewed_replayed_and_written_down(stage: Stag
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
 
     # Repaired.
-    _upload(stage)
+    _upload(system)
 
     # Replayed, by an impatient person.
     page.get_by_role("button", name="Replay all").click()
@@ -58,10 +58,10 @@ def test_a_storm_is_seen_grouped_previewed_replayed_and_written_down(stage: Stag
     # Dead letters gone, jobs completed, each once.
     expect(page.get_by_text("No dead letters")).to_be_visible(timeout=60_000)
     until(
-        lambda: all(stage.services.jobs.get("media:optimize", job).state is JobState.COMPLETED for job in jobs),
+        lambda: all(system.services.jobs.get("media:optimize", job).state is JobState.COMPLETED for job in jobs),
         seconds=90, what="the replayed jobs' completion",
     )  # fmt: skip
-    assert {stage.services.jobs.get("media:optimize", job).replay_count for job in jobs} == {1}
+    assert {system.services.jobs.get("media:optimize", job).replay_count for job in jobs} == {1}
 
     # And the audit page says who.
     page = visitor.open("/dashboard/owner/audit?queue=media:optimize")
@@ -73,12 +73,12 @@ def test_a_storm_is_seen_grouped_previewed_replayed_and_written_down(stage: Stag
     assert page.locator("td.name b[dir=auto]").first.inner_text() == "پروندهٔ گم‌شده"
 
 
-def _upload(stage: Stage) -> None:
+def _upload(system: System) -> None:
     photos = Path(str(resources.files("teknav_ops.sample_content").joinpath("photos")))
     photo = min(photos.glob("*.jpg"), key=lambda path: path.stat().st_size)
-    folder = stage.settings.media_root / "originals"
+    folder = system.settings.media_root / "originals"
     folder.mkdir(parents=True, exist_ok=True)
-    with stage.services.database.session() as session:
+    with system.services.database.session() as session:
         for number in STORM:
             shutil.copy(photo, folder / f"{number}.jpg")
             session.add(File(id=number, storage_path=f"originals/{number}.jpg", original_name=photo.name))

@@ -27,7 +27,7 @@ from tests.support import warm_python
 from tests.support.databases import migrate
 from tests.support.folders import new_folder, remove_folder
 from tests.support.redis_server import RedisServer
-from tests.support.stage import TREE, Stage
+from tests.support.system import TREE, System
 from tests.support.waiting import until
 
 NOTEBOOKS = TREE / "ops_notebooks"
@@ -40,7 +40,7 @@ FOUND, MISSING = range(1, 8), range(901, 913)
 class Lab:
     """The system, and how programs reach it."""
 
-    stage: Stage
+    system: System
     redis: RedisServer
     completed: list[str]
     buried: list[str]
@@ -50,7 +50,7 @@ class Lab:
         """What `teknav lab` would give to Jupyter."""
         quiet = {name: value for name, value in os.environ.items() if not name.startswith(("TEKNAV_", "JUPYTER"))}
         return quiet | {
-            "TEKNAV_REDIS_URL": self.redis.url, "TEKNAV_DATA_DIR": str(self.stage.folder),
+            "TEKNAV_REDIS_URL": self.redis.url, "TEKNAV_DATA_DIR": str(self.system.folder),
             "TEKNAV_SECRET_KEY": SECRET_KEY, "TEKNAV_OPERATOR": "sara", "PYTHONPATH": str(TREE),
             "JUPYTER_PREFER_ENV_PATH": "1", "PLOTLY_RENDERER": "plotly_mimetype",
         }  # fmt: skip
@@ -59,42 +59,42 @@ class Lab:
         """Give these files to the system: what failed for want of them can be repaired by a replay."""
         photos = Path(str(resources.files("teknav_ops.sample_content").joinpath("photos")))
         photo = min(photos.glob("*.jpg"), key=lambda path: path.stat().st_size)
-        folder = self.stage.settings.media_root / "originals"
+        folder = self.system.settings.media_root / "originals"
         folder.mkdir(parents=True, exist_ok=True)
-        with self.stage.services.database.session() as session:
+        with self.system.services.database.session() as session:
             for number in numbers:
                 shutil.copy(photo, folder / f"{number}.jpg")
                 session.add(File(id=number, storage_path=f"originals/{number}.jpg", original_name=photo.name))
 
     def enqueue(self, numbers: range) -> list[str]:
-        producer = self.stage.services.producer(Operator("platform", Role.OWNER))
+        producer = self.system.services.producer(Operator("platform", Role.OWNER))
         return [producer.enqueue(QUEUE, "optimize-image", {"file_id": number}).job_id for number in numbers]
 
     def are(self, state: JobState, ids: list[str]) -> Callable[[], bool]:
-        return lambda: all(self.stage.services.jobs.get(QUEUE, job).state is state for job in ids)
+        return lambda: all(self.system.services.jobs.get(QUEUE, job).state is state for job in ids)
 
     def publish(self) -> None:
         """A snapshot of all that is in SQL."""
-        database = self.stage.services.database
-        Exporter.from_settings(self.stage.settings, database).export(wait_seconds=20)
+        database = self.system.services.database
+        Exporter.from_settings(self.system.settings, database).export(wait_seconds=20)
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     folder = new_folder()
     server = RedisServer(folder, "--appendonly", "no").start()
-    stage = Stage(folder, server, SECRET_KEY)
-    built = Lab(stage, server, [], [])
+    system = System(folder, server, SECRET_KEY)
+    built = Lab(system, server, [], [])
     built.upload(FOUND)
-    stage.start_scheduler()
-    stage.start_workers()
+    system.start_scheduler()
+    system.start_workers()
     built.completed, built.buried = built.enqueue(FOUND), built.enqueue(MISSING)
     until(built.are(JobState.COMPLETED, built.completed), seconds=90, what="completed jobs")
     until(built.are(JobState.FAILED, built.buried), seconds=90, what="dead letters")
     until(lambda: _has_all(built), seconds=60, what="the audit trail in SQL")
     built.publish()
     yield built
-    stage.close()
+    system.close()
     server.stop()
     remove_folder(folder)
 

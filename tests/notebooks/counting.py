@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def count(lab: Lab, action: str, **where: Any) -> int:
     """How many entries AuditLog has."""
     found = select(func.count()).select_from(AuditLog).filter_by(action=action, **where)
-    with lab.stage.services.database.reading() as session:
+    with lab.system.services.database.reading() as session:
         return int(session.execute(found).scalar_one())
 
 
@@ -24,7 +24,7 @@ def durations(lab: Lab) -> list[float]:
     asked = select(AuditLog.duration_ms).where(
         AuditLog.action.in_(("job.completed", "job.failed", "job.retried")), AuditLog.duration_ms.is_not(None)
     )
-    with lab.stage.services.database.reading() as session:
+    with lab.system.services.database.reading() as session:
         return sorted(float(value) for value in session.scalars(asked))
 
 

@@ -17,7 +17,7 @@ from tests.notebooks.conftest import FOUND, MISSING, NOTEBOOKS, QUEUE, Lab
 from tests.notebooks.counting import count, durations
 from tests.support import warm_python
 from tests.support.browser import Visitor, chromium
-from tests.support.stage import TREE
+from tests.support.system import TREE
 
 pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(240)]
 MAIN = "from teknav_ops.cli.app import main; main()"
@@ -50,7 +50,7 @@ def report(lab: Lab, tmp_path: Path) -> Report:
 
 def expected(lab: Lab) -> dict[str, tuple[dict[str, Any], dict[str, float], int]]:
     """Per notebook: parameters, numbers counted in SQL, and how many charts its page draws."""
-    with lab.stage.services.database.reading() as session:
+    with lab.system.services.database.reading() as session:
         one = session.scalars(select(AuditLog).filter_by(job_id=lab.completed[0], action="job.completed")).one()
         causes = session.scalar(
             select(func.count(AuditLog.fingerprint.distinct())).where(AuditLog.action == "job.failed")

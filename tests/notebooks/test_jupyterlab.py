@@ -19,7 +19,7 @@ from tests.notebooks.conftest import MISSING, NOTEBOOKS, QUEUE, Lab
 from tests.notebooks.counting import count
 from tests.support.browser import chromium
 from tests.support.ports import free_port
-from tests.support.stage import TREE
+from tests.support.system import TREE
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
@@ -103,11 +103,11 @@ def test_queues_are_watched_and_one_is_paused_in_jupyterlab(lab: Lab, run_all: O
     assert count(lab, "queue.paused") == 0
     page.get_by_role("button", name="Confirm: pause").evaluate(IMPATIENTLY)
     expect(page.locator("tr", has_text=QUEUE).filter(has_text="paused").last).to_be_visible()
-    assert lab.stage.services.jobs.counts(QUEUE).paused_since_ms
+    assert lab.system.services.jobs.counts(QUEUE).paused_since_ms
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("button", name="Confirm: resume").click()
     expect(page.get_by_text(f"{QUEUE} is resumed.")).to_be_visible()
-    with lab.stage.services.database.reading() as session:
+    with lab.system.services.database.reading() as session:
         # The operators' entries; the script's own come through the stream.
         pausing = AuditLog.action.in_(("queue.paused", "queue.resumed")) & AuditLog.outcome.is_not(None)
         rows = session.scalars(select(AuditLog).where(pausing).order_by(AuditLog.id))
@@ -125,8 +125,8 @@ def test_a_job_is_found_opened_and_retried_in_jupyterlab(lab: Lab, run_all: Open
     expect(page.locator("[role=status]", has_text=f"Confirm to retry {job}")).to_be_visible()
     page.get_by_role("button", name="Confirm: retry").evaluate(IMPATIENTLY)
     until(lab.are(JobState.COMPLETED, [job]), seconds=60, what="the retried job's completion")
-    assert lab.stage.services.jobs.get(QUEUE, job).replay_count == 1
-    with lab.stage.services.database.reading() as session:
+    assert lab.system.services.jobs.get(QUEUE, job).replay_count == 1
+    with lab.system.services.database.reading() as session:
         replayed = select(AuditLog.actor).where(AuditLog.action == "dlq.replayed", AuditLog.job_id == job)
         assert list(session.scalars(replayed)) == ["sara"]
 
@@ -161,10 +161,10 @@ def test_dead_letters_are_filtered_previewed_and_replayed_in_jupyterlab(lab: Lab
     expect(page.get_by_text("Replayed 9 of 9 jobs.")).to_be_visible()
     done, left = lab.buried[:9], lab.buried[9:-1]
     until(lab.are(JobState.COMPLETED, done), seconds=60, what="the replayed jobs' completion")
-    assert {lab.stage.services.jobs.get(QUEUE, job).replay_count for job in done} == {1}
-    assert all(lab.stage.services.jobs.get(QUEUE, job).state is JobState.FAILED for job in left)
+    assert {lab.system.services.jobs.get(QUEUE, job).replay_count for job in done} == {1}
+    assert all(lab.system.services.jobs.get(QUEUE, job).state is JobState.FAILED for job in left)
     expect(page.get_by_text("0 match")).to_be_visible()
-    with lab.stage.services.database.reading() as session:
+    with lab.system.services.database.reading() as session:
         actors = list(session.scalars(select(AuditLog.actor).where(AuditLog.action == "dlq.batch_replayed")))
     assert actors == ["sara"]
 

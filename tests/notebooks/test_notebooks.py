@@ -13,7 +13,7 @@ import pytest
 
 from tests.notebooks.conftest import FOUND, MISSING, NOTEBOOKS, QUEUE, Lab, Run, papermill
 from tests.notebooks.counting import charts, count, durations, said
-from tests.support.stage import TREE
+from tests.support.system import TREE
 
 pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(240)]
 SOURCES = sorted(NOTEBOOKS.glob("*.ipynb"))

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from tests.notebooks.conftest import FOUND, NOTEBOOKS, Lab
-from tests.support.stage import TREE
+from tests.support.system import TREE
 
 pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(240)]
 

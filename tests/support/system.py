@@ -23,7 +23,7 @@ from tests.support.web import PASSWORD, ROOT, settings_for
 TREE = Path(__file__).parents[2]
 
 
-class Stage:
+class System:
     """Starts what a test asks for; `close` ends it all."""
 
     def __init__(self, folder: Path, redis: RedisServer, secret_key: str, **settings: Any) -> None:
