@@ -14,7 +14,7 @@ INSTALL := $(UV) pip install --quiet --compile-bytecode
 EXTRAS := --extra adbc --extra embedded --extra lab --extra metrics --extra postgresql --extra snapshots --extra telemetry --extra watch --extra web
 
 .DEFAULT_GOAL := help
-.PHONY: help install up lab test check format screenshots bench lock clean
+.PHONY: help install up lab test check soak format screenshots bench lock clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +56,7 @@ test: $(VENV)/.browser ## Install what the tests need and run all of them
 	$(BIN)/mypy
 	$(BIN)/mypy docs
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadgroup -rs
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -rs
 
 check: $(VENV)/.test ## The quick loop: format, lint, types, imports, fast tests
 	$(BIN)/ruff format --check .
@@ -64,7 +64,10 @@ check: $(VENV)/.test ## The quick loop: format, lint, types, imports, fast tests
 	$(BIN)/mypy
 	$(BIN)/mypy docs
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 -q tests/architecture tests/redis_state tests/jobs  tests/test_payload_codec.py
+	$(BIN)/pytest -n 2 --dist loadgroup tests/architecture tests/redis_state tests/jobs tests/model tests/test_payload_codec.py
+
+soak: $(VENV)/.browser ## Play the tests of chance with large numbers: make soak MINUTES=30
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30)
 
 format: $(VENV)/.test ## Format the code
 	$(BIN)/ruff format .
