@@ -17,7 +17,8 @@ from benchmarks.systems import BULLMQ, CELERY, HERE, OURS, RQ, STOCK, System, ra
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import connect
-from tests.support.redis_server import RedisServer, new_folder, remove_folder
+from tests.support.folders import new_folder, remove_folder
+from tests.support.redis_server import RedisServer
 
 ROUNDS = 3
 

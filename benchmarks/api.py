@@ -22,7 +22,8 @@ from teknav_ops.access.policy import Operation
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.topology import TOPOLOGY
 from tests.support.dead_letters import bury, line_up
-from tests.support.redis_server import RedisServer, new_folder, remove_folder
+from tests.support.folders import new_folder, remove_folder
+from tests.support.redis_server import RedisServer
 from tests.support.web import ROOT, api, served, settings_for
 
 DLQ_QUEUE: Final = "webhooks:deliver"

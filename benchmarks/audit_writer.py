@@ -25,7 +25,8 @@ from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.schema import upgrade
 from tests.support.databases import fresh_url
-from tests.support.redis_server import RedisServer, new_folder, remove_folder
+from tests.support.folders import new_folder, remove_folder
+from tests.support.redis_server import RedisServer
 
 ROUNDS = 3
 JOBS = 60_000

@@ -22,7 +22,8 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.schema import upgrade
 from teknav_ops.topology import TOPOLOGY
 from teknav_ops.workbench import Workbench
-from tests.support.redis_server import RedisServer, new_folder, remove_folder
+from tests.support.folders import new_folder, remove_folder
+from tests.support.redis_server import RedisServer
 
 ROUNDS = 3
 #: Limits are not what is measured.

@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from teknav_ops.access.policy import Operator, Role
 from tests.support.browser import chromium
-from tests.support.redis_server import RedisServer, new_folder, remove_folder
+from tests.support.folders import new_folder, remove_folder
+from tests.support.redis_server import RedisServer
 from tests.support.system import System
 from tests.support.web import PASSWORD
 
