@@ -118,6 +118,13 @@ def _(state: Play) -> Call[Any]:
     return fetch_call()
 
 
+@case("fetch: a job of another priority is left")
+def _(state: Play) -> Call[Any]:
+    state.enqueue(id=JOB)
+    state.enqueue(id=OTHER_JOB, priority=3)
+    return fetch_call()
+
+
 @case("fetch: a delayed job with a priority is due")
 def _(state: Play) -> Call[Any]:
     state.postpone(held(state, priority=2), delay_ms=0)

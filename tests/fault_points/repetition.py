@@ -14,6 +14,10 @@ CHANGES_MORE: Final[dict[str, tuple[frozenset[str], str]]] = {
         frozenset({"waiting", "active", "job:"}),
         "hands out the next jobs; those of the lost answer come back when their lease ends",
     ),
+    "fetch: a job of another priority is left": (
+        frozenset({"prioritized", "active", "job:"}),
+        "hands out the next job; that of the lost answer comes back when its lease ends",
+    ),
     "flush: more jobs wait than it takes at once": (
         frozenset({"waiting", "job:", "audit"}),
         "drops the next jobs; the caller goes on until none is left",
@@ -36,6 +40,7 @@ CHANGES_MORE: Final[dict[str, tuple[frozenset[str], str]]] = {
 ANSWERS_OTHERWISE: Final[dict[str, str]] = {
     "fetch": "no job: the first answer's job stays active until its lease ends",
     "fetch: more jobs wait than are asked for": "the next job",
+    "fetch: a job of another priority is left": "the next job",
     "fetch: a delayed job with a priority is due": "no job: the first answer's job stays active until its lease ends",
     "complete": "2, done before: a success to the finisher",
     "complete: a group of which one job has gone to another worker": "2 for those it had done, 0 for the stale one",

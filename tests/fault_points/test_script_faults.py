@@ -18,7 +18,7 @@ from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import Call, ScriptRunner
 from tests.fault_points.cases import CASES, Case, Play
 from tests.fault_points.repetition import ANSWERS_OTHERWISE, CHANGES_MORE
-from tests.support.invariants import broken_promises, illegal_moves
+from tests.support.invariants import broken_promises, illegal_moves, missing_wake
 from tests.support.queue_dump import QueueDump, changed_keys, dump_queue, family_of
 from tests.support.script_list import missing_cases, typed_scripts
 from tests.support.state import KEYS
@@ -40,7 +40,10 @@ class Sends:
 
 def prepare(state: Play, case: Case) -> Call[Any]:
     state.empty()
-    return case.prepare(state)
+    call = case.prepare(state)
+    # A worker has been woken meanwhile.
+    state.client.lpop(KEYS.wake)
+    return call
 
 
 def dump(state: Play) -> QueueDump:
@@ -76,6 +79,7 @@ def test_sent_twice_a_call_changes_and_answers_what_it_did_at_first_but_for_the_
         assert broken_promises(found) == []
     for before, after in ((sends.before, sends.once), (sends.once, sends.twice)):
         assert illegal_moves(case.script, before, after) == []
+    assert missing_wake(case.script, sends.before, sends.once) == []
 
 
 # Losses ----------------------------------------------------------------------------------------

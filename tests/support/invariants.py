@@ -156,6 +156,10 @@ _ENTRIES = {
 }
 
 
+#: Scripts that write into a record without moving its job, and the state in which they may.
+_NOTED = {("active", name) for name in ("mark_started", "note_started", "report_progress", "reclaim")}
+
+
 def illegal_moves(script: str, before: QueueDump, after: QueueDump) -> list[str]:
     """What one run of a script did to jobs, or wrote of them, that the table of moves does not allow."""
     words: list[str] = []
@@ -167,9 +171,16 @@ def illegal_moves(script: str, before: QueueDump, after: QueueDump) -> list[str]
         told = [entry["action"] for entry in entries if entry.get("job_id") == job_id]
         if was != now and not _is_allowed(script, was, now):
             words.append(f"{script} moved a job from {was} to {now}")
+        if was == now and _has_changed(before, after, job_id) and (was, script) not in _NOTED:
+            words.append(f"{script} changed the record of a job that is {was}")
         if told not in _expected_entries(script, was, now, before, after, job_id):
             words.append(f"{script} moved a job from {was} to {now} and told {told}")
     return words
+
+
+def _has_changed(before: QueueDump, after: QueueDump, job_id: str) -> bool:
+    key = before.keys.job(job_id)
+    return before.hashes(key) != after.hashes(key)
 
 
 def _is_allowed(script: str, was: str | None, now: str | None) -> bool:
@@ -199,3 +210,20 @@ def _expected_entries(
         lost = [queue.hashes(queue.keys.job(job_id)).get("delivery") for queue in (before, after)]
         return [_ENTRIES[script]] if was != now or lost[0] != lost[1] else [[]]
     return [_ENTRIES.get(script, [])] if was != now else [[]]
+
+
+def missing_wake(script: str, before: QueueDump, after: QueueDump) -> list[str]:
+    """A job that may begin, or is due earlier than any consumer knows, with nobody told; the token was taken before."""
+    is_there = bool(_place(after, "wake"))
+    waiting_before, waiting = (_waiting(queue) for queue in (before, after))
+    if script == "fetch":
+        handed = set(_place(after, "active")) - set(_place(before, "active"))
+        return [] if is_there or not waiting or not handed else ["jobs are left, and no other worker is told"]
+    later = set(_place(after, "delayed")) - set(_place(before, "delayed"))
+    if (waiting - waiting_before or later) and not is_there:
+        return [f"{script} made a job ready, or due, and told no worker"]
+    return []
+
+
+def _waiting(queue: QueueDump) -> set[str]:
+    return {*_place(queue, "waiting"), *_place(queue, "prioritized")}
