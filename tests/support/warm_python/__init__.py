@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import pickle
+import select
 import socket
 import subprocess
 import sys
@@ -166,29 +167,56 @@ def _own_server() -> str:
 
 
 def start_server() -> str:
-    """Start the warm process; answers where it listens. It ends with its standard input, and its programs with it."""
-    folder = new_folder()
-    address = str(folder / "socket")
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen(64)
-    command = [sys.executable, "-m", "tests.support.warm_python.server", str(listener.fileno())]
-    # Reading from this pipe ends when the process that holds the other end is gone, whoever killed it.
-    server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
-    listener.close()
-    _RUNNING.append((server, folder))
-    return address
+    """Listen for who needs the warm process, which starts when somebody does; answers where.
+
+    It ends with its standard input, and its programs with it.
+    """
+    server = _Server()
+    _RUNNING.append(server)
+    return server.address
 
 
 def stop_servers() -> None:
     """End the warm processes that this process has started, and their programs."""
-    for server, folder in _RUNNING:
-        assert server.stdin is not None
-        server.stdin.close()
-        server.wait(20)
-        remove_folder(folder)
+    for server in _RUNNING:
+        server.stop()
     _RUNNING.clear()
     _own_server.cache_clear()
+
+
+class _Server:
+    """A socket, and the warm process behind it from the first connection on."""
+
+    def __init__(self) -> None:
+        self._folder = new_folder()
+        self.address = str(self._folder / "socket")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.address)
+        self._listener.listen(64)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._end, self._ended = socket.socketpair()
+        self._starter = threading.Thread(target=self._start_when_needed, daemon=True)
+        self._starter.start()
+
+    def _start_when_needed(self) -> None:
+        readable, _, _ = select.select([self._listener, self._ended], [], [])
+        if self._ended in readable:
+            return
+        number = self._listener.fileno()
+        command = [sys.executable, "-m", "tests.support.warm_python.server", str(number)]
+        # Reading from this pipe ends when the process that holds the other end is gone, whoever killed it.
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, pass_fds=[number])
+
+    def stop(self) -> None:
+        self._end.close()
+        self._starter.join(20)
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait(20)
+        self._listener.close()
+        self._ended.close()
+        remove_folder(self._folder)
 
 
 def spent_cpu_seconds() -> float:
@@ -196,7 +224,7 @@ def spent_cpu_seconds() -> float:
     return _spent[0]
 
 
-_RUNNING: list[tuple[subprocess.Popen[bytes], Path]] = []
+_RUNNING: list[_Server] = []
 _spent = [0.0]
 
 
