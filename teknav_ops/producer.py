@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any, Final, Self
+from typing import Any, Self
 
+from teknav_ops.engine.job_options import checked_key, checked_priority, checked_trace_id, delay_ms
 from teknav_ops.engine.submission import submit
-from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.identifiers import new_job_id, new_trace_id
 from teknav_ops.payloads import codec
 from teknav_ops.redis_state.connection import Client, connect
@@ -25,11 +24,6 @@ from teknav_ops.secret_key import cipher_keys
 from teknav_ops.settings import Settings
 from teknav_ops.telemetry import Origin, new_origin, require_telemetry, sending
 from teknav_ops.topology import TOPOLOGY, Queue, Topology
-
-PRIORITIES: Final = range(-9, 10)
-DELAY_LIMIT: Final = timedelta(days=366)
-KEY_LIMIT_CHARACTERS: Final = 200
-_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class Producer:
@@ -164,7 +158,7 @@ class Producer:
 
     @contextlib.contextmanager
     def _sending(self, queue: Queue, job: str, trace_id: str | None) -> Iterator[Origin | None]:
-        trace = _check_trace_id(trace_id)
+        trace = checked_trace_id(trace_id)
         if not self._telemetry:
             yield None if trace is None else new_origin(trace)
             return
@@ -195,37 +189,8 @@ class Producer:
             name=job,
             payload=codec.seal(payload, self._cipher, limit_bytes=self._payload_limit_bytes),
             options=json.dumps(envelope, separators=(",", ":")),
-            idempotency_key=_check_key(idempotency_key),
-            delay_ms=_check_delay(delay),
-            priority=_check_priority(priority),
+            idempotency_key=checked_key(idempotency_key),
+            delay_ms=delay_ms(delay),
+            priority=checked_priority(priority),
             trace_id=origin.trace_id,
         )
-
-
-def _check_key(key: str | None) -> str:
-    if key is None:
-        return ""
-    if not key or len(key) > KEY_LIMIT_CHARACTERS:
-        raise InvalidRequest(f"idempotency_key: must be 1 to {KEY_LIMIT_CHARACTERS} characters")
-    return key
-
-
-def _check_delay(delay: timedelta | float | None) -> int:
-    if delay is None:
-        return 0
-    span = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
-    if not timedelta(0) <= span <= DELAY_LIMIT:
-        raise InvalidRequest(f"delay: {span} is not between 0 and {DELAY_LIMIT.days} days")
-    return round(span.total_seconds() * 1000)
-
-
-def _check_priority(priority: int) -> int:
-    if priority not in PRIORITIES:
-        raise InvalidRequest(f"priority: {priority} is not between {PRIORITIES[0]} (first) and {PRIORITIES[-1]} (last)")
-    return priority
-
-
-def _check_trace_id(trace_id: str | None) -> str | None:
-    if trace_id is not None and not _TRACE_ID.fullmatch(trace_id):
-        raise InvalidRequest("trace_id: must be 32 lower-case hex digits (W3C trace context)")
-    return trace_id

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from teknav_ops.one_line import is_one_line
 from teknav_ops.report_settings import ReportSettings
 from teknav_ops.web_settings import WebSettings
 
@@ -142,7 +143,10 @@ class Settings(ReportSettings, WebSettings):
         description="Private networks that webhooks, plugins and workflow steps may reach all the same, as a JSON "
         'list: `["10.1.0.0/16"]`.',
     )
-    mail_from: str = Field("TekNav <noreply@teknav.example>", description="Sender of mails.")
+    mail_from: str = Field(
+        "TekNav <noreply@teknav.example>",
+        description="Sender of mails: one ASCII address, with a name before it or without.",
+    )
     alert_rules: str | None = Field(
         None,
         description="Alert rules as a JSON list, or `@file`; they replace the default ones. `teknav alerts rules` "
@@ -186,6 +190,23 @@ class Settings(ReportSettings, WebSettings):
         except (ZoneInfoNotFoundError, ValueError):
             raise ValueError(f"no time zone {name!r}; use a name such as Asia/Tehran or UTC") from None
         return name
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender_is_one_address(cls, sender: str) -> str:
+        """Checked as mails will use it: one address, with a name before it or without."""
+        from email.headerregistry import Address
+        from email.utils import getaddresses
+
+        try:
+            ((name, address),) = getaddresses([sender])
+            is_usable = is_one_line(sender) and address.isascii() and bool(Address(name, addr_spec=address).domain)
+        except Exception:
+            # The parser has errors of many kinds for what it cannot read.
+            is_usable = False
+        if not is_usable:
+            raise ValueError('must be one ASCII address, such as "TekNav, Inc" <noreply@example.com>')
+        return sender
 
     @property
     def media_root(self) -> Path:

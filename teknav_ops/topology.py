@@ -85,9 +85,9 @@ class Queue:
         """
         try:
             return self.jobs[job]
-        except KeyError:
+        except (KeyError, TypeError):
             raise UnknownJob(
-                f"job: {self.name} carries no {job!r}; it carries {', '.join(sorted(self.jobs))}"
+                f"job: {self.name} carries no {_quoted(job)}; it carries {', '.join(sorted(self.jobs))}"
             ) from None
 
 
@@ -101,8 +101,8 @@ class Topology(Mapping[str, Queue]):
     def __getitem__(self, name: str) -> Queue:
         try:
             return self._queues[name]
-        except KeyError:
-            raise UnknownQueue(f"queue: no {name!r}; there are {', '.join(self._queues)}") from None
+        except (KeyError, TypeError):
+            raise UnknownQueue(f"queue: no {_quoted(name)}; there are {', '.join(self._queues)}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._queues)
@@ -117,8 +117,13 @@ class Topology(Mapping[str, Queue]):
         """The queue that carries a job of this name (job names are unique across queues)."""
         try:
             return self._queue_of_job[job]
-        except KeyError:
-            raise UnknownJob(f"job: no queue carries {job!r}") from None
+        except (KeyError, TypeError):
+            raise UnknownJob(f"job: no queue carries {_quoted(job)}") from None
+
+
+def _quoted(name: object) -> str:
+    """A name that somebody gave, which may be anything."""
+    return repr(name[:100]) if isinstance(name, str) else f"name of type {type(name).__name__}"
 
 
 def purpose_of(payload: type[Payload]) -> str:

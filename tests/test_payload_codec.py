@@ -15,6 +15,7 @@ from teknav_ops.errors import InvalidPayload
 from teknav_ops.payloads import codec
 from teknav_ops.payloads.base import Payload
 from teknav_ops.payloads.codec import Cipher
+from tests.support.strategies import storable_texts
 
 
 class Nested(Payload):
@@ -28,7 +29,7 @@ class Nested(Payload):
 KEY = Fernet.generate_key().decode()
 
 
-@given(st.dictionaries(st.text(max_size=20), st.text(min_size=1, max_size=50), max_size=5))
+@given(st.dictionaries(storable_texts, storable_texts, max_size=5))
 def test_sealing_and_unsealing_give_the_payload_back(names: dict[str, str]) -> None:
     cipher = Cipher([KEY])
     payload = Nested(names={name: SecretStr(value) for name, value in names.items()}, number=3)

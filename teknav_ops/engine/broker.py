@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import socket
 import time
@@ -18,6 +18,7 @@ from dramatiq.middleware import Middleware, MiddlewareError
 from teknav_ops.engine.consumer import JobConsumer
 from teknav_ops.engine.delivery import JobMessage, encode_envelope
 from teknav_ops.engine.finisher import Finisher
+from teknav_ops.engine.job_options import checked_key, delay_ms
 from teknav_ops.engine.lane import Desk, Lane
 from teknav_ops.engine.lease_keeper import LeaseKeeper
 from teknav_ops.engine.submission import submit
@@ -154,15 +155,15 @@ class TekNavBroker(Broker):
             RedisUnavailable: Redis did not answer in time.
         """
         queue = self._declared(message.queue_name)
-        delay_ms = _delay_ms(message, delay)
+        wait_ms = _delay_ms(delay)
         self.emit_before("enqueue", message, delay)
         job = NewJob(
             id=message.message_id,
             name=message.actor_name,
             payload=self._seal(queue, message),
             options=encode_envelope(message),
-            idempotency_key=str(message.options.get("idempotency_key", "")),
-            delay_ms=delay_ms,
+            idempotency_key=checked_key(message.options.get("idempotency_key")),
+            delay_ms=wait_ms,
             trace_id=str(message.options.get("traceparent", ""))[3:35],
         )
         submit(self.runner, queue, [job], actor="", timeout_seconds=self._producer_timeout_seconds)
@@ -171,7 +172,7 @@ class TekNavBroker(Broker):
 
     def _seal(self, queue: Queue, message: Message[Any]) -> str:
         if message.actor_name not in queue.jobs:
-            return json.dumps(message.kwargs, ensure_ascii=False, separators=(",", ":"))
+            return codec.dump(message.kwargs, where=f"{queue.name} {message.actor_name}")
         model = queue.jobs[message.actor_name]
         payload = codec.validate(model, message.kwargs, where=f"{queue.name} {message.actor_name}")
         return codec.seal(payload, self.cipher, limit_bytes=self._payload_limit_bytes)
@@ -227,9 +228,10 @@ class TekNavBroker(Broker):
         return held
 
 
-def _delay_ms(message: Message[Any], delay: int | None) -> int:
+def _delay_ms(delay: int | None) -> int:
+    """Dramatiq counts in milliseconds."""
     if delay is None:
         return 0
-    if delay < 0:
-        raise InvalidRequest(f"delay: {delay} ms is negative; leave it out to run {message.actor_name} now")
-    return int(delay)
+    if isinstance(delay, bool) or not isinstance(delay, int | float):
+        raise InvalidRequest(f"delay: must be a number of milliseconds, not {type(delay).__name__}")
+    return delay_ms(delay / 1000 if abs(delay) < 2**63 else math.inf)

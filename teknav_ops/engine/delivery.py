@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from dramatiq.broker import MessageProxy
 from teknav_ops.engine.outcome import Outcome
 from teknav_ops.errors import CorruptRecord
 from teknav_ops.jobs.sketch import bucket
+from teknav_ops.payloads import codec, plain
 from teknav_ops.payloads.base import Payload
 from teknav_ops.redis_state.scripts import Delivery, Run
 
@@ -73,13 +73,13 @@ class JobMessage(MessageProxy):
 
 
 def encode_envelope(message: Message[Any]) -> str:
-    """What a message carries beside its payload, as stored: '' when there is nothing."""
+    """What a message carries beside its payload, as stored: '' when there is nothing. Raises InvalidPayload."""
     envelope: dict[str, Any] = {}
     if message.args:
         envelope["args"] = message.args
     if message.options:
         envelope["options"] = message.options
-    return json.dumps(envelope, separators=(",", ":")) if envelope else ""
+    return codec.dump(envelope, where=message.actor_name) if envelope else ""
 
 
 def decode_message(queue: str, delivery: Delivery) -> Message[Any]:
@@ -89,8 +89,8 @@ def decode_message(queue: str, delivery: Delivery) -> Message[Any]:
         CorruptRecord: when payload or envelope are not the JSON objects that were written.
     """
     try:
-        kwargs = json.loads(delivery.payload or "")
-        envelope = json.loads(delivery.options) if delivery.options else {}
+        kwargs = plain.read(delivery.payload or "")
+        envelope = plain.read(delivery.options) if delivery.options else {}
         return Message(
             queue_name=queue,
             actor_name=delivery.name,

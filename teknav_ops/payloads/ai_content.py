@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from teknav_ops.payloads.base import Payload
+from teknav_ops.payloads.base import Payload, row_id
 
 Language = Literal["fa", "en"]
-ArticleId = Annotated[int, Field(ge=1, description="Row of the Article table.")]
+ArticleId = Annotated[int, row_id("Row of the Article table.")]
 
 
 class GenerateDraft(Payload):

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_core.core_schema import ValidationInfo
+
+#: PostgreSQL's `integer`: what ids, versions and counts are kept in.
+LARGEST_ROW_ID: Final = 2**31 - 1
 
 
 class Payload(BaseModel):
@@ -13,3 +21,31 @@ class Payload(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_max_length=200_000)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and not _takes_booleans(cls.model_fields[info.field_name or ""]):
+            raise ValueError("must not be true or false")
+        return value
+
+
+def _takes_booleans(field: FieldInfo) -> bool:
+    return "bool" in str(field.annotation)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a time between the years 1 and 9999 in UTC") from None
+    return moment
+
+
+def row_id(description: str) -> Any:
+    """Constraints of a field that holds the id of a row."""
+    return Field(ge=1, le=LARGEST_ROW_ID, description=description)
+
+
+#: A moment with its time zone, in a year that every clock and database can tell.
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]

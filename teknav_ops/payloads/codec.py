@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date, time
+from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from pydantic import SecretStr, ValidationError
+from pydantic import AnyUrl, SecretStr, ValidationError
 
 from teknav_ops.errors import InvalidPayload, MissingSecretKey, PayloadTooLarge
+from teknav_ops.payloads import plain
 from teknav_ops.payloads.base import Payload
 
 SECRET_MARK: Final = "$secret"
 MASK: Final = "••••"
+#: Values of Python's own that a field's type may ask for; they are stored as their text.
+_TYPED: Final = (date, time, UUID, Decimal, AnyUrl)
+_PROBLEMS_SHOWN: Final = 20
 
 
 class Cipher:
@@ -50,12 +57,22 @@ def validate(model: type[Payload], data: Any, *, where: str) -> Payload:
     if not isinstance(data, Mapping):
         raise InvalidPayload(f"{where}: the payload must be a JSON object, not {type(data).__name__}")
     try:
-        return model.model_validate(data)
+        fields = plain.fields_of(data)
+        # What a field's type may take from Python (a datetime) stands on the first level only.
+        plain.check({name: value for name, value in fields.items() if not isinstance(value, _TYPED)})
+        return model.model_validate(fields)
+    except plain.NotPlain as error:
+        raise _invalid(where, [(error.path or "payload", error.problem)]) from None
     except ValidationError as error:
-        fields = [(".".join(map(str, item["loc"])) or "payload", item["msg"]) for item in error.errors()]
-        problems = "; ".join(f"{path}: {problem}" for path, problem in fields)
+        found = error.errors(include_url=False, include_context=False, include_input=False)
         # `from None`: pydantic's own text quotes the input, which may hold a secret.
-        raise InvalidPayload(f"{where}: {problems}", fields) from None
+        raise _invalid(where, [(plain.path_of(item["loc"]) or "payload", item["msg"]) for item in found]) from None
+
+
+def _invalid(where: str, fields: list[tuple[str, str]]) -> InvalidPayload:
+    problems = "; ".join(f"{path}: {problem}" for path, problem in fields[:_PROBLEMS_SHOWN])
+    more = f"; and {len(fields) - _PROBLEMS_SHOWN:,} more" if len(fields) > _PROBLEMS_SHOWN else ""
+    return InvalidPayload(f"{where}: {problems}{more}", fields[:_PROBLEMS_SHOWN])
 
 
 def seal(payload: Payload, cipher: Cipher, *, limit_bytes: int) -> str:
@@ -66,7 +83,7 @@ def seal(payload: Payload, cipher: Cipher, *, limit_bytes: int) -> str:
         MissingSecretKey: when there are secrets and no key.
     """
     dumped = payload.model_dump(mode="python", exclude_unset=True)
-    text = json.dumps(dumped, ensure_ascii=False, separators=(",", ":"), default=_sealer(cipher))
+    text = json.dumps(dumped, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_sealer(cipher))
     size = len(text.encode())
     if size > limit_bytes:
         raise PayloadTooLarge(
@@ -75,11 +92,22 @@ def seal(payload: Payload, cipher: Cipher, *, limit_bytes: int) -> str:
     return text
 
 
+def dump(data: Any, *, where: str) -> str:
+    """Data that no model describes, as JSON. Raises InvalidPayload that names the place of what JSON cannot carry."""
+    try:
+        plain.check(data)
+    except plain.NotPlain as error:
+        raise _invalid(where, [(error.path or "payload", error.problem)]) from None
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
 def _sealer(cipher: Cipher) -> Callable[[Any], Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, SecretStr):
             return {SECRET_MARK: cipher.encrypt(value.get_secret_value())}
-        return str(value)
+        if isinstance(value, _TYPED):
+            return str(value)
+        raise InvalidPayload(f"payload: holds a {type(value).__name__}, which has no JSON form")
 
     return plain
 

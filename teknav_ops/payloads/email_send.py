@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import EmailStr, Field, HttpUrl, SecretStr, field_validator, model_validator
 
+from teknav_ops.one_line import is_one_line
 from teknav_ops.payloads.base import Payload
 
 
@@ -28,8 +29,8 @@ class SendEmail(Payload):
     @field_validator("subject")
     @classmethod
     def _one_line(cls, subject: str) -> str:
-        if any(character in subject for character in "\r\n\0"):
-            raise ValueError("must be one line: remove line breaks (they could add mail headers)")
+        if not is_one_line(subject):
+            raise ValueError("must be one line: line breaks and control characters could add mail headers")
         return subject
 
     @model_validator(mode="after")

@@ -6,9 +6,9 @@ import re
 from typing import Annotated, Final, Literal, Self
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AwareDatetime, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from teknav_ops.payloads.base import Payload
+from teknav_ops.payloads.base import Moment, Payload
 
 _CODE: Final = re.compile(r"[0-9]{4,10}")
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}")
@@ -21,7 +21,7 @@ class SendOtp(Payload):
     recipient: Annotated[SecretStr, Field(description="Phone number as +98…, or mail address.")]
     code: Annotated[SecretStr, Field(description="4 to 10 ASCII digits.")]
     purpose: Literal["sign-in", "sign-up", "change-password", "confirm-action"] = "sign-in"
-    expires_at: Annotated[AwareDatetime, Field(description="With its time zone; afterwards the code is not sent.")]
+    expires_at: Annotated[Moment, Field(description="With its time zone; afterwards the code is not sent.")]
     language: Literal["fa", "en"] = "fa"
 
     @field_validator("code")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue
 
-from teknav_ops.payloads.base import Payload
+from teknav_ops.payloads.base import LARGEST_ROW_ID, Payload
 
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,79}$")]
 
@@ -22,15 +21,4 @@ class RunWorkflow(Payload):
     input: Annotated[dict[str, JsonValue], Field(description="The values the definition's `inputs` name.")] = Field(
         default_factory=dict
     )
-    version: Annotated[int | None, Field(ge=1)] = None
-
-    @field_validator("input")
-    @classmethod
-    def _is_json(cls, value: dict[str, Any]) -> dict[str, Any]:
-        try:
-            text = json.dumps(value, allow_nan=False)
-        except ValueError:
-            raise ValueError("must be JSON: NaN and Infinity are not") from None
-        if "\\u0000" in text:
-            raise ValueError("must not hold null characters")
-        return value
+    version: Annotated[int | None, Field(ge=1, le=LARGEST_ROW_ID)] = None

@@ -1,0 +1,203 @@
+"""Plain data: what JSON can carry and give back equal. The one rule for payloads, results and free data.
+
+Text without lone surrogates and null characters, finite numbers, whole numbers of 64 bits, lists, objects with
+text as keys, at most 64 levels deep. Sets, bytes, NaN and objects of Python's own have no JSON form: they are refused,
+not turned into some text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NoReturn
+
+from pydantic import SecretStr
+
+from teknav_ops.errors import InvalidRequest
+
+DEPTH_LIMIT: Final = 64
+#: Records may be older than the limit; readers and their JSON libraries stand more than writers may use.
+_READ_DEPTH_LIMIT: Final = 200
+_LEAST_INTEGER: Final = -(2**63)
+_LARGEST_INTEGER: Final = 2**64 - 1
+_PART_LIMIT: Final = 200_000
+_PATH_LIMIT_CHARACTERS: Final = 120
+_RAW_LIMIT_CHARACTERS: Final = 4_000
+_SEALED: Final = re.compile(r'"\$secret"\s*:\s*"[^"]*"')
+
+
+class NotPlain(ValueError):
+    """The value is not plain data. `path` names the place, `problem` says what is wrong there."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+
+class TooMany(NotPlain):
+    """The value has more parts than anybody may write; it was not looked at further."""
+
+
+class _Place:
+    """Where a value stands: its name in what holds it. A chain, since most places are never named."""
+
+    __slots__ = ("depth", "holder", "name")
+
+    def __init__(self, name: Any, holder: _Place | None) -> None:
+        self.name = name
+        self.holder = holder
+        self.depth: int = 0 if holder is None else holder.depth + 1
+
+    def __str__(self) -> str:
+        names: list[Any] = []
+        place: _Place | None = self
+        while place is not None:
+            names.append(place.name)
+            place = place.holder
+        return path_of(reversed(names))
+
+    @property
+    def field(self) -> str:
+        """Its outermost part: the name of a field."""
+        place = self
+        while place.holder is not None and place.depth > 1:
+            place = place.holder
+        return str(place)
+
+
+def path_of(names: Iterable[Any]) -> str:
+    """The names of a place, from the outermost on, as one short text: `data.items.3`."""
+    path = ".".join(printable(str(name)) for name in names if name != "")
+    return path if len(path) <= _PATH_LIMIT_CHARACTERS else path[:_PATH_LIMIT_CHARACTERS] + "…"
+
+
+def check(
+    value: Any,
+    name: str = "",
+    *,
+    nulls: bool = False,
+    depth_limit: int = DEPTH_LIMIT,
+    part_limit: int = _PART_LIMIT,
+) -> None:
+    """Raise NotPlain at the first part that JSON cannot carry, or PostgreSQL, which takes no null characters.
+
+    A `SecretStr` counts as its text. Nothing here recurses, and a value that holds itself ends at the depth limit.
+    """
+    parts = 0
+    pending: list[tuple[Any, _Place]] = [(value, _Place(name, None))]
+    while pending:
+        part, place = pending.pop()
+        parts += 1
+        if parts > part_limit:
+            raise TooMany(place.field, f"holds more than {part_limit:,} values")
+        if isinstance(part, dict | list | tuple):
+            if place.depth >= depth_limit:
+                raise NotPlain(str(place), f"is nested deeper than {depth_limit} levels")
+            inside = [(inner, _Place(key, place)) for key, inner in _inside(part, place, nulls)]
+            inside.reverse()
+            pending += inside
+        else:
+            problem = _leaf_problem(part, nulls)
+            if problem:
+                raise NotPlain(str(place), problem)
+
+
+def _inside(part: Any, place: _Place, nulls: bool) -> Iterator[tuple[Any, Any]]:
+    if not isinstance(part, dict):
+        yield from enumerate(part)
+        return
+    for key, inner in (part if type(part) is dict else fields_of(part, str(place))).items():
+        if not isinstance(key, str):
+            raise NotPlain(str(place), f"has a {type(key).__name__} as a key; keys must be text")
+        problem = text_problem(key, nulls=nulls)
+        if problem:
+            raise NotPlain(str(_Place(key, place)), f"as a key, {problem}")
+        yield key, inner
+
+
+def fields_of(data: Mapping[Any, Any], path: str = "") -> dict[Any, Any]:
+    """A mapping's entries. Raises NotPlain for one that fails when it is looked into."""
+    try:
+        return dict(data.items())
+    except Exception as error:
+        raise NotPlain(path, f"cannot be read: {type(error).__name__}") from None
+
+
+def _leaf_problem(part: Any, nulls: bool) -> str | None:
+    if part is None or isinstance(part, bool):
+        return None
+    if isinstance(part, SecretStr):
+        part = part.get_secret_value()
+    if isinstance(part, str):
+        return text_problem(part, nulls=nulls)
+    if isinstance(part, int):
+        is_short = _LEAST_INTEGER <= part <= _LARGEST_INTEGER
+        return None if is_short else "must be a whole number of at most 64 bits; write longer ones as text"
+    if isinstance(part, float):
+        return None if math.isfinite(part) else "must be a finite number: JSON has no NaN and no Infinity"
+    return f"must be JSON (text, number, true, false, null, list or object), not {type(part).__name__}"
+
+
+def text_problem(text: str, *, nulls: bool = False) -> str | None:
+    """Why a text cannot be stored, or None."""
+    if not nulls and "\0" in text:
+        return "must not hold null characters"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "must not hold half a character (a lone surrogate such as \\ud800)"
+    return None
+
+
+def printable(text: str) -> str:
+    """The text as every output can carry it: half characters are spelled out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def parse(text: str, field: str) -> Any:
+    """A JSON text that somebody typed or sent. Raises InvalidRequest that names the field."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise InvalidRequest(f"{field}: is nested deeper than {DEPTH_LIMIT} levels") from None
+    except ValueError as error:
+        raise InvalidRequest(f"{field}: not JSON: {printable(str(error))}") from None
+
+
+def read(text: str) -> Any:
+    """Stored JSON as it may be shown everywhere. Raises ValueError when no reader could take it."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("is nested too deeply to be read") from None
+    # Looking at each part costs more than reading it, and most texts can hold nothing to look for.
+    if text.count("[") + text.count("{") > _READ_DEPTH_LIMIT or "\\u" in text or _LONG_NUMBER.search(text):
+        check(value, nulls=True, depth_limit=_READ_DEPTH_LIMIT)
+    return value
+
+
+_LONG_NUMBER: Final = re.compile(r"[0-9]{19}|[0-9][eE]")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"holds {name}, which is not JSON")
+
+
+def raw(text: str) -> str:
+    """Stored text that is not JSON that can be shown: its beginning as it is, without what is encrypted."""
+    shown = _SEALED.sub('"$secret":"••••"', text)
+    if len(shown) > _RAW_LIMIT_CHARACTERS:
+        shown = f"{shown[:_RAW_LIMIT_CHARACTERS]}… ({len(text):,} characters in all)"
+    return printable(shown)
+
+
+def read_or_raw(text: str) -> Any:
+    """Stored JSON, or its text where that cannot be read: a damaged part never hides the rest of its record."""
+    try:
+        return read(text)
+    except ValueError:
+        return raw(text)
