@@ -14,6 +14,7 @@ from bokeh.document import Document
 
 from dashboards.face import Face, face_of
 from dashboards.page import Outcome, Page
+from teknav_ops.access.policy import Operation
 from teknav_ops.errors import NotAllowed, RedisUnavailable, StorageUnavailable, TekNavError
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 
@@ -139,7 +140,7 @@ class OpenPage:
         viewer = {"name": identity.operator.name, "role": identity.operator.role.value, "csrf": identity.csrf_token}
         return {
             "place": self._page.place, "crumbs": self._page.crumbs(), "viewer": viewer, "alertCount": alert_count,
-            "mayAct": self._page.visit.may_act,
+            "mayAct": self._page.visit.may_act, "maySearch": identity.may(Operation.READ_PAYLOADS),
         }  # fmt: skip
 
     # What the visitor does -----------------------------------------------------------------------

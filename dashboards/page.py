@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar, Final, TypeVar
 
 from dashboards.visit import Visit
-from teknav_ops.access.policy import Operation, require
+from teknav_ops.access.policy import Operation, needed_by
 from teknav_ops.errors import InvalidRequest
 
 ROOT: Final = "/dashboard/owner"
@@ -27,7 +27,7 @@ class Outcome:
 
 
 def action(operation: Operation) -> Callable[[Method], Method]:
-    """Let the page's visitors call this method, if their role allows `operation`."""
+    """Let the page's visitors call this method, if they may do `operation`."""
 
     def declare(method: Method) -> Method:
         method.operation = operation  # type: ignore[attr-defined]
@@ -97,14 +97,14 @@ class Page:
         """Do what the visitor asked for.
 
         Raises:
-            NotAllowed: the visitor's role does not permit it.
+            NotAllowed: the visitor's role or scopes do not permit it.
             InvalidRequest: the page offers no such action, or not with these arguments.
         """
         method = getattr(self, name, None)
-        operation = getattr(method, "operation", None)
+        operation = needed_by(method)
         if operation is None or method is None:
             raise InvalidRequest(f"action: this page offers no {name!r}")
-        require(self.visit.operator, operation)
+        self.visit.identity.require(operation)
         try:
             inspect.signature(method).bind(**arguments)
         except TypeError as error:

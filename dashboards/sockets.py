@@ -41,7 +41,8 @@ class OwnPages:
             # Whatever is wrong with a token, it is not ours.
             return False
         named = {name.lower(): value for name, value in headers.items()}
-        return named.get(SESSION_HEADER) == identity.session_id
+        # A token has no session, and so no page.
+        return identity.session_id is not None and named.get(SESSION_HEADER) == identity.session_id
 
 
 def mend_sockets() -> None:

@@ -9,7 +9,7 @@ from dashboards.reads import SharedReads
 from dashboards.sources import Sources
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.masking import masked, masked_text
-from teknav_ops.access.policy import Operation, Operator
+from teknav_ops.access.policy import Operation, Operator, searched_text
 from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest
 
@@ -52,6 +52,10 @@ class Visit:
     def filter(self, name: str) -> str | None:
         """One filter; None when it is not set."""
         return self.query.get(name) or None
+
+    def searched_text(self) -> str | None:
+        """The filter that looks inside payloads and errors. Raises NotAllowed for who may not read them."""
+        return searched_text(self.operator, self.filter("text"))
 
     def offset(self, name: str = "page") -> int:
         """Where the list shown begins. Raises InvalidRequest."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from teknav_ops.access.policy import Operator, require_owner
+from teknav_ops.access.policy import Operation, Operator, needs, searched_text
 from teknav_ops.errors import WrongState
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
@@ -29,6 +29,7 @@ class BatchReplayDoor:
     _topology: Topology
     _recorded: Callable[..., Any]
 
+    @needs(Operation.ACT)
     def preview_replay(
         self,
         queue: str,
@@ -40,20 +41,22 @@ class BatchReplayDoor:
     ) -> Replay:
         """Freeze the list of dead letters that a batch replay would take: what matches, or those of `job_ids`.
 
-        Nothing is replayed yet. Raises InvalidRequest for a limit or a name out of range.
+        Nothing is replayed yet. Raises:
+            NotAllowed: the filter looks into payloads, which the operator may not read.
+            InvalidRequest: a limit or a name out of range.
         """
-        require_owner(self._operator, "replay")
+        searched_text(self._operator, where.text)
         return self._replays.preview(
             self._topology[queue].name, where, limit=limit, operator=self._operator.name, name=name, job_ids=job_ids
         )
 
+    @needs(Operation.ACT)
     def start_replay(self, queue: str, replay_id: str, *, rate_per_second: float | None = None) -> Replay:
         """Let a server process replay a previewed list. Starting again is the same run; a new rate takes effect.
 
         Raises:
             WrongState: it was aborted.
         """
-        require_owner(self._operator, "replay")
         before = self._replays.get(self._topology[queue].name, replay_id)
         if before.state == "finished":
             return before
@@ -65,6 +68,7 @@ class BatchReplayDoor:
             entry.note(changed=changed)
         return self._replays.get(queue, replay_id)
 
+    @needs(Operation.ACT)
     def run_replay(
         self,
         queue: str,
@@ -96,6 +100,7 @@ class BatchReplayDoor:
             raise WrongState(f"replay: {replay_id} is finished; preview a new one")
         self._replays.start(queue, replay_id, actor=self._operator.name, rate_per_second=rate_per_second)
 
+    @needs(Operation.ACT)
     def abort_replay(self, queue: str, replay_id: str) -> Replay:
         """Stop a batch replay; what was replayed stays replayed. Raises WrongState when it has finished."""
         with self._recorded("dlq.replay_aborted", self._topology[queue].name, replay=replay_id) as entry:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from teknav_ops.access.policy import Operator, require_owner
+from teknav_ops.access.policy import Operation, Operator, needs, require
 from teknav_ops.audit.operator_log import OperatorAction, OperatorLog
 from teknav_ops.batch_replay_door import BatchReplayDoor
 from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
@@ -64,32 +64,33 @@ class Control(BatchReplayDoor):
     @functools.cached_property
     def workflows(self) -> WorkflowRuns:
         """Workflows and their runs."""
-        return WorkflowRuns(
-            self._log.database, self._client, self._topology, self._recorded, operator=self._operator.name
-        )
+        return WorkflowRuns(self._log.database, self._client, self._topology, self._recorded, operator=self._operator)
 
     @functools.cached_property
     def plugins(self) -> Plugins:
         """Plugins."""
-        return Plugins(self._log.database, self._recorded, operator=self._operator.name)
+        return Plugins(self._log.database, self._recorded, operator=self._operator)
 
     @functools.cached_property
     def webhooks(self) -> WebhookEndpoints:
         """Webhook endpoints."""
-        return WebhookEndpoints(self._log.database, self._cipher, self._recorded, operator=self._operator.name)
+        return WebhookEndpoints(self._log.database, self._cipher, self._recorded, operator=self._operator)
 
     # Queues ------------------------------------------------------------------------------------
 
+    @needs(Operation.ACT)
     def pause(self, queue: str) -> bool:
         """Hand out no more of the queue's jobs; running ones finish. False when it was paused already."""
         if self._jobs.counts(queue).is_paused:
             return False
         return self._set(queue, "queue.paused", {"paused": str(int(time.time() * 1000))})
 
+    @needs(Operation.ACT)
     def resume(self, queue: str) -> bool:
         """Hand out jobs again. False when the queue was not paused."""
         return self._set(queue, "queue.resumed", {"paused": ""})
 
+    @needs(Operation.ACT)
     def configure(
         self,
         queue: str,
@@ -124,10 +125,12 @@ class Control(BatchReplayDoor):
 
     # Jobs --------------------------------------------------------------------------------------
 
+    @needs(Operation.ACT)
     def retry(self, queue: str, job_id: str) -> None:
         """Run a failed job again, whether or not its dead letter is still there. Raises WrongState."""
         self.replay(queue, job_id)
 
+    @needs(Operation.ACT)
     def promote(self, queue: str, job_id: str) -> None:
         """Run a delayed job now. Raises WrongState or UnknownJob."""
         keys = QueueKeys(self._topology[queue].name)
@@ -135,6 +138,7 @@ class Control(BatchReplayDoor):
             call = scripts.promote(keys, job_id=job_id, actor=self._operator.name)
             self._expect("promoted", self._runner.run(call), job_id, "only delayed jobs can be promoted")
 
+    @needs(Operation.ACT)
     def cancel(self, queue: str, job_id: str) -> None:
         """Take a waiting or delayed job out. Raises WrongState or UnknownJob."""
         known = self._topology[queue]
@@ -155,6 +159,7 @@ class Control(BatchReplayDoor):
 
     # Dead letters ------------------------------------------------------------------------------
 
+    @needs(Operation.ACT)
     def replay(self, queue: str, job_id: str, *, data: Mapping[str, Any] | None = None) -> None:
         """Put a failed job back to wait with fresh attempts; `data` replaces its payload.
 
@@ -178,6 +183,7 @@ class Control(BatchReplayDoor):
         payload = codec.validate(self._topology[queue].payload_of(job), data, where=f"{queue} {job}")
         return codec.seal(payload, self._cipher, limit_bytes=self._payload_limit_bytes)
 
+    @needs(Operation.ACT)
     def delete(self, queue: str, job_id: str) -> None:
         """Delete one dead letter. Raises UnknownJob when it is not there."""
         keys = QueueKeys(self._topology[queue].name)
@@ -186,6 +192,7 @@ class Control(BatchReplayDoor):
             if not self._runner.run(call):
                 raise UnknownJob(f"job: {queue} holds no dead letter {job_id!r}")
 
+    @needs(Operation.ACT)
     def purge(self, queue: str, *, confirmation: str, on_progress: Callable[[int], None] = _silent) -> int:
         """Delete all dead letters there are at this moment. `confirmation` must be the queue's name.
 
@@ -210,5 +217,5 @@ class Control(BatchReplayDoor):
         return deleted
 
     def _recorded(self, action: str, queue: str | None, job_id: str | None = None, **detail: Any) -> Any:
-        require_owner(self._operator, action)
+        require(self._operator, Operation.ACT)
         return self._log.record(action, actor=self._operator.name, queue=queue, job_id=job_id, **detail)

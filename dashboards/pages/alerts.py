@@ -7,7 +7,7 @@ from typing import Any
 
 from dashboards.page import Page, queue_path
 from dashboards.visit import PAGE_SIZE
-from teknav_ops.alerts.queries import ListedAlert
+from teknav_ops.alerts.queries import ListedAlert, UndeliveredMessage
 from teknav_ops.topology import TOPOLOGY
 
 
@@ -31,9 +31,14 @@ class AlertsPage(Page):
             "recent": [_row(alert) for alert in recent[:PAGE_SIZE]], "offset": offset,
             "next": offset + PAGE_SIZE if len(recent) > PAGE_SIZE else None,
             "previous": max(0, offset - PAGE_SIZE) if offset else None,
-            "undelivered": [dataclasses.asdict(message) for message in alerts.undelivered()],
+            "undelivered": [self._undelivered(message) for message in alerts.undelivered()],
             "silences": [dataclasses.asdict(silence) for silence in alerts.silences()],
         }  # fmt: skip
+
+    def _undelivered(self, message: UndeliveredMessage) -> dict[str, Any]:
+        # What a receiver answered may quote an address or a key.
+        shown = None if message.error is None else self.visit.masked_text(message.error)
+        return dataclasses.asdict(message) | {"error": shown}
 
 
 def _row(alert: ListedAlert) -> dict[str, Any]:

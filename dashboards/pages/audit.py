@@ -47,7 +47,7 @@ class AuditPage(Page):
         visit = self.visit
         return AuditFilter(
             queue=visit.filter("queue"), actor=visit.filter("actor"), job_id=visit.filter("job"),
-            trace_id=visit.filter("trace"), error_type=visit.filter("error_type"), text=visit.filter("text"),
+            trace_id=visit.filter("trace"), error_type=visit.filter("error_type"), text=visit.searched_text(),
             fingerprint=visit.filter("fingerprint"), action=None if kind in ("all", "people") else kind,
             is_by_operator=kind == "people",
             window=Window(parse_moment(visit.filter("since"), name="since"),

@@ -85,7 +85,7 @@ class DlqPage(Page):
         )
         return DeadLetterFilter(
             error_type=visit.filter("type"), fingerprint=visit.filter("fingerprint"), job_name=visit.filter("name"),
-            text=visit.filter("text"), window=window,
+            text=visit.searched_text(), window=window,
         )  # fmt: skip
 
     @action(Operation.READ)

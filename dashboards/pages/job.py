@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from dashboards.page import ROOT, Crumb, Page, dlq_path, queue_path, short
 from dashboards.pages.job_actions import JobActions
@@ -11,6 +11,8 @@ from teknav_ops.audit.trail import AuditEntry
 from teknav_ops.errors import UnknownJob
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.topology import TOPOLOGY
+
+_MASKED: Final = {"payload", "result", "attempts", "error", "progress_note", "idempotency_key"}
 
 
 class JobPage(JobActions, Page):
@@ -51,10 +53,10 @@ class JobPage(JobActions, Page):
 
     def _shown(self, job: JobRecord) -> dict[str, Any]:
         visit = self.visit
-        return job.model_dump(mode="json", exclude={"payload", "result", "attempts", "error"}) | {
+        return job.model_dump(mode="json", exclude=_MASKED) | {
             "payload": payload_text(visit, job.payload, indent=2),
             "result": None if job.result is None else payload_text(visit, job.result, indent=2),
-            "error": None if job.error is None else visit.masked_text(job.error),
+            **{name: self._text(getattr(job, name)) for name in ("error", "progress_note", "idempotency_key")},
             "runbook": job.error_type and runbook_path(job.error_type), "dlqHref": dlq_path(job.queue),
             "attempts": [
                 attempt.model_dump(mode="json")
@@ -62,6 +64,9 @@ class JobPage(JobActions, Page):
                 for attempt in reversed(job.attempts)
             ],
         }  # fmt: skip
+
+    def _text(self, text: str | None) -> str | None:
+        return None if text is None else self.visit.masked_text(text)
 
     def _entry(self, entry: AuditEntry) -> dict[str, Any]:
         return {

@@ -93,7 +93,7 @@ class QueuePage(JobActions, Page):
         visit = self.visit
         offset, since = visit.offset(), visit.filter("since")
         where = JobFilter(
-            name=visit.filter("name"), trace_id=visit.filter("trace"), text=visit.filter("text"),
+            name=visit.filter("name"), trace_id=visit.filter("trace"), text=visit.searched_text(),
             window=Window(parse_moment(since, name="since") if state is not JobState.WAITING else None),
         )  # fmt: skip
         page = visit.sources.jobs.page(queue.name, state, where=where, offset=offset, limit=PAGE_SIZE)

@@ -57,8 +57,8 @@ class Entrance:
         token = self.tokens.recognise(secret)
         if token is None or not self.is_let_in(token.role):
             return None
-        operator = Operator(f"token:{token.name}", token.role)
-        return Identity(operator, "token", scopes=token.scopes, token_id=token.id)
+        operator = Operator(f"token:{token.name}", token.role, token.scopes)
+        return Identity(operator, "token", token_id=token.id)
 
     def still_in(self, identities: list[Identity]) -> set[Identity]:
         """Which of these are still let in: asked for connections that stay open."""

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
-from typing import Final, Literal
+from typing import Literal
 
-from teknav_ops.access.policy import Operation, Operator, is_allowed, require
+from teknav_ops.access.policy import Operation, Operator, require
 from teknav_ops.errors import NotAllowed
-
-#: A person may do whatever the role allows.
-ALL_OPERATIONS: Final = frozenset(Operation)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,18 +18,15 @@ class Identity:
     via: Literal["session", "token", "local"]
     session_id: str | None = None
     csrf_token: str | None = None
-    scopes: frozenset[Operation] = ALL_OPERATIONS
     token_id: int | None = None
 
     def may(self, operation: Operation) -> bool:
         """Whether role and scopes allow the operation."""
-        return operation in self.scopes and is_allowed(self.operator.role, operation)
+        return self.operator.may(operation)
 
     def require(self, operation: Operation) -> None:
         """Raises NotAllowed unless role and scopes allow the operation."""
         require(self.operator, operation)
-        if operation not in self.scopes:
-            raise NotAllowed(f"{operation}: the token has the scopes {', '.join(sorted(self.scopes))} only")
 
 
 #: Whom the running request, page or socket belongs to; set by the guard. Pages read it while they are built.

@@ -16,7 +16,7 @@ from teknav_ops.access.sessions import Sessions
 from teknav_ops.access.user_names import checked_name, name_key
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest, WrongState
-from teknav_ops.storage.tables import AccessUser
+from teknav_ops.storage.tables import AccessToken, AccessUser
 from teknav_ops.storage.tables.base import utc_now
 
 
@@ -100,6 +100,7 @@ class Users:
 
     def set_password(self, by: Operator, name: str, password: str) -> int:
         """Change a password; answers how many sessions that ended. Raises UnknownUser, InvalidRequest."""
+        require(by, Operation.ADMINISTER)
         check_strength(password, name)
         password_hash = hash_password(password)
         return self._change(
@@ -156,8 +157,9 @@ class Users:
                     change = update(AccessUser).where(AccessUser.id == row.id)
                     session.execute(change.values(**values, epoch=AccessUser.epoch + 1))
                 kept_name = row.name
+                revoked = _revoke_tokens(session, kept_name) if _takes_ownership(values) else 0
             ended = self._sessions.end_all(kept_name)
-            entry.note(user=kept_name, sessions_ended=ended)
+            entry.note(user=kept_name, sessions_ended=ended, tokens_revoked=revoked)
         return ended
 
 
@@ -172,6 +174,12 @@ def _locked_owners(session: SqlSession) -> list[int]:
     """The owners who can sign in, locked in one order, so that two who disable each other cannot both succeed."""
     owners = select(AccessUser.id).where(AccessUser.role == Role.OWNER.value, AccessUser.disabled_at.is_(None))
     return list(session.scalars(owners.order_by(AccessUser.id).with_for_update()))
+
+
+def _revoke_tokens(session: SqlSession, name: str) -> int:
+    """A token acts in place of the owner who made it, and no longer than that."""
+    live = update(AccessToken).where(AccessToken.created_by == name, AccessToken.revoked_at.is_(None))
+    return len(session.execute(live.values(revoked_at=utc_now()).returning(AccessToken.id)).all())
 
 
 def _takes_ownership(values: dict[str, Any] | None) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import update
 
-from teknav_ops.access.policy import Operator, require_owner
+from teknav_ops.access.policy import Operation, Operator, needs
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest, WrongState
 from teknav_ops.storage.tables import AlertSilence
@@ -29,6 +29,7 @@ class Silences:
         self._rule_names = rule_names
         self._topology = topology
 
+    @needs(Operation.ACT)
     def silence(self, rule: str, queue: str | None, *, span: timedelta, reason: str) -> datetime:
         """Open no alert of this rule (on this queue, or on any) for so long; answers until when.
 
@@ -42,7 +43,6 @@ class Silences:
         if not reason.strip():
             raise InvalidRequest("reason: say why; whoever comes next has to know")
         self._require_known(rule, queue)
-        require_owner(self._operator, "alert.silenced")
         until = utc_now() + span
         with self._log.record(
             "alert.silenced", actor=self._operator.name, queue=queue, rule=rule, until=until.isoformat(), reason=reason
@@ -54,13 +54,13 @@ class Silences:
             )  # fmt: skip
         return until
 
+    @needs(Operation.ACT)
     def end(self, rule: str, queue: str | None) -> None:
         """End the silences of this rule on this queue (those that were made for all queues: without one).
 
         Raises:
             WrongState: there is none.
         """
-        require_owner(self._operator, "alert.unsilenced")
         now = utc_now()
         with self._log.record("alert.unsilenced", actor=self._operator.name, queue=queue, rule=rule):  # noqa: SIM117
             with self._log.database.session() as session:

@@ -10,7 +10,8 @@ from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
 from teknav_ops.access.identity import Identity
-from teknav_ops.access.policy import Operation
+from teknav_ops.access.policy import Operation, searched_text
+from teknav_ops.api.parameters import Text
 from teknav_ops.api.services import Services
 from teknav_ops.errors import NotAllowed
 
@@ -39,6 +40,7 @@ def _needs(operation: Operation) -> Callable[[Request], Awaitable[Identity]]:
             raise
         return identity
 
+    check.operation = operation  # type: ignore[attr-defined]
     return check
 
 
@@ -61,7 +63,9 @@ MayScrape = Annotated[Identity, Depends(_needs(Operation.METRICS))]
 FromServices = Annotated[Services, Depends(_services)]
 
 
-def require_payloads(identity: Identity) -> None:
-    """Raises NotAllowed unless the identity may see payloads: who may search in them could guess them."""
-    if not identity.may(Operation.READ_PAYLOADS):
-        raise NotAllowed("text: looks into payloads, and your role or token may not read them")
+async def _searched_text(identity: MayRead, text: Text = None) -> str | None:
+    return searched_text(identity.operator, text)
+
+
+#: The query parameter `text`. Who may not read payloads may not search in them either.
+SearchedText = Annotated[str | None, Depends(_searched_text)]

@@ -32,6 +32,7 @@ log = structlog.get_logger("teknav.api")
 #: Asked before a socket is let through; answers whether it may be.
 SocketCheck = Callable[[Scope, Identity], bool]
 _BEARER: Final = "bearer "
+_NO_PAGE: Final = "A token opens no page: it is for programs, which use /api/. Sign in with a browser."
 
 
 class Guard:
@@ -99,6 +100,9 @@ class Guard:
         identity = visit.identity
         if identity is None or visit.is_signing_in:
             return None, receive
+        if identity.via == "token" and not visit.is_for_programs:
+            await run_sync(lambda: self._record_refusal(visit, identity, Operation.READ))
+            return problem(403, "Not allowed", _NO_PAGE), receive
         if visit.method not in SAFE_METHODS:
             if identity.via == "session":
                 right, receive = await has_token(visit, receive)
@@ -118,6 +122,8 @@ class Guard:
         identity = visit.identity
         if identity is None or not identity.may(Operation.READ):
             return problem(403, "Not allowed", "Sign in first.")
+        if identity.via == "token" and not visit.is_for_programs:
+            return problem(403, "Not allowed", _NO_PAGE)
         # A browser always says where a page came from; a cookie without that is no browser of ours.
         if identity.via == "session" and not visit.headers.get("origin"):
             return problem(403, "Foreign origin", "The Origin header is missing.")

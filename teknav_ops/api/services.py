@@ -9,7 +9,7 @@ from typing import Final
 
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.identity import Identity
-from teknav_ops.access.policy import Operator
+from teknav_ops.access.policy import Operation, Operator, require
 from teknav_ops.api.background import BackgroundReplays
 from teknav_ops.api.realtime.hub import Hub
 from teknav_ops.api.search import JobSearch
@@ -63,7 +63,8 @@ class Services:
         return Cipher(cipher_keys(self.settings))
 
     def producer(self, operator: Operator) -> Producer:
-        """Enqueueing, as this operator."""
+        """Enqueueing, as this operator. Raises NotAllowed."""
+        require(operator, Operation.ENQUEUE)
         return Producer(
             self.client, cipher=self.cipher, topology=self.topology, actor=operator.name,
             payload_limit_bytes=self.settings.payload_limit_bytes,

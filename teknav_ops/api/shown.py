@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from teknav_ops.access.identity import Identity
@@ -9,6 +10,7 @@ from teknav_ops.access.masking import masked, masked_text
 from teknav_ops.access.policy import Operation
 from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.record import Attempt, JobRecord
+from teknav_ops.jobs.worker_queries import WorkerProcess
 
 
 def shown_job(job: JobRecord, identity: Identity) -> JobRecord:
@@ -45,6 +47,14 @@ def shown_letter(letter: DeadLetter, identity: Identity) -> DeadLetter:
         "stack": masked_text(letter.stack),
     }
     return letter.model_copy(update=hidden)
+
+
+def shown_worker(worker: WorkerProcess, identity: Identity) -> WorkerProcess:
+    """A worker process as this identity may see it: notes of running jobs may quote a payload."""
+    if identity.may(Operation.READ_PAYLOADS):
+        return worker
+    running = [dataclasses.replace(job, progress_note=_text(job.progress_note)) for job in worker.running]
+    return dataclasses.replace(worker, running=running)
 
 
 def shown_text(text: str, identity: Identity) -> str:

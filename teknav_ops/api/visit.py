@@ -23,6 +23,8 @@ _PROBES: Final = frozenset({"/healthz", "/readyz"})
 _OPEN: Final = _PROBES | {"/sign-in", "/favicon.ico"}
 _OPEN_BELOW: Final = ("/sign-in/", "/oidc/", "/assets/")
 _STREAMS_BELOW: Final = "/api/realtime/"
+#: What tokens may ask for, besides what is open to anybody: they are for programs, and pages are for people.
+_FOR_PROGRAMS_BELOW: Final = ("/api/", "/ws/", "/reports/")
 
 
 def is_open(path: str) -> bool:
@@ -63,6 +65,12 @@ class Visit:
     def is_signing_in(self) -> bool:
         """Whether this is a way in, for which no session can be asked."""
         return str(self.scope["path"]).startswith(("/sign-in", "/oidc/"))
+
+    @property
+    def is_for_programs(self) -> bool:
+        """Whether a token may ask for this at all."""
+        path = str(self.scope["path"])
+        return self.is_open or path == "/metrics" or path.startswith(_FOR_PROGRAMS_BELOW)
 
     @property
     def is_stream(self) -> bool:

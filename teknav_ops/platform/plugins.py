@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
+from teknav_ops.access.policy import Operation, Operator, needs
 from teknav_ops.audit.operator_log import OperatorAction
 from teknav_ops.errors import InvalidRequest, WrongState
 from teknav_ops.platform.plugin_module import compile_module, new_engine, sha256_of, to_binary
@@ -87,7 +88,7 @@ class Execution:
 class Plugins:
     """Every change is recorded with the operator's name before it is made."""
 
-    def __init__(self, database: Database, record: Record, *, operator: str) -> None:
+    def __init__(self, database: Database, record: Record, *, operator: Operator) -> None:
         self._database = database
         self._record = record
         self._operator = operator
@@ -106,6 +107,7 @@ class Plugins:
             ordered = newest.order_by(PluginExecutionLog.at.desc(), PluginExecutionLog.id.desc()).limit(limit)
             return [_view(row, Execution) for row in session.scalars(ordered)]
 
+    @needs(Operation.ACT)
     def install(self, source: bytes, manifest: Mapping[str, Any]) -> str:
         """Install a plugin, or a new version of it; answers the hash that is pinned.
 
@@ -121,7 +123,7 @@ class Plugins:
         facts = {
             "version": wanted.version, "name": wanted.name, "module": module, "sha256": digest,
             "permissions": list(wanted.permissions), "allowed_hosts": list(wanted.allowed_hosts),
-            **wanted.limits.model_dump(), "installed_by": self._operator, "installed_at": utc_now(),
+            **wanted.limits.model_dump(), "installed_by": self._operator.name, "installed_at": utc_now(),
         }  # fmt: skip
         detail = {"plugin": wanted.slug, "version": wanted.version, "sha256": digest,
                   "permissions": list(wanted.permissions)}  # fmt: skip
@@ -134,11 +136,13 @@ class Plugins:
                     setattr(plugin, name, value)
         return digest
 
+    @needs(Operation.ACT)
     def enable(self, slug: str) -> None:
         """Run it again. Raises UnknownPluginName, or WrongState when it is enabled."""
         with self._record("plugin.enabled", None, plugin=slug):
             self._switch(slug, "enabled")
 
+    @needs(Operation.ACT)
     def disable(self, slug: str) -> None:
         """Run it no more. Raises UnknownPluginName, or WrongState when it is disabled."""
         with self._record("plugin.disabled", None, plugin=slug):

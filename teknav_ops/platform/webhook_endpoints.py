@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from teknav_ops.access.policy import Operation, Operator, needs
 from teknav_ops.audit.operator_log import OperatorAction
 from teknav_ops.errors import InvalidRequest, WrongState
 from teknav_ops.outbound.addresses import check_url
@@ -67,7 +68,7 @@ class Attempt:
 class WebhookEndpoints:
     """Every change is recorded with the operator's name before it is made."""
 
-    def __init__(self, database: Database, cipher: Cipher, record: Record, *, operator: str) -> None:
+    def __init__(self, database: Database, cipher: Cipher, record: Record, *, operator: Operator) -> None:
         self._database = database
         self._cipher = cipher
         self._record = record
@@ -94,6 +95,7 @@ class WebhookEndpoints:
                 for row in session.scalars(newest)
             ]
 
+    @needs(Operation.ACT)
     def add(self, name: str, url: str, *, event_types: Sequence[str] = ()) -> str:
         """Add an endpoint; answers its secret, which is shown this once.
 
@@ -112,12 +114,13 @@ class WebhookEndpoints:
                 raise InvalidRequest(f"name: there is an endpoint {name!r} already")
             session.add(
                 WebhookEndpoint(
-                    name=name, url=url, event_types=list(event_types), created_by=self._operator,
+                    name=name, url=url, event_types=list(event_types), created_by=self._operator.name,
                     sealed_secret=self._cipher.encrypt(secret),
                 )
             )  # fmt: skip
         return secret
 
+    @needs(Operation.ACT)
     def enable(self, name: str) -> None:
         """Deliver again, with a clean slate. Raises UnknownEndpoint, or WrongState when it is enabled."""
         with self._record("webhook.enabled", None, endpoint=name), self._database.session() as session:
@@ -127,6 +130,7 @@ class WebhookEndpoints:
             endpoint.status, endpoint.disabled_at, endpoint.disabled_reason = "enabled", None, None
             endpoint.failure_count, endpoint.first_failure_at = 0, None
 
+    @needs(Operation.ACT)
     def disable(self, name: str, *, reason: str) -> None:
         """Deliver nothing more. Raises UnknownEndpoint, or WrongState when it is disabled."""
         with (
@@ -138,6 +142,7 @@ class WebhookEndpoints:
                 raise WrongState(f"webhook: {name} is disabled already")
             endpoint.status, endpoint.disabled_at, endpoint.disabled_reason = "disabled", utc_now(), reason
 
+    @needs(Operation.ACT)
     def rotate_secret(self, name: str, *, overlap: timedelta) -> str:
         """Give it a new secret, shown this once; the old one signs too until `overlap` has passed."""
         if not timedelta(0) <= overlap <= timedelta(days=30):

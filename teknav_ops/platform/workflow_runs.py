@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from teknav_ops.access.policy import Operation, Operator, needs
 from teknav_ops.audit.operator_log import OperatorAction
 from teknav_ops.errors import InvalidRequest, WrongState
 from teknav_ops.jobs.states import JobState
@@ -88,7 +89,7 @@ class WorkflowRuns:
     """Every change is recorded with the operator's name before it is made."""
 
     def __init__(
-        self, database: Database, client: Client, topology: Topology, record: Record, *, operator: str
+        self, database: Database, client: Client, topology: Topology, record: Record, *, operator: Operator
     ) -> None:
         self._database = database
         self._runner = ScriptRunner(client)
@@ -96,6 +97,7 @@ class WorkflowRuns:
         self._record = record
         self._operator = operator
 
+    @needs(Operation.ACT)
     def save(self, definition: Mapping[str, Any]) -> SavedWorkflow:
         """Save a workflow as a new version; the text that is saved already keeps its version.
 
@@ -109,7 +111,7 @@ class WorkflowRuns:
             if newest is None or newest.definition != dict(definition):
                 newest = WorkflowDefinition(
                     slug=checked.slug, version=newest.version + 1 if newest else 1, definition=dict(definition),
-                    created_by=self._operator, created_at=utc_now(),
+                    created_by=self._operator.name, created_at=utc_now(),
                 )  # fmt: skip
                 session.add(newest)
             entry.note(version=newest.version)
@@ -141,16 +143,19 @@ class WorkflowRuns:
             run = _view(_find(session, run_id), RunView)
             return run, [_view(row, StepView) for row in session.scalars(rows.order_by(WorkflowStepExecution.sequence))]
 
+    @needs(Operation.ACT)
     def approve(self, run_id: int, step_id: str, *, comment: str = "") -> None:
         """Let a run that waits for a person go on. Raises UnknownRun, or WrongState when it does not wait there."""
         with self._record("workflow.approved", own_queue(self._topology), run=run_id, step=step_id, comment=comment):
             self._decide(run_id, step_id, is_approved=True, comment=comment)
 
+    @needs(Operation.ACT)
     def reject(self, run_id: int, step_id: str, *, comment: str = "") -> None:
         """Say no. What that means is the step's to say (`on_reject`). Raises UnknownRun or WrongState."""
         with self._record("workflow.rejected", own_queue(self._topology), run=run_id, step=step_id, comment=comment):
             self._decide(run_id, step_id, is_approved=False, comment=comment)
 
+    @needs(Operation.ACT)
     def cancel(self, run_id: int) -> None:
         """Stop a run: nothing more is begun, jobs it waits for are taken out. Raises UnknownRun or WrongState."""
         with self._record("workflow.cancelled", own_queue(self._topology), run=run_id):
@@ -158,7 +163,7 @@ class WorkflowRuns:
                 run = _find(session, run_id)
                 if run.status not in _LIVE:
                     raise WrongState(f"run: {run_id} is {run.status}; only a run that has not ended can be cancelled")
-                run.status, run.cancelled_by = "cancelled", self._operator
+                run.status, run.cancelled_by = "cancelled", self._operator.name
                 job_id = run.job_id
             self._wake(job_id)
 
@@ -171,13 +176,13 @@ class WorkflowRuns:
             number = session.scalar(
                 numbered.values(execution_count=WorkflowRun.execution_count + 1).returning(WorkflowRun.execution_count)
             )
-            decision = {"approved": is_approved, "by": self._operator, "comment": comment}
+            decision = {"approved": is_approved, "by": self._operator.name, "comment": comment}
             session.add(
                 WorkflowStepExecution(
                     run_id=run_id, sequence=number, path=row.path, step_id=row.step_id, kind=row.kind,
                     attempt=row.attempt, status="succeeded" if goes_on else "failed", output=decision, at=utc_now(),
                     error_type=None if goes_on else "ApprovalRejected",
-                    error=None if goes_on else f"rejected by {self._operator}: {comment}",
+                    error=None if goes_on else f"rejected by {self._operator.name}: {comment}",
                 )
             )  # fmt: skip
             job_id = run.job_id
@@ -188,7 +193,7 @@ class WorkflowRuns:
 
         Unless it is lying down at this very moment: so we look for a while whether it does.
         """
-        call = scripts.promote(QueueKeys(own_queue(self._topology)), job_id=job_id, actor=self._operator)
+        call = scripts.promote(QueueKeys(own_queue(self._topology)), job_id=job_id, actor=self._operator.name)
         deadline = time.monotonic() + _LYING_DOWN_SECONDS
         while self._runner.run(call) == JobState.ACTIVE and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)

@@ -198,7 +198,7 @@ class Workbench(Questions, Reviews, Telling):
         identity = Entrance(self.settings, self.client, OperatorLog(self.database)).by_token(token.get_secret_value())
         if identity is None:
             raise NotAllowed("TEKNAV_API_TOKEN: this token is not, or no more, accepted; see `teknav tokens list`")
-        if Operation.ACT not in identity.scopes:
+        if not identity.may(Operation.ACT):
             raise NotAllowed(f"TEKNAV_API_TOKEN: {identity.operator.name} lacks the scope `act`")
         return identity.operator
 

@@ -26,8 +26,8 @@ def test_an_owner_may_do_all_and_a_viewer_only_read() -> None:
 
 
 def test_a_token_may_do_what_both_its_scopes_and_its_role_allow() -> None:
-    reader = Identity(OWNER, "token", scopes=frozenset({Operation.READ}))
-    greedy_viewer = Identity(VIEWER, "token", scopes=frozenset({Operation.ACT}))
+    reader = Identity(Operator("token:r", Role.OWNER, frozenset({Operation.READ})), "token")
+    greedy_viewer = Identity(Operator("token:v", Role.VIEWER, frozenset({Operation.ACT})), "token")
 
     reader.require(Operation.READ)
     with pytest.raises(NotAllowed, match="scopes read only"):

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
-from dashboards.page import Page
-from dashboards.pages import PAGES
-from dashboards.reads import SharedReads
-from dashboards.sources import Sources
-from dashboards.visit import Visit as PageVisit
-from teknav_ops.access.identity import Identity
-from teknav_ops.access.policy import Operation, Operator, Role
-from teknav_ops.errors import InvalidRequest, NotAllowed
+from teknav_ops.access.policy import Operator, Role
 from tests.dashboards.conftest import Visit
 from tests.dashboards.test_actions import bury
 from tests.support.system import System
@@ -25,31 +17,6 @@ from tests.support.web import PASSWORD
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
 
 EVIL = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>=HYPERLINK(1)"
-ACTIONS = [
-    (page, name) for page in PAGES for name, method in inspect.getmembers(page, inspect.isfunction)
-    if getattr(method, "operation", None) not in (None, Operation.READ)
-]  # fmt: skip
-
-
-def page_of(kind: type[Page], system: System, role: Role) -> Page:
-    identity = Identity(Operator("vida", role), "session")
-    route = {"queue": "email:send", "job_id": "1", "name": "UnknownFile"}
-    return kind(PageVisit(Sources(system.services), identity, SharedReads(), route, {}))
-
-
-@pytest.mark.parametrize(("kind", "name"), ACTIONS, ids=lambda value: getattr(value, "name", value))
-def test_a_viewer_may_do_nothing(system: System, kind: type[Page], name: str) -> None:
-    page = page_of(kind, system, Role.VIEWER)
-    arguments = dict.fromkeys(list(inspect.signature(getattr(page, name)).parameters), "email:send")
-
-    with pytest.raises(NotAllowed):
-        page.act(name, arguments)
-
-
-@pytest.mark.parametrize("name", ["load", "visit", "__init__", "act", "nothing", "concerns"])
-def test_only_actions_can_be_called_from_a_browser(system: System, name: str) -> None:
-    with pytest.raises(InvalidRequest, match="offers no"):
-        page_of(PAGES[0], system, Role.OWNER).act(name, {})
 
 
 def test_words_from_outside_are_shown_as_words(system: System, visit: Visit) -> None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import StreamingResponse
 
 from teknav_ops.access.identity import Identity
-from teknav_ops.api.dependencies import FromServices, MayAct, MayRead, require_payloads
+from teknav_ops.api.dependencies import FromServices, MayAct, MayRead, SearchedText
 from teknav_ops.api.exports import attachment_name, csv_chunks, json_chunks
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import (
@@ -19,7 +19,7 @@ from teknav_ops.api.models_jobs import (
     PurgeAnswer,
     ReplayEdit,
 )
-from teknav_ops.api.parameters import JobId, Limit, Offset, QueueName, Short, Since, Text, Until, window_of
+from teknav_ops.api.parameters import JobId, Limit, Offset, QueueName, Short, Since, Until, window_of
 from teknav_ops.api.problems import answers
 from teknav_ops.api.rendering import rendered
 from teknav_ops.api.services import Services
@@ -48,16 +48,13 @@ LetterOrder = Literal["-failed_at", "failed_at"]
 
 
 async def _filter(
-    identity: MayRead,
+    text: SearchedText,
     error_type: Annotated[Short, Query(description="Only this error type.")] = None,
     fingerprint: Annotated[Short, Query(description="Only this cause.")] = None,
     job_name: Annotated[Short, Query(description="Only jobs of this kind.")] = None,
-    text: Text = None,
     since: Since = None,
     until: Until = None,
 ) -> DeadLetterFilter:
-    if text is not None:
-        require_payloads(identity)
     return DeadLetterFilter(
         error_type=error_type, fingerprint=fingerprint, job_name=job_name, text=text, window=window_of(since, until)
     )

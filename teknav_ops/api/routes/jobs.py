@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from teknav_ops.access.identity import Identity
-from teknav_ops.api.dependencies import FromServices, MayAct, MayRead, require_payloads
+from teknav_ops.api.dependencies import FromServices, MayAct, MayRead, SearchedText
 from teknav_ops.api.exports import attachment_name
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import (
@@ -20,7 +20,7 @@ from teknav_ops.api.models_jobs import (
     Timeline,
     TimelineEntry,
 )
-from teknav_ops.api.parameters import PLAIN, JobId, Limit, Offset, QueueName, Short, Since, Text, Until, window_of
+from teknav_ops.api.parameters import PLAIN, JobId, Limit, Offset, QueueName, Short, Since, Until, window_of
 from teknav_ops.api.problems import answers
 from teknav_ops.api.rendering import rendered
 from teknav_ops.api.search import TRACE_LIMIT
@@ -46,10 +46,10 @@ def list_jobs(
     queue: QueueName,
     services: FromServices,
     identity: MayRead,
+    text: SearchedText,
     state: Annotated[JobState, Query(description="Which jobs.")] = JobState.WAITING,
     name: Annotated[Short, Query(description="Only jobs of this kind.")] = None,
     trace: Annotated[Short, Query(description="Only jobs of this trace.")] = None,
-    text: Text = None,
     since: Since = None,
     until: Until = None,
     offset: Offset = 0,
@@ -58,8 +58,6 @@ def list_jobs(
     """What runs next comes first; what has ended, newest first. `text` looks into payloads as stored, and needs the
     right to read them. Times are when a job ended, is due, or (active) when its lease ends; waiting jobs have none.
     """
-    if text is not None:
-        require_payloads(identity)
     where = JobFilter(name=name, trace_id=trace, text=text, window=window_of(since, until))
     page = services.jobs.page(queue, state, where=where, offset=offset, limit=limit)
     return PageOf[JobRecord].of(page, [shown_job(job, identity) for job in page.items])

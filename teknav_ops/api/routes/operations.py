@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from teknav_ops.alerts.queries import AlertQueries
-from teknav_ops.api.dependencies import FromServices, MayRead, require_payloads
+from teknav_ops.api.dependencies import FromServices, MayRead, SearchedText
 from teknav_ops.api.models_operations import AlertModel, Alerts, AuditEntryModel, AuditPageModel, WorkerModel, Workers
-from teknav_ops.api.parameters import Limit, Short, Since, Text, Until, window_of
+from teknav_ops.api.parameters import Limit, Short, Since, Until, window_of
 from teknav_ops.api.problems import answers
-from teknav_ops.api.shown import shown_detail
+from teknav_ops.api.shown import shown_detail, shown_worker
 from teknav_ops.audit.trail import AuditFilter
 
 router = APIRouter(prefix="/api/owner", tags=["operations"])
@@ -21,9 +21,10 @@ router = APIRouter(prefix="/api/owner", tags=["operations"])
     "/workers", operation_id="list_workers", summary="Worker processes, and what each runs now", responses=answers(),
     response_model=Workers,
 )  # fmt: skip
-def list_workers(services: FromServices, _: MayRead) -> Workers:
+def list_workers(services: FromServices, identity: MayRead) -> Workers:
     """Living ones first. One that has been silent for a minute is dead: its jobs are taken back by the others."""
-    items = [WorkerModel.model_validate(worker, from_attributes=True) for worker in services.workers.all()]
+    shown = [shown_worker(worker, identity) for worker in services.workers.all()]
+    items = [WorkerModel.model_validate(worker, from_attributes=True) for worker in shown]
     return Workers(
         items=items,
         alive_count=sum(worker.is_alive for worker in items),
@@ -38,6 +39,7 @@ def list_workers(services: FromServices, _: MayRead) -> Workers:
 def list_audit(
     services: FromServices,
     identity: MayRead,
+    text: SearchedText,
     queue: Annotated[Short, Query(description="Only this queue.")] = None,
     action: Annotated[Short, Query(description="Only this action; `dlq.` is all that begin so.")] = None,
     actor: Annotated[Short, Query(description="Only what this person or process did.")] = None,
@@ -46,7 +48,6 @@ def list_audit(
     error_type: Annotated[Short, Query(description="Only this error type.")] = None,
     fingerprint: Annotated[Short, Query(description="Only this cause.")] = None,
     outcome: Annotated[Short, Query(description="Only actions that ended so: done, refused, failed.")] = None,
-    text: Text = None,
     since: Since = None,
     until: Until = None,
     cursor: Annotated[Short, Query(description="Go on from here: `next_cursor` of the last page.")] = None,
@@ -55,8 +56,6 @@ def list_audit(
     """`text` looks into details, error types and job names, and needs the right to read payloads. A page may be short
     and still have a `next_cursor`: the search is bounded, and went back to `looked_back_to`.
     """
-    if text is not None:
-        require_payloads(identity)
     where = AuditFilter(
         queue=queue, action=action, actor=actor, job_id=job_id, trace_id=trace, error_type=error_type,
         fingerprint=fingerprint, outcome=outcome, text=text, window=window_of(since, until),

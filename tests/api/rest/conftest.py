@@ -12,16 +12,35 @@ from teknav_ops.access.policy import Operation, Role
 from teknav_ops.api.app import create_api
 from teknav_ops.api.services import Services
 from teknav_ops.audit.writer import AuditWriter
+from tests.support.folders import new_folder, remove_folder
 from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import State
 from tests.support.web import Web, served, settings_for
 
 
+@pytest.fixture(scope="session")
+def site_server() -> Iterator[RedisServer]:
+    """A server for these tests only: the served app outlives each of them."""
+    folder = new_folder()
+    server = RedisServer(folder, "--appendonly", "no").start()
+    yield server
+    server.stop()
+    remove_folder(folder)
+
+
+@pytest.fixture
+def redis_server(site_server: RedisServer) -> RedisServer:
+    """The site's own server, emptied."""
+    with site_server.client() as client:
+        client.flushall()
+    return site_server
+
+
 @pytest.fixture(scope="module")
-def site(shared_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+def site(site_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """One server for a module's tests."""
-    settings = settings_for(tmp_path_factory.mktemp("site"), shared_server.url, viewers_allowed=True)
+    settings = settings_for(tmp_path_factory.mktemp("site"), site_server.url, viewers_allowed=True)
     with served(create_api(Services(settings, TOPOLOGY))) as running:
         yield running
 

@@ -6,7 +6,7 @@ const KINDS = [['people', 'what people did'], ['dlq.', 'dead letters'], ['queue.
 const SPANS = [['', 'any time'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day'], ['7d', '7 days'], ['30d', '30 days']];
 const OUTCOMES = {done: 'good', refused: 'warn', failed: 'bad', requested: 'info'};
 
-export default function Audit({client, entries, filters, queues, next, isLater, lookedBackTo, problem}) {
+export default function Audit({client, entries, filters, queues, next, isLater, lookedBackTo, problem, shell}) {
   return html`<div class="head"><h1>Audit</h1><p class="grow">Every action of a person stands here before it is carried out, every move of a job after it.</p></div>
     ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
     ${!entries && !problem && html`<div class="skeleton"></div>`}
@@ -15,7 +15,7 @@ export default function Audit({client, entries, filters, queues, next, isLater, 
         <${Choice} client=${client} name="queue" label="Queue" value=${filters.queue} options=${[['', 'all'], ...queues.map((name) => [name, name])]} />
         <${Choice} client=${client} name="since" label="Since" value=${filters.since} options=${SPANS} />
         <${SearchField} client=${client} name="actor" placeholder="By whom" value=${filters.actor} />
-        <${SearchField} client=${client} name="text" placeholder="In the detail" value=${filters.text} />
+        ${shell.maySearch && html`<${SearchField} client=${client} name="text" placeholder="In the detail" value=${filters.text} />`}
         ${['job', 'trace', 'fingerprint', 'error_type'].filter((name) => filters[name]).map((name) => html`<button type="button" key=${name} class="button small" onClick=${() => client.go({[name]: null, cursor: null})}>${name} ${filters[name].slice(0, 16)} <${Icon} name="x" size=${12} /></button>`)}</div>
       ${entries.length === 0 ? html`<${Empty} icon="scroll-text" title="Nothing matches">${lookedBackTo ? `Looked back to ${utc(lookedBackTo)}; go on to look further.` : 'Choose “everything”, or a longer time.'}</${Empty}>`
         : html`<div class="scroll"><table class="cards" aria-label="Audit entries"><thead><tr><th>When</th><th>Who</th><th>Action</th><th>On</th><th>Outcome</th><th>Detail</th></tr></thead>

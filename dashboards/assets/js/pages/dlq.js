@@ -28,7 +28,7 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
         <${Choice} client=${client} name="type" label="Error" value=${filters.type} options=${[['', 'all'], ...[...new Set([...groups.map((group) => group.errorType), ...(filters.type ? [filters.type] : [])])].map((name) => [name, name])]} />
         ${queue.jobNames.length > 1 && html`<${Choice} client=${client} name="name" label="Job" value=${filters.name} options=${[['', 'all'], ...queue.jobNames.map((name) => [name, name])]} />`}
         <${Choice} client=${client} name="since" label="Failed since" value=${filters.since} options=${SPANS} />
-        <${SearchField} client=${client} name="text" placeholder="In error or payload" value=${filters.text} />
+        ${shell.maySearch && html`<${SearchField} client=${client} name="text" placeholder="In error or payload" value=${filters.text} />`}
         ${filters.fingerprint && html`<button type="button" class="button small" onClick=${() => client.go({fingerprint: null, page: null})}>cause ${filters.fingerprint} <${Icon} name="x" size=${12} /></button>`}
         ${list.isFiltered && html`<button type="button" class="button small" onClick=${() => client.go({type: null, name: null, since: null, until: null, text: null, fingerprint: null, page: null})}>Clear</button>`}
         <span class="grow"></span><${Choice} client=${client} name="order" label="Order" value=${list.order} options=${[['newest', 'newest first'], ['oldest', 'oldest first']]} />

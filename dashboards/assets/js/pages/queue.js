@@ -28,7 +28,7 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
     ${queue && !problem && list && (tab === 'jobs' || tab === 'failed') && html`<section class="card">
       <div class="title filters">${tab === 'jobs' && html`<${Choice} client=${client} name="state" label="State" value=${state} options=${STATES.map((name) => [name, `${name} (${count(queue[name])})`])} />`}
         ${queue.jobNames.length > 1 && html`<${Choice} client=${client} name="name" label="Job" value=${list.name} options=${[['', 'all'], ...queue.jobNames.map((name) => [name, name])]} />`}
-        <${SearchField} client=${client} name="text" placeholder="In the payload" value=${list.text} />
+        ${shell.maySearch && html`<${SearchField} client=${client} name="text" placeholder="In the payload" value=${list.text} />`}
         <${SearchField} client=${client} name="trace" placeholder="Trace id" value=${list.trace} />
         ${state === 'failed' && html`<${Choice} client=${client} name="since" label="Since" value=${list.since} options=${[['', 'all'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day']]} />`}</div>
       <${JobsTable} client=${client} queue=${queue.name} jobs=${list.jobs} state=${state} mayAct=${shell.mayAct} />

@@ -1,0 +1,149 @@
+"""Every operation behind the entry points × everybody: what an entry point forgets to ask is refused here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+
+from teknav_ops.access.links import Links
+from teknav_ops.access.policy import Operation, Operator, Role, needed_by
+from teknav_ops.access.tokens import Tokens
+from teknav_ops.access.users import Users
+from teknav_ops.alerts.silences import Silences
+from teknav_ops.control import Control
+from teknav_ops.errors import NotAllowed, TekNavError
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
+from teknav_ops.platform.plugins import Plugins
+from teknav_ops.platform.webhook_endpoints import WebhookEndpoints
+from teknav_ops.platform.workflow_runs import WorkflowRuns
+from tests.entrances.callers import Caller, Callers
+from tests.entrances.prepared import PAUSED_QUEUE, QUEUE, PreparedData
+from tests.support.entry_points import public_methods
+from tests.support.web import PASSWORD, Web
+
+#: What only reads; lists that come with the operations of the platform, for the command line.
+READING: Final = {
+    "WorkflowRuns.saved", "WorkflowRuns.runs", "WorkflowRuns.show", "Plugins.installed", "Plugins.executions",
+    "WebhookEndpoints.endpoints", "WebhookEndpoints.deliveries", "Users.all", "Users.find", "Users.by_id",
+    "Users.count", "Tokens.all", "Tokens.recognise", "Tokens.live_ids",
+}  # fmt: skip
+#: Asked while somebody signs in, before there is anybody who could have a right.
+SIGNING_IN: Final = {"Users.note_sign_in", "Links.take", "Links.look", "Links.for_first_owner"}
+_MAIL: Final = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
+_PARTS: Final[tuple[type[Any], ...]] = (
+    Control,
+    WorkflowRuns,
+    Plugins,
+    WebhookEndpoints,
+    Silences,
+    Users,
+    Tokens,
+    Links,
+)
+
+
+def operations() -> list[str]:
+    """Everything that changes something, by class and method."""
+    found = {f"{kind.__name__}.{name}" for kind in _PARTS for name in public_methods(kind)}
+    return sorted(found - READING - SIGNING_IN)
+
+
+def calls(web: Web, operator: Operator, data: PreparedData) -> dict[str, Callable[[], Any]]:
+    """How each is called so that it does something. A new operation needs its call here."""
+    services = web.services
+    control = services.control(operator)
+    silences = Silences(operator, services.operator_log, {"waiting"})
+    entrance, kept = services.entrance, timedelta(hours=1)
+    return {
+        "Control.pause": lambda: control.pause(QUEUE),
+        "Control.resume": lambda: control.resume(PAUSED_QUEUE),
+        "Control.configure": lambda: control.configure(QUEUE, concurrency=3),
+        "Control.retry": lambda: control.retry(QUEUE, "dead-1"),
+        "Control.replay": lambda: control.replay(QUEUE, "dead-1", data=_MAIL),
+        "Control.promote": lambda: control.promote(QUEUE, "delayed-1"),
+        "Control.cancel": lambda: control.cancel(QUEUE, "waiting-1"),
+        "Control.delete": lambda: control.delete(QUEUE, "dead-1"),
+        "Control.purge": lambda: control.purge(QUEUE, confirmation=QUEUE),
+        "Control.preview_replay": lambda: control.preview_replay(QUEUE, DeadLetterFilter(), limit=5),
+        "Control.start_replay": lambda: control.start_replay(QUEUE, data.previewed),
+        "Control.run_replay": lambda: control.run_replay(QUEUE, data.previewed),
+        "Control.abort_replay": lambda: control.abort_replay(QUEUE, data.running),
+        "WorkflowRuns.save": lambda: control.workflows.save({}),
+        "WorkflowRuns.approve": lambda: control.workflows.approve(1, "step"),
+        "WorkflowRuns.reject": lambda: control.workflows.reject(1, "step"),
+        "WorkflowRuns.cancel": lambda: control.workflows.cancel(1),
+        "Plugins.install": lambda: control.plugins.install(b"", {}),
+        "Plugins.enable": lambda: control.plugins.enable("none"),
+        "Plugins.disable": lambda: control.plugins.disable("none"),
+        "WebhookEndpoints.add": lambda: control.webhooks.add("one", "https://example.com/hook"),
+        "WebhookEndpoints.enable": lambda: control.webhooks.enable("one"),
+        "WebhookEndpoints.disable": lambda: control.webhooks.disable("one", reason="test"),
+        "WebhookEndpoints.rotate_secret": lambda: control.webhooks.rotate_secret("one", overlap=kept),
+        "Silences.silence": lambda: silences.silence("waiting", QUEUE, span=kept, reason="test"),
+        "Silences.end": lambda: silences.end("waiting", QUEUE),
+        "Users.add": lambda: entrance.users.add(operator, "owner", Role.OWNER, PASSWORD),
+        "Users.set_password": lambda: entrance.users.set_password(operator, "victim", PASSWORD),
+        "Users.set_role": lambda: entrance.users.set_role(operator, "victim", Role.VIEWER),
+        "Users.disable": lambda: entrance.users.disable(operator, "victim"),
+        "Users.enable": lambda: entrance.users.enable(operator, "victim"),
+        "Users.remove": lambda: entrance.users.remove(operator, "victim"),
+        "Users.sign_out": lambda: entrance.users.sign_out(operator, "victim"),
+        "Tokens.create": lambda: entrance.tokens.create(operator, "new", role=Role.OWNER, scopes=[], life=None),
+        "Tokens.revoke": lambda: entrance.tokens.revoke(operator, "none"),
+        "Links.for_user": lambda: entrance.links.for_user(operator, "victim"),
+    }
+
+
+def needs_of(name: str) -> Operation | None:
+    """What the code says an operation needs. Those on users and tokens are told who asks as `by`."""
+    kind, _, method_name = name.partition(".")
+    (method,) = (public_methods(part)[method_name] for part in _PARTS if part.__name__ == kind)
+    is_told_who = "by" in inspect.signature(method).parameters
+    return Operation.ADMINISTER if is_told_who else needed_by(method)
+
+
+def test_every_operation_says_what_it_needs(web: Web, callers: Callers, prepared: PreparedData) -> None:
+    needed = {name: needs_of(name) for name in operations()}
+
+    assert set(needed.values()) == {Operation.ACT, Operation.ADMINISTER}
+    assert set(calls(web, Operator("owner", Role.OWNER), prepared)) == set(needed)
+
+
+def test_an_operation_is_done_for_who_may_and_refused_to_others(
+    web: Web, caller: Caller, prepared: PreparedData
+) -> None:
+    if caller.identity is None or not caller.is_let_in or caller.is_forged:
+        return
+    before, wrong = prepared.state(), []
+    for name, call in calls(web, caller.identity.operator, prepared).items():
+        is_wanted = needs_of(name) in caller.rights
+        outcome = _outcome(call)
+        if is_wanted != (outcome != "refused"):
+            wrong.append((name, outcome))
+        if is_wanted:
+            if name.startswith("Control.") and (outcome != "done" or prepared.state() == before):
+                wrong.append((name, outcome, "changed nothing"))
+            prepared.reset()
+            before = prepared.state()
+
+    assert wrong == []
+    assert prepared.state() == before
+
+
+def _outcome(call: Callable[[], Any]) -> str:
+    try:
+        call()
+    except NotAllowed:
+        return "refused"
+    except TekNavError as error:
+        # Let in, and told that what is asked for is not there.
+        return type(error).__name__
+    return "done"
+
+
+def test_nobody_gets_a_producer_who_may_not_enqueue(web: Web, caller: Caller) -> None:
+    if caller.identity is not None and caller.is_let_in:
+        outcome = _outcome(lambda: web.services.producer(caller.identity.operator))
+        assert (outcome == "done") == (Operation.ENQUEUE in caller.rights)

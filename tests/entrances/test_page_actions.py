@@ -1,0 +1,100 @@
+"""Every action of every page × everybody, through the code that a browser's message reaches."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import pytest
+from bokeh.document import Document
+
+from dashboards.open_page import OpenPage
+from dashboards.pages import PAGES
+from dashboards.reads import SharedReads
+from dashboards.sources import Sources
+from dashboards.visit import Visit
+from teknav_ops.access.identity import Identity
+from teknav_ops.access.policy import Operation
+from teknav_ops.errors import InvalidRequest
+from tests.entrances.callers import Caller, Callers
+from tests.entrances.prepared import PAUSED_QUEUE, QUEUE, WORDS, PreparedData
+from tests.support.entry_points import PageAction, page_actions
+from tests.support.web import Web
+
+_MAIL: Final = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
+ACTIONS: Final = page_actions()
+#: Actions that have no way back may be tried by whoever has the right only on data that can be put back.
+_READING: Final = {Operation.READ, Operation.READ_PAYLOADS}
+
+
+def arguments(action: PageAction, data: PreparedData) -> dict[str, Any]:
+    """What a click would send. A new action needs its arguments here."""
+    on_queue, on_job = {"queue": QUEUE}, {"job_id": "dead-1"}
+    known: dict[str, dict[str, Any]] = {
+        "pause": on_queue, "resume": {"queue": PAUSED_QUEUE}, "find": {"text": "dead-1"},
+        "promote": {**on_queue, "job_id": "delayed-1"}, "cancel": {**on_queue, "job_id": "waiting-1"},
+        "retry": {**on_queue, **on_job}, "inspect": on_job, "replay": on_job, "delete": on_job,
+        "replay_edited": {**on_job, "payload": '{"to": "a@example.com", "subject": "x", "text": "y"}'},
+        "preview": {"limit": 5, "name": "", "job_ids": None}, "purge": {"confirmation": QUEUE},
+        "start": {**on_queue, "replay_id": data.previewed, "rate": None},
+        "abort": {**on_queue, "replay_id": data.running},
+        "configure": {
+            **on_queue, "concurrency": 3, "global_concurrency": 0, "rate_count": 0, "rate_period_ms": 0,
+        },
+        "enqueue": {
+            **on_queue, "job": "send-email", "payload": _MAIL, "delay_seconds": 0.0, "idempotency_key": "",
+        },
+    }  # fmt: skip
+    return known[action.name]
+
+
+def opened(web: Web, action: PageAction, identity: Identity) -> OpenPage:
+    """The page as it would be open in this visitor's browser."""
+    sources = Sources(web.services)
+    route = {"queue": QUEUE, "job_id": "dead-1", "name": "UnknownFile"}
+    page = action.page(Visit(sources, identity, SharedReads(), route, {}))
+    return OpenPage(
+        page, Document(), ThreadPoolExecutor(1), still_signed_in=lambda: sources.still_in(identity),
+        note_use=lambda: sources.services.note_use(identity),
+    )  # fmt: skip
+
+
+def test_there_are_actions_on_pages() -> None:
+    assert {action.page for action in ACTIONS} == set(PAGES)
+    assert len(ACTIONS) > 40
+    assert {action.needs for action in ACTIONS} <= {Operation.READ, Operation.ACT, Operation.ENQUEUE}
+
+
+def test_an_action_is_done_for_who_may_and_refused_to_others(web: Web, caller: Caller, prepared: PreparedData) -> None:
+    if caller.identity is None or caller.is_forged:
+        return  # Nobody's page does not open, and a forger has no page: see the sockets.
+    before, wrong = prepared.state(), []
+    for action in ACTIONS:
+        is_wanted = action.needs in caller.rights
+        answer = opened(web, action, caller.identity)._act(action.name, arguments(action, prepared))
+        reads = action.needs in _READING
+        if is_wanted or answer["ok"]:
+            is_changed = prepared.state() != before
+            prepared.reset()
+            before = prepared.state()
+        else:
+            is_changed = False
+        if (answer["ok"], is_changed) != (is_wanted, is_wanted and not reads):
+            wrong.append((str(action), answer, is_changed))
+        is_masked = Operation.READ_PAYLOADS not in caller.rights
+        if is_masked and any(word in str(answer) for word in WORDS.values()):
+            wrong.append((str(action), "tells what is in a payload", answer))
+
+    assert wrong == []
+    assert prepared.state() == before
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("name", ["load", "visit", "__init__", "act", "nothing", "concerns"])
+def test_only_actions_can_be_called_from_a_browser(web: Web, callers: Callers, page: Any, name: str) -> None:
+    owner = callers["owner"].identity
+    assert owner is not None
+    action = dataclasses.replace(ACTIONS[0], page=page)
+    with pytest.raises(InvalidRequest, match="offers no"):
+        opened(web, action, owner)._page.act(name, {})

@@ -1,0 +1,130 @@
+"""Every route × everybody who may ask: refused with the right status and nothing changed, or let in and it happened."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import httpx
+import pytest
+
+from teknav_ops.access.policy import Operation
+from tests.entrances.callers import Caller
+from tests.entrances.prepared import PAUSED_QUEUE, QUEUE, WORDS, PreparedData
+from tests.support.entry_points import EntryPoint, filled
+
+# Panel's and Bokeh's own, towards tornado; the app runs in this process.
+pytestmark = pytest.mark.filterwarnings("ignore:.*HTTPServerRequest:DeprecationWarning")
+
+_MAIL = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A request that changes something when it is let in."""
+
+    body: Any = None
+    query: dict[str, str] = dataclasses.field(default_factory=dict)
+    values: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def recipes(data: PreparedData) -> dict[tuple[str, str], Recipe]:
+    """By method and path template. A new route that changes something needs one."""
+    queue, replays = "/api/owner/queues/{queue}", "/api/owner/replays/{replay_id}"
+    return {
+        ("PUT", f"{queue}/pause"): Recipe(),
+        ("DELETE", f"{queue}/pause"): Recipe(values={"queue": PAUSED_QUEUE}),
+        ("PATCH", f"{queue}/limits"): Recipe({"concurrency": 3}),
+        ("POST", f"{queue}/jobs"): Recipe({"job": "send-email", "payload": _MAIL}),
+        ("POST", f"{queue}/jobs/{{job_id}}/retry"): Recipe(),
+        ("POST", f"{queue}/jobs/{{job_id}}/promote"): Recipe(values={"job_id": "delayed-1"}),
+        ("POST", f"{queue}/jobs/{{job_id}}/cancel"): Recipe(values={"job_id": "waiting-1"}),
+        ("POST", f"{queue}/dead-letters/{{job_id}}/replay"): Recipe({"payload": _MAIL}),
+        ("DELETE", f"{queue}/dead-letters/{{job_id}}"): Recipe(),
+        ("DELETE", f"{queue}/dead-letters"): Recipe(query={"confirm": QUEUE}),
+        ("POST", f"{queue}/replays"): Recipe({"limit": 5, "filters": {}}),
+        ("POST", f"{replays}/start"): Recipe(),
+        ("POST", f"{replays}/abort"): Recipe(values={"replay_id": data.running}),
+    }
+
+
+def wanted(caller: Caller, entry: EntryPoint) -> int | None:
+    """The status of the refusal; None where the caller is let in."""
+    if entry.is_open:
+        return None
+    if not caller.is_let_in:
+        return 403 if caller.is_forged else 401
+    if caller.is_token and (entry.is_page or entry.is_way_in):
+        return 403
+    if caller.is_forged and entry.method not in ("GET", "WS"):
+        return 403
+    return None if entry.needs <= caller.rights else 403
+
+
+def ask(client: httpx.Client, caller: Caller, entry: EntryPoint, data: PreparedData) -> httpx.Response:
+    recipe = recipes(data).get((entry.method, entry.template), Recipe())
+    query = {name: "dead-1" for name, is_required in entry.query if is_required} | recipe.query
+    path = filled(entry.template, data.path_values | recipe.values) if recipe.values else entry.path
+    client.cookies.clear()
+    request = client.build_request(
+        entry.method, path, params=query, json=recipe.body, headers=dict(caller.headers), timeout=20
+    )
+    answer = client.send(request, stream=entry.is_stream)
+    if entry.is_stream and answer.status_code == 200:
+        answer.close()
+        return httpx.Response(answer.status_code)
+    if entry.is_stream:
+        answer.read()
+    return answer
+
+
+def test_every_route_that_changes_something_says_what_it_needs(
+    entry_points: list[EntryPoint], prepared: PreparedData
+) -> None:
+    changing = [entry for entry in entry_points if entry.changes]
+
+    assert [entry for entry in changing if not entry.needs & {Operation.ACT, Operation.ENQUEUE}] == []
+    assert {(entry.method, entry.template) for entry in changing} == set(recipes(prepared))
+
+
+def test_refused_requests_change_nothing(
+    client: httpx.Client, caller: Caller, entry_points: list[EntryPoint], prepared: PreparedData
+) -> None:
+    before, wrong = prepared.state(), []
+    for entry in entry_points:
+        refusal = None if entry.method == "WS" else wanted(caller, entry)
+        if refusal is not None:
+            answer = ask(client, caller, entry, prepared)
+            if answer.status_code != refusal or len(answer.content) > 400:
+                wrong.append((entry.method, entry.path, answer.status_code))
+    after = prepared.state()
+    if after != before:
+        prepared.reset()
+
+    assert wrong == []
+    assert after == before
+
+
+def test_requests_that_are_let_in_do_what_they_say(
+    client: httpx.Client, caller: Caller, entry_points: list[EntryPoint], prepared: PreparedData
+) -> None:
+    if caller.is_forged:
+        return  # What is let in without a token of the page are reads, as the owner's own.
+    wrong = []
+    for entry in entry_points:
+        if entry.method == "WS" or entry.is_way_in or wanted(caller, entry) is not None:
+            continue
+        before = prepared.state() if entry.changes else {}
+        answer = ask(client, caller, entry, prepared)
+        is_expected = answer.status_code < 400 or not entry.path.startswith(("/api/owner", "/reports"))
+        if answer.status_code in (401, 403, 421) or answer.status_code >= 500 or not is_expected:
+            wrong.append((entry, answer.status_code, answer.text[:200]))
+        is_masked = Operation.READ_PAYLOADS not in caller.rights
+        if is_masked and not entry.is_stream and any(word in answer.text for word in WORDS.values()):
+            wrong.append((entry, "tells what is in a payload"))
+        if entry.changes:
+            if prepared.state() == before:
+                wrong.append((entry, "changed nothing"))
+            prepared.reset()
+
+    assert wrong == []
