@@ -124,5 +124,9 @@ class WorkerLost(PermanentError):
     """The worker died three times while it ran this job, so the job is set aside."""
 
 
+class InvalidResult(PermanentError):
+    """The job ran to its end, but what it returned cannot be kept: JSON cannot carry it."""
+
+
 class CorruptRecord(PermanentError):
     """What Redis holds for this job cannot be read as a job."""

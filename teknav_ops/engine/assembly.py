@@ -15,6 +15,7 @@ from teknav_ops.engine.middleware import build_middleware
 from teknav_ops.engine.middleware.idempotency import EffectLedger
 from teknav_ops.engine.processor import JobContext, Processor
 from teknav_ops.engine.progress import ProgressReporter
+from teknav_ops.engine.result import result_text
 from teknav_ops.errors import MissingProcessor, Throttled, TransientError
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.redis_state.connection import connect
@@ -79,7 +80,7 @@ def _declare(broker: TekNavBroker, processor: Processor, services: Any) -> None:
             log=log,
             report_progress=ProgressReporter(broker.runner, message),
         )
-        message.summary = processor(message.order, context)
+        message.result = result_text(processor(message.order, context))
 
     dramatiq.Actor(
         perform, broker=broker, actor_name=processor.job, queue_name=queue.name, priority=0, options=_OPTIONS

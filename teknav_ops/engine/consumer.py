@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -177,7 +176,7 @@ class JobConsumer(Consumer):
         # Dramatiq swallows what a middleware raises; a failure whose verdict got lost must not pass as success.
         if message.exception is not None:
             return GiveUp(message.exception)
-        return Complete("" if message.summary is None else json.dumps(message.summary, ensure_ascii=False, default=str))
+        return Complete(message.result)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Shutdown: jobs no thread has begun go back unharmed."""

@@ -33,7 +33,8 @@ class JobMessage(MessageProxy):
         self.order: Payload | None = None
         self.secrets: frozenset[str] = frozenset()
         self.outcome: Outcome | None = None
-        self.summary: Any = None
+        #: What the run returned, as JSON; '' for nothing.
+        self.result = ""
         self.started_at_ms = 0
         self._started = 0.0
 

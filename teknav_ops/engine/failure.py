@@ -8,8 +8,10 @@ from typing import Final
 
 from teknav_ops.jobs.fingerprint import fingerprint
 from teknav_ops.payloads.codec import redact
+from teknav_ops.payloads.plain import printable
 from teknav_ops.redis_state.scripts import Failure, Run
 
+TYPE_LIMIT_CHARACTERS: Final = 200
 ERROR_LIMIT_CHARACTERS: Final = 2_000
 STACK_LIMIT_CHARACTERS: Final = 12_000
 _DEEPEST_FRAMES: Final = 30
@@ -19,10 +21,9 @@ def describe(
     run: Run, exception: BaseException, *, attempt: int, worker: str, secrets: frozenset[str] = frozenset()
 ) -> Failure:
     """The facts of a failure. Error type is the exception's class name."""
-    error_type = type(exception).__name__
-    error = redact(str(exception) or error_type, secrets)[:ERROR_LIMIT_CHARACTERS]
-    lines = traceback.format_exception(exception, limit=-_DEEPEST_FRAMES)
-    stack = redact("".join(lines), secrets)[-STACK_LIMIT_CHARACTERS:]
+    error_type = printable(type(exception).__name__)[:TYPE_LIMIT_CHARACTERS]
+    error = redact(_text(exception) or error_type, secrets)[:ERROR_LIMIT_CHARACTERS]
+    stack = redact(_stack(exception), secrets)[-STACK_LIMIT_CHARACTERS:]
     entry = {
         "attempt": attempt,
         "delivery": run.delivery,
@@ -35,3 +36,18 @@ def describe(
     }
     mark = fingerprint(error_type, error, exception.__traceback__)
     return Failure(error_type, error, stack, mark, json.dumps(entry, ensure_ascii=False))
+
+
+def _text(exception: BaseException) -> str:
+    """The exception's words. It may refuse to tell them, and may tell what cannot be stored."""
+    try:
+        return printable(str(exception))
+    except BaseException as error:
+        return f"no text could be made of this {type(exception).__name__}: that raised {type(error).__name__}"
+
+
+def _stack(exception: BaseException) -> str:
+    try:
+        return printable("".join(traceback.format_exception(exception, limit=-_DEEPEST_FRAMES)))
+    except BaseException as error:
+        return f"{type(exception).__name__}: its stack could not be written: {type(error).__name__}"

@@ -62,11 +62,17 @@ class Finisher:
         """Hand in a finished run. The record will be built from facts taken now."""
         run = message.run_facts()
         outcome = message.outcome
-        if isinstance(outcome, Complete):
-            self._inbox.put((message.lane, run, None, outcome.result))
-        else:
-            self._inbox.put((message.lane, run, message, self._failure_call(message, run)))
-        self._desk.done(message, run.duration_ms)
+        try:
+            if isinstance(outcome, Complete):
+                self._inbox.put((message.lane, run, None, outcome.result))
+            else:
+                self._inbox.put((message.lane, run, message, self._failure_call(message, run)))
+        except Exception:
+            # No lease may be extended for a job that nobody will finish: it runs out, and the job is handed out again.
+            message.lane.let_go(run.job_id, run.delivery)
+            log.exception("finish.unwritten", queue=message.lane.queue.name, job_id=run.job_id)
+        finally:
+            self._desk.done(message, run.duration_ms)
 
     def note_started(self, message: JobMessage) -> None:
         """Have the run's beginning written into the audit trail, with the next group and before its finish."""
@@ -153,6 +159,10 @@ class Finisher:
                 answers = self._runner.run_many([call for call, _, _ in commits])
             except OUTAGE_ERRORS as error:
                 answers = [error] * len(commits)
+            except Exception as error:
+                # One that cannot be sent would stop the others with it, for ever.
+                log.error("finish.unsent", job_count=len(commits), error=f"{type(error).__name__}: {error}")
+                answers = [self._answer(call) for call, _, _ in commits]
             again = []
             for commit, answer in zip(commits, answers, strict=True):
                 if isinstance(answer, OUTAGE_ERRORS):
@@ -164,6 +174,12 @@ class Finisher:
                 # The scripts recognise a delivery they have finished: sending again is safe.
                 log.warning("redis.unreachable", waiting_to_commit=len(commits))
                 time.sleep(_RETRY_SECONDS)
+
+    def _answer(self, call: Call[Any]) -> Any:
+        try:
+            return self._runner.run(call)
+        except Exception as error:
+            return error
 
     def _settle(self, commit: _Commit, answer: Any) -> None:
         _, lane, runs = commit

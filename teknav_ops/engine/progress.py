@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from teknav_ops.engine.delivery import JobMessage
+from teknav_ops.payloads.plain import printable
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.redis_state.scripts import ScriptRunner
@@ -36,7 +37,7 @@ class ProgressReporter:
             job_id=self._message.delivery.id,
             delivery=self._message.delivery.delivery,
             fraction=min(1.0, max(0.0, fraction)),
-            note=note[:200],
+            note=printable(note)[:200],
         )
         try:
             self._runner.run(call)

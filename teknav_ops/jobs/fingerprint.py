@@ -47,4 +47,4 @@ def fingerprint(error_type: str, message: str, trace: TracebackType | None = Non
         if "site-packages" not in frame.filename and "/lib/python" not in frame.filename
     ]
     text = "\n".join([error_type, message_shape(error_type, message), *places[-3:]])
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=6).hexdigest()

@@ -79,12 +79,14 @@ def check(
     name: str = "",
     *,
     nulls: bool = False,
+    others: bool = False,
     depth_limit: int = DEPTH_LIMIT,
     part_limit: int = _PART_LIMIT,
 ) -> None:
     """Raise NotPlain at the first part that JSON cannot carry, or PostgreSQL, which takes no null characters.
 
-    A `SecretStr` counts as its text. Nothing here recurses, and a value that holds itself ends at the depth limit.
+    A `SecretStr` counts as its text. With `others`, objects of types that JSON has no form for are left to the caller.
+    Nothing here recurses, and a value that holds itself ends at the depth limit.
     """
     parts = 0
     pending: list[tuple[Any, _Place]] = [(value, _Place(name, None))]
@@ -100,7 +102,7 @@ def check(
             inside.reverse()
             pending += inside
         else:
-            problem = _leaf_problem(part, nulls)
+            problem = _leaf_problem(part, nulls, others)
             if problem:
                 raise NotPlain(str(place), problem)
 
@@ -126,7 +128,7 @@ def fields_of(data: Mapping[Any, Any], path: str = "") -> dict[Any, Any]:
         raise NotPlain(path, f"cannot be read: {type(error).__name__}") from None
 
 
-def _leaf_problem(part: Any, nulls: bool) -> str | None:
+def _leaf_problem(part: Any, nulls: bool, others: bool) -> str | None:
     if part is None or isinstance(part, bool):
         return None
     if isinstance(part, SecretStr):
@@ -138,6 +140,8 @@ def _leaf_problem(part: Any, nulls: bool) -> str | None:
         return None if is_short else "must be a whole number of at most 64 bits; write longer ones as text"
     if isinstance(part, float):
         return None if math.isfinite(part) else "must be a finite number: JSON has no NaN and no Infinity"
+    if others:
+        return None
     return f"must be JSON (text, number, true, false, null, list or object), not {type(part).__name__}"
 
 

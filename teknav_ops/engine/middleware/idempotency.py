@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ from dramatiq.middleware import SkipMessage
 from teknav_ops.engine.delivery import JobMessage
 from teknav_ops.engine.middleware.guard import Guard
 from teknav_ops.engine.outcome import Complete
+from teknav_ops.engine.result import result_text
 
 log = structlog.get_logger("teknav.engine")
 
@@ -42,7 +42,7 @@ class Idempotency(Guard):
             return
         summary = self._effects.find(message.message_id)
         if summary is not None:
-            message.outcome = Complete(json.dumps(dict(summary), ensure_ascii=False))
+            message.outcome = Complete(result_text(dict(summary)))
             log.info("job.effect_recorded", job_id=message.message_id)
             raise SkipMessage("the effect of this job is recorded")
         self._effects.require_writes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -19,6 +20,8 @@ from teknav_ops.topology import RetryPolicy, Topology
 
 #: Spread of the backoff, so that jobs that failed together do not come back together.
 JITTER = 0.25
+#: No job waits longer, whatever it was asked for.
+LONGEST_MS = 366 * 86_400_000
 #: A snooze shorter than this would only make the other side refuse again.
 LEAST_SNOOZE_MS = 100
 #: While Redis or SQL are away, every attempt would fail within a minute, and all that is fetched meanwhile would end
@@ -56,8 +59,8 @@ class Retries(Middleware):
         actor = broker.actors.get(message.actor_name)
         options = {**(actor.options if actor else {}), **message.options}
         if isinstance(cause, Throttled):
-            delay_ms = max(LEAST_SNOOZE_MS, int(cause.retry_after_seconds * 1000))
-            message.outcome = Postpone(delay_ms, uses_attempt=False, exception=cause)
+            asked_ms = _asked_ms(cause.retry_after_seconds, 1000, or_else=AWAY_SNOOZE_MS)
+            message.outcome = Postpone(max(LEAST_SNOOZE_MS, asked_ms), uses_attempt=False, exception=cause)
         elif isinstance(cause, _AWAY) and message.delivery.delivery < AWAY_DELIVERIES:
             message.outcome = Postpone(_away_ms(message), uses_attempt=False, exception=cause)
         elif self._may_retry(message, cause, options):
@@ -96,9 +99,16 @@ def _spread(delay_ms: float) -> int:
 def _delay_ms(policy: RetryPolicy, attempt: int, cause: BaseException) -> int:
     """Backoff after this attempt; what the other side asked for wins when it is longer."""
     if isinstance(cause, dramatiq.Retry) and cause.delay is not None:
-        return int(cause.delay)
+        return _asked_ms(cause.delay, 1, or_else=policy.min_backoff_ms)
     backoff_ms = min(policy.max_backoff_ms, policy.min_backoff_ms * 2.0 ** min(attempt - 1, 40))
     spread_ms = min(policy.max_backoff_ms, _spread(backoff_ms))
     if isinstance(cause, TransientError) and cause.retry_after_seconds is not None:
-        return int(max(spread_ms, cause.retry_after_seconds * 1000))
-    return int(spread_ms)
+        return max(spread_ms, _asked_ms(cause.retry_after_seconds, 1000, or_else=spread_ms))
+    return spread_ms
+
+
+def _asked_ms(pause: Any, unit_ms: int, *, or_else: int) -> int:
+    """The pause that was asked for, where it is one."""
+    if isinstance(pause, int | float) and -math.inf < pause < math.inf:
+        return int(min(max(pause, 0), LONGEST_MS / unit_ms) * unit_ms)
+    return or_else
