@@ -9,6 +9,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import redis
 from sqlalchemy import select
 
 from teknav_ops.access.policy import Operator, Role
@@ -47,6 +48,7 @@ class PreparedData:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.client = services.client
+        self._raw = redis.Redis.from_url(str(services.settings.redis_url))
         self._runner, self._keys = ScriptRunner(services.client), QueueKeys(QUEUE)
         self._prepare_jobs()
         self._prepare_records()
@@ -60,31 +62,31 @@ class PreparedData:
             "file": LOG,
         }  # fmt: skip
 
-    def reset(self) -> None:
-        """Put back what was in Redis."""
+    def reset(self) -> bool:
+        """Put back what was in Redis. False when nothing there had changed."""
+        now = self._dump()
+        changed = [key for key in now.keys() | self._dumps.keys() if now.get(key) != self._dumps.get(key)]
         pipeline = self.client.pipeline(transaction=True)
-        for key in self._dump():
+        for key in changed:
             pipeline.execute_command("UNLINK", key)
-        for key, value in self._dumps.items():
-            pipeline.execute_command("RESTORE", key, 0, value)
+            if key in self._dumps:
+                pipeline.execute_command("RESTORE", key, 0, self._dumps[key])
         pipeline.execute()
+        # A copy of a key may be laid out in another way than its original.
+        self._dumps = self._dump() if changed else self._dumps
+        return bool(changed)
 
     def state(self) -> dict[str, Any]:
         """What Redis and SQL hold, but for sessions and notes of who was refused: equal when nothing has changed."""
         return {**self._dump(), **self._rows()}
 
     def _dump(self) -> dict[str, bytes]:
-        with self._raw_client() as raw:
-            keys = sorted(key for key in raw.scan_iter(count=1_000) if not key.decode().startswith(_OWN_KEYS))
-            pipeline = raw.pipeline(transaction=False)
-            for key in keys:
-                pipeline.dump(key)
-            return {key.decode(): value for key, value in zip(keys, pipeline.execute(), strict=True)}
-
-    def _raw_client(self) -> Any:
-        import redis
-
-        return redis.Redis.from_url(str(self.services.settings.redis_url))
+        keys = [key.decode() for key in self._raw.scan_iter(count=1_000)]
+        keys = sorted(key for key in keys if not key.startswith(_OWN_KEYS))
+        pipeline = self._raw.pipeline(transaction=False)
+        for key in keys:
+            pipeline.dump(key)
+        return dict(zip(keys, pipeline.execute(), strict=True))
 
     def _rows(self) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -38,6 +38,8 @@ class EntryPoint:
     needs: frozenset[Operation] = dataclasses.field(default=frozenset(), compare=False)
     #: Query parameters by name; those that must be given are True.
     query: tuple[tuple[str, bool], ...] = dataclasses.field(default=(), compare=False)
+    #: Query parameters that take any text.
+    texts: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     #: Query parameters that are one of a few, with all of them.
     choices: dict[str, list[str]] = dataclasses.field(default_factory=dict, compare=False)
 
@@ -86,18 +88,27 @@ def entry_points_of(app: FastAPI, values: dict[str, str] | None = None) -> list[
 
 
 def _entry(method: str, path: str, template: str, dependant: Dependant | None) -> EntryPoint:
-    needs, query, choices = set(), {}, {}
+    needs, query, choices, texts = set(), {}, {}, set()
     for part in _parts(dependant) if dependant else ():
         query |= {field.alias: field.field_info.is_required() for field in part.query_params}
+        texts |= {field.alias for field in part.query_params if str in _types(field.field_info.annotation)}
         choices |= {field.alias: few for field in part.query_params if (few := _few(field.field_info.annotation))}
         if operation := needed_by(part.call):
             needs.add(operation)
-    entry = EntryPoint(method, path, template, frozenset(needs), tuple(sorted(query.items())), choices)
+    entry = EntryPoint(
+        method, path, template, frozenset(needs), tuple(sorted(query.items())), tuple(sorted(texts)), choices
+    )
     if entry.is_open or entry.is_way_in or method not in (*SAFE, "WS"):
         return entry
     # Whatever is read, the guard asks for the right to read before the route is reached.
     guarded = Operation.METRICS if path == "/metrics" else Operation.READ
     return dataclasses.replace(entry, needs=entry.needs | {guarded})
+
+
+def _types(annotation: Any) -> set[Any]:
+    """A type, or those of a union; inside lists, too."""
+    parts = get_args(annotation)
+    return {annotation} if not parts else {inner for part in parts for inner in _types(part)}
 
 
 def _few(annotation: Any) -> list[str]:
