@@ -77,6 +77,18 @@ class WrongState(InvalidRequest):
     """The job is not in a state from which this move is allowed. Nothing was changed."""
 
 
+class IdempotencyConflict(InvalidRequest):
+    """The idempotency key was used for another request. Nothing was written. `fields` names what differs."""
+
+    def __init__(self, key: str, job_id: str, field: str) -> None:
+        super().__init__(
+            f"idempotency_key: {key!r} was used for job {job_id} with another request; {field} differs. "
+            "Send the same again, or choose another key"
+        )
+        self.job_id = job_id
+        self.fields = [(field, f"differs from that of job {job_id}, which was made with the same key")]
+
+
 class Away(TekNavError):
     """Something of ours does not answer, or takes no writes: no fault of the job that meets it."""
 

@@ -78,10 +78,12 @@ class Producer:
         """Enqueue one job; says its id and whether it is new.
 
         `delay` is a timedelta or seconds. `priority` runs from -9 (first) to 9 (last). A used
-        `idempotency_key` makes no second job for 24 h: the first one's id comes back.
+        `idempotency_key` makes no second job for 24 h: the first one's id comes back, and another job or payload is
+        refused. Cancelling the job, or deleting its dead letter, frees the key.
 
         Raises:
             UnknownQueue, UnknownJob, InvalidPayload, PayloadTooLarge, InvalidRequest: nothing was written.
+            IdempotencyConflict: the key was used for another request; nothing was written.
             RedisUnavailable: Redis did not answer in time.
         """
         known = self._topology[queue]
@@ -166,7 +168,14 @@ class Producer:
             yield origin
 
     def _submit(self, queue: Queue, jobs: list[NewJob]) -> list[Accepted]:
-        return submit(self._runner, queue, jobs, actor=self._actor, timeout_seconds=self._timeout_seconds)
+        return submit(
+            self._runner,
+            queue,
+            jobs,
+            cipher=self._cipher,
+            actor=self._actor,
+            timeout_seconds=self._timeout_seconds,
+        )
 
     def _build(
         self,

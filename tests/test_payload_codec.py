@@ -29,6 +29,23 @@ class Nested(Payload):
 KEY = Fernet.generate_key().decode()
 
 
+@pytest.mark.parametrize(
+    ("first", "again", "path"),
+    [
+        ({"a": 1, "b": [1, {"c": 2}]}, {"b": [1, {"c": 2}], "a": 1.0}, None),
+        ({"a": 1}, {"a": 2}, ["a"]),
+        ({"a": None}, {}, ["a"]),
+        ({}, {"b": None}, ["b"]),
+        ({"b": [1, {"c": 2}]}, {"b": [1, {"c": 3}]}, ["b", "1", "c"]),
+        ({"b": [1]}, {"b": [1, 2]}, ["b"]),
+        ({"b": {}}, {"b": []}, ["b"]),
+        ([1], {"b": []}, []),
+    ],
+)
+def test_the_first_difference_is_named_by_its_path(first: Any, again: Any, path: list[str] | None) -> None:
+    assert codec.differing_field(first, again) == path
+
+
 @given(st.dictionaries(storable_texts, storable_texts, max_size=5))
 def test_sealing_and_unsealing_give_the_payload_back(names: dict[str, str]) -> None:
     cipher = Cipher([KEY])

@@ -55,6 +55,7 @@ STATUS_OF: Final[dict[type[errors.TekNavError], int]] = {
     errors.UnknownJob: 404,
     errors.NoSnapshot: 404,
     errors.WrongState: 409,
+    errors.IdempotencyConflict: 409,
     errors.SnapshotBusy: 409,
     errors.PayloadTooLarge: 413,
     errors.InvalidPayload: 422,

@@ -152,6 +152,7 @@ class TekNavBroker(Broker):
         Raises:
             QueueNotFound: the queue was never declared.
             InvalidPayload: the payload does not fit its model.
+            IdempotencyConflict: the message's idempotency key was used for another.
             RedisUnavailable: Redis did not answer in time.
         """
         queue = self._declared(message.queue_name)
@@ -166,7 +167,7 @@ class TekNavBroker(Broker):
             delay_ms=wait_ms,
             trace_id=str(message.options.get("traceparent", ""))[3:35],
         )
-        submit(self.runner, queue, [job], actor="", timeout_seconds=self._producer_timeout_seconds)
+        submit(self.runner, queue, [job], cipher=self.cipher, actor="", timeout_seconds=self._producer_timeout_seconds)
         self.emit_after("enqueue", message, delay)
         return message
 

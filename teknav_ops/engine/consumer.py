@@ -209,6 +209,6 @@ class JobConsumer(Consumer):
         for job_id, delivery in held:
             self._lane.let_go(job_id, delivery)
         try:
-            self._broker.runner.run(scripts.release(self._lane.keys, held=reversed(held)))
+            self._broker.runner.run(scripts.release(self._lane.keys, held=held))
         except OUTAGE_ERRORS as error:
             log.warning("release.failed", error=str(error), job_count=len(held))

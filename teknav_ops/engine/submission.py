@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import OutOfMemoryError
 
-from teknav_ops.errors import RedisUnavailable
+from teknav_ops.errors import IdempotencyConflict, InvalidPayload, MissingSecretKey, RedisUnavailable
+from teknav_ops.payloads import codec
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, RefusedForNow
 from teknav_ops.redis_state.keys import QueueKeys
-from teknav_ops.redis_state.scripts import Accepted, NewJob, ScriptRunner
+from teknav_ops.redis_state.scripts import Accepted, KeyInUse, NewJob, ScriptRunner
 from teknav_ops.topology import Queue
 
 #: Jobs in one script call and one round trip.
@@ -21,7 +23,13 @@ _RETRY_SECONDS: Final = 0.2
 
 
 def submit(
-    runner: ScriptRunner, queue: Queue, jobs: Sequence[NewJob], *, actor: str, timeout_seconds: float
+    runner: ScriptRunner,
+    queue: Queue,
+    jobs: Sequence[NewJob],
+    *,
+    cipher: codec.Cipher,
+    actor: str,
+    timeout_seconds: float,
 ) -> list[Accepted]:
     """Write jobs, a thousand per round trip, and say what became of each.
 
@@ -30,6 +38,7 @@ def submit(
 
     Raises:
         RedisUnavailable: when Redis did not answer in time. What earlier batches wrote stays.
+        IdempotencyConflict: when a key had been used for another request. That job was not written; the others were.
     """
     keys = QueueKeys(queue.name)
     deadline = time.monotonic() + timeout_seconds
@@ -39,7 +48,7 @@ def submit(
             keys, idempotency_ms=queue.idempotency_ms, actor=actor, jobs=jobs[first : first + BATCH_LIMIT]
         )
         accepted += _send(runner, call, deadline, accepted_count=len(accepted))
-    return accepted
+    return [_require_same_request(queue, job, answer, cipher) for job, answer in zip(jobs, accepted, strict=True)]
 
 
 def _send(
@@ -63,3 +72,34 @@ def _trouble(error: Exception) -> str:
         return f"Redis is full ({words})"
     is_refused = isinstance(error, RefusedForNow)
     return f"Redis takes no writes ({words})" if is_refused else f"Redis did not answer in time ({words})"
+
+
+def _require_same_request(queue: Queue, job: NewJob, answer: Accepted, cipher: codec.Cipher) -> Accepted:
+    """The answer, unless its key stands for another request than this."""
+    if not isinstance(answer, KeyInUse):
+        return answer
+    if answer.first_name != job.name:
+        raise IdempotencyConflict(job.idempotency_key, answer.job_id, "job")
+    path = _first_difference(queue, job.name, answer.first_payload, job.payload, cipher)
+    if path is not None:
+        raise IdempotencyConflict(job.idempotency_key, answer.job_id, ".".join(["payload", *path]))
+    return Accepted(answer.job_id, is_new=False)
+
+
+def _first_difference(queue: Queue, name: str, first: str, again: str, cipher: codec.Cipher) -> list[str] | None:
+    """Where two stored payloads differ. Secrets are compared in clear, since each encryption is another."""
+
+    def validated(stored: Any) -> Any:
+        # What is left out and what is given as its default are the same request.
+        return queue.jobs[name].model_validate(codec.unseal(stored, cipher)).model_dump(mode="python")
+
+    def unsealed(stored: Any) -> Any:
+        return codec.unseal(stored, cipher)
+
+    for opened in (validated, unsealed, codec.mask):
+        try:
+            return codec.differing_field(opened(json.loads(first)), opened(json.loads(again)))
+        except (KeyError, TypeError, ValueError, InvalidPayload, MissingSecretKey):
+            # Of a job or a model of another version, or under a key that is gone: less can be told.
+            continue
+    return []

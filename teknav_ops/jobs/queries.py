@@ -14,7 +14,7 @@ from teknav_ops.jobs.scanning import Source, scan
 from teknav_ops.jobs.states import JobState
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
-from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.keys import PRIORITY_STEP, QueueKeys
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
 from teknav_ops.topology import Topology
 
@@ -135,11 +135,14 @@ class JobQueries:
             return
         if window != Window():
             raise InvalidRequest("since/until: waiting jobs are listed in their order; leave the times out")
-        prioritized_count = int(self._client.zcard(keys.prioritized))
-        # Jobs with a priority first: most of them run before the list does.
-        if offset < prioritized_count:
-            yield Source(keys.prioritized), offset
-        yield Source(keys.waiting, is_list=True), max(0, offset - prioritized_count)
+        # What came back or fell due at priority 0 stands before the list, although the two are handed out as one.
+        early_count = int(self._client.zcount(keys.prioritized, "-inf", f"({PRIORITY_STEP}"))
+        new_count = int(self._client.llen(keys.waiting))
+        if offset < early_count:
+            yield Source(keys.prioritized, end=early_count), offset
+        if offset < early_count + new_count:
+            yield Source(keys.waiting, is_list=True), max(0, offset - early_count)
+        yield Source(keys.prioritized, first=early_count), max(0, offset - early_count - new_count)
 
     def _readable(self, queue: str, job_id: str, fields: Mapping[str, str]) -> JobRecord | None:
         if not fields:

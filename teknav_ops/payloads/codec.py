@@ -25,6 +25,7 @@ MASK: Final = "••••"
 #: Values of Python's own that a field's type may ask for; they are stored as their text.
 _TYPED: Final = (date, time, UUID, Decimal, AnyUrl)
 _PROBLEMS_SHOWN: Final = 20
+_ABSENT: Final = object()
 
 
 class Cipher:
@@ -132,6 +133,22 @@ def mask(stored: Any) -> Any:
     if isinstance(stored, list):
         return [mask(value) for value in stored]
     return stored
+
+
+def differing_field(first: Any, second: Any) -> list[str] | None:
+    """The path to the first difference of two payloads' data; None when there is none."""
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        names = [*first, *(name for name in second if name not in first)]
+        pairs = [(str(name), first.get(name, _ABSENT), second.get(name, _ABSENT)) for name in names]
+    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        pairs = [(str(index), *pair) for index, pair in enumerate(zip(first, second, strict=True))]
+    else:
+        return None if first == second else []
+    for name, one, other in pairs:
+        path = differing_field(one, other)
+        if path is not None:
+            return [name, *path]
+    return None
 
 
 def secret_values(payload: Any) -> Iterator[str]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
+#: In `prioritized` a priority's scores begin at so many times it (fetch.lua).
+PRIORITY_STEP: Final = 2**40
+
 #: Channel on which the relay tells what happened.
 EVENTS_CHANNEL: Final = "teknav:owner:queue:events"
 #: STREAM: the same events, newest kept, so that a client can go on from an id.
@@ -105,14 +108,14 @@ class QueueKeys:
         "failed",
         "idempotency_family",
         "job_family",
+        "last_turn",
         "minute_family",
         "prioritized",
         "queue",
-        "rate",
+        "rate_log",
         "replay_family",
         "replays",
         "replays_running",
-        "sequence",
         "totals",
         "waiting",
         "wake",
@@ -122,12 +125,12 @@ class QueueKeys:
     def __init__(self, queue: str) -> None:
         prefix = f"teknav:{{{queue}}}:"
         self.queue = queue
-        #: LIST of job ids, oldest first.
+        #: LIST of job ids without a priority that arrived, oldest first.
         self.waiting = prefix + "waiting"
-        #: ZSET of job ids with a priority other than 0; score is priority, then order of arrival.
+        #: ZSET of job ids that wait and have a priority, or fell due, or came back; score is priority, then turn.
         self.prioritized = prefix + "prioritized"
-        #: STRING: counter behind the order of arrival in `prioritized`.
-        self.sequence = prefix + "sequence"
+        #: STRING: the turn of the job that arrived last: when it was ready, ms, with a fraction among those of one ms.
+        self.last_turn = prefix + "last-turn"
         #: LIST with at most one token; idle consumers block on it.
         self.wake = prefix + "wake"
         #: ZSET of job ids handed to a worker; score is the lease's deadline (ms).
@@ -152,8 +155,8 @@ class QueueKeys:
         self.idempotency_family = prefix + "idempotency:"
         #: HASH: paused, and limits changed while running.
         self.control = prefix + "control"
-        #: STRING: jobs handed out in the current rate-limit period.
-        self.rate = prefix + "rate"
+        #: LIST: when the newest jobs under a rate limit were handed out (ms), oldest first.
+        self.rate_log = prefix + "rate-log"
         #: HASH per minute: counters and the duration sketch, kept 24 h.
         self.minute_family = prefix + "minute:"
         #: HASH: the same counters and sketch since the queue's first job, never reset.

@@ -126,19 +126,30 @@ class Accepted:
     is_new: bool
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeyInUse(Accepted):
+    """A job was offered whose key is used: what the key's first job was enqueued with, while that is on record."""
+
+    first_name: str
+    first_payload: str = dataclasses.field(repr=False)
+
+
 def enqueue(keys: QueueKeys, *, idempotency_ms: int, actor: str, jobs: Iterable[NewJob]) -> Call[list[Accepted]]:
     """Accept jobs of one queue; at most a thousand at a time."""
     args: list[Any] = [idempotency_ms, actor]
     for job in jobs:
         args += (job.id, job.name, job.payload, job.options)
         args += (job.idempotency_key, job.delay_ms, job.priority, job.trace_id)
-    names = [keys.waiting, keys.prioritized, keys.delayed, keys.wake, keys.audit, keys.sequence]
+    names = [keys.waiting, keys.prioritized, keys.delayed, keys.wake, keys.audit, keys.last_turn]
     names += [keys.job_family, keys.idempotency_family, keys.minute_family, keys.totals]
     return Call(load("enqueue"), names, args, _parse_accepted)
 
 
-def _parse_accepted(raw: list[tuple[int, str]]) -> list[Accepted]:
-    return [Accepted(job_id, status != 0) for status, job_id in raw]
+def _parse_accepted(raw: list[list[Any]]) -> list[Accepted]:
+    return [
+        KeyInUse(raw_job[1], False, *raw_job[2:]) if raw_job[2:] else Accepted(raw_job[1], raw_job[0] != 0)
+        for raw_job in raw
+    ]
 
 
 # Workers ---------------------------------------------------------------------------------------
@@ -183,7 +194,7 @@ def fetch(
 ) -> Call[Fetched]:
     """Take up to `count` jobs under a lease."""
     names = [keys.waiting, keys.prioritized, keys.delayed, keys.active, keys.wake]
-    names += [keys.control, keys.rate, keys.corrupt, keys.sequence, keys.job_family]
+    names += [keys.control, keys.rate_log, keys.corrupt, keys.job_family]
     args = [count, lease_ms, worker, global_concurrency, rate_count, rate_period_ms]
     return Call(load("fetch"), names, args, _parse_fetched)
 
@@ -278,7 +289,8 @@ class Reclaimed:
 
 def reclaim(keys: QueueKeys, *, count: int, lost_limit: int, lease_ms: int, worker: str) -> Call[Reclaimed]:
     """Take back jobs whose lease ran out."""
-    names = [keys.active, keys.waiting, keys.wake, keys.audit, keys.corrupt, keys.job_family, keys.totals]
+    names = [keys.active, keys.waiting, keys.prioritized, keys.wake, keys.audit, keys.corrupt]
+    names += [keys.job_family, keys.totals]
     return Call(load("reclaim"), names, [count, lost_limit, lease_ms, worker], _parse_reclaimed)
 
 
@@ -304,9 +316,9 @@ def report_progress(keys: QueueKeys, *, job_id: str, delivery: int, fraction: fl
 
 
 def release(keys: QueueKeys, *, held: Iterable[tuple[str, int]]) -> Call[int]:
-    """Give unstarted jobs back, newest first so that they keep their order at the front."""
+    """Give unstarted jobs back, each to its old place in the order."""
     args = [part for pair in held for part in pair]
-    return Call(load("release"), [keys.active, keys.waiting, keys.wake, keys.job_family], args)
+    return Call(load("release"), [keys.active, keys.waiting, keys.prioritized, keys.wake, keys.job_family], args)
 
 
 # Operators -------------------------------------------------------------------------------------
@@ -315,13 +327,13 @@ def release(keys: QueueKeys, *, held: Iterable[tuple[str, int]]) -> Call[int]:
 def cancel(keys: QueueKeys, *, job_id: str, actor: str, cancelled_kept: int) -> Call[str]:
     """Cancel a job that has not begun; answers 'cancelled' or the state in the way."""
     names = [keys.waiting, keys.prioritized, keys.delayed, keys.cancelled]
-    names += [keys.audit, keys.job(job_id), keys.job_family]
+    names += [keys.audit, keys.job(job_id), keys.job_family, keys.idempotency_family]
     return Call(load("cancel"), names, [job_id, actor, cancelled_kept])
 
 
 def promote(keys: QueueKeys, *, job_id: str, actor: str) -> Call[str]:
     """Let a delayed job run now; answers 'promoted' or the state in the way."""
-    names = [keys.delayed, keys.waiting, keys.prioritized, keys.sequence, keys.wake]
+    names = [keys.delayed, keys.waiting, keys.prioritized, keys.last_turn, keys.wake]
     return Call(load("promote"), [*names, keys.audit, keys.job(job_id)], [job_id, actor])
 
 
@@ -346,7 +358,8 @@ def replay_dead_letters(
     hundred at a time. Answers how many, or -1 when the batch is not the runner's to go on with.
     """
     names = [keys.dlq, keys.dlq_record_family, keys.dlq_type_family, keys.dlq_fingerprint_family]
-    names += [keys.dlq_groups, keys.failed, keys.waiting, keys.wake, keys.audit, keys.job_family, keys.replay_family]
+    names += [keys.dlq_groups, keys.failed, keys.waiting, keys.prioritized, keys.last_turn, keys.wake, keys.audit]
+    names += [keys.job_family, keys.replay_family]
     args: list[Any] = [actor, payload]
     args += ("", "", "") if turn is None else (turn.replay_id, turn.runner, turn.done_count)
     for job_id, failed_at_ms in failures:
@@ -380,7 +393,7 @@ def hold_replay(keys: QueueKeys, replay_id: str, *, runner: str, lease_ms: int, 
 def delete_dead_letters(keys: QueueKeys, *, actor: str, action: str, job_ids: Iterable[str]) -> Call[int]:
     """Delete dead letters; at most five hundred at a time."""
     names = [keys.dlq, keys.dlq_record_family, keys.dlq_type_family, keys.dlq_fingerprint_family]
-    names += [keys.dlq_groups, keys.failed, keys.audit, keys.job_family]
+    names += [keys.dlq_groups, keys.failed, keys.audit, keys.job_family, keys.idempotency_family]
     return Call(load("delete_dead_letters"), names, [actor, action, *job_ids])
 
 
@@ -392,7 +405,7 @@ def set_control(keys: QueueKeys, *, actor: str, action: str, fields: dict[str, s
 
 def flush(keys: QueueKeys, *, actor: str, count: int) -> Call[int]:
     """Drop up to `count` of the jobs that have not begun from each place they wait in."""
-    names = [keys.waiting, keys.prioritized, keys.delayed, keys.audit, keys.job_family]
+    names = [keys.waiting, keys.prioritized, keys.delayed, keys.audit, keys.job_family, keys.idempotency_family]
     return Call(load("flush"), names, [actor, count])
 
 

@@ -86,6 +86,8 @@ def test_a_job_from_enqueue_to_cancel(teknav: Teknav) -> None:
     accepted = json.loads(answer.stdout)
     again = teknav("enqueue", "search:index", "index-article", "--data", '{"article_id": 7}', "--key", "k", "--json")
     assert json.loads(again.stdout) == {"job_id": accepted["job_id"], "is_new": False}
+    other = teknav("enqueue", "search:index", "index-article", "--data", '{"article_id": 8}', "--key", "k")
+    assert other.returncode == 2 and "payload.article_id differs" in other.stderr and "Traceback" not in other.stderr
 
     listed = json.loads(teknav("jobs", "list", "search:index", "--state", "delayed", "--json").stdout)
     assert [job["id"] for job in listed["items"]] == [accepted["job_id"]]

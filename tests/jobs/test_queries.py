@@ -190,3 +190,19 @@ def test_what_is_asked_wrongly_is_refused(queries: JobQueries, dead_letters: Dea
         queries.find("ghost")
     with pytest.raises(UnknownJob):
         dead_letters.get(QUEUE, "ghost")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 50])
+def test_waiting_jobs_are_listed_as_they_will_run(queries: JobQueries, state: State, limit: int) -> None:
+    ids = [state.enqueue(priority=priority) for priority in (9, 0, -9, 1, 0, -1, 0)]
+    held = [(delivery.id, delivery.delivery) for delivery in state.fetch(4)]
+    state.run(scripts.release(KEYS, held=held))
+    wanted = [ids[2], ids[5], ids[1], ids[4], ids[6], ids[3], ids[0]]
+
+    listed = []
+    for offset in range(0, len(ids), limit):
+        page = queries.page(QUEUE, JobState.WAITING, offset=offset, limit=limit)
+        listed += [job.id for job in page.items]
+        assert page.total_count == len(ids)
+
+    assert listed == wanted == [delivery.id for delivery in state.fetch(7)]

@@ -84,7 +84,7 @@ class ChildJobs:
             idempotency_key=f"workflow-{child_id}", trace_id=trace_id,
         )  # fmt: skip
         submit(
-            ScriptRunner(self._services.redis), TOPOLOGY[queue], [new_job], actor=_ACTOR,
+            ScriptRunner(self._services.redis), TOPOLOGY[queue], [new_job], cipher=self._services.cipher, actor=_ACTOR,
             timeout_seconds=self._services.settings.producer_timeout_seconds,
         )  # fmt: skip
 

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/owner/queues", tags=["enqueue"])
     response_model=EnqueueAnswer,
     responses={
         200: {"model": EnqueueAnswer, "description": "The idempotency key is used: this is its first job."},
-        **answers(404, 413),
+        **answers(404, 409, 413),
     },
 )
 def enqueue_job(
@@ -42,7 +42,8 @@ def enqueue_job(
     ] = None,
 ) -> EnqueueAnswer:  # fmt: skip
     """The payload is validated and its secrets are encrypted before anything is written: 201 says that the job is
-    in Redis. When no answer comes, send it again with the same `Idempotency-Key`.
+    in Redis. When no answer comes, send it again with the same `Idempotency-Key`. A key that was used for another
+    job or payload is a 409, whose `errors` name the field that differs.
     """
     known = services.topology[queue]
     if body.job not in known.jobs:

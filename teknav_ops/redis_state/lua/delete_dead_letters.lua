@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Decide that dead letters need no more work. Their jobs stay in the failed history while that lasts.
+-- Decide that dead letters need no more work. Their jobs stay in the failed history while that lasts; their idempotency
+-- keys are free again.
 --
 -- KEYS[1]  dlq                      zset
 -- KEYS[2]  dlq record family        hash each
@@ -9,13 +10,14 @@
 -- KEYS[6]  failed                   zset
 -- KEYS[7]  audit                    stream
 -- KEYS[8]  job family               hash each
+-- KEYS[9]  idempotency family       string each
 -- ARGV[1]  actor
 -- ARGV[2]  action    dlq.deleted or dlq.purged
 -- ARGV[3+] ids
 -- Returns  how many were there
 
 local dlq, record_family, type_family, fingerprint_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local groups, failed, audit, job_family = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local groups, failed, audit, job_family, idempotency_family = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local deleted = 0
 for i = 3, #ARGV do
     local id = ARGV[i]
@@ -30,6 +32,11 @@ for i = 3, #ARGV do
             redis.call('HDEL', groups, group)
         end
         redis.call('UNLINK', record_family .. id)
+        -- A damaged record must not stop the rest.
+        local key = redis.pcall('HGET', job_family .. id, 'idempotency_key')
+        if type(key) == 'string' and redis.call('GET', idempotency_family .. key) == id then
+            redis.call('UNLINK', idempotency_family .. key)
+        end
         if not redis.call('ZSCORE', failed, id) then
             redis.call('UNLINK', job_family .. id)
         end

@@ -1,11 +1,12 @@
--- Accept jobs: write each record and put it where it waits. A used idempotency key is refused.
+-- Accept jobs: write each record and put it where it waits. A used idempotency key is refused; whether with the same
+-- request is for the caller to see, since secrets are encrypted anew each time.
 --
 -- KEYS[1]  waiting            list
 -- KEYS[2]  prioritized        zset
 -- KEYS[3]  delayed            zset
 -- KEYS[4]  wake               list
 -- KEYS[5]  audit              stream
--- KEYS[6]  sequence           string
+-- KEYS[6]  last turn          string
 -- KEYS[7]  job family         hash each
 -- KEYS[8]  idempotency family string each
 -- KEYS[9]  minute family      hash each
@@ -14,13 +15,35 @@
 -- ARGV[2]  actor              who enqueues
 -- ARGV[3+] eight per job: id, name, payload, options, idempotency key ('' none), delay_ms, priority, trace id
 -- Returns  per job {status, id}: 1 accepted; 2 this very job had been accepted before; 0 the key is used,
---          and the id is the first job's
+--          and the id is the first job's; {0, id, name, payload} as they were enqueued while its record is kept
 
-local waiting, prioritized, delayed, wake, audit, sequence = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local waiting, prioritized, delayed, wake, audit, last_turn = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local job_family, idempotency_family, minute_family, totals = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local idempotency_ms, actor = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- A job's turn is when it was ready; what arrives in one millisecond is told apart by a fraction of it.
+local latest = tonumber(redis.call('GET', last_turn) or 0)
+if latest > now + 60000 then
+    latest = 0 -- the clock was set back
+end
+local function arrive()
+    latest = math.max(latest, now) + 1 / 512
+    return latest
+end
+-- In `prioritized`: by priority, then by turn, in ms since 2020.
+local function score(priority, turn)
+    return (tonumber(priority) or 0) * 1099511627776 + math.max(0, turn - 1577836800000)
+end
+
+local function first_request(id)
+    local record = redis.pcall('HMGET', job_family .. id, 'name', 'payload', 'first_payload')
+    if record.err or not record[1] or not record[2] then
+        return {0, id}
+    end
+    return {0, id, record[1], record[3] or record[2]}
+end
 
 local results, accepted, ready = {}, 0, {}
 for i = 3, #ARGV, 8 do
@@ -32,11 +55,12 @@ for i = 3, #ARGV, 8 do
     if redis.call('EXISTS', job) == 1 then
         results[#results + 1] = {2, id}
     elseif first and first ~= id then
-        results[#results + 1] = {0, first}
+        results[#results + 1] = first_request(first)
     else
         local state = delay_ms > 0 and 'delayed' or 'waiting'
+        local turn = delay_ms > 0 and now + delay_ms or arrive()
         redis.call('HSET', job, 'state', state, 'name', name, 'payload', payload, 'options', options,
-            'trace', trace, 'enqueued_at_ms', now)
+            'trace', trace, 'enqueued_at_ms', now, 'turn', turn)
         if key ~= '' then
             redis.call('SET', idempotency_family .. key, id, 'PX', idempotency_ms)
             redis.call('HSET', job, 'idempotency_key', key)
@@ -45,10 +69,10 @@ for i = 3, #ARGV, 8 do
             redis.call('HSET', job, 'priority', priority)
         end
         if delay_ms > 0 then
-            redis.call('HSET', job, 'due_at_ms', now + delay_ms, 'ready_at_ms', now + delay_ms)
-            redis.call('ZADD', delayed, now + delay_ms, id)
+            redis.call('HSET', job, 'due_at_ms', turn, 'ready_at_ms', turn)
+            redis.call('ZADD', delayed, turn, id)
         elseif priority ~= 0 then
-            redis.call('ZADD', prioritized, priority * 1099511627776 + redis.call('INCR', sequence), id)
+            redis.call('ZADD', prioritized, score(priority, turn), id)
         else
             ready[#ready + 1] = id
         end
@@ -63,6 +87,7 @@ for first = 1, #ready, 500 do
     redis.call('RPUSH', waiting, unpack(ready, first, math.min(first + 499, #ready)))
 end
 if accepted > 0 then
+    redis.call('SET', last_turn, latest)
     local minute = minute_family .. math.floor(now / 60000)
     if redis.call('HINCRBY', minute, 'enqueued', accepted) == accepted then
         redis.call('EXPIRE', minute, 90000)

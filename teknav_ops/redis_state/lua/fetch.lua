@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Hand out up to n waiting jobs under a new lease, after moving due delayed jobs to waiting.
 -- A paused queue ripens but hands out nothing; global concurrency and the rate limit are kept here.
+-- The order is priority, then turn, which is when a job was ready. `waiting` holds new jobs without a priority, `prioritized` all others.
 --
 -- KEYS[1]  waiting       list
 -- KEYS[2]  prioritized   zset
@@ -8,10 +9,9 @@
 -- KEYS[4]  active        zset
 -- KEYS[5]  wake          list
 -- KEYS[6]  control       hash
--- KEYS[7]  rate          string
+-- KEYS[7]  rate log      list
 -- KEYS[8]  corrupt       zset
--- KEYS[9]  sequence      string
--- KEYS[10] job family    hash each
+-- KEYS[9]  job family    hash each
 -- ARGV[1]  count                at most so many
 -- ARGV[2]  lease_ms
 -- ARGV[3]  worker
@@ -23,21 +23,22 @@
 --          idempotency_key}}
 
 local waiting, prioritized, delayed, active, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local control, rate, corrupt, sequence, job_family = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local control, rate_log, corrupt, job_family = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local count, lease_ms, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 100)) do
-    redis.call('ZREM', delayed, id)
+-- In `prioritized`: by priority, then by turn, in ms since 2020.
+local PRIORITY_STEP, YEAR_2020 = 1099511627776, 1577836800000
+local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 100)
+for i = 1, #due, 2 do
+    local id = due[i]
     local job = job_family .. id
     local priority = redis.pcall('HGET', job, 'priority')
     redis.pcall('HSET', job, 'state', 'waiting')
-    if type(priority) == 'string' then
-        redis.call('ZADD', prioritized, priority * 1099511627776 + redis.call('INCR', sequence), id)
-    else
-        redis.call('RPUSH', waiting, id)
-    end
+    redis.call('ZREM', delayed, id)
+    priority = type(priority) == 'string' and tonumber(priority) or 0
+    redis.call('ZADD', prioritized, priority * PRIORITY_STEP + math.max(0, due[i + 1] - YEAR_2020), id)
 end
 local look_again = -1
 local next_due = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
@@ -55,14 +56,38 @@ if settings[1] then
     return result
 end
 
-local wanted = count
+-- How many of the next `wanted` jobs may go: no window holds more than the limit, so the first may go when the one
+-- that went `rate_count` before it has left the window, and so on. Also says in how many ms the first may go.
+local function left_of_rate(wanted)
+    local known = redis.call('LLEN', rate_log)
+    if known > 0 and tonumber(redis.call('LINDEX', rate_log, -1)) > now then
+        -- The clock was set back: as if all had gone just now, which is forgotten after one period.
+        redis.call('DEL', rate_log)
+        known = math.min(known, rate_count)
+        for _ = 1, known do
+            redis.call('RPUSH', rate_log, now)
+        end
+    end
+    local left, first = math.max(0, rate_count - known), math.max(0, known - rate_count)
+    if left >= wanted then
+        return left, 0
+    end
+    local oldest = redis.call('LRANGE', rate_log, first, first + wanted - left - 1)
+    for _, at in ipairs(oldest) do
+        if tonumber(at) > now - rate_period_ms then
+            break
+        end
+        left = left + 1
+    end
+    return left, oldest[1] and oldest[1] + rate_period_ms - now or 0
+end
+
 if global > 0 then
     count = math.min(count, global - redis.call('ZCARD', active))
 end
 if rate_count > 0 then
-    local left = rate_count - tonumber(redis.call('GET', rate) or '0')
+    local left, reset_ms = left_of_rate(math.max(1, count))
     if left <= 0 then
-        local reset_ms = math.max(1, redis.call('PTTL', rate))
         result[1] = look_again < 0 and reset_ms or math.min(look_again, reset_ms)
     end
     count = math.min(count, left)
@@ -71,53 +96,83 @@ if count <= 0 then
     return result
 end
 
--- Below 0 goes before the list, above 0 after it.
-local function take(from, ids)
-    for _, id in ipairs(ids) do
-        redis.call('ZREM', from, id)
+local ids = {}
+local function take_prioritized(from, to)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', prioritized, from, to, 'LIMIT', 0, count - #ids)) do
+        redis.call('ZREM', prioritized, id)
+        ids[#ids + 1] = id
     end
-    return ids
 end
-local batches = {}
-if redis.call('EXISTS', prioritized) == 1 then
-    batches[1] = take(prioritized, redis.call('ZRANGEBYSCORE', prioritized, '-inf', '(0', 'LIMIT', 0, count))
-    count = count - #batches[1]
+local function take_waiting(most)
+    for _, id in ipairs(most > 0 and redis.call('LPOP', waiting, most) or {}) do
+        ids[#ids + 1] = id
+    end
 end
-if count > 0 then
-    local ids = redis.call('LPOP', waiting, count) or {}
-    batches[#batches + 1] = ids
-    count = count - #ids
+local function turn_of(id)
+    local times = redis.pcall('HMGET', job_family .. id, 'turn', 'ready_at_ms', 'enqueued_at_ms')
+    return math.max(0, (not times.err and tonumber(times[1] or times[2] or times[3]) or 0) - YEAR_2020)
 end
-if count > 0 and #batches > 1 then
-    batches[#batches + 1] = take(prioritized, redis.call('ZRANGEBYSCORE', prioritized, '(0', '+inf', 'LIMIT', 0, count))
+-- Those of priority 0 that fell due or came back, and the new ones, in one order.
+local function take_merged()
+    local room = count - #ids
+    local back = redis.call('ZRANGEBYSCORE', prioritized, 0, '(' .. PRIORITY_STEP, 'WITHSCORES', 'LIMIT', 0, room)
+    if #back == 0 then
+        return take_waiting(room)
+    end
+    local new = redis.call('LRANGE', waiting, 0, room - 1)
+    local next_back, next_new, turn = 1, 1, nil
+    for _ = 1, math.min(room, #back / 2 + #new) do
+        if new[next_new] and back[next_back] then
+            turn = turn or turn_of(new[next_new])
+        end
+        if back[next_back] and (not new[next_new] or tonumber(back[next_back + 1]) <= turn) then
+            redis.call('ZREM', prioritized, back[next_back])
+            ids[#ids + 1] = back[next_back]
+            next_back = next_back + 2
+        else
+            ids[#ids + 1] = new[next_new]
+            next_new, turn = next_new + 1, nil
+        end
+    end
+    if next_new > 1 then
+        redis.call('LPOP', waiting, next_new - 1)
+    end
+end
+
+if redis.call('EXISTS', prioritized) == 0 then
+    take_waiting(count)
+else
+    take_prioritized('-inf', '(0')
+    take_merged()
+    take_prioritized(PRIORITY_STEP, '+inf')
 end
 
 local leases = {}
-for _, ids in ipairs(batches) do
-    for _, id in ipairs(ids) do
-        local job = job_family .. id
-        local record = redis.pcall('HMGET', job, 'delivery', 'name', 'payload', 'options', 'attempts', 'lost',
-            'enqueued_at_ms', 'trace', 'idempotency_key', 'state', 'ready_at_ms')
-        if record.err or record[10] ~= 'waiting' or not record[2] then
-            redis.call('ZADD', corrupt, now, id)
-        else
-            local delivery = (record[1] or 0) + 1
-            redis.call('HSET', job, 'state', 'active', 'delivery', delivery, 'worker', worker, 'fetched_at_ms', now,
-                'waited_ms', math.max(0, now - (record[11] or record[7])))
-            leases[#leases + 1] = now + lease_ms
-            leases[#leases + 1] = id
-            result[#result + 1] = {id, delivery, record[2], record[3], record[4], record[5], record[6],
-                record[7], record[8], record[9]}
-        end
+for _, id in ipairs(ids) do
+    local job = job_family .. id
+    local record = redis.pcall('HMGET', job, 'delivery', 'name', 'payload', 'options', 'attempts', 'lost',
+        'enqueued_at_ms', 'trace', 'idempotency_key', 'state', 'ready_at_ms')
+    if record.err or record[10] ~= 'waiting' or not record[2] then
+        redis.call('ZADD', corrupt, now, id)
+    else
+        local delivery = (record[1] or 0) + 1
+        redis.call('HSET', job, 'state', 'active', 'delivery', delivery, 'worker', worker, 'fetched_at_ms', now,
+            'waited_ms', math.max(0, now - (tonumber(record[11] or record[7]) or now)))
+        leases[#leases + 1] = now + lease_ms
+        leases[#leases + 1] = id
+        result[#result + 1] = {id, delivery, record[2], record[3], record[4], record[5], record[6],
+            record[7], record[8], record[9]}
     end
 end
 if #leases > 0 then
     redis.call('ZADD', active, unpack(leases))
     if rate_count > 0 then
-        local handed = #leases / 2
-        if redis.call('INCRBY', rate, handed) == handed then
-            redis.call('PEXPIRE', rate, rate_period_ms)
+        for _ = 1, #leases / 2 do
+            redis.call('RPUSH', rate_log, now)
         end
+        -- More than the limit needs: it may be changed.
+        redis.call('LTRIM', rate_log, -math.max(rate_count, 1000), -1)
+        redis.call('PEXPIRE', rate_log, math.max(rate_period_ms, 86400000))
     end
     -- There may be more than this worker took: let the next idle one know.
     if redis.call('LLEN', wake) == 0 and (redis.call('EXISTS', waiting, prioritized) > 0) then

@@ -37,8 +37,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local is_retry = uses_attempt == '1'
 local attempt = (record[5] or 0) + 1
 local due = now + delay_ms
-redis.call('HSET', job, 'state', 'delayed', 'due_at_ms', due, 'ready_at_ms', due, 'attempts', is_retry and attempt or attempt - 1,
-    'started_at_ms', ARGV[6], 'duration_ms', ARGV[7], 'error_type', ARGV[9], 'error', ARGV[10],
+redis.call('HSET', job, 'state', 'delayed', 'due_at_ms', due, 'ready_at_ms', due, 'turn', due,
+    'attempts', is_retry and attempt or attempt - 1, 'started_at_ms', ARGV[6], 'duration_ms', ARGV[7], 'error_type', ARGV[9], 'error', ARGV[10],
     'fingerprint', ARGV[11], 'attempt:' .. delivery, ARGV[12])
 redis.call('HDEL', job, 'attempt:' .. delivery - 20)
 redis.call('ZREM', active, id)

@@ -38,9 +38,9 @@ local function look_at(ids)
 end
 
 look_at(redis.call('LRANGE', waiting, 0, 4))
--- Within a priority they are in order of arrival; there are eighteen besides 0, which is the list.
+-- Within a priority they are in order of ready time; there are nineteen, and 0 has the list besides.
 local from = '-inf'
-for _ = 1, 18 do
+for _ = 1, 19 do
     local found = redis.call('ZRANGEBYSCORE', prioritized, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 5)
     if not found[1] then
         break

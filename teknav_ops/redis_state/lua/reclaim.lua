@@ -1,30 +1,56 @@
 #!lua flags=allow-oom
--- Take back jobs whose lease ran out. One that has cost too many workers their life is handed to the
--- caller instead, under a short lease of its own, to be dead-lettered.
+-- Take back jobs whose lease ran out: each to its old place in the order, as if it had never left. One that has
+-- cost too many workers their life is handed to the caller instead, under a short lease of its own, to be dead-lettered.
 --
 -- KEYS[1]  active       zset
 -- KEYS[2]  waiting      list
--- KEYS[3]  wake         list
--- KEYS[4]  audit        stream
--- KEYS[5]  corrupt      zset
--- KEYS[6]  job family   hash each
--- KEYS[7]  totals       hash
+-- KEYS[3]  prioritized  zset
+-- KEYS[4]  wake         list
+-- KEYS[5]  audit        stream
+-- KEYS[6]  corrupt      zset
+-- KEYS[7]  job family   hash each
+-- KEYS[8]  totals       hash
 -- ARGV[1]  count        at most so many
 -- ARGV[2]  lost_limit   worker deaths that a job may cause
 -- ARGV[3]  lease_ms     of a job handed to the caller
 -- ARGV[4]  worker       the caller
 -- Returns  {how many went back, then per doomed job {id, delivery, worker that died last}}
 
-local active, waiting, wake, audit, corrupt, job_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local totals = KEYS[7]
+local active, waiting, prioritized, wake, audit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local corrupt, job_family, totals = KEYS[6], KEYS[7], KEYS[8]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local result = {0}
+-- In `prioritized`: by priority, then by turn, in ms since 2020.
+local function score(priority, turn)
+    return (tonumber(priority) or 0) * 1099511627776 + math.max(0, turn - 1577836800000)
+end
+-- Records of earlier versions have no turn.
+local function turn_of(id)
+    local times = redis.pcall('HMGET', job_family .. id, 'turn', 'ready_at_ms', 'enqueued_at_ms')
+    return not times.err and tonumber(times[1] or times[2] or times[3]) or 0
+end
+-- The newest first, so that those without a priority can each go before the head of the list.
+local function put_back(jobs)
+    table.sort(jobs, function(one, other) return one.turn > other.turn end)
+    local head = redis.call('LINDEX', waiting, 0)
+    local head_turn = head and turn_of(head) or math.huge
+    for _, job in ipairs(jobs) do
+        -- A turn without a fraction fell due, and may be another's too: the set knows their order.
+        if not job.priority and job.turn % 1 > 0 and job.turn < head_turn then
+            redis.call('LPUSH', waiting, job.id)
+            head_turn = job.turn
+        else
+            redis.call('ZADD', prioritized, score(job.priority, job.turn), job.id)
+        end
+    end
+end
+
+local result, returned = {0}, {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', active, '-inf', now, 'LIMIT', 0, tonumber(ARGV[1]))) do
     local job = job_family .. id
     local record = redis.pcall('HMGET', job, 'state', 'delivery', 'name', 'trace', 'lost', 'worker', 'marked_delivery',
-        'attempts', 'waited_ms')
+        'attempts', 'waited_ms', 'priority')
     if record.err or record[1] ~= 'active' then
         redis.call('ZREM', active, id)
         redis.call('ZADD', corrupt, now, id)
@@ -44,14 +70,15 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', active, '-inf', now, 'LIMIT', 0,
             redis.call('ZADD', active, now + tonumber(ARGV[3]), id)
             result[#result + 1] = {id, delivery, record[6]}
         else
-            redis.call('HSET', job, 'lost', lost, 'state', 'waiting', 'ready_at_ms', now)
+            redis.call('HSET', job, 'lost', lost, 'state', 'waiting')
             redis.call('ZREM', active, id)
-            redis.call('LPUSH', waiting, id)
-            result[1] = result[1] + 1
+            returned[#returned + 1] = {id = id, priority = record[10], turn = turn_of(id)}
         end
     end
 end
-if result[1] > 0 and redis.call('LLEN', wake) == 0 then
+put_back(returned)
+result[1] = #returned
+if #returned > 0 and redis.call('LLEN', wake) == 0 then
     redis.call('RPUSH', wake, '1')
 end
 return result

@@ -10,10 +10,12 @@
 -- KEYS[5]  dlq groups               hash
 -- KEYS[6]  failed                   zset
 -- KEYS[7]  waiting                  list
--- KEYS[8]  wake                     list
--- KEYS[9]  audit                    stream
--- KEYS[10] job family               hash each
--- KEYS[11] replay family            hash each
+-- KEYS[8]  prioritized              zset
+-- KEYS[9]  last turn                string
+-- KEYS[10] wake                     list
+-- KEYS[11] audit                    stream
+-- KEYS[12] job family               hash each
+-- KEYS[13] replay family            hash each
 -- ARGV[1]  actor
 -- ARGV[2]  payload       to use instead; '' keeps each job's own
 -- ARGV[3]  batch replay  its id; '' for none
@@ -24,10 +26,11 @@
 --          -1 when the batch is not the runner's to go on with (nothing is written)
 
 local dlq, record_family, type_family, fingerprint_family, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local failed, waiting, wake, audit, job_family = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local failed, waiting, prioritized, last_turn, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local audit, job_family, replay_family = KEYS[11], KEYS[12], KEYS[13]
 local actor, payload, batch = ARGV[1], ARGV[2], ARGV[3]
 if batch ~= '' then
-    local progress = redis.call('HMGET', KEYS[11] .. batch, 'state', 'runner', 'done')
+    local progress = redis.call('HMGET', replay_family .. batch, 'state', 'runner', 'done')
     if progress[1] ~= 'running' or progress[2] ~= ARGV[4] or (progress[3] or '0') ~= ARGV[5] then
         return -1
     end
@@ -35,6 +38,20 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- A job's turn is when it was ready; what arrives in one millisecond is told apart by a fraction of it.
+local latest = tonumber(redis.call('GET', last_turn) or 0)
+if latest > now + 60000 then
+    latest = 0 -- the clock was set back
+end
+local function arrive()
+    latest = math.max(latest, now) + 1 / 512
+    return latest
+end
+-- In `prioritized`: by priority, then by turn, in ms since 2020.
+local function score(priority, turn)
+    return (tonumber(priority) or 0) * 1099511627776 + math.max(0, turn - 1577836800000)
+end
 
 local function take_letter(id, error_type, fingerprint)
     if redis.call('ZREM', dlq, id) == 1 then
@@ -54,18 +71,23 @@ for i = 6, #ARGV, 2 do
     local job = job_family .. id
     -- A damaged record must not stop the rest of a batch.
     local record = redis.pcall('HMGET', job, 'state', 'name', 'trace', 'error_type', 'fingerprint', 'finished_at_ms', 'payload',
-        'attempts')
+        'attempts', 'priority')
     if not record.err and record[1] == 'failed' and (failed_at_ms == '' or failed_at_ms == record[6]) then
-        local error_type, fingerprint = record[4] or '', record[5] or ''
+        local error_type, fingerprint, turn = record[4] or '', record[5] or '', arrive()
         take_letter(id, error_type, fingerprint)
         redis.call('ZREM', failed, id)
-        redis.call('HSET', job, 'state', 'waiting', 'ready_at_ms', now, 'attempts', 0, 'lost', 0)
+        redis.call('HSET', job, 'state', 'waiting', 'ready_at_ms', now, 'turn', turn, 'attempts', 0, 'lost', 0)
         redis.call('HINCRBY', job, 'replays', 1)
         redis.call('HDEL', job, 'finished_at_ms', 'error_type', 'error', 'fingerprint', 'progress', 'progress_note')
         if payload ~= '' then
+            redis.call('HSETNX', job, 'first_payload', record[7] or '')
             redis.call('HSET', job, 'payload', payload)
         end
-        redis.call('RPUSH', waiting, id)
+        if record[9] then
+            redis.call('ZADD', prioritized, score(record[9], turn), id)
+        else
+            redis.call('RPUSH', waiting, id)
+        end
         redis.call('XADD', audit, '*', 'action', 'job.replayed', 'job_id', id, 'job_name', record[2] or '', 'actor', actor,
             'trace_id', record[3] or '', 'attempt', record[8] or '', 'error_type', error_type, 'fingerprint', fingerprint,
             'detail', payload ~= '' and ('payload before the edit: ' .. (record[7] or '')) or '')
@@ -73,9 +95,12 @@ for i = 6, #ARGV, 2 do
     end
 end
 
+if replayed > 0 then
+    redis.call('SET', last_turn, latest)
+end
 if batch ~= '' then
-    redis.call('HINCRBY', KEYS[11] .. batch, 'done', (#ARGV - 5) / 2)
-    redis.call('HINCRBY', KEYS[11] .. batch, 'replayed', replayed)
+    redis.call('HINCRBY', replay_family .. batch, 'done', (#ARGV - 5) / 2)
+    redis.call('HINCRBY', replay_family .. batch, 'replayed', replayed)
 end
 if replayed > 0 and redis.call('LLEN', wake) == 0 then
     redis.call('RPUSH', wake, '1')

@@ -29,11 +29,34 @@ def test_an_accepted_job_can_be_fetched_where_its_location_says(owner: httpx.Cli
 
 
 def test_a_used_idempotency_key_answers_with_its_first_job(owner: httpx.Client) -> None:
-    first, again, other = enqueue(owner, "k1"), enqueue(owner, "k1", payload={"number": 2}), enqueue(owner, "k2")
+    first, again, other = enqueue(owner, "k1"), enqueue(owner, "k1"), enqueue(owner, "k2")
 
     assert [answer.status_code for answer in (first, again, other)] == [201, 200, 201]
     assert again.json() == {**first.json(), "is_new": False}
     assert owner.get(JOBS).json()["total_count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "field"), [({"payload": {"number": 2}}, "payload.number"), ({"job": "poison", "payload": {}}, "job")]
+)
+def test_another_request_with_a_used_key_is_a_conflict_that_names_the_field(
+    owner: httpx.Client, body: dict[str, object], field: str
+) -> None:
+    first = enqueue(owner, "k1").json()["job_id"]
+
+    answer = enqueue(owner, "k1", **body)
+
+    assert answer.status_code == 409 and answer.json()["type"] == "urn:teknav:problem:idempotency-conflict"
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert first in answer.json()["detail"] and field in answer.json()["detail"]
+    assert [job["id"] for job in owner.get(JOBS).json()["items"]] == [first]
+
+
+def test_a_cancelled_jobs_key_is_free(owner: httpx.Client) -> None:
+    first = enqueue(owner, "k1")
+    assert owner.post(f"{first.headers['location']}/cancel").is_success
+
+    assert enqueue(owner, "k1", payload={"number": 2}).status_code == 201
 
 
 def test_secrets_are_sealed_and_never_shown(owner: httpx.Client, state: State) -> None:

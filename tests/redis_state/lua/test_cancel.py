@@ -37,3 +37,14 @@ def test_only_the_newest_cancelled_jobs_stay(state: State) -> None:
         cancel(state, state.enqueue(), kept=2)
 
     assert state.client.zcard(KEYS.cancelled) == 2
+
+
+@pytest.mark.parametrize("facts", [{}, {"priority": 3}, {"delay_ms": 60_000}])
+def test_its_key_is_free_again(state: State, facts: dict[str, int]) -> None:
+    first = state.enqueue(idempotency_key="k", **facts)
+    cancel(state, first)
+
+    second = state.enqueue(idempotency_key="k", **facts)
+    assert second != first
+    cancel(state, first)
+    assert state.client.get(KEYS.idempotency_family + "k") == second

@@ -33,3 +33,29 @@ def test_deleting_what_is_not_there_writes_nothing(state: State) -> None:
 
     assert state.run(scripts.delete_dead_letters(KEYS, actor="a", action="dlq.deleted", job_ids=["ghost"])) == 0
     assert dump(state.client) == before
+
+
+def test_the_jobs_key_is_free_again_unless_it_is_anothers(state: State) -> None:
+    first = state.dead(idempotency_key="k")
+    delete = scripts.delete_dead_letters(KEYS, actor="sara", action="dlq.purged", job_ids=[first])
+    state.run(delete)
+    second = state.enqueue(idempotency_key="k")
+    assert second != first
+    state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(first, None)]))
+    for delivery in state.fetch(2):
+        state.dead_letter(delivery)
+
+    state.run(delete)
+
+    assert state.client.get(KEYS.idempotency_family + "k") == second
+
+
+def test_a_damaged_record_does_not_stop_the_others(state: State) -> None:
+    damaged, whole = state.dead(idempotency_key="a"), state.dead(idempotency_key="b")
+    state.client.delete(KEYS.job(damaged))
+    state.client.set(KEYS.job(damaged), "not a record")
+
+    call = scripts.delete_dead_letters(KEYS, actor="sara", action="dlq.deleted", job_ids=[damaged, whole])
+
+    assert state.run(call) == 2
+    assert state.client.exists(KEYS.idempotency_family + "b") == 0

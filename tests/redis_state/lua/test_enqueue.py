@@ -8,6 +8,7 @@ from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.scripts import NewJob
 from tests.support.engine import dump
 from tests.support.state import KEYS, State
+from tests.support.virtual_time import Clock
 
 
 def test_writes_the_record_the_queue_the_audit_entry_and_the_token(state: State) -> None:
@@ -32,6 +33,7 @@ def test_a_used_idempotency_key_is_refused_with_the_first_jobs_id(state: State) 
     (accepted,) = state.run(scripts.enqueue(KEYS, idempotency_ms=1_000, actor="test", jobs=[job]))
 
     assert (accepted.job_id, accepted.is_new) == (first, False)
+    assert (accepted.first_name, accepted.first_payload) == ("work", '{"number": 1}')
     assert dump(state.client) == before
     assert 0 < state.client.pttl(KEYS.idempotency_family + "k") <= 86_400_000
 
@@ -54,3 +56,55 @@ def test_a_thousand_at_once_keep_their_order(state: State) -> None:
 
     assert state.client.lrange(KEYS.waiting, 0, -1) == [job.id for job in jobs]
     assert state.client.llen(KEYS.wake) == 1
+
+
+def test_a_used_key_tells_of_the_request_and_not_of_an_operators_edit(state: State) -> None:
+    first = state.dead(idempotency_key="k")
+    for payload in ('{"number": 2}', '{"number": 3}'):
+        state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(first, None)], payload=payload))
+        (delivery,) = state.fetch()
+        state.dead_letter(delivery)
+    job = NewJob(id="second", name="work", payload="{}", idempotency_key="k")
+
+    (accepted,) = state.run(scripts.enqueue(KEYS, idempotency_ms=1_000, actor="test", jobs=[job]))
+
+    assert accepted.first_payload == '{"number": 1}'
+
+
+@pytest.mark.parametrize("damage", ["gone", "no hash"])
+def test_a_used_key_whose_first_job_cannot_be_read_still_names_it(state: State, damage: str) -> None:
+    first = state.enqueue(idempotency_key="k")
+    state.client.delete(KEYS.job(first))
+    if damage == "no hash":
+        state.client.set(KEYS.job(first), "damaged")
+    job = NewJob(id="second", name="work", payload="{}", idempotency_key="k")
+
+    (accepted,) = state.run(scripts.enqueue(KEYS, idempotency_ms=1_000, actor="test", jobs=[job]))
+
+    assert accepted == scripts.Accepted(first, is_new=False)
+
+
+def test_jobs_of_one_millisecond_have_turns_of_their_own(state: State, clock: Clock) -> None:
+    jobs = [NewJob(id=f"{9 - n}", name="work", payload="{}", priority=n % 2) for n in range(9)]
+    state.run(scripts.enqueue(KEYS, idempotency_ms=1_000, actor="test", jobs=jobs))
+
+    turns = [float(state.job(job.id)["turn"]) for job in jobs]
+
+    assert turns == sorted(set(turns)) and clock.now_ms < turns[0] < turns[-1] < clock.now_ms + 1
+    assert state.client.zrange(KEYS.prioritized, 0, -1) == [job.id for job in jobs if job.priority]
+
+
+def test_a_clock_that_steps_back_a_little_leaves_the_order_of_arrival(state: State, clock: Clock) -> None:
+    first = state.enqueue(priority=1)
+    clock.advance(-5)
+    second = state.enqueue(priority=1)
+
+    assert [delivery.id for delivery in state.fetch(2)] == [first, second]
+
+
+def test_a_clock_that_was_far_ahead_is_forgotten(state: State, clock: Clock) -> None:
+    clock.advance(86_400)
+    state.enqueue()
+    clock.advance(-86_400)
+
+    assert float(state.job(state.enqueue())["turn"]) < clock.now_ms + 1

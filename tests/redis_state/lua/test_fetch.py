@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
+
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.scripts import NewJob
 from tests.support.state import KEYS, State
+from tests.support.virtual_time import Clock
 
 
 def test_hands_out_the_oldest_under_a_lease_with_a_delivery_number(state: State) -> None:
@@ -29,13 +34,12 @@ def test_leaves_a_token_while_more_is_waiting(state: State) -> None:
     assert state.client.llen(KEYS.wake) == 0
 
 
-def test_says_when_to_look_again_for_what_is_due(state: State) -> None:
+def test_says_when_to_look_again_for_what_is_due(state: State, clock: Clock) -> None:
     state.enqueue(delay_ms=5_000)
 
-    fetched = state.fetched()
-
-    assert fetched.deliveries == []
-    assert fetched.look_again_ms is not None and 4_000 < fetched.look_again_ms <= 5_000
+    assert state.fetched() == scripts.Fetched(5_000, None, False, [])
+    clock.advance(5)
+    assert len(state.fetch()) == 1
 
 
 def test_a_paused_queue_hands_out_nothing(state: State) -> None:
@@ -53,14 +57,127 @@ def test_global_concurrency_counts_what_is_active_already(state: State) -> None:
     assert state.fetch(5, global_concurrency=2) == []
 
 
-def test_the_rate_limit_says_how_long_the_period_lasts(state: State) -> None:
+def handed(state: State, count: int, **limits: int) -> int:
+    return len(state.fetch(count, **limits))
+
+
+def test_the_rate_limit_says_when_the_next_may_go(state: State, clock: Clock) -> None:
     for _ in range(5):
         state.enqueue()
+    limits = {"rate_count": 3, "rate_period_ms": 10_000}
+    assert handed(state, 2, **limits) == 2
+    clock.advance(4)
+    assert handed(state, 5, **limits) == 1
 
-    assert len(state.fetch(5, rate_count=3, rate_period_ms=10_000)) == 3
-    refused = state.fetched(5, rate_count=3, rate_period_ms=10_000)
-    assert refused.deliveries == []
-    assert refused.look_again_ms is not None and 9_000 < refused.look_again_ms <= 10_000
+    refused = state.fetched(5, **limits)
+
+    assert refused.deliveries == [] and refused.look_again_ms == 6_000
+    clock.advance(6)
+    assert handed(state, 5, **limits) == 2
+
+
+def test_no_window_holds_more_than_the_rate_limit(state: State, clock: Clock) -> None:
+    for _ in range(60):
+        state.enqueue()
+    times: list[int] = []
+    # Near the edges of fixed windows, where counters that start again would let twice as many through.
+    for seconds in (0.0, 0.9, 0.1, 0.05, 0.85, 0.1, 0.95, 0.05, 0.3, 0.7):
+        clock.advance(seconds)
+        times += [clock.now_ms] * handed(state, 20, rate_count=10, rate_period_ms=1_000)
+
+    assert max(sum(start <= at < start + 1_000 for at in times) for start in times) == 10
+
+
+@pytest.mark.parametrize("before", [(1, 3_600_000), (100, 1_000), (5, 60_000)])
+@pytest.mark.parametrize("after", [(5, 1_000), (3, 3_600_000), (20, 60_000)])
+def test_a_changed_rate_limit_holds_at_once(
+    state: State, clock: Clock, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    for _ in range(200):
+        state.enqueue()
+    times = []
+    for _ in range(4):
+        clock.advance(1)
+        times += [clock.now_ms] * handed(state, 10, rate_count=before[0], rate_period_ms=before[1])
+    count, period_ms = after
+    in_window = sum(at > clock.now_ms - period_ms for at in times)
+
+    fetched = state.fetched(50, rate_count=count, rate_period_ms=period_ms)
+
+    assert len(fetched.deliveries) == max(0, count - in_window)
+    if not fetched.deliveries:
+        assert fetched.look_again_ms == times[-count] + period_ms - clock.now_ms
+
+
+def test_a_clock_that_was_set_back_costs_one_period_of_the_rate_limit(state: State, clock: Clock) -> None:
+    for _ in range(6):
+        state.enqueue()
+    limits = {"rate_count": 3, "rate_period_ms": 10_000}
+    assert handed(state, 6, **limits) == 3
+    clock.advance(-3_600)
+
+    assert state.fetched(6, **limits).look_again_ms == 10_000
+    clock.advance(10)
+    assert handed(state, 6, **limits) == 3
+
+
+def test_what_is_kept_of_the_rate_is_bounded(state: State, clock: Clock) -> None:
+    jobs = [NewJob(id=f"{n:04}", name="work", payload="{}") for n in range(1_000)]
+    for first in (0, 1_000):
+        batch = [dataclasses.replace(job, id=f"{first}-{job.id}") for job in jobs]
+        state.run(scripts.enqueue(KEYS, idempotency_ms=1_000, actor="test", jobs=batch))
+        assert handed(state, 1_000, rate_count=5_000, rate_period_ms=1_000) == 1_000
+    assert state.client.llen(KEYS.rate_log) == 2_000
+    clock.advance(1)
+    state.enqueue()
+    assert handed(state, 1, rate_count=10, rate_period_ms=1_000) == 1
+
+    assert state.client.llen(KEYS.rate_log) == 1_000
+    assert clock.ends_in_ms(KEYS.rate_log) == 86_400_000
+
+
+def test_the_order_is_priority_then_ready_time_whatever_fell_due(state: State, clock: Clock) -> None:
+    due = [state.enqueue(priority=priority, delay_ms=delay_ms) for priority, delay_ms in
+           ((0, 2_000), (0, 4_000), (5, 1_000), (-5, 3_000), (0, 6_000))]  # fmt: skip
+    new: list[str] = []
+    for _ in range(5):
+        clock.advance(1)
+        new.append(state.enqueue())
+
+    order = [delivery.id for delivery in state.fetch(20)]
+
+    # What falls due in a millisecond goes before what arrives in it.
+    assert order == [due[3], new[0], due[0], new[1], new[2], due[1], new[3], new[4], due[2]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50])
+def test_the_order_does_not_hang_on_how_many_are_taken_at_once(state: State, clock: Clock, count: int) -> None:
+    for number in range(12):
+        clock.advance(0.001)
+        state.enqueue(id=f"{number:02}", delay_ms=500 if number % 3 == 0 else 0)
+    clock.advance(1)
+    state.enqueue(id="12")
+    wanted = [f"{n:02}" for n in range(12) if n % 3] + [f"{n:02}" for n in range(12) if not n % 3] + ["12"]
+
+    assert [delivery.id for _ in range(13) for delivery in state.fetch(count)] == wanted
+
+
+def test_jobs_of_earlier_versions_keep_their_order(state: State, clock: Clock) -> None:
+    """They have no turn, and in `prioritized` stand under priority and a small counter."""
+    old = {}
+    for number, priority in enumerate((0, 4, -4, 0, 4)):
+        clock.advance(1)
+        job_id = old[number] = state.enqueue(priority=priority)
+        state.client.hdel(KEYS.job(job_id), "turn", "ready_at_ms")
+        if priority:
+            state.client.zadd(KEYS.prioritized, {job_id: priority * 2**40 + number})
+    new = [state.enqueue(priority=priority) for priority in (0, 4, -4)]
+    held = [(delivery.id, delivery.delivery) for delivery in state.fetch(20)]
+    assert [job_id for job_id, _ in held] == [old[2], new[2], old[0], old[3], new[0], old[1], old[4], new[1]]
+
+    state.run(scripts.release(KEYS, held=held))
+
+    assert [delivery.id for delivery in state.fetch(20)] == [job_id for job_id, _ in held]
 
 
 def test_ripening_is_bounded(state: State) -> None:
@@ -82,14 +199,15 @@ def test_an_id_without_a_record_is_set_aside(state: State) -> None:
     assert state.client.zrange(KEYS.corrupt, 0, -1) == ["ghost"]
 
 
-def test_says_how_long_a_job_had_been_ready(state: State) -> None:
+def test_says_how_long_a_job_had_been_ready(state: State, clock: Clock) -> None:
     job_id = state.enqueue()
-    state.client.hincrby(KEYS.job(job_id), "enqueued_at_ms", -5_000)
+    clock.advance(5)
     (first,) = state.fetch()
-    assert 5_000 <= int(state.job(job_id)["waited_ms"]) < 9_000
+    assert state.job(job_id)["waited_ms"] == "5000"
 
-    state.postpone(first, delay_ms=0)
+    state.postpone(first, delay_ms=1_000)
+    clock.advance(3)
     state.fetch()
 
     # A retry is ready when it is due, not when it was enqueued.
-    assert int(state.job(job_id)["waited_ms"]) < 1_000
+    assert state.job(job_id)["waited_ms"] == "2000"

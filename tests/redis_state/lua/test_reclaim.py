@@ -5,6 +5,7 @@ from __future__ import annotations
 from teknav_ops.redis_state import scripts
 from tests.support.engine import dump
 from tests.support.state import KEYS, State
+from tests.support.virtual_time import Clock
 
 
 def reclaim(state: State) -> scripts.Reclaimed:
@@ -20,15 +21,43 @@ def test_a_live_lease_is_left_alone(state: State) -> None:
     assert dump(state.client) == before
 
 
-def test_an_expired_lease_puts_the_job_back_at_the_front(state: State) -> None:
+def test_an_expired_lease_puts_the_job_back_at_the_front(state: State, clock: Clock) -> None:
     first = state.enqueue()
     state.fetch()
     second = state.enqueue()
-    state.expire_leases()
+    clock.advance(30)
 
     assert reclaim(state).returned_count == 1
     assert state.client.lrange(KEYS.waiting, 0, -1) == [first, second]
     assert state.job(first)["lost"] == "1"
+
+
+def test_what_comes_back_has_its_old_place_in_the_order(state: State, clock: Clock) -> None:
+    ids = [state.enqueue(priority=priority) for priority in (9, 0, -9, 0, 9, -9, 0)]
+    order = [delivery.id for delivery in state.fetch(6)]
+    assert order == [ids[2], ids[5], ids[1], ids[3], ids[6], ids[0]]
+    clock.advance(30)
+    state.enqueue(priority=-9), state.enqueue(), state.enqueue(priority=9)
+
+    assert reclaim(state).returned_count == 6
+
+    again = [delivery.id for delivery in state.fetch(10)]
+    assert [job_id for job_id in again if job_id in ids] == [*order, ids[4]]
+    assert again.index(ids[5]) < 2 and again.index(ids[6]) < 6
+
+
+def test_a_job_that_is_lost_again_and_again_has_waited_since_it_was_first_ready(state: State, clock: Clock) -> None:
+    job_id = state.enqueue(delay_ms=10_000)
+    clock.advance(10)
+    for lost in range(1, 4):
+        state.fetch()
+        clock.advance(60)
+        reclaim(state)
+        counts = state.run(scripts.queue_counts(KEYS, heartbeat_ms=1))
+        assert counts.oldest_waiting_age_ms == lost * 60_000
+
+    state.fetch()
+    assert state.job(job_id)["waited_ms"] == "180000"
 
 
 def test_a_job_that_was_never_begun_again_is_no_suspect(state: State) -> None:

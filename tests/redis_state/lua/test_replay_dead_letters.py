@@ -7,6 +7,7 @@ import pytest
 from teknav_ops.redis_state import scripts
 from tests.support.engine import dump
 from tests.support.state import KEYS, State
+from tests.support.virtual_time import Clock
 
 
 def test_moves_the_job_back_with_fresh_attempts_and_takes_its_letter_away(state: State) -> None:
@@ -98,3 +99,17 @@ def test_a_damaged_record_does_not_stop_the_others(state: State) -> None:
 
     assert state.run(call) == 1
     assert state.places(whole) == ["waiting"]
+
+
+def test_a_replayed_job_waits_by_its_priority(state: State, clock: Clock) -> None:
+    dead = [state.dead(priority=priority) for priority in (9, 0, -9)]
+    clock.advance(1)
+    waiting = [state.enqueue(priority=priority) for priority in (9, 0, -9)]
+    clock.advance(1)
+
+    state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(job_id, None) for job_id in dead]))
+
+    assert [delivery.id for delivery in state.fetch(6)] == [
+        waiting[2], dead[2], waiting[1], dead[1], waiting[0], dead[0],
+    ]  # fmt: skip
+    assert {state.job(job_id)["waited_ms"] for job_id in dead} == {"0"}
