@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import PurePath
 from typing import Any
 
-from dashboards.page import Page, queue_path
+from dashboards.page import ROOT, Page, queue_path
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.alerts.queries import ListedAlert, UndeliveredMessage
 from teknav_ops.topology import TOPOLOGY
@@ -44,5 +45,5 @@ class AlertsPage(Page):
 def _row(alert: ListedAlert) -> dict[str, Any]:
     queue = alert.queue if alert.queue in TOPOLOGY else None
     return dataclasses.asdict(alert) | {
-        "href": queue and queue_path(queue), "runbook": f"/dashboard/owner/runbook/alerts/{alert.kind}"
+        "href": queue and queue_path(queue), "runbook": f"{ROOT}/runbook/alerts/{PurePath(alert.runbook).stem}"
     }  # fmt: skip

@@ -15,7 +15,7 @@ from teknav_ops.errors import InvalidRequest
 _FOLDER: Final = Path(__file__).parents[2] / "docs" / "runbook"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,80}")
 #: Links inside the docs, as links between pages.
-_LINK: Final = re.compile(r'href="(?:\.\./)?(alerts/)?([A-Za-z][\w-]*)\.md(?:#[\w-]*)?"')
+_LINK: Final = re.compile(r'href="(\.\./)?(alerts/)?([A-Za-z][\w-]*)\.md(?:#[\w-]*)?"')
 
 
 class RunbookPage(Page):
@@ -64,4 +64,14 @@ def _read(folder: str, name: str) -> str | None:
     if not path.is_file():
         return None
     text = MarkdownIt("commonmark", {"html": False}).enable("table").render(path.read_text("utf-8"))
-    return _LINK.sub(lambda match: f'href="{ROOT}/runbook/{match[1] or ""}{match[2]}"', text)
+    return _LINK.sub(lambda link: _attribute(folder, link), text)
+
+
+def _attribute(folder: str, link: re.Match[str]) -> str:
+    """Where a link in a file of `folder` leads: to a file beside it, in the folder that it names, or one above."""
+    up, down, name = link.groups()
+    if up and not folder:
+        # Documentation beside the runbook, which is not served.
+        return f'title="docs/{name}.md"'
+    place = down or (f"{folder}/" if folder and not up else "")
+    return f'href="{ROOT}/runbook/{place}{name}"'

@@ -13,7 +13,7 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
   const [dialog, setDialog] = useState(null);
   const close = () => setDialog(null);
   return html`
-    <div class="head"><h1>${queue?.name ?? ''}</h1>
+    <div class="head"><h1>${queue?.name ?? 'Queue'}</h1>
       ${queue && html`${queue.isPaused ? html`<${Badge} tone="warn">paused <${Time} at=${queue.pausedSince} relative /></${Badge}>` : queue.workers ? html`<${Badge} tone="good">running</${Badge}>` : html`<${Badge} tone="bad">no workers</${Badge}>`}
         <p class="grow">${queue.purpose}</p>
         ${shell.mayAct && html`<button type="button" class="button" onClick=${() => setDialog('new')}><${Icon} name="plus" /> New job</button>
