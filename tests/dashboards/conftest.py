@@ -1,60 +1,80 @@
-"""A system with web and scheduler, and visitors to it."""
+"""One running system for all pages, and the browser windows that look at it.
+
+Tests share the system, in any order: each keeps to a queue of its own, or empties its queue when it begins
+(`jobs.failed_jobs`). What kills a server has a system of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from teknav_ops.access.policy import Role
 from tests.conftest import SECRET_KEY
-from tests.support.browser import Visitor, chromium
+from tests.support.browser import Visitor, shared_chromium
 from tests.support.folders import new_folder, remove_folder
 from tests.support.redis_server import RedisServer
 from tests.support.system import System
-from tests.support.web import PASSWORD
 
 # Two cores, and other tests beside this one.
 expect.set_options(timeout=45_000)
 
 Visit = Callable[..., Visitor]
 
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
+#: Who may look, and as what. The second owner's name is not written in Latin letters.
+ROLES = {"owner": Role.OWNER, "علی": Role.OWNER, "viewer": Role.VIEWER}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def system() -> Iterator[System]:
-    """Web and scheduler on a server of this module's own; sara is an OWNER, vida a VIEWER."""
-    folder: Path = new_folder()
-    server = RedisServer(folder, "--appendonly", "no").start()
-    built = System(folder, server, SECRET_KEY, viewers_allowed=True)
-    built.add_user("sara")
-    built.add_user("علی")
-    built.add_user("vida", Role.VIEWER)
-    built.start_scheduler()
-    built.start_web()
-    yield built
-    built.close()
-    server.stop()
-    remove_folder(folder)
+    """Web and scheduler, on a Redis server of their own; nobody stops them."""
+    with _new_system() as built:
+        built.start_scheduler()
+        built.start_web()
+        yield built
 
 
 @pytest.fixture
-def visit(system: System, browser: Browser) -> Iterator[Visit]:
-    """Opens a signed-in browser window; at the end, nothing may have gone wrong in any."""
+def own_system() -> Iterator[System]:
+    """A web server alone that the test may kill."""
+    with _new_system() as built:
+        built.start_web()
+        yield built
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with shared_chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def _contexts() -> dict[str, BrowserContext]:
+    """The browsers of those who have signed in. They keep the pages' code, as browsers do; windows end with a test."""
+    return {}
+
+
+@pytest.fixture
+def visit(system: System, browser: Browser, _contexts: dict[str, BrowserContext]) -> Iterator[Visit]:
+    """Opens a window of somebody who is signed in; at the end, nothing may have gone wrong in any.
+
+    With options (`color_scheme`, …), or of another system, it is a browser of its own.
+    """
     visitors: list[Visitor] = []
 
-    def enter(name: str = "sara", **options: Any) -> Visitor:
-        visitor = Visitor(browser, system.url, **options)
-        visitor.sign_in(name, PASSWORD)
+    def enter(name: str = "owner", *, at: System = system, **options: Any) -> Visitor:
+        is_shared = at is system and not options
+        context = _contexts.get(name) if is_shared else None
+        visitor = Visitor(browser, at.url, context=context, **options)
         visitors.append(visitor)
+        if context is None:
+            visitor.add_cookies(at.sign_in(name, ROLES[name]))
+        if is_shared and context is None:
+            _contexts[name] = visitor.share_context()
         return visitor
 
     yield enter
@@ -62,3 +82,16 @@ def visit(system: System, browser: Browser) -> Iterator[Visit]:
     for visitor in visitors:
         visitor.close()
     assert troubles == []
+
+
+@contextmanager
+def _new_system() -> Iterator[System]:
+    folder = new_folder()
+    server = RedisServer(folder, "--appendonly", "no").start()
+    built = System(folder, server, SECRET_KEY, viewers_allowed=True)
+    try:
+        yield built
+    finally:
+        built.close()
+        server.stop()
+        remove_folder(folder)

@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from teknav_ops.access.policy import Operator, Role
 from teknav_ops.audit.trail import AuditFilter, AuditTrail
 from teknav_ops.jobs.states import JobState
-from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.keys import QueueKeys
-from teknav_ops.redis_state.scripts import Failure, Run, ScriptRunner
 from tests.dashboards.conftest import Visit
+from tests.dashboards.jobs import PLATFORM, failed_jobs
 from tests.support.system import System
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
 
-PLATFORM = Operator("platform", Role.OWNER)
-
-
-def bury(system: System, count: int, *, queue: str = "search:index", error: str = "broken") -> list[str]:
-    """Jobs that have failed for good, made by the scripts that workers use."""
-    producer = system.services.producer(PLATFORM)
-    runner, keys = ScriptRunner(system.services.client), QueueKeys(queue)
-    for number in range(count):
-        producer.enqueue(queue, "index-article", {"article_id": number + 1})
-    fetch = scripts.fetch(
-        keys, count=count, lease_ms=60_000, worker="w:1", global_concurrency=0, rate_count=0, rate_period_ms=0
-    )
-    attempt = {"attempt": 1, "delivery": 1, "started_at": 0, "duration_ms": 5, "worker": "w:1",
-               "error_type": "StorageFailed", "error": error, "stack": "Traceback: here"}  # fmt: skip
-    deliveries = runner.run(fetch).deliveries
-    for delivery in deliveries:
-        failure = Failure("StorageFailed", error, "Traceback: here", "f00dfeed0001", json.dumps(attempt))
-        run = Run(delivery.id, delivery.delivery, 1_700_000_000_000, 5.0, "b41")
-        runner.run(scripts.dead_letter(keys, worker="w:1", run=run, failure=failure, failed_kept=5_000))
-    return [delivery.id for delivery in deliveries]
-
 
 def test_a_pause_is_seen_by_another_operator_and_can_be_undone(system: System, visit: Visit) -> None:
-    hers, his = visit("sara").open("/dashboard/owner/queues"), visit("علی").open("/dashboard/owner/queues")
-    expect(his.get_by_title("Pause otp:send")).to_be_visible()
+    first, second = visit("owner").open("/dashboard/owner/queues"), visit("علی").open("/dashboard/owner/queues")
+    expect(second.get_by_title("Pause otp:send")).to_be_visible()
 
-    hers.get_by_title("Pause otp:send").click()
+    first.get_by_title("Pause otp:send").click()
 
-    expect(his.get_by_title("Resume otp:send")).to_be_visible()
-    expect(hers.get_by_role("status").filter(has_text="otp:send is paused")).to_be_visible()
-    hers.get_by_role("button", name="Undo").click()
-    expect(his.get_by_title("Pause otp:send")).to_be_visible()
+    expect(second.get_by_title("Resume otp:send")).to_be_visible()
+    expect(first.get_by_role("status").filter(has_text="otp:send is paused")).to_be_visible()
+    first.get_by_role("button", name="Undo").click()
+    expect(second.get_by_title("Pause otp:send")).to_be_visible()
     assert not system.services.jobs.counts("otp:send").is_paused
 
 
@@ -75,18 +50,20 @@ def test_a_new_job_is_refused_by_field_and_then_made(system: System, visit: Visi
 
 
 def test_limits_are_changed_while_running(system: System, visit: Visit) -> None:
-    page = visit().open("/dashboard/owner/queues/ai:seo")
+    page = visit().open("/dashboard/owner/queues/ai:content")
     page.get_by_role("button", name="Limits").click()
     page.fill("[name=concurrency]", "2")
     page.get_by_role("dialog").get_by_role("button", name="Set").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
 
-    assert system.services.jobs.counts("ai:seo").concurrency == 2
+    assert system.services.jobs.counts("ai:content").concurrency == 2
 
 
 def test_a_delayed_job_is_promoted_and_a_waiting_one_taken_out(system: System, visit: Visit) -> None:
-    job = system.services.producer(PLATFORM).enqueue("ai:review", "review-article", {"article_id": 1}, delay=9_000)
-    page = visit().open(f"/dashboard/owner/queues/ai:review/jobs/{job.job_id}")
+    producer = system.services.producer(PLATFORM)
+    event = {"plugin": "no-such", "event": "article.published"}
+    job = producer.enqueue("plugins:execute", "execute-plugin", event, delay=9_000)
+    page = visit().open(f"/dashboard/owner/queues/plugins:execute/jobs/{job.job_id}")
     page.get_by_role("button", name="Run now").click()
     expect(page.locator(".state.waiting")).to_be_visible()
 
@@ -96,7 +73,7 @@ def test_a_delayed_job_is_promoted_and_a_waiting_one_taken_out(system: System, v
 
 
 def test_selected_letters_are_replayed_and_no_others(system: System, visit: Visit) -> None:
-    jobs = bury(system, 4)
+    jobs = failed_jobs(system, 4)
     page = visit().open("/dashboard/owner/queues/search:index/dlq?order=oldest")
     for job in jobs[:2]:
         page.get_by_label(f"Select {job}").check()
@@ -110,8 +87,8 @@ def test_selected_letters_are_replayed_and_no_others(system: System, visit: Visi
 
 
 def test_a_payload_is_edited_validated_and_replayed(system: System, visit: Visit) -> None:
-    (job,) = bury(system, 1, error="the article is another one")
-    page = visit().open("/dashboard/owner/queues/search:index/dlq?text=another+one")
+    (job,) = failed_jobs(system, 1, queue="ai:review", error="the article is another one")
+    page = visit().open("/dashboard/owner/queues/ai:review/dlq?text=another+one")
     page.get_by_role("table", name="Dead letters").get_by_title("Inspect").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Edit payload").click()
@@ -122,19 +99,19 @@ def test_a_payload_is_edited_validated_and_replayed(system: System, visit: Visit
     dialog.locator("[name=payload]").fill('{"article_id": 77}')
     dialog.get_by_role("button", name="Replay with this payload").click()
     expect(dialog).to_have_count(0)
-    record = system.services.jobs.get("search:index", job)
+    record = system.services.jobs.get("ai:review", job)
     assert (record.state, record.payload["article_id"]) == (JobState.WAITING, 77)
 
 
 def test_a_purge_needs_the_queue_s_name_and_is_written_down(system: System, visit: Visit) -> None:
-    bury(system, 3)
-    page = visit("علی").open("/dashboard/owner/queues/search:index/dlq")
+    failed_jobs(system, 3, queue="ai:seo")
+    page = visit("علی").open("/dashboard/owner/queues/ai:seo/dlq")
     page.get_by_role("button", name="Purge").click()
     dialog = page.get_by_role("dialog")
     go = dialog.get_by_role("button", name="Purge")
-    dialog.locator("[name=confirmation]").fill("search")
+    dialog.locator("[name=confirmation]").fill("ai")
     expect(go).to_be_disabled()
-    dialog.locator("[name=confirmation]").fill("search:index")
+    dialog.locator("[name=confirmation]").fill("ai:seo")
     go.click()
 
     expect(page.get_by_text("No dead letters")).to_be_visible()
@@ -143,7 +120,7 @@ def test_a_purge_needs_the_queue_s_name_and_is_written_down(system: System, visi
 
 
 def test_what_matches_is_taken_away_as_a_file(system: System, visit: Visit) -> None:
-    (job,) = bury(system, 1, error="=cmd() گم‌شده")
+    (job,) = failed_jobs(system, 1, error="=cmd() گم‌شده")
     page = visit().open("/dashboard/owner/queues/search:index/dlq?since=1h&type=StorageFailed&text=cmd")
 
     with page.expect_download() as download:
@@ -153,13 +130,13 @@ def test_what_matches_is_taken_away_as_a_file(system: System, visit: Visit) -> N
     assert text.count("\n") >= 2 and job in text and "'=cmd() گم‌شده" in text
 
 
-def test_a_page_comes_back_by_itself_after_the_server_was_killed(system: System, visit: Visit) -> None:
-    visitor = visit()
+def test_a_page_comes_back_by_itself_after_the_server_was_killed(own_system: System, visit: Visit) -> None:
+    visitor = visit(at=own_system)
     page = visitor.open("/dashboard/owner/queues?sort=dlq")
-    system.kill("web")
+    own_system.kill("web")
     expect(page.get_by_role("alert")).to_contain_text("The connection is lost")
 
-    system.start_web()
+    own_system.start_web()
 
     expect(page.get_by_text("The server was restarted")).to_be_visible()
     expect(page.get_by_role("table", name="Queues")).to_be_visible()

@@ -1,86 +1,132 @@
-"""Every page, every link, in light and dark, on a wide screen and on a phone."""
+"""Every page, in the dark and on a phone; every link; keyboard, filters and search."""
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from urllib.parse import urldefrag, urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from dashboards.face import assets_path
+from dashboards.page import ROOT
 from dashboards.pages import PAGES
 from teknav_ops.access.policy import Operator, Role
+from teknav_ops.alerts.queries import ListedAlert
+from teknav_ops.alerts.rules import RULE_KINDS
 from teknav_ops.topology import TOPOLOGY
+from tests.dashboards.addresses import kind_at, page_at
 from tests.dashboards.conftest import Visit
-from tests.support.system import System
+from tests.dashboards.jobs import PLATFORM, failed_jobs
+from tests.support.browser import Visitor
+from tests.support.system import TREE, System
+from tests.support.web import PASSWORD
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 
 #: Links below these lead to files or out of the pages.
-NOT_PAGES = ("/api/", "/sign-out", "/metrics")
-PLACES = ("queues", "queues/email:send", "queues/email:send?tab=failed", "queues/email:send?tab=dlq",
-          "queues/email:send?tab=metrics", "queues/media:optimize/dlq", "replays", "workers", "alerts", "reports",
-          "audit", "runbook/UnknownFile")  # fmt: skip
+NOT_PAGES = ("/api/", "/reports/", "/sign-out", "/metrics")
+PLACES = (
+    "queues",
+    "queues/email:send",
+    "queues/email:send?tab=failed",
+    "queues/email:send?tab=dlq",
+    "queues/email:send?tab=metrics",
+    "queues/email:send/jobs/{delayed}",
+    "queues/search:index/dlq",
+    "replays",
+    "workers",
+    "alerts",
+    "reports",
+    "audit",
+    "runbook/UnknownFile",
+    "runbook/alerts/OldestWaitingAge",
+)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _jobs(system: System) -> None:
-    producer = system.services.producer(Operator("platform", Role.OWNER))
-    producer.enqueue("email:send", "send-email", {"to": "a@example.com", "subject": "سلام", "text": "متن"}, delay=9_000)
-    producer.enqueue("media:optimize", "optimize-image", {"file_id": 404})
+@pytest.fixture(scope="module")
+def delayed(system: System) -> str:
+    """The id of a job that is due in some hours; and some have failed."""
+    failed_jobs(system, 2)
+    mail = {"to": "a@example.com", "subject": "سلام", "text": "متن"}
+    return system.services.producer(PLATFORM).enqueue("email:send", "send-email", mail, delay=9_000).job_id
 
 
 def links(page: Page) -> set[str]:
+    """Where the page's links to other pages lead."""
     found = page.locator("a[href]").evaluate_all("nodes => nodes.map(node => node.href)")
-    return {urldefrag(link)[0] for link in found if not link.startswith(("blob:", "javascript:"))}
-
-
-def test_every_link_leads_to_a_page_that_opens(system: System, visit: Visit) -> None:
-    visitor = visit()
-    seen, waiting = set(), [f"{system.url}/dashboard/owner/{place}" for place in PLACES]
-    opened: set[str] = set()
-    while waiting:
-        link = waiting.pop()
-        path = urlsplit(link).path
-        if link in seen or path.startswith(NOT_PAGES):
-            continue
-        seen.add(link)
-        # A dozen queues look alike; one of each kind of page is enough, and each queue's own page.
-        kind = path.replace(next((name for name in TOPOLOGY if name in path), "-"), "{queue}") + urlsplit(link).query
-        if kind in opened and path.count("/") > 4:
-            continue
-        opened.add(kind)
-        page = visitor.open(link.removeprefix(system.url))
-        expect(page.locator(".skeleton"), link).to_have_count(0)
-        expect(page.get_by_text("could not be loaded")).to_have_count(0)
-        waiting += sorted(links(page) - seen)
-
-    paths = {urlsplit(link).path for link in seen}
-    assert {f"/dashboard/owner/queues/{queue}" for queue in TOPOLOGY} <= paths
-    assert len(opened) >= len(PAGES)
+    paths = {urldefrag(link)[0] for link in found if not link.startswith(("blob:", "javascript:"))}
+    return {path for path in paths if not urlsplit(path).path.startswith(NOT_PAGES)}
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_page_fits_a_phone_and_is_dark_in_the_dark(visit: Visit, place: str) -> None:
-    visitor = visit(viewport={"width": 390, "height": 844}, color_scheme="dark")
-    page = visitor.open(f"/dashboard/owner/{place}")
+def test_a_page_fits_a_phone_is_dark_in_the_dark_and_its_links_lead_to_pages_that_load(
+    system: System, visit: Visit, delayed: str, place: str
+) -> None:
+    visitor = visit()
+    visitor.page.set_viewport_size({"width": 390, "height": 844})
+    visitor.page.emulate_media(color_scheme="dark")
+    page = visitor.open(f"{ROOT}/{place.format(delayed=delayed)}")
     expect(page.locator(".skeleton")).to_have_count(0)
+    expect(page.get_by_text("could not be loaded")).to_have_count(0)
 
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")[:3]
     assert max(red, green, blue) < 60
 
+    found = links(page)
+    for link in sorted(found):
+        assert page_at(system, link).load(), link
+    if place == "queues":
+        assert {f"{system.url}{ROOT}/queues/{queue}" for queue in TOPOLOGY} <= found
 
-def test_the_theme_that_was_chosen_stays(visit: Visit) -> None:
-    visitor = visit(color_scheme="light")
-    page = visitor.open("/dashboard/owner/queues")
-    page.get_by_title("Dark").click()
 
-    page = visitor.open("/dashboard/owner/workers")
+def test_each_kind_of_page_is_looked_at() -> None:
+    assert {kind_at(f"{ROOT}/{place}")[0] for place in PLACES} == set(PAGES)
+
+
+@pytest.mark.parametrize("folder", ["", "alerts/"])
+def test_every_link_between_runbook_pages_leads_to_one(system: System, folder: str) -> None:
+    pages = sorted((TREE / "docs" / "runbook" / folder).glob("*.md"))
+    assert pages
+    for path in pages:
+        html = page_at(system, f"{ROOT}/runbook/{folder}{path.stem}").load()["html"]
+        for link in re.findall(r'href="(/[^"]*)"', html):
+            assert page_at(system, link).load(), f"{path.name}: {link}"
+        assert not re.search(r'href="[^"]*\.md', html)
+
+
+def test_each_kind_of_alert_has_a_runbook_page_and_its_row_a_link_there(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = page_at(system, f"{ROOT}/alerts")
+    kinds = [*RULE_KINDS, "report_failed", "report_late", "report_limit"]
+    monkeypatch.setattr(page.visit.sources.alerts, "open", lambda: [listed_alert(kind) for kind in kinds])
+    for row in page.load()["open"]:
+        assert page_at(system, row["runbook"]).load(), row["kind"]
+
+
+def listed_alert(kind: str) -> ListedAlert:
+    """An open alert of this kind; what else is known of it does not matter."""
+    values = {field.name: None for field in dataclasses.fields(ListedAlert)}
+    return ListedAlert(**(values | {"kind": kind}))  # type: ignore[arg-type]
+
+
+def test_a_person_signs_in_and_the_theme_that_was_chosen_stays(system: System, browser: Browser) -> None:
+    visitor = Visitor(browser, system.url, color_scheme="light")
+    system.add_user("reader")
+    visitor.sign_in("reader", PASSWORD)
+    visitor.page.get_by_title("Dark").click()
+
+    page = visitor.open(f"{ROOT}/workers")
 
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert visitor.troubles == []
+    visitor.close()
 
 
+@pytest.mark.usefixtures("delayed")
 def test_filters_live_in_the_address_and_back_takes_them_back(visit: Visit) -> None:
     page = visit().open("/dashboard/owner/queues/email:send")
     page.locator("select[name=state]").select_option("delayed")
@@ -114,7 +160,7 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
 
 
 def test_a_job_is_found_from_anywhere_by_its_id_or_trace(system: System, visit: Visit) -> None:
-    producer = system.services.producer(Operator("platform", Role.OWNER))
+    producer = system.services.producer(PLATFORM)
     trace = "5a" * 16
     payload = {"to": "b@example.com", "subject": "x", "text": "y"}
     job = producer.enqueue("email:send", "send-email", payload, delay=9_000, trace_id=trace).job_id
@@ -148,8 +194,8 @@ def test_what_did_not_change_stays_the_same_object_and_is_not_drawn_again(system
     )
     assert compared == [False, True, False, 3, True, True, False, True, 1, 1, None]
 
-    row = page.locator("tr", has_text="otp:send")
-    system.services.control(Operator("bench", Role.OWNER)).pause("otp:send")
-    expect(row.get_by_title("Resume otp:send")).to_be_visible()
-    system.services.control(Operator("bench", Role.OWNER)).resume("otp:send")
-    expect(row.get_by_title("Pause otp:send")).to_be_visible()
+    row = page.locator("tr", has_text="workflows:run")
+    system.services.control(Operator("bench", Role.OWNER)).pause("workflows:run")
+    expect(row.get_by_title("Resume workflows:run")).to_be_visible()
+    system.services.control(Operator("bench", Role.OWNER)).resume("workflows:run")
+    expect(row.get_by_title("Pause workflows:run")).to_be_visible()

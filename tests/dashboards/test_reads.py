@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -11,28 +10,31 @@ from dashboards.reads import SharedReads
 
 
 def test_readers_at_the_same_time_cause_one_read() -> None:
-    reads, count, begin = SharedReads(), [], threading.Event()
+    reads, read_count, asked = SharedReads(), [], threading.Semaphore(0)
+    may_end = threading.Event()
 
     def read() -> int:
-        count.append(1)
-        time.sleep(0.05)
+        read_count.append(1)
+        assert may_end.wait(45)
         return 7
 
     def look() -> None:
-        begin.wait()
-        assert reads.get("key", read) == 7
+        asked.release()
+        assert reads.get("key", read, seconds=60) == 7
 
     threads = [threading.Thread(target=look) for _ in range(8)]
     for thread in threads:
         thread.start()
-    begin.set()
+    for _ in threads:
+        assert asked.acquire(timeout=45)
+    may_end.set()
     for thread in threads:
         thread.join()
 
-    assert len(count) == 1
+    assert len(read_count) == 1
 
 
-def test_what_happened_makes_a_value_old_and_what_happened_elsewhere_does_not() -> None:
+def test_an_event_of_the_same_queue_makes_a_value_old_and_other_queues_events_do_not() -> None:
     reads, values = SharedReads(), iter(range(9))
 
     def look() -> int:

@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
+from collections.abc import Iterator
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
-from teknav_ops.reports.desk import ReportDesk
+from dashboards.page import ROOT
+from teknav_ops.access.policy import Role
 from teknav_ops.reports.runs import RunMeta
+from tests.dashboards.addresses import page_at
 from tests.dashboards.conftest import Visit
-from tests.reports.write_notebooks import write_notebooks
+from tests.dashboards.published_reports import publish_reports, remove_reports
 from tests.support.system import System
-from tests.support.web import PASSWORD
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
 
-_REACHES_OUT = """\
-from IPython.display import HTML, display
-
-display(HTML("<p id=words>words</p><script>fetch('/api/v1/queues'); document.title = 'owned'</script>"
-             "<form id=out method=post action=/sign-out><button>Sign out</button></form>"))"""
-
 
 @pytest.fixture(scope="module")
-def runs(system: System, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunMeta]:
-    """A good run, a breached limit, and one that failed for a reason that quotes an address."""
-    import nbformat
-    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-
-    folder: Path = write_notebooks(tmp_path_factory.mktemp("notebooks"))
-    evil = new_notebook(
-        cells=[
-            new_markdown_cell("# What <img src=x onerror=alert(1)> reaches out?"), new_code_cell(_REACHES_OUT),
-            new_code_cell("raise RuntimeError('could not mail sara@example.com')"),
-        ]
-    )  # fmt: skip
-    nbformat.write(evil, folder / "evil.ipynb")
-    settings = system.settings.model_copy(update={"notebooks_dir": folder})
-    desk = ReportDesk(settings, system.services.database)
-    return {
-        "good": desk.run("charts", {}, who="scheduler", schedule="daily-charts"),
-        "limit": desk.run("charts", {"dead_letters": 12}, who="علی"),
-        "evil": desk.run("evil", {}, who="sara"),
-    }
+def runs(system: System) -> Iterator[dict[str, RunMeta]]:
+    root = system.settings.report_root
+    yield publish_reports(root)
+    remove_reports(root)
 
 
 def test_an_owner_sees_how_each_report_ended_and_opens_its_page(visit: Visit, runs: dict[str, RunMeta]) -> None:
@@ -86,26 +66,31 @@ def test_a_page_can_do_nothing_in_the_visitors_name(visit: Visit, runs: dict[str
     )
 
 
-def test_a_viewer_sees_that_it_failed_and_neither_page_nor_personal_words(
-    visit: Visit, runs: dict[str, RunMeta], system: System
-) -> None:
-    page = visit("vida").open("/dashboard/owner/reports")
+def test_a_viewer_sees_that_it_failed_and_no_link_to_its_page(visit: Visit, runs: dict[str, RunMeta]) -> None:
+    page = visit("viewer").open("/dashboard/owner/reports")
     row = page.locator("tbody tr").filter(has_text="reaches out")
     expect(row).to_contain_text("failed")
     expect(row).not_to_contain_text("sara@example.com")
     assert row.locator("a[target=_blank]").count() == 0
 
-    with httpx.Client(base_url=system.url, headers={"accept": "text/html"}) as browser:
-        path = f"/reports/charts/{runs['good'].run}/"
-        assert browser.get(path).status_code in (303, 401)
-        browser.post("/sign-in", data={"name": "vida", "password": PASSWORD})
+
+def test_a_viewer_is_given_no_personal_words(system: System, runs: dict[str, RunMeta]) -> None:
+    shown = {role: json.dumps(page_at(system, f"{ROOT}/reports", role).load(), default=str) for role in Role}
+    assert "sara@example.com" in shown[Role.OWNER] and "sara@example.com" not in shown[Role.VIEWER]
+
+
+def test_a_viewer_is_given_no_file_and_a_stranger_neither(system: System, runs: dict[str, RunMeta]) -> None:
+    path = f"{system.url}/reports/charts/{runs['good'].run}/"
+    assert httpx.get(path, headers={"accept": "text/html"}).status_code in (303, 401)
+    cookies = system.sign_in("viewer", Role.VIEWER)
+    with httpx.Client(headers={"accept": "text/html"}, cookies=cookies) as browser:
         for file in ("", "report.html", "out.ipynb", "log.txt", "meta.json"):
             assert browser.get(path + file).status_code == 403
 
 
 def test_files_are_given_to_owners_and_nothing_else_is_there(system: System, runs: dict[str, RunMeta]) -> None:
-    with httpx.Client(base_url=system.url, headers={"accept": "text/html"}) as browser:
-        browser.post("/sign-in", data={"name": "sara", "password": PASSWORD})
+    cookies = system.sign_in("owner")
+    with httpx.Client(base_url=system.url, headers={"accept": "text/html"}, cookies=cookies) as browser:
         path = f"/reports/charts/{runs['good'].run}"
         assert browser.get(f"{path}/meta.json").json()["run"] == runs["good"].run
         notebook = browser.get(f"{path}/out.ipynb")

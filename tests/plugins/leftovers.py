@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -67,6 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _stop_servers() -> None:
+    # Most processes have no browser, and need not import what drives one.
+    if "tests.support.browser" in sys.modules:
+        sys.modules["tests.support.browser"].stop_chromium()
     databases.stop_postgres()
     warm_python.stop_servers()
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -25,20 +27,69 @@ def find_browser() -> str:
     return found
 
 
+class _Chromium:
+    """The one Chromium of this process, started when the first test asks for it."""
+
+    def __init__(self) -> None:
+        self._playwright = sync_playwright().start()
+        #: Playwright leaves its event loop marked as running, and then no other could run in this thread.
+        self.loop = asyncio.get_running_loop()
+        self.browser = self._playwright.chromium.launch(executable_path=find_browser(), args=list(FLAGS))
+
+    def stop(self) -> None:
+        with _running(self.loop), contextlib.suppress(Exception):
+            self.browser.close()
+        with _running(self.loop):
+            self._playwright.stop()
+
+
+_STARTED: list[_Chromium] = []
+
+
+@contextmanager
+def shared_chromium() -> Iterator[Browser]:
+    """The process's browser, with all contexts that others have opened in it; use it only inside the block."""
+    if not _STARTED:
+        _STARTED.append(_Chromium())
+        asyncio._set_running_loop(None)
+    with _running(_STARTED[0].loop):
+        yield _STARTED[0].browser
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=list(FLAGS))
+    """The process's browser; contexts that are opened in the block end with it."""
+    with shared_chromium() as browser:
+        earlier = list(browser.contexts)
         yield browser
-        browser.close()
+        for context in browser.contexts:
+            if context not in earlier:
+                context.close()
+
+
+def stop_chromium() -> None:
+    """End the process's browser, if it has one."""
+    while _STARTED:
+        _STARTED.pop().stop()
+
+
+@contextmanager
+def _running(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    outer = asyncio._get_running_loop()
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(outer)
 
 
 class Visitor:
     """One person's browser window. `troubles` lists console errors, failed requests and requests to other hosts."""
 
-    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
+    def __init__(self, browser: Browser, url: str, *, context: BrowserContext | None = None, **options: Any) -> None:
         self.url = url
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        self._is_guest = context is not None
+        self.context = context or browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         self.troubles: list[str] = []
         self.page = self.new_page()
 
@@ -63,6 +114,14 @@ class Visitor:
         if urlsplit(request.url).netloc != urlsplit(self.url).netloc and not request.url.startswith(("data:", "blob:")):
             self.troubles.append(f"other host: {request.url}")
 
+    def add_cookies(self, cookies: Mapping[str, str]) -> None:
+        self.context.add_cookies([{"name": name, "value": value, "url": self.url} for name, value in cookies.items()])
+
+    def share_context(self) -> BrowserContext:
+        """The context, which from now on stays when this window is closed."""
+        self._is_guest = True
+        return self.context
+
     def sign_in(self, name: str, password: str) -> None:
         self.page.goto(f"{self.url}/sign-in")
         self.page.fill("[name=name]", name)
@@ -76,4 +135,11 @@ class Visitor:
         return self.page
 
     def close(self) -> None:
-        self.context.close()
+        """Close the window. A context that was given stays, without what its pages have kept."""
+        if not self._is_guest:
+            self.context.close()
+            return
+        for page in self.context.pages:
+            with contextlib.suppress(Exception):
+                page.evaluate("try { localStorage.clear(); sessionStorage.clear() } catch {}")
+            page.close()

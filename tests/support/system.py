@@ -21,6 +21,7 @@ from tests.support.waiting import until
 from tests.support.web import PASSWORD, ROOT, settings_for
 
 TREE = Path(__file__).parents[2]
+SESSION_COOKIE = "teknav_session"
 
 
 class System:
@@ -42,6 +43,11 @@ class System:
     def add_user(self, name: str, role: Role = Role.OWNER) -> None:
         self.services.entrance.users.add(ROOT, name, role, PASSWORD)
 
+    def sign_in(self, name: str, role: Role = Role.OWNER) -> dict[str, str]:
+        """The cookies of a browser that has signed in, by its name; no password is asked for or hashed."""
+        opened = self.services.entrance.sessions.open(name, role, user_id=None, epoch=0)
+        return {SESSION_COOKIE: opened.cookie}
+
     def start_web(self) -> None:
         command = ["-m", "uvicorn", "dashboards.app:create_app", "--factory", "--port", str(self.port)]
         self._start("web", [*command, "--log-level", "warning", "--timeout-graceful-shutdown", "2"])
@@ -56,8 +62,10 @@ class System:
     def start_scheduler(self) -> None:
         self._start("scheduler", ["-m", "teknav_ops.runtime.scheduler"])
 
-    def start_workers(self) -> None:
-        self._start("workers", ["-m", "dramatiq", "workers:broker", "-p", "1", "-t", "4"])
+    def start_workers(self, *queues: str) -> None:
+        """One process for these queues, or for all."""
+        only = ["--queues", *queues] if queues else []
+        self._start("workers", ["-m", "dramatiq", "workers:broker", "-p", "1", "-t", "4", *only])
 
     def _start(self, name: str, arguments: list[str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
