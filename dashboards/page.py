@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from dashboards.visit import Visit
 from teknav_ops.access.policy import Operation, needed_by
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.payloads import plain
 
 ROOT: Final = "/dashboard/owner"
 
@@ -105,12 +109,33 @@ class Page:
         if operation is None or method is None:
             raise InvalidRequest(f"action: this page offers no {name!r}")
         self.visit.identity.require(operation)
-        try:
-            inspect.signature(method).bind(**arguments)
-        except TypeError as error:
-            raise InvalidRequest(f"action: {name}: {error}") from None
-        outcome: Outcome | None = method(**arguments)
+        outcome: Outcome | None = method(**_checked(name, method, arguments))
         return outcome or Outcome()
+
+
+def _checked(name: str, method: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as the action's signature wants them: a browser may send anything. Raises InvalidRequest."""
+    try:
+        plain.check(dict(arguments))
+        model = _arguments_of(getattr(method, "__func__", method)).model_validate(arguments)
+    except plain.NotPlain as error:
+        raise InvalidRequest(f"action: {name}: {error}") from None
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        problems = "; ".join(f"{plain.path_of(item['loc'])}: {item['msg']}" for item in found)
+        raise InvalidRequest(f"action: {name}: {problems}") from None
+    return {field: getattr(model, field) for field in type(model).model_fields}
+
+
+@functools.cache
+def _arguments_of(action: Callable[..., Any]) -> type[BaseModel]:
+    """A model of the arguments an action takes, made of its signature."""
+    hints = get_type_hints(action)
+    parameters = list(inspect.signature(action).parameters.values())[1:]
+    fields: dict[str, Any] = {
+        each.name: (hints[each.name], ... if each.default is each.empty else each.default) for each in parameters
+    }
+    return create_model(action.__qualname__, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 
 def queue_path(queue: str, tab: str | None = None) -> str:

@@ -60,8 +60,9 @@ class Visit:
     def offset(self, name: str = "page") -> int:
         """Where the list shown begins. Raises InvalidRequest."""
         text = self.query.get(name) or "0"
-        if not text.isdigit():
-            raise InvalidRequest(f"{name}: {text!r} is not a number")
+        # Digits of other scripts and exponents are digits to Python too, and not all of them numbers.
+        if not (text.isascii() and text.isdigit() and len(text) <= 10):
+            raise InvalidRequest(f"{name}: {text[:20]!r} is not a number")
         return int(text)
 
     def choice(self, name: str, options: tuple[str, ...]) -> str:

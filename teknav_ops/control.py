@@ -17,7 +17,7 @@ from teknav_ops.batch_replay_door import BatchReplayDoor
 from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
-from teknav_ops.payloads import codec
+from teknav_ops.payloads import codec, plain
 from teknav_ops.platform.plugins import Plugins
 from teknav_ops.platform.webhook_endpoints import WebhookEndpoints
 from teknav_ops.platform.workflow_runs import WorkflowRuns
@@ -29,6 +29,10 @@ from teknav_ops.replays import Replays
 from teknav_ops.topology import TOPOLOGY, Topology
 
 _PURGE_CHUNK: Final = 500
+#: 0 puts the topology's value back.
+_LARGEST_LIMITS: Final = {
+    "concurrency": 10_000, "global_concurrency": 1_000_000, "rate_count": 10_000_000, "rate_period_ms": 86_400_000,
+}  # fmt: skip
 
 
 def _silent(_: Any) -> None:
@@ -107,10 +111,10 @@ class Control(BatchReplayDoor):
             "rate_count": rate_count,
             "rate_period_ms": rate_period_ms,
         }
+        for name, value in wanted.items():
+            if value is not None:
+                plain.whole_number(value, name, 0, _LARGEST_LIMITS[name])
         fields = {name: str(value or "") for name, value in wanted.items() if value is not None}
-        negative = [name for name, value in wanted.items() if value is not None and value < 0]
-        if negative:
-            raise InvalidRequest(f"{negative[0]}: must not be negative; 0 puts the topology's value back")
         if fields.get("rate_count") and not fields.get("rate_period_ms"):
             raise InvalidRequest("rate_period_ms: give the period together with rate_count")
         return self._set(queue, "queue.configured", fields)

@@ -15,8 +15,10 @@ from typing import Any, Final
 from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.batch_replay import Replay, cause_field, error_type_field, read_replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries, FrozenFailure
-from teknav_ops.jobs.paging import Page, check_page, read_hashes
+from teknav_ops.jobs.identifiers import checked_id
+from teknav_ops.jobs.paging import NO_HASH, Page, check_page, read_hashes
 from teknav_ops.one_line import is_one_line
+from teknav_ops.payloads import plain
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
@@ -60,9 +62,8 @@ class Replays:
         Raises:
             InvalidRequest: limit or name out of range, or more ids than the limit.
         """
-        if not 1 <= limit <= REPLAY_LIMIT:
-            raise InvalidRequest(f"limit: {limit} is not between 1 and {REPLAY_LIMIT:,}")
-        if len(name) > NAME_LIMIT_CHARACTERS or not is_one_line(name):
+        plain.whole_number(limit, "limit", 1, REPLAY_LIMIT)
+        if not isinstance(name, str) or len(name) > NAME_LIMIT_CHARACTERS or not is_one_line(name):
             raise InvalidRequest(f"name: must be one line of at most {NAME_LIMIT_CHARACTERS} characters")
         if job_ids is None:
             found = self._queries.ids(queue, where, limit=limit)
@@ -97,14 +98,14 @@ class Replays:
 
     def get(self, queue: str, replay_id: str) -> Replay:
         """How far a batch replay has come. Raises UnknownJob."""
-        facts: dict[str, str] = self._client.hgetall(QueueKeys(queue).replay(replay_id))
+        facts: dict[str, str] = self._client.hgetall(QueueKeys(queue).replay(checked_id(replay_id)))
         if not facts:
             raise UnknownJob(f"replay: {queue} has no batch replay {replay_id!r}; they are kept for thirty days")
         return read_replay(queue, replay_id, facts)
 
     def find(self, replay_id: str) -> Replay:
         """A batch replay, whichever queue it is of. Raises UnknownJob."""
-        hashes = read_hashes(self._client, [QueueKeys(queue).replay(replay_id) for queue in self._topology])
+        hashes = read_hashes(self._client, [QueueKeys(queue).replay(checked_id(replay_id)) for queue in self._topology])
         for queue, facts in zip(self._topology, hashes, strict=True):
             if facts:
                 return read_replay(queue, replay_id, facts)
@@ -119,7 +120,9 @@ class Replays:
         )[offset : offset + limit]
         hashes = read_hashes(self._client, [QueueKeys(name).replay(entry) for _, name, entry in newest])
         items = [
-            read_replay(name, entry, facts) for (_, name, entry), facts in zip(newest, hashes, strict=True) if facts
+            read_replay(name, entry, facts)
+            for (_, name, entry), facts in zip(newest, hashes, strict=True)
+            if facts and facts != NO_HASH
         ]
         total = sum(int(self._client.zcard(QueueKeys(name).replays)) for name in queues)
         return Page(items, offset + limit if offset + limit < total else None, total)
@@ -188,8 +191,8 @@ def _facts(
 
 def check_rate(rate: float) -> float:
     """The rate, in jobs per second. Raises InvalidRequest when it is out of range."""
-    if not RATE_RANGE[0] <= rate <= RATE_RANGE[1]:
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not RATE_RANGE[0] <= rate <= RATE_RANGE[1]:
         raise InvalidRequest(
-            f"rate: {rate:g} is not between {RATE_RANGE[0]:g} and {RATE_RANGE[1]:,.0f} jobs per second"
+            f"rate: must be a number between {RATE_RANGE[0]:g} and {RATE_RANGE[1]:,.0f}, in jobs per second"
         )
     return rate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -13,6 +12,7 @@ from teknav_ops.access.policy import Operation
 from teknav_ops.errors import InvalidPayload, InvalidRequest
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.paging import Window
+from teknav_ops.payloads import plain
 from teknav_ops.spans import parse_moment
 from teknav_ops.topology import TOPOLOGY
 
@@ -107,10 +107,7 @@ class DlqPage(Page):
     @action(Operation.ACT)
     def replay_edited(self, job_id: str, payload: str) -> Outcome:
         """Run one again with another payload; problems come back by field."""
-        try:
-            data = json.loads(payload)
-        except ValueError as error:
-            raise InvalidRequest(f"payload: not JSON: {error}") from None
+        data = plain.parse(payload, "payload")
         try:
             self.visit.control.replay(self.queue, job_id, data=data)
         except InvalidPayload as error:

@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import select, text
 
-from teknav_ops.errors import CorruptRecord
 from teknav_ops.jobs.paging import read_hashes
-from teknav_ops.jobs.record import JobRecord, read_record
+from teknav_ops.jobs.queries import readable_record
+from teknav_ops.jobs.record import JobRecord
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.storage.database import Database
@@ -62,11 +62,6 @@ class JobSearch:
     def records(self, places: list[Place]) -> list[JobRecord | None]:
         """Their records, in one round trip; None for those that are not kept."""
         hashes = read_hashes(self._client, [QueueKeys(queue).job(job_id) for queue, job_id in places])
-        return [_record(place, fields) for place, fields in zip(places, hashes, strict=True)]
-
-
-def _record(place: Place, fields: dict[str, str]) -> JobRecord | None:
-    try:
-        return read_record(*place, fields) if fields else None
-    except CorruptRecord:
-        return None
+        return [
+            readable_record(*place, fields) if fields else None for place, fields in zip(places, hashes, strict=True)
+        ]

@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import insert, update
 
-from teknav_ops.errors import TekNavError
+from teknav_ops.errors import InvalidRequest, TekNavError
+from teknav_ops.payloads import plain
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
 
@@ -47,14 +48,19 @@ class OperatorLog:
         """Record an action around the work of the `with` block.
 
         Raises:
+            InvalidRequest: a fact of the action is nothing that can be written down. The block is not entered.
             StorageUnavailable: AuditLog cannot be written, so the block is not entered.
         """
+        try:
+            plain.check({"queue": queue, "job_id": job_id, "actor": actor, **detail})
+        except plain.NotPlain as error:
+            raise InvalidRequest(str(error)) from None
         entry = OperatorAction(dict(detail))
         entry_id = self._begin(action, actor, queue, job_id, entry.detail)
         try:
             yield entry
         except BaseException as error:
-            entry.note(error=f"{type(error).__name__}: {error}")
+            entry.note(error=plain.printable(f"{type(error).__name__}: {error}").replace("\0", "\ufffd"))
             self._settle(entry_id, "refused" if isinstance(error, TekNavError) else "failed", entry.detail)
             raise
         self._settle(entry_id, "done", entry.detail)

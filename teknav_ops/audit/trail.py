@@ -12,7 +12,7 @@ from sqlalchemy import Select, Table, Text, cast, or_, select, text
 from sqlalchemy.orm import Session
 
 from teknav_ops.errors import InvalidRequest, StorageUnavailable
-from teknav_ops.jobs.paging import PAGE_LIMIT, Window
+from teknav_ops.jobs.paging import PAGE_LIMIT, Window, check_texts
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.settled import settled_id
 from teknav_ops.storage.tables import AuditLog
@@ -72,6 +72,13 @@ class AuditFilter:
     #: Only what people did: entries of operators have an outcome.
     is_by_operator: bool = False
     window: Window = Window()
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for a text that nothing stored can hold."""
+        check_texts(
+            queue=self.queue, action=self.action, actor=self.actor, job_id=self.job_id, trace_id=self.trace_id,
+            error_type=self.error_type, fingerprint=self.fingerprint, outcome=self.outcome, text=self.text,
+        )  # fmt: skip
 
     @property
     def spares_routine(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -10,6 +9,7 @@ import typer
 
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.paging import Window
+from teknav_ops.payloads import plain
 from teknav_ops.spans import parse_moment as parse_moment
 from teknav_ops.spans import parse_span as parse_span
 
@@ -35,9 +35,6 @@ def parse_data(text: str) -> Any:
     if text.startswith("@"):
         try:
             text = Path(text[1:]).read_text("utf-8")
-        except OSError as error:
-            raise InvalidRequest(f"--data: {text[1:]}: {error.strerror}") from None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InvalidRequest(f"--data: not JSON: {error}") from None
+        except (OSError, ValueError) as error:
+            raise InvalidRequest(f"--data: {plain.printable(text[1:])}: {plain.printable(str(error))}") from None
+    return plain.parse(text, "--data")

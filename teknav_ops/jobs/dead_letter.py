@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -11,7 +10,8 @@ from pydantic import AliasGenerator, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from teknav_ops.errors import CorruptRecord
-from teknav_ops.jobs.record import moment
+from teknav_ops.jobs.record import moment, moment_or_epoch
+from teknav_ops.payloads import plain
 from teknav_ops.payloads.codec import mask
 
 
@@ -41,7 +41,7 @@ class DeadLetter(BaseModel):
 
 
 def read_dead_letter(job_id: str, fields: Mapping[str, str]) -> DeadLetter:
-    """Build a dead letter from its hash.
+    """Build a dead letter from its hash. A payload that is not JSON is shown as its text.
 
     Raises:
         CorruptRecord: when the hash cannot be read.
@@ -58,17 +58,26 @@ def read_dead_letter(job_id: str, fields: Mapping[str, str]) -> DeadLetter:
                 "fingerprint": fields["fingerprint"],
                 "attempts_made": fields["attemptsMade"],
                 "failed_at": moment(fields["failedAt"]),
-                "payload": _payload(fields["payload"]),
+                "payload": mask(plain.read_or_raw(fields["payload"])),
                 "trace_id": fields["traceId"],
             }
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
         raise CorruptRecord(f"dead letter {job_id}: {type(error).__name__}: {error}") from error
 
 
-def _payload(stored: str) -> Any:
-    # A dead letter may exist because its payload is not JSON; it must be readable all the same.
-    try:
-        return mask(json.loads(stored))
-    except ValueError:
-        return stored
+def damaged_letter(queue: str, job_id: str, fields: Mapping[str, str], error: CorruptRecord) -> DeadLetter:
+    """What can be shown of a dead letter that cannot be read: one row that says so, in place of none."""
+    return DeadLetter(
+        original_queue=queue,
+        original_job_id=job_id,
+        job_name=fields.get("jobName") or "unreadable",
+        error_type="CorruptRecord",
+        error=f"this dead letter cannot be read: {error}"[:1_000],
+        stack=fields.get("stack", ""),
+        fingerprint=fields.get("fingerprint", ""),
+        attempts_made=0,
+        failed_at=moment_or_epoch(fields.get("failedAt")),
+        payload=plain.raw(fields.get("payload", "")),
+        trace_id=fields.get("traceId", ""),
+    )

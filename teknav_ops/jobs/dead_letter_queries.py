@@ -10,8 +10,19 @@ from typing import Final
 import structlog
 
 from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
-from teknav_ops.jobs.dead_letter import DeadLetter, read_dead_letter
-from teknav_ops.jobs.paging import LOOKING_SECONDS, STEP, Page, Window, check_page, fill_page, read_fields, read_hashes
+from teknav_ops.jobs.dead_letter import DeadLetter, damaged_letter, read_dead_letter
+from teknav_ops.jobs.identifiers import checked_id
+from teknav_ops.jobs.paging import (
+    LOOKING_SECONDS,
+    STEP,
+    Page,
+    Window,
+    check_page,
+    check_texts,
+    fill_page,
+    read_fields,
+    read_hashes,
+)
 from teknav_ops.jobs.record import moment
 from teknav_ops.jobs.scanning import Source, scan
 from teknav_ops.redis_state.connection import Client, is_cluster
@@ -35,6 +46,10 @@ class DeadLetterFilter:
     job_name: str | None = None
     text: str | None = None
     window: Window = Window()
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for a text that nothing stored can hold."""
+        check_texts(error_type=self.error_type, fingerprint=self.fingerprint, job_name=self.job_name, text=self.text)
 
     @property
     def fields(self) -> list[str]:
@@ -96,12 +111,12 @@ class DeadLetterQueries:
         self._topology = topology
 
     def get(self, queue: str, job_id: str) -> DeadLetter:
-        """One dead letter. Raises UnknownQueue, UnknownJob or CorruptRecord."""
+        """One dead letter, damaged or not. Raises UnknownQueue or UnknownJob."""
         keys = QueueKeys(self._topology[queue].name)
-        fields = self._client.hgetall(keys.dlq_record(job_id))
+        (fields,) = read_hashes(self._client, [keys.dlq_record(checked_id(job_id))])
         if not fields:
             raise UnknownJob(f"job: {self._topology[queue].dlq_name} holds no dead letter {job_id!r}")
-        return read_dead_letter(job_id, fields)
+        return _readable(queue, job_id, fields)
 
     def page(
         self,
@@ -120,7 +135,8 @@ class DeadLetterQueries:
 
         def load(ids: list[str]) -> list[DeadLetter | None]:
             hashes = read_hashes(self._client, list(map(keys.dlq_record, ids)))
-            return [_readable(job_id, row) for job_id, row in zip(ids, hashes, strict=True)]
+            # One without fields was replayed or deleted between the list and the look.
+            return [_readable(queue, job_id, row) if row else None for job_id, row in zip(ids, hashes, strict=True)]
 
         index = where.index(keys)
         low, high = where.window.scores()
@@ -144,8 +160,9 @@ class DeadLetterQueries:
         source = Source.of_window(self._client, where.index(keys), where.window, newest_first=False)
         for entries in scan(self._client, source, keys.dlq_record_family, fields, offset=0, step=STEP):
             for job_id, row in entries:
-                if "failedAt" in row and where.matches(row):
-                    yield _frozen(job_id, row)
+                failure = _frozen(job_id, row)
+                if failure is not None and where.matches(row):
+                    yield failure
                     found += 1
                     if found == limit:
                         return
@@ -153,12 +170,13 @@ class DeadLetterQueries:
     def failures_of(self, queue: str, job_ids: Sequence[str]) -> list[FrozenFailure]:
         """The dead letters of these jobs, in their order and each once; jobs without one are left out."""
         keys = QueueKeys(self._topology[queue].name)
-        wanted = list(dict.fromkeys(job_ids))
+        wanted = list(dict.fromkeys(map(checked_id, job_ids)))
         found: list[FrozenFailure] = []
         for first in range(0, len(wanted), STEP):
             ids = wanted[first : first + STEP]
             rows = read_fields(self._client, list(map(keys.dlq_record, ids)), _FROZEN)
-            found += [_frozen(job_id, row) for job_id, row in zip(ids, rows, strict=True) if "failedAt" in row]
+            failures = [_frozen(job_id, row) for job_id, row in zip(ids, rows, strict=True)]
+            found += [failure for failure in failures if failure is not None]
         return found
 
     def groups(self, queue: str) -> list[DeadLetterGroup]:
@@ -190,8 +208,13 @@ class DeadLetterQueries:
         return list(zip(found[::2], found[1::2], strict=True))
 
 
-def _frozen(job_id: str, row: Mapping[str, str]) -> FrozenFailure:
-    return FrozenFailure(job_id, int(row["failedAt"]), row.get("errorType", ""), row.get("fingerprint", ""))
+def _frozen(job_id: str, row: Mapping[str, str]) -> FrozenFailure | None:
+    try:
+        failed_at_ms = int(row["failedAt"])
+    except (KeyError, ValueError):
+        # It is gone, or damaged: it names no failure that could be replayed.
+        return None
+    return FrozenFailure(job_id, failed_at_ms, row.get("errorType", ""), row.get("fingerprint", ""))
 
 
 def _group(name: str, count: int, first_ms: float, last_ms: float, error: str) -> DeadLetterGroup:
@@ -201,12 +224,9 @@ def _group(name: str, count: int, first_ms: float, last_ms: float, error: str) -
     return DeadLetterGroup(error_type, fingerprint, count, first, last, error)
 
 
-def _readable(job_id: str, fields: Mapping[str, str]) -> DeadLetter | None:
-    if not fields:
-        # It was replayed or deleted between the list and the look.
-        return None
+def _readable(queue: str, job_id: str, fields: Mapping[str, str]) -> DeadLetter:
     try:
         return read_dead_letter(job_id, fields)
     except CorruptRecord as error:
         log.error("dead_letter.corrupt", job_id=job_id, error=str(error))
-        return None
+        return damaged_letter(queue, job_id, fields, error)

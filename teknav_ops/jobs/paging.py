@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
+from redis.exceptions import ResponseError
+
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.payloads import plain
 from teknav_ops.redis_state.connection import Client, is_cluster
 
 Item = TypeVar("Item")
 
+#: What is read where a key holds something else than a hash: no record, but something to be shown.
+NO_HASH: Final[Mapping[str, str]] = {"damage": "its key holds no hash"}
 #: Records read per round trip.
 STEP: Final = 500
 PAGE_LIMIT: Final = 1_000
@@ -56,10 +61,16 @@ class Window:
 
 def check_page(offset: int, limit: int) -> None:
     """Raises InvalidRequest when a page is not one that can be read."""
-    if not 0 <= offset <= OFFSET_LIMIT:
-        raise InvalidRequest(f"offset: {offset} is not between 0 and {OFFSET_LIMIT:,}")
-    if not 1 <= limit <= PAGE_LIMIT:
-        raise InvalidRequest(f"limit: {limit} is not between 1 and {PAGE_LIMIT}")
+    plain.whole_number(offset, "offset", 0, OFFSET_LIMIT)
+    plain.whole_number(limit, "limit", 1, PAGE_LIMIT)
+
+
+def check_texts(**texts: str | None) -> None:
+    """Raises InvalidRequest that names the filter whose text is none, or can be stored nowhere."""
+    for name, text in texts.items():
+        problem = "must be text" if not isinstance(text, str) else plain.text_problem(text)
+        if text is not None and problem:
+            raise InvalidRequest(f"{name}: {problem}")
 
 
 def fill_page(
@@ -102,14 +113,21 @@ def fill_page(
 
 
 def read_hashes(client: Client, keys: Sequence[str]) -> list[dict[str, str]]:
-    """Many hashes in one round trip (one each on a Cluster); what is no hash reads as empty."""
+    """Many hashes in one round trip (one each on a Cluster); what is no hash reads as `NO_HASH`."""
     if is_cluster(client):
-        return [client.hgetall(key) for key in keys]
+        return [_read_hash(client, key) for key in keys]
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.hgetall(key)
     answers = pipeline.execute(raise_on_error=False)
-    return [answer if isinstance(answer, dict) else {} for answer in answers]
+    return [answer if isinstance(answer, dict) else dict(NO_HASH) for answer in answers]
+
+
+def _read_hash(client: Client, key: str) -> dict[str, str]:
+    try:
+        return client.hgetall(key)
+    except ResponseError:
+        return dict(NO_HASH)
 
 
 def read_fields(client: Client, keys: Sequence[str], fields: Sequence[str]) -> list[dict[str, str]]:

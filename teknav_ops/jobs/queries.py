@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import structlog
 
 from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
-from teknav_ops.jobs.paging import LOOKING_SECONDS, Page, Window, check_page, fill_page, read_hashes
-from teknav_ops.jobs.record import JobRecord, read_record
+from teknav_ops.jobs.identifiers import checked_id
+from teknav_ops.jobs.paging import LOOKING_SECONDS, Page, Window, check_page, check_texts, fill_page, read_hashes
+from teknav_ops.jobs.record import JobRecord, damaged_record, read_record
 from teknav_ops.jobs.scanning import Source, scan
 from teknav_ops.jobs.states import JobState
 from teknav_ops.redis_state import scripts
@@ -32,6 +33,10 @@ class JobFilter:
     trace_id: str | None = None
     text: str | None = None
     window: Window = Window()
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for a text that nothing stored can hold."""
+        check_texts(name=self.name, trace=self.trace_id, text=self.text)
 
     @property
     def fields(self) -> list[str]:
@@ -71,27 +76,26 @@ class JobQueries:
         return dict(zip(self._topology, answers, strict=True))
 
     def get(self, queue: str, job_id: str) -> JobRecord:
-        """One job. Raises UnknownQueue, UnknownJob or CorruptRecord."""
+        """One job, damaged or not. Raises UnknownQueue or UnknownJob."""
         keys = QueueKeys(self._topology[queue].name)
-        (fields,) = read_hashes(self._client, [keys.job(job_id)])
+        (fields,) = read_hashes(self._client, [keys.job(checked_id(job_id))])
         if not fields:
             raise UnknownJob(f"job: {queue} keeps no record of {job_id!r}; finished jobs are kept for a while only")
-        return read_record(queue, job_id, fields)
+        return readable_record(queue, job_id, fields)
 
     def find(self, job_id: str) -> JobRecord:
-        """One job, whichever queue it is on, in one round trip. Raises UnknownJob or CorruptRecord."""
-        keys = [QueueKeys(queue).job(job_id) for queue in self._topology]
+        """One job, damaged or not, whichever queue it is on, in one round trip. Raises UnknownJob."""
+        keys = [QueueKeys(queue).job(checked_id(job_id)) for queue in self._topology]
         for queue, fields in zip(self._topology, read_hashes(self._client, keys), strict=True):
             if fields:
-                return read_record(queue, job_id, fields)
+                return readable_record(queue, job_id, fields)
         raise UnknownJob(f"job: no queue keeps a record of {job_id!r}; finished jobs are kept for a while only")
 
     def many(self, places: Sequence[tuple[str, str]]) -> list[JobRecord]:
-        """Jobs by queue and id, in one round trip; those that are gone or damaged are left out."""
+        """Jobs by queue and id, in one round trip; those that are gone are left out."""
         keys = [QueueKeys(self._topology[queue].name).job(job_id) for queue, job_id in places]
         rows = zip(places, read_hashes(self._client, keys), strict=True)
-        found = (self._readable(queue, job_id, fields) for (queue, job_id), fields in rows)
-        return [record for record in found if record is not None]
+        return [readable_record(queue, job_id, fields) for (queue, job_id), fields in rows if fields]
 
     def page(
         self,
@@ -115,7 +119,11 @@ class JobQueries:
 
         def load(ids: list[str]) -> list[JobRecord | None]:
             hashes = read_hashes(self._client, list(map(keys.job, ids)))
-            return [self._readable(queue, job_id, row) for job_id, row in zip(ids, hashes, strict=True)]
+            # One without fields was trimmed, or ended, between the list and the look.
+            return [
+                readable_record(queue, job_id, row, state) if row else None
+                for job_id, row in zip(ids, hashes, strict=True)
+            ]
 
         steps = (
             entries
@@ -144,20 +152,19 @@ class JobQueries:
             yield Source(keys.waiting, is_list=True), max(0, offset - early_count)
         yield Source(keys.prioritized, first=early_count), max(0, offset - early_count - new_count)
 
-    def _readable(self, queue: str, job_id: str, fields: Mapping[str, str]) -> JobRecord | None:
-        if not fields:
-            # It was trimmed, or ended, between the list and the look.
-            return None
-        try:
-            return read_record(queue, job_id, fields)
-        except CorruptRecord as error:
-            log.error("job.corrupt", queue=queue, job_id=job_id, error=str(error))
-            return None
-
     def _total(self, keys: QueueKeys, state: JobState, window: Window) -> int:
         if state is JobState.WAITING:
             return int(self._client.llen(keys.waiting)) + int(self._client.zcard(keys.prioritized))
         return int(self._client.zcount(_zset(keys, state), *window.scores()))
+
+
+def readable_record(queue: str, job_id: str, fields: Mapping[str, str], state: JobState | None = None) -> JobRecord:
+    """The record, or the row that says that it cannot be read: one damaged record hides neither itself nor others."""
+    try:
+        return read_record(queue, job_id, fields)
+    except CorruptRecord as error:
+        log.error("job.corrupt", queue=queue, job_id=job_id, error=str(error))
+        return damaged_record(queue, job_id, fields, error, state)
 
 
 def _zset(keys: QueueKeys, state: JobState) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from teknav_ops.errors import CorruptRecord
 from teknav_ops.jobs.states import JobState
+from teknav_ops.payloads import plain
 from teknav_ops.payloads.codec import mask
+
+#: Stands where a damaged record does not say when.
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Attempt(BaseModel):
@@ -22,7 +25,7 @@ class Attempt(BaseModel):
     attempt: int
     delivery: int
     started_at: datetime
-    duration_ms: float
+    duration_ms: FiniteFloat
     worker: str
     error_type: str
     error: str
@@ -51,14 +54,14 @@ class JobRecord(BaseModel):
     due_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    duration_ms: float | None = None
-    waited_ms: float | None = None
+    duration_ms: FiniteFloat | None = None
+    waited_ms: FiniteFloat | None = None
     attempts_made: int = 0
     delivery: int = 0
     lost_count: int = 0
     replay_count: int = 0
     worker: str | None = None
-    progress: float | None = None
+    progress: FiniteFloat | None = None
     progress_note: str | None = None
     result: Any = None
     error_type: str | None = None
@@ -73,15 +76,40 @@ def moment(ms: str | float | None) -> datetime | None:
 
 
 def read_record(queue: str, job_id: str, fields: Mapping[str, str]) -> JobRecord:
-    """Build the record from a job's hash.
+    """Build the record from a job's hash. A payload or result that is not JSON is shown as its text.
 
     Raises:
         CorruptRecord: when the hash cannot be read as a job.
     """
     try:
         return JobRecord.model_validate({"id": job_id, "queue": queue, **_facts(fields), "attempts": _attempts(fields)})
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
         raise CorruptRecord(f"job {job_id} of {queue}: {type(error).__name__}: {error}") from error
+
+
+def damaged_record(
+    queue: str, job_id: str, fields: Mapping[str, str], error: CorruptRecord, state: JobState | None = None
+) -> JobRecord:
+    """What can be shown of a job that cannot be read: one row that says so, in place of none."""
+    known = fields.get("state", "")
+    return JobRecord(
+        id=job_id,
+        queue=queue,
+        name=fields.get("name") or "unreadable",
+        state=state or (JobState(known) if known in set(JobState) else JobState.FAILED),
+        payload=plain.raw(fields.get("payload", "")),
+        enqueued_at=moment_or_epoch(fields.get("enqueued_at_ms")),
+        error_type="CorruptRecord",
+        error=f"this record cannot be read: {error}"[:1_000],
+    )
+
+
+def moment_or_epoch(ms: str | None) -> datetime:
+    """A stored time, or 1970 where it makes no sense."""
+    try:
+        return moment(ms) or EPOCH
+    except (ValueError, OverflowError, OSError):
+        return EPOCH
 
 
 def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -89,7 +117,7 @@ def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": fields["name"],
         "state": state,
-        "payload": mask(json.loads(fields["payload"])),
+        "payload": mask(plain.read_or_raw(fields["payload"])),
         "priority": fields.get("priority", 0),
         "idempotency_key": fields.get("idempotency_key"),
         "trace_id": fields.get("trace", ""),
@@ -106,7 +134,7 @@ def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
         "worker": fields.get("worker"),
         "progress": fields.get("progress"),
         "progress_note": fields.get("progress_note"),
-        "result": json.loads(fields["result"]) if fields.get("result") else None,
+        "result": plain.read_or_raw(fields["result"]) if fields.get("result") else None,
         "error_type": fields.get("error_type"),
         "error": fields.get("error"),
         "fingerprint": fields.get("fingerprint"),
@@ -114,5 +142,17 @@ def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _attempts(fields: Mapping[str, str]) -> list[Any]:
-    entries = (json.loads(value) for name, value in fields.items() if name.startswith("attempt:"))
-    return sorted(entries, key=lambda entry: entry["delivery"])
+    entries = [_attempt(name, value) for name, value in fields.items() if name.startswith("attempt:")]
+    return sorted(entries, key=lambda entry: entry.delivery)
+
+
+def _attempt(name: str, text: str) -> Attempt:
+    try:
+        return Attempt.model_validate(plain.read(text))
+    except ValueError:
+        number = name.partition(":")[2]
+        delivery = int(number) if number.isascii() and number.isdigit() else 0
+        return Attempt(
+            attempt=0, delivery=delivery, started_at=EPOCH, duration_ms=0, worker="", error_type="CorruptRecord",
+            error=f"this attempt cannot be read: {plain.raw(text)}", stack="",
+        )  # fmt: skip

@@ -162,6 +162,14 @@ def printable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+def whole_number(value: Any, field: str, least: int, largest: int) -> int:
+    """A number that somebody gave, within its bounds. Raises InvalidRequest that names the field."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
+        shown = value if isinstance(value, int) and abs(value) < 2**63 else f"that ({type(value).__name__})"
+        raise InvalidRequest(f"{field}: {shown} is not between {least:,} and {largest:,}")
+    return value
+
+
 def parse(text: str, field: str) -> Any:
     """A JSON text that somebody typed or sent. Raises InvalidRequest that names the field."""
     try:

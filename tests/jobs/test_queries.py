@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 import redis
 
-from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob, UnknownQueue
+from teknav_ops.errors import InvalidRequest, UnknownJob, UnknownQueue
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
 from teknav_ops.jobs.paging import Window
 from teknav_ops.jobs.queries import JobFilter, JobQueries
@@ -164,18 +164,20 @@ def test_ended_jobs_are_counted_within_a_window(queries: JobQueries, state: Stat
     assert (none.items, none.matching_count) == ([], 0)
 
 
-def test_a_damaged_record_is_left_out_of_the_list(queries: JobQueries, state: State) -> None:
+def test_a_damaged_record_is_one_row_that_says_so(queries: JobQueries, state: State) -> None:
     good, bad, wrong = state.enqueue(), state.enqueue(), state.enqueue()
     state.client.hset(KEYS.job(bad), "payload", "{")
     state.client.delete(KEYS.job(wrong))
     state.client.set(KEYS.job(wrong), "x")
 
-    assert [job.id for job in queries.page(QUEUE, JobState.WAITING).items] == [good]
+    shown = queries.page(QUEUE, JobState.WAITING).items
+    assert [job.id for job in shown] == [good, bad, wrong]
+    assert (shown[1].payload, shown[1].error_type) == ("{", None)
+    assert (shown[2].name, shown[2].error_type, shown[2].state) == ("unreadable", "CorruptRecord", JobState.WAITING)
     places = [(QUEUE, job_id) for job_id in (good, bad, wrong, "ghost")]
-    assert [job.id for job in queries.many(places)] == [good] and queries.many([]) == []
+    assert [job.id for job in queries.many(places)] == [good, bad, wrong] and queries.many([]) == []
     assert queries.find(good).queue == QUEUE
-    with pytest.raises(CorruptRecord):
-        queries.find(bad)
+    assert queries.find(wrong).error_type == "CorruptRecord"
 
 
 def test_what_is_asked_wrongly_is_refused(queries: JobQueries, dead_letters: DeadLetterQueries) -> None:
