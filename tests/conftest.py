@@ -113,23 +113,33 @@ def dead_letters(client: redis.Redis) -> DeadLetterQueries:
     return DeadLetterQueries(client, TOPOLOGY)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test marked `each_database` runs on SQLite and on PostgreSQL, every other one on SQLite alone."""
+    if metafunc.definition.get_closest_marker("each_database") is None:
+        return
+    urls = [name for name in ("empty_database_url", "database_url") if name in metafunc.fixturenames]
+    assert urls, f"{metafunc.definition.nodeid} is marked each_database and uses none"
+    for name in urls:
+        metafunc.parametrize(name, ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of each kind without any table."""
-    with fresh_url(request.param, tmp_path) as url:
+    """A database without any table."""
+    with fresh_url(getattr(request, "param", "sqlite"), tmp_path) as url:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A migrated database of each kind."""
-    with migrated_url(request.param, tmp_path) as url:
+    """A migrated database."""
+    with migrated_url(getattr(request, "param", "sqlite"), tmp_path) as url:
         yield url
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """A migrated database of each kind, opened."""
+    """A migrated database, opened."""
     opened = Database.open(database_url)
     yield opened
     opened.dispose()

@@ -68,6 +68,7 @@ def test_photographs_come_with_their_licences() -> None:
     assert len(photos) == 7 and all(photo.name in notice for photo in photos)
 
 
+@pytest.mark.each_database
 def test_loading_twice_changes_nothing(database: Database, tmp_path: Path) -> None:
     first = sample_content.load(database, tmp_path)
     before = rows(database)
@@ -80,6 +81,7 @@ def test_loading_twice_changes_nothing(database: Database, tmp_path: Path) -> No
     assert (len(first.article_ids), len(first.file_ids)) == (10, 7)
 
 
+@pytest.mark.each_database
 def test_what_an_editor_changed_stays(database: Database, tmp_path: Path) -> None:
     loaded = sample_content.load(database, tmp_path)
     with database.session() as session:

@@ -25,6 +25,7 @@ def first_link(entrance: Entrance) -> str:
     return secret
 
 
+@pytest.mark.each_database
 def test_the_first_link_makes_one_owner_once(entrance: Entrance, trail: Callable[[], list[AuditLog]]) -> None:
     secret = first_link(entrance)
 
@@ -48,6 +49,7 @@ def test_a_second_start_makes_a_second_link_but_no_second_first_owner(entrance: 
     assert [user.name for user in entrance.users.all()] == ["sara"]
 
 
+@pytest.mark.each_database
 def test_one_link_used_by_many_at_once_lets_one_in(entrance: Entrance) -> None:
     secret = first_link(entrance)
 
@@ -73,6 +75,7 @@ def test_a_weak_password_does_not_use_the_link_up(entrance: Entrance) -> None:
     assert entrance.become_first_owner(secret, "sara", PASSWORD, address=HOME)
 
 
+@pytest.mark.each_database
 def test_a_users_link_signs_in_once_and_is_recorded(entrance: Entrance, trail: Callable[[], list[AuditLog]]) -> None:
     entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
     secret = entrance.links.for_user(ROOT, "sara")

@@ -25,6 +25,7 @@ def refuse(entrance: Entrance, address: str = "10.0.0.1") -> bool:
     return entrance.refusals.record("user.refused", actor="vida", address=address, path="/x" * 500)
 
 
+@pytest.mark.each_database
 def test_a_few_a_minute_are_written_down_and_the_rest_counted(
     entrance: Entrance, trail: Trail, clock: list[float]
 ) -> None:

@@ -41,6 +41,7 @@ def test_a_token_is_known_by_its_secret_and_kept_only_as_a_hash(
     assert secret not in str(vars(row)) and secret not in str([vars(entry) for entry in trail()])
 
 
+@pytest.mark.each_database
 def test_an_expired_and_a_revoked_token_are_nobody(entrance: Entrance, database: Database) -> None:
     expired, revoked = create(entrance, "old"), create(entrance, "stolen")
     with database.session() as session:
@@ -55,6 +56,7 @@ def test_an_expired_and_a_revoked_token_are_nobody(entrance: Entrance, database:
         entrance.tokens.revoke(ROOT, "stolen")
 
 
+@pytest.mark.each_database
 def test_a_revoked_tokens_name_is_free_again_and_a_live_ones_is_not(entrance: Entrance) -> None:
     first = create(entrance)
     with pytest.raises(InvalidRequest, match="there is a token 'ci' already"):
@@ -67,6 +69,7 @@ def test_a_revoked_tokens_name_is_free_again_and_a_live_ones_is_not(entrance: En
     assert [token.revoked_at is None for token in entrance.tokens.all()] == [True, False]
 
 
+@pytest.mark.each_database
 def test_use_is_noted_coarsely(entrance: Entrance, database: Database) -> None:
     secret = create(entrance)
     entrance.by_token(secret)

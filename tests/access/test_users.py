@@ -25,6 +25,7 @@ def cookie(entrance: Entrance, name: str = "sara", password: str = PASSWORD) -> 
     return entrance.sign_in(name, password, address=HOME).cookie
 
 
+@pytest.mark.each_database
 def test_a_user_is_added_found_and_listed(entrance: Entrance, trail: Trail) -> None:
     entrance.users.add(ROOT, "سارا", Role.OWNER, PASSWORD)
     entrance.users.add(ROOT, "Vida", Role.VIEWER, PASSWORD)
@@ -37,6 +38,7 @@ def test_a_user_is_added_found_and_listed(entrance: Entrance, trail: Trail) -> N
     assert PASSWORD not in str([row.detail for row in trail()])
 
 
+@pytest.mark.each_database
 def test_a_name_is_taken_once_whatever_its_case(entrance: Entrance) -> None:
     entrance.users.add(ROOT, "Sara", Role.OWNER, PASSWORD)
 
@@ -97,6 +99,7 @@ def test_a_session_that_redis_kept_does_not_outlive_its_user(entrance: Entrance,
     assert entrance.by_cookie(kept, is_use=True) is None
 
 
+@pytest.mark.each_database
 def test_a_removed_user_is_not_the_next_one_of_that_name(entrance: Entrance) -> None:
     entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
     first = entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
@@ -121,6 +124,7 @@ def test_the_last_owner_stays(entrance: Entrance) -> None:
     entrance.users.set_password(ROOT, "sara", "another long password")
 
 
+@pytest.mark.each_database
 def test_two_owners_who_disable_each_other_leave_one(entrance: Entrance) -> None:
     entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
     entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
@@ -143,6 +147,7 @@ def test_nobody_of_that_name(entrance: Entrance, trail: Trail) -> None:
     assert [(row.action, row.outcome) for row in trail()] == [("user.disabled", "refused")]
 
 
+@pytest.mark.each_database
 def test_an_old_hash_is_made_anew_when_its_user_signs_in(entrance: Entrance, database: Database) -> None:
     entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
     weak = PasswordHasher(time_cost=1, memory_cost=8_192).hash(PASSWORD)

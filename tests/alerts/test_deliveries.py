@@ -103,6 +103,7 @@ def test_a_long_list_of_queues_is_cut_in_the_text_and_whole_in_the_data() -> Non
 
 
 @pytest.mark.parametrize("answer", [Answer(500, b"broken"), Answer(302), Answer(404), Answer(hangs_up=True)])
+@pytest.mark.each_database
 def test_what_was_not_taken_is_tried_again_later_with_the_same_id(
     database: Database, deliveries: Deliveries, receiver: HttpReceiver, answer: Answer
 ) -> None:
@@ -194,6 +195,7 @@ def test_a_mail_server_that_refuses_is_asked_again(database: Database, inbox: Sm
 
 
 @pytest.mark.parametrize(("moment", "posts"), [("before", 1), ("after", 2)])
+@pytest.mark.each_database
 def test_a_sender_that_is_killed_around_a_message_neither_loses_nor_repeats_it(
     moment: str, posts: int, database: Database, database_url: str, receiver: HttpReceiver, tmp_path: Path
 ) -> None:
@@ -216,6 +218,7 @@ def run_sender(moment: str, url: str, receiver: HttpReceiver, folder: Path) -> i
     return warm_python.run(command, cwd=ROOT, env=environment, check=False, timeout=60).returncode
 
 
+@pytest.mark.each_database
 def test_two_senders_at_once_send_once(database: Database, channels: list[Any], receiver: HttpReceiver) -> None:
     ledger(database).write([alert()], {}, utc_now())
     first, second = Deliveries(database, channels), Deliveries(database, channels)
@@ -227,6 +230,7 @@ def test_two_senders_at_once_send_once(database: Database, channels: list[Any], 
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.each_database
 def test_what_is_old_is_forgotten_and_what_is_open_is_not(database: Database) -> None:
     book = ledger(database)
     book.write([alert(), alert("test:other")], {}, utc_now())

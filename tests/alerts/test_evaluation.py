@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
 import redis
 
 from teknav_ops.access.policy import Operator, Role
@@ -31,6 +32,7 @@ def calm_down(client: redis.Redis) -> None:
         client.delete(key)
 
 
+@pytest.mark.each_database
 def test_an_alert_is_told_once_and_resolved_once(
     state: State, database: Database, new_watch: NewWatch, deliveries: Deliveries, receiver: HttpReceiver
 ) -> None:
@@ -86,6 +88,7 @@ def test_a_full_redis_is_told(
     assert AlertQueries(database).open() == []
 
 
+@pytest.mark.each_database
 def test_alerts_of_a_window_are_those_that_were_open_in_it(database: Database) -> None:
     noon = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -109,6 +112,7 @@ def test_alerts_of_a_window_are_those_that_were_open_in_it(database: Database) -
     assert [found.rule for found in queries.in_window(noon, end, limit=1)] == ["still"]
 
 
+@pytest.mark.each_database
 def test_restarts_failovers_and_two_leaders_at_once_repeat_nothing(
     state: State, new_watch: NewWatch, deliveries: Deliveries, receiver: HttpReceiver
 ) -> None:
@@ -201,6 +205,7 @@ def test_a_damaged_queue_keeps_its_alert(state: State, database: Database, new_w
     assert len(AlertQueries(database).open()) == 1
 
 
+@pytest.mark.each_database
 def test_a_silence_holds_back_what_would_open_and_nothing_else(
     state: State, client: redis.Redis, database: Database, new_watch: NewWatch, deliveries: Deliveries,
     receiver: HttpReceiver,

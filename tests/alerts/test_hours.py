@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
 from sqlalchemy import func, select
 
@@ -19,6 +20,7 @@ def this_hour(client: redis.Redis) -> int:
     return int(seconds) * 1000 // MINUTE_MS // 60
 
 
+@pytest.mark.each_database
 def test_hours_that_are_over_are_written_and_the_current_one_is_not(client: redis.Redis, database: Database) -> None:
     hour = this_hour(client)
     for minute in (0, 59):
@@ -39,6 +41,7 @@ def test_hours_that_are_over_are_written_and_the_current_one_is_not(client: redi
     assert hour not in known and len(known) == 24
 
 
+@pytest.mark.each_database
 def test_a_redis_that_lost_its_past_does_not_rewrite_what_is_on_record(client: redis.Redis, database: Database) -> None:
     hour = this_hour(client)
     client.hset(KEYS.minute((hour - 1) * 60), mapping={"work|completed": 10})
@@ -53,6 +56,7 @@ def test_a_redis_that_lost_its_past_does_not_rewrite_what_is_on_record(client: r
     assert HourBook(client, database, TOPOLOGY).look() == successor.known  # type: ignore[arg-type]
 
 
+@pytest.mark.each_database
 def test_two_that_write_at_once_write_each_hour_once(client: redis.Redis, database: Database) -> None:
     books = [HourBook(client, database, TOPOLOGY) for _ in range(2)]  # type: ignore[arg-type]
     for _ in range(5):

@@ -23,6 +23,7 @@ def silences(database: Database, role: Role = Role.OWNER) -> Silences:
     return Silences(Operator("sara", role), OperatorLog(database), {"waiting"}, TOPOLOGY)
 
 
+@pytest.mark.each_database
 def test_who_silenced_what_and_why_is_listed_and_in_the_audit_log(database: Database) -> None:
     until = silences(database).silence("waiting", "test:work", span=HOUR, reason="migration")
 

@@ -116,6 +116,7 @@ def test_an_alert_that_was_open_before_is_not_told_again_while_sql_is_away(
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.each_database
 def test_what_opened_and_ended_while_sql_was_away_is_resolved_when_it_is_back(
     state: State, away: Database, database: Database, new_watch: NewWatch, deliveries: Deliveries,
     receiver: HttpReceiver,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from workers import PROCESSORS
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "teknav_ops/redis_state/lua").glob("*.lua"))
 QUERIES = sorted((ROOT / "teknav_ops").rglob("sql/*.sql"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MODULES = sorted(path for folder in ("teknav_ops", "workers") for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -112,3 +114,27 @@ def test_the_diagram_of_the_life_of_a_job_draws_exactly_the_table_of_moves() -> 
     }
 
     assert {edge for edge in drawn if edge[1] != "[*]"} == table
+
+
+def test_no_test_asks_for_the_time_when_it_is_collected() -> None:
+    """It may run much later: what was soon is over by then."""
+    asks = {"now", "today", "time", "time_ns", "monotonic", "utcnow", "utc_now"}
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in TESTS
+        for node in _run_at_import(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in asks
+    ]
+    assert found == []
+
+
+def _run_at_import(tree: ast.AST) -> Iterator[ast.AST]:
+    """Everything but the bodies of functions: also decorators, so parameters, and default values."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += [*node.decorator_list, node.args]
+        else:
+            waiting += [node.args] if isinstance(node, ast.Lambda) else ast.iter_child_nodes(node)

@@ -20,8 +20,6 @@ from teknav_ops.storage.tables import AuditLog
 from tests.support import warm_python
 from tests.support.waiting import until
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture(autouse=True)
 def small_bites(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +28,7 @@ def small_bites(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put(database: Database, count: int, *, days_ago: float) -> None:
-    rows = [{"at": NOW - timedelta(days=days_ago), "action": "job.completed"} for _ in range(count)]
+    rows = [{"at": datetime.now(UTC) - timedelta(days=days_ago), "action": "job.completed"} for _ in range(count)]
     with database.session() as session:
         session.execute(insert(AuditLog), rows)
 
@@ -40,6 +38,7 @@ def kept(database: Database) -> int:
         return session.scalar(select(func.count()).select_from(AuditLog)) or 0
 
 
+@pytest.mark.each_database
 def test_what_is_too_old_goes_bite_by_bite_and_the_rest_stays(database: Database) -> None:
     put(database, 25, days_ago=31)
     put(database, 4, days_ago=29)
@@ -55,6 +54,7 @@ def test_what_is_too_old_goes_bite_by_bite_and_the_rest_stays(database: Database
     assert retention.step() is False
 
 
+@pytest.mark.each_database
 def test_ids_of_what_is_gone_are_not_given_again(database: Database) -> None:
     put(database, 3, days_ago=31)
     put(database, 1, days_ago=0)
@@ -81,7 +81,7 @@ def test_a_clock_that_runs_ahead_deletes_nothing_young(database: Database, monke
     class Ahead(datetime):
         @classmethod
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
-            return NOW + timedelta(days=4_000)
+            return datetime.now(UTC) + timedelta(days=4_000)
 
     monkeypatch.setattr(retention_module, "datetime", Ahead)
 
@@ -103,6 +103,7 @@ def _prune_and_die(database_url: str) -> None:
     AuditRetention(database, keep_days=30).step()
 
 
+@pytest.mark.each_database
 def test_who_dies_in_the_middle_has_deleted_nothing_half(database: Database, database_url: str) -> None:
     put(database, 25, days_ago=31)
     put(database, 1, days_ago=0)

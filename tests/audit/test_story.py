@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
 from sqlalchemy import delete
 
@@ -20,6 +21,7 @@ def told(database: Database, client: redis.Redis, job_or_trace: str) -> Story:
     return story(database, client, TOPOLOGY, job_or_trace)  # type: ignore[arg-type]
 
 
+@pytest.mark.each_database
 def test_a_story_joins_auditlog_and_what_is_still_in_the_stream(client: redis.Redis, database: Database) -> None:
     state, writer = State(client), AuditWriter(client, database, TOPOLOGY)  # type: ignore[arg-type]
     job_id = state.dead(trace_id=TRACE)
@@ -52,6 +54,7 @@ def test_an_entry_that_is_in_both_places_is_told_once(client: redis.Redis, datab
     assert None not in [entry.id for entry in entries]
 
 
+@pytest.mark.each_database
 def test_a_trace_tells_the_story_of_all_its_jobs(client: redis.Redis, database: Database) -> None:
     state, writer = State(client), AuditWriter(client, database, TOPOLOGY)  # type: ignore[arg-type]
     first = state.dead(trace_id=TRACE)
@@ -69,6 +72,7 @@ def test_a_trace_tells_the_story_of_all_its_jobs(client: redis.Redis, database: 
     ]
 
 
+@pytest.mark.each_database
 def test_a_story_that_cannot_be_seen_whole_says_so(client: redis.Redis, database: Database) -> None:
     state = State(client)
     job_id = state.enqueue()

@@ -74,10 +74,12 @@ def filled(database: Database) -> Database:
         ({"window": Window(START + timedelta(seconds=1), START + timedelta(seconds=3))}, ["two", "one"]),
     ],
 )
+@pytest.mark.each_database
 def test_a_filter_finds_exactly_what_matches(filled: Database, where: dict[str, Any], expected: list[str]) -> None:
     assert found(filled, **where) == expected
 
 
+@pytest.mark.each_database
 def test_pages_follow_each_other_without_gap_or_repetition_also_within_one_moment(database: Database) -> None:
     put(database, *({"at": START, "job_id": str(number)} for number in range(23)))
     trail, seen, cursor = AuditTrail(database), [], None
@@ -92,6 +94,7 @@ def test_pages_follow_each_other_without_gap_or_repetition_also_within_one_momen
     assert seen == [str(number) for number in reversed(range(23))]
 
 
+@pytest.mark.each_database
 def test_a_rare_entry_is_looked_for_in_bounded_steps_that_can_be_continued(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +116,7 @@ def test_a_rare_entry_is_looked_for_in_bounded_steps_that_can_be_continued(
     assert calls == 3
 
 
+@pytest.mark.each_database
 def test_an_index_serves_every_question_that_names_few_entries(filled: Database) -> None:
     plans: list[str] = []
     questions = ({"action": "dlq."}, {"fingerprint": "f1"}, {"job_id": "one"}, {})
@@ -141,6 +145,7 @@ def test_a_limit_out_of_range_is_refused(database: Database, limit: int) -> None
         AuditTrail(database).page(limit=limit)
 
 
+@pytest.mark.each_database
 def test_what_comes_is_followed_in_the_order_of_coming(filled: Database) -> None:
     trail = AuditTrail(filled)
     begin = trail.newest_id()
@@ -212,6 +217,7 @@ def test_who_follows_is_told_when_a_transaction_does_not_end(
     assert AuditTrail(database).since(0) == ([], 1)
 
 
+@pytest.mark.each_database
 def test_an_operators_action_is_in_the_trail_with_what_came_of_it(database: Database) -> None:
     with OperatorLog(database).record("dlq.purged", actor="sara", queue="a:b", reason="دیگر لازم نیست") as action:
         action.note(count=3)

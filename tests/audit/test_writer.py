@@ -28,6 +28,7 @@ def rows(database: Database) -> list[AuditLog]:
         return list(session.scalars(select(AuditLog).order_by(AuditLog.id)))
 
 
+@pytest.mark.each_database
 def test_entries_become_rows_and_leave_the_stream(client: redis.Redis, database: Database) -> None:
     state = State(client)
     job_id = state.dead(trace_id="ab" * 16)
@@ -49,6 +50,7 @@ def test_entries_become_rows_and_leave_the_stream(client: redis.Redis, database:
     assert (failed.attempt, failed.duration_ms, failed.fingerprint, failed.trace_id) == (1, 5.0, "f1", "ab" * 16)
 
 
+@pytest.mark.each_database
 def test_two_writers_at_once_double_nothing(client: redis.Redis, database: Database) -> None:
     state = State(client)
     for _ in range(50):
@@ -80,6 +82,7 @@ def _move_and_die(redis_url: str, database_url: str, moment: str) -> None:
 
 
 @pytest.mark.parametrize(("moment", "left_count"), [("before commit", 20), ("before trim", 20), ("after trim", 0)])
+@pytest.mark.each_database
 def test_a_writer_killed_at_any_moment_loses_and_doubles_nothing(
     redis_server: RedisServer,
     client: redis.Redis,
@@ -120,6 +123,7 @@ def test_many_batches_keep_the_order_of_the_stream(
     assert abs((at[-1] - datetime.now(UTC)).total_seconds()) < 60
 
 
+@pytest.mark.each_database
 def test_any_text_comes_through_as_it_is(client: redis.Redis, database: Database) -> None:
     text = "tab\there, line\nbreak, \\ back, \r, \\N, \\., 'quote', \"double\", خطای شبکه 🚀"
     client.xadd(KEYS.audit, {"action": "job.failed", "actor": text[:60], "error_type": text, "detail": text})
@@ -132,6 +136,7 @@ def test_any_text_comes_through_as_it_is(client: redis.Redis, database: Database
     assert (second.actor, second.error_type, second.detail) == ("w:1", None, None)
 
 
+@pytest.mark.each_database
 def test_an_entry_that_fits_no_row_holds_up_nothing(client: redis.Redis, database: Database) -> None:
     state = State(client)
     state.enqueue()
@@ -158,6 +163,7 @@ def test_an_entry_that_fits_no_row_holds_up_nothing(client: redis.Redis, databas
     assert (written[2].attempt, written[2].duration_ms) == (None, None)
 
 
+@pytest.mark.each_database
 def test_a_cursor_that_was_lost_doubles_nothing(client: redis.Redis, database: Database) -> None:
     state, writer = State(client), AuditWriter(client, database, TOPOLOGY)  # type: ignore[arg-type]
     writer._trim = lambda *_: None  # type: ignore[method-assign]
@@ -189,6 +195,7 @@ def test_entries_whose_ids_are_behind_the_cursor_are_not_lost(client: redis.Redi
     assert client.xlen(KEYS.audit) == 0
 
 
+@pytest.mark.each_database
 def test_a_commit_whose_answer_was_lost_is_not_made_twice(client: redis.Redis, database: Database) -> None:
     state, writer = State(client), AuditWriter(client, database, TOPOLOGY)  # type: ignore[arg-type]
     state.enqueue()

@@ -78,6 +78,7 @@ def stats(row: AuditLog) -> Mapping[str, Any]:
     return found
 
 
+@pytest.mark.each_database
 def test_a_row_is_computed_from_its_slots_minutes_and_the_queue_as_it_is(state: State, database: Database) -> None:
     client = state.client
     state.enqueue()
@@ -164,6 +165,7 @@ def test_a_queue_whose_structures_are_damaged_is_aggregated_without_a_state(
     assert (found[QUEUE]["completed"], found[QUEUE]["waiting"], found["test:other"]["waiting"]) == (1, None, 0)
 
 
+@pytest.mark.each_database
 def test_two_at_once_write_each_row_once(redis_server: RedisServer, client: redis.Redis, database: Database) -> None:
     happen(client, SLOT - 60, completed=1)
     barrier = threading.Barrier(2)
@@ -192,6 +194,7 @@ def test_two_at_once_write_each_row_once(redis_server: RedisServer, client: redi
     assert slots(rows(database), "test:other") == list(range(-30, 1))
 
 
+@pytest.mark.each_database
 def test_a_scheduler_that_leads_again_doubles_nothing(client: redis.Redis, database: Database) -> None:
     first, second = aggregator(client, database), aggregator(client, database)
     fill(first, client, AFTER_MS - 4 * SLOT_MS)
@@ -225,6 +228,7 @@ def _write_and_die(redis_url: str, database_url: str) -> None:
     fill(Aggregator(client, Database.open(database_url), TOPOLOGY), client, AFTER_MS)
 
 
+@pytest.mark.each_database
 def test_one_killed_between_insert_and_commit_leaves_nothing_half_done(
     redis_server: RedisServer, client: redis.Redis, database_url: str, database: Database
 ) -> None:

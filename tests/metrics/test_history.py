@@ -123,7 +123,9 @@ def snapshot_of(database: Database, tmp_path: Path) -> Iterator[Callable[[list[E
 
 
 def in_step(events: list[Event], at: pd.Timestamp, step: timedelta) -> list[Event]:
-    return [event for event in events if at <= event.at < at + step]
+    begin = at.to_pydatetime()
+    end = begin + step
+    return [event for event in events if begin <= event.at < end]
 
 
 def check(row: object, events: list[Event]) -> None:

@@ -25,6 +25,7 @@ from tests.support.orders import TOPOLOGY
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
+from tests.support.waiting import until
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -214,8 +215,4 @@ def test_a_client_made_for_it_is_closed_with_it(own_server: RedisServer, tmp_pat
 
 
 def _eventually(url: str, *, up: float) -> Samples:
-    deadline = time.monotonic() + 20
-    while of(seen := fetch(url), "teknav_up") != up:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return seen
+    return until(lambda: of(seen := fetch(url), "teknav_up") == up and seen, what=f"teknav_up {up}")

@@ -7,7 +7,6 @@ import ipaddress
 import socket
 import ssl
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from teknav_ops.outbound.addresses import AddressBlocked, InvalidUrl, RequestMalformed, check_url, is_blocked
 from teknav_ops.outbound.http import AnswerTimedOut, HostUnreachable, OutboundHttp
-from tests.support.http_receiver import Answer, HttpReceiver
+from tests.support.http_receiver import FOR_EVER, Answer, HttpReceiver
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
@@ -143,15 +142,14 @@ def test_a_resolver_that_hangs_is_not_waited_for(receiver: HttpReceiver) -> None
     over = threading.Event()
 
     def hanging(host: str, port: int) -> list[str]:
-        over.wait(30)
+        over.wait()
         return ["127.0.0.1"]
 
-    begun = time.monotonic()
     with pytest.raises(AnswerTimedOut):
         OutboundHttp(allowed_networks=LOOPBACK, resolver=hanging).request(
             "GET", f"http://slow.example:{receiver.port}/", timeout_seconds=0.2
         )
-    assert time.monotonic() - begun < 10 and receiver.requests == []
+    assert receiver.requests == []
     over.set()
 
 
@@ -165,40 +163,38 @@ def test_an_answer_is_cut_at_the_limit_and_never_unpacked(http: OutboundHttp, re
     assert http.request("GET", receiver.url).body == packed
 
 
-@pytest.mark.parametrize("answer", [Answer(delay_seconds=8), Answer(body=b"x" * 160, drip_seconds=0.05)])
+@pytest.mark.parametrize("answer", [Answer(delay_seconds=FOR_EVER), Answer(body=b"x" * 10_000, drip_seconds=0.05)])
 def test_one_deadline_bounds_the_whole_exchange(http: OutboundHttp, receiver: HttpReceiver, answer: Answer) -> None:
     receiver.answers = [answer]
-    begun = time.monotonic()
     with pytest.raises(AnswerTimedOut):
         http.request("GET", receiver.url, timeout_seconds=0.5)
-    assert time.monotonic() - begun < 6
 
 
 def test_headers_that_drip_or_never_end_are_bounded(http: OutboundHttp) -> None:
     with _raw_server(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000) as port, pytest.raises(HostUnreachable):
-        http.request("GET", f"http://127.0.0.1:{port}/", timeout_seconds=5)
-    with _raw_server(b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyy", drip_seconds=0.25) as port:
-        begun = time.monotonic()
-        with pytest.raises(AnswerTimedOut):
-            http.request("GET", f"http://127.0.0.1:{port}/", timeout_seconds=0.5)
-        assert time.monotonic() - begun < 6
+        http.request("GET", f"http://127.0.0.1:{port}/", timeout_seconds=60)
+    with (
+        _raw_server(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 1_000, drip_seconds=0.25) as port,
+        pytest.raises(AnswerTimedOut),
+    ):
+        http.request("GET", f"http://127.0.0.1:{port}/", timeout_seconds=0.5)
 
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort"])
 def test_what_is_no_whole_answer_is_tried_again(http: OutboundHttp, said: bytes) -> None:
     with _raw_server(said) as port, pytest.raises(HostUnreachable):
-        http.request("GET", f"http://127.0.0.1:{port}/", timeout_seconds=2)
+        http.request("GET", f"http://127.0.0.1:{port}/", timeout_seconds=60)
 
 
 def test_nobody_there_and_no_such_name(http: OutboundHttp) -> None:
     with pytest.raises(HostUnreachable, match=r"127\.0\.0\.1"):
-        http.request("GET", "http://127.0.0.1:9/", timeout_seconds=2)
+        http.request("GET", "http://127.0.0.1:9/", timeout_seconds=60)
 
     def unknown(host: str, port: int) -> list[str]:
         raise socket.gaierror(-2, "Name or service not known")
 
     with pytest.raises(HostUnreachable, match="cannot be resolved"):
-        OutboundHttp(resolver=unknown).request("GET", "http://nowhere.example/", timeout_seconds=2)
+        OutboundHttp(resolver=unknown).request("GET", "http://nowhere.example/", timeout_seconds=60)
 
 
 def test_tls_is_checked_against_the_name_that_was_asked_for(tmp_path: Path) -> None:
@@ -223,6 +219,7 @@ class _raw_server:  # noqa: N801
     def __init__(self, said: bytes, *, drip_seconds: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
         self._said, self._drip_seconds, self._tls = said, drip_seconds, tls
         self._socket = socket.create_server(("127.0.0.1", 0))
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> int:
@@ -230,6 +227,7 @@ class _raw_server:  # noqa: N801
         return int(self._socket.getsockname()[1])
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self._socket.close()
         self._thread.join(5)
 
@@ -242,7 +240,7 @@ class _raw_server:  # noqa: N801
                     pieces = [self._said] if not self._drip_seconds else [bytes([byte]) for byte in self._said]
                     for piece in pieces:
                         peer.sendall(piece)
-                        time.sleep(self._drip_seconds)
+                        self._ended.wait(self._drip_seconds)
             except ssl.SSLError:
                 continue
             except OSError:

@@ -47,6 +47,7 @@ def put(database: Database, article_id: int, title: str, body: str, version: int
 
 
 @pytest.mark.parametrize("query", ["میشود", "می‌شود", "می شود", "ذخیره", "ذخی", "«ذخیره»"])
+@pytest.mark.each_database
 def test_a_query_finds_every_spelling(database: Database, query: str) -> None:
     put(database, 1, "حافظه", "داده در حافظه ذخیره می‌شود و می‌ماند.")
     put(database, 2, "دیگر", "چیزی دیگر")
@@ -54,6 +55,7 @@ def test_a_query_finds_every_spelling(database: Database, query: str) -> None:
     assert [hit.article_id for hit in search(database, query)] == [1]
 
 
+@pytest.mark.each_database
 def test_a_word_in_the_title_counts_more(database: Database) -> None:
     put(database, 1, "other", "redis " * 3 + "filler " * 50, language="en")
     put(database, 2, "redis", "filler " * 50, language="en")
@@ -61,6 +63,7 @@ def test_a_word_in_the_title_counts_more(database: Database) -> None:
     assert [hit.article_id for hit in search(database, "redis")] == [2, 1]
 
 
+@pytest.mark.each_database
 def test_an_older_version_never_overwrites_a_newer_one(database: Database) -> None:
     assert put(database, 1, "new", "tomato", version=2)
     assert not put(database, 1, "old", "potato", version=1)
@@ -71,6 +74,7 @@ def test_an_older_version_never_overwrites_a_newer_one(database: Database) -> No
     assert [hit.title for hit in search(database, "carrot")] == ["new"]
 
 
+@pytest.mark.each_database
 def test_deleted_documents_are_not_found(database: Database) -> None:
     put(database, 1, "a", "tomato")
     with database.session() as session:
@@ -82,18 +86,21 @@ def test_deleted_documents_are_not_found(database: Database) -> None:
 @pytest.mark.parametrize(
     "query", ["", "  ", "'; drop table article; --", '"', "*", "a OR b", "NEAR(", ")(", "&|!<->", "_"]
 )
+@pytest.mark.each_database
 def test_odd_queries_are_harmless(database: Database, query: str) -> None:
     put(database, 1, "a", "tomato")
 
     assert search(database, query) == []
 
 
+@pytest.mark.each_database
 def test_a_very_long_text_is_found_by_its_beginning(database: Database) -> None:
     put(database, 1, "numbers", " ".join(f"w{n}" for n in range(200_000)), language="en")
 
     assert [hit.article_id for hit in search(database, "w12345")] == [1]
 
 
+@pytest.mark.each_database
 def test_a_hit_says_what_to_highlight(database: Database) -> None:
     put(database, 1, "حافظه", "داده در حافظه ذخیره می‌شود.")
 
@@ -101,6 +108,7 @@ def test_a_hit_says_what_to_highlight(database: Database) -> None:
     assert [hit.snippet[start:end] for start, end in hit.highlights] == ["می‌شود"]
 
 
+@pytest.mark.each_database
 def test_the_language_filter_and_the_snippet(database: Database) -> None:
     put(database, 1, "a", "word " * 100 + "needle " + "word " * 100, language="en")
     put(database, 1, "b", "needle", language="fa")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -36,6 +35,7 @@ class AiServer:
         self.replies: list[Reply] = []
         self.requests: list[dict[str, Any]] = []
         self._lock = threading.Lock()
+        self._ended = threading.Event()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -60,6 +60,7 @@ class AiServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self._http.shutdown()
         self._http.server_close()
 
@@ -67,7 +68,7 @@ class AiServer:
         with self._lock:
             self.requests.append(request)
             reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        time.sleep(reply.delay_seconds)
+        self._ended.wait(reply.delay_seconds)
         # A client that stopped waiting is part of the tests.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._reply(handler, request, reply)

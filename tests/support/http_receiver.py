@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, Final, Self
+
+#: Seconds that no test lasts.
+FOR_EVER: Final = 3_600.0
 
 
 @dataclasses.dataclass
 class Answer:
-    """What the receiver does with one request. `drip_seconds` waits between the bytes of the body."""
+    """What the receiver does with one request. `drip_seconds` waits between the bytes of the body.
+
+    No wait outlives the receiver, so one that must be longer than anything else may be `FOR_EVER`.
+    """
 
     status: int = 200
     body: bytes = b"ok"
@@ -40,6 +45,7 @@ class HttpReceiver:
         self.requests: list[Request] = []
         self.echo = False
         self._lock = threading.Lock()
+        self._ended = threading.Event()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -72,6 +78,7 @@ class HttpReceiver:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self._http.shutdown()
         self._http.server_close()
 
@@ -79,7 +86,7 @@ class HttpReceiver:
         with self._lock:
             self.requests.append(request)
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        time.sleep(answer.delay_seconds)
+        self._ended.wait(answer.delay_seconds)
         if answer.hangs_up:
             handler.close_connection = True
             return
@@ -92,4 +99,4 @@ class HttpReceiver:
             handler.wfile.write(body)
         for byte in body if answer.drip_seconds else b"":
             handler.wfile.write(bytes([byte]))
-            time.sleep(answer.drip_seconds)
+            self._ended.wait(answer.drip_seconds)

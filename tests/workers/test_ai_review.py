@@ -101,6 +101,7 @@ def test_persian_quotes_are_found_whatever_their_letters(
     assert article(asked, article_id).ai_score == 90.0
 
 
+@pytest.mark.each_database
 def test_the_measures_stand_when_the_model_fails_and_are_replaced_by_the_next_run(
     asked: Services, model: AiServer, make_context: MakeContext
 ) -> None:

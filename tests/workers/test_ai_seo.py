@@ -32,6 +32,7 @@ def model() -> Iterator[AiServer]:
         yield server
 
 
+@pytest.mark.each_database
 def test_an_article_gets_its_texts(make_services: MakeServices, model: AiServer, make_context: MakeContext) -> None:
     services = with_model(make_services, model)
     article_id = add_article(services)

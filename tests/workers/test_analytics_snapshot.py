@@ -101,6 +101,7 @@ def test_it_expires_by_setting_and_each_span_has_its_own(
     assert read_dashboard(client, days=30) is None  # type: ignore[arg-type]
 
 
+@pytest.mark.each_database
 def test_when_redis_is_away_the_old_value_stays_and_the_job_is_tried_again(
     counted: Services, make_services: MakeServices, make_context: MakeContext, redis_server: RedisServer,
     client: redis.Redis,

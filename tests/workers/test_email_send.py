@@ -122,6 +122,7 @@ def test_running_twice_sends_once(smtp: Services, inbox: Inbox, make_context: Ma
         ("DATA", "hang up", MailDelayed),
     ],
 )
+@pytest.mark.each_database
 def test_the_servers_refusal_is_sorted_and_recorded(
     smtp: Services, inbox: Inbox, make_context: MakeContext, step: str, answer: str, error: type[Exception]
 ) -> None:

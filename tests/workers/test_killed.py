@@ -27,6 +27,7 @@ from teknav_ops.storage.search import search
 from teknav_ops.storage.tables import AIReport, ArticleQualityReport, EmailQueue
 from tests.support import warm_python
 from tests.support.ai_server import AiServer, Reply
+from tests.support.http_receiver import FOR_EVER
 from tests.support.ports import free_port
 from tests.support.waiting import until
 from tests.workers.ai_cases import add_article, article, rows, runs, with_model
@@ -89,7 +90,7 @@ def model() -> Iterator[AiServer]:
 def test_an_article_gets_its_texts_though_the_first_worker_died(
     make_services: MakeServices, model: AiServer, make_context: MakeContext
 ) -> None:
-    model.replies = [Reply(GOOD, delay_seconds=20), Reply(GOOD)]
+    model.replies = [Reply(GOOD, delay_seconds=FOR_EVER), Reply(GOOD)]
     services = with_model(make_services, model)
     article_id = add_article(services)
     job = GenerateSeo(article_id=article_id)
@@ -106,7 +107,7 @@ def test_an_article_gets_its_texts_though_the_first_worker_died(
 def test_a_review_is_given_once_though_the_first_worker_died(
     make_services: MakeServices, model: AiServer, make_context: MakeContext
 ) -> None:
-    model.replies = [Reply(review(), delay_seconds=20), Reply(review())]
+    model.replies = [Reply(review(), delay_seconds=FOR_EVER), Reply(review())]
     services = with_model(make_services, model)
     job = ReviewArticle(article_id=add_article(services, "en"))
     with begun("workers.ai_review", "review_article", job, services, ai_base_url=model.url, ai_model="m"):
@@ -139,6 +140,7 @@ class SlowInbox:
         return "250 kept"
 
 
+@pytest.mark.each_database
 def test_a_mail_whose_worker_died_before_the_answer_is_sent_again_under_the_same_id(
     make_services: MakeServices, make_context: MakeContext
 ) -> None:
@@ -168,6 +170,7 @@ def mail_row(services: Services) -> EmailQueue:
         return session.scalars(select(EmailQueue).where(EmailQueue.job_id == "killed")).one()
 
 
+@pytest.mark.each_database
 def test_a_search_document_is_written_whole_or_not_at_all(services: Services, make_context: MakeContext) -> None:
     article_id = add_article(services, title="صفِ «نامه»ها")
     job = IndexArticle(article_id=article_id)

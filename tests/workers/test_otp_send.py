@@ -27,8 +27,9 @@ from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import Base, OtpLog
 from tests.support import warm_python
 from tests.support.engine import dump
-from tests.support.http_receiver import Answer, HttpReceiver
+from tests.support.http_receiver import FOR_EVER, Answer, HttpReceiver
 from tests.support.real_engine import topology_of, working
+from tests.support.virtual_time import Clock
 from tests.support.waiting import until
 from tests.workers.conftest import MakeContext, MakeServices
 from workers.otp_send import OtpExpired, OtpLimited, mask_recipient, message_text, send_otp
@@ -198,6 +199,7 @@ def test_a_mail_servers_refusal_is_recorded_without_the_address(
     assert MAIL not in texts and CODE not in texts
 
 
+@pytest.mark.each_database
 def test_a_recipient_gets_one_code_a_minute_and_so_many_an_hour(
     make_services: MakeServices, gateway: HttpReceiver, make_context: MakeContext
 ) -> None:
@@ -227,6 +229,7 @@ def _age(services: Services, *, seconds: int) -> None:
             session.execute(update(OtpLog).where(OtpLog.id == kept.id).values(**earlier))
 
 
+@pytest.mark.each_database
 def test_workers_at_once_send_one_code_to_one_recipient(
     texting: Services, gateway: HttpReceiver, make_context: MakeContext
 ) -> None:
@@ -291,13 +294,14 @@ def test_messages_and_masks() -> None:
     assert (mask_recipient("+14155550123"), mask_recipient(MAIL)) == ("+14•••••0123", "r•••@example.com")
 
 
+@pytest.mark.each_database
 def test_the_code_and_the_recipient_are_nowhere_in_clear(
-    texting: Services, gateway: HttpReceiver, client: redis.Redis, caplog: pytest.LogCaptureFixture,
+    texting: Services, gateway: HttpReceiver, client: redis.Redis, clock: Clock, caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """Through the real engine, with a gateway that quotes the whole message back, in Persian digits too."""
     caplog.set_level(logging.DEBUG)
-    # Five numbers that differ: each gets one refusal of its own.
+    # Five numbers that differ: each gets one refusal of its own. The clock stands still, so none is tried again.
     gateway.echo = True
     gateway.answers = [
         Answer(200, f"taken {CODE} {PERSIAN_CODE} ".encode()), Answer(400, f"bad {PERSIAN_CODE} ".encode()),
@@ -347,10 +351,11 @@ send_otp(SendOtp(channel="sms", recipient="+989121234567", code="482913", expire
 """
 
 
+@pytest.mark.each_database
 def test_a_job_killed_while_the_gateway_answers_is_sent_again_under_the_same_reference(
     texting: Services, gateway: HttpReceiver, make_context: MakeContext, database_url: str
 ) -> None:
-    gateway.answers = [Answer(delay_seconds=3), Answer()]
+    gateway.answers = [Answer(delay_seconds=FOR_EVER), Answer()]
     key = texting.settings.secret_key
     assert key is not None
     process = warm_python.Process(

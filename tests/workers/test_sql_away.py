@@ -24,13 +24,13 @@ from tests.support.waiting import until
 from workers.search_index import index_article
 from workers.services import open_services
 
-COUNT = 20
+COUNT = 8
 
 
 def test_jobs_wait_for_a_database_that_was_killed(
     own_postgres: PostgresServer, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "AWAY_SNOOZE_MS", 500)
+    monkeypatch.setattr(retry, "AWAY_SNOOZE_MS", 200)
     upgrade(own_postgres.url)
     settings = Settings(
         data_dir=tmp_path, redis_url=redis_server.url, database_url=own_postgres.url, secret_key=SECRET_KEY

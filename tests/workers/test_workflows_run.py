@@ -30,7 +30,7 @@ from teknav_ops.runtime.demo.content import WORKFLOWS
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import Article, AuditLog, WorkflowRun, WorkflowStepExecution
 from tests.support import warm_python
-from tests.support.http_receiver import Answer, HttpReceiver
+from tests.support.http_receiver import FOR_EVER, Answer, HttpReceiver
 from tests.support.real_engine import topology_of, working
 from tests.support.waiting import until
 from tests.workers.conftest import MakeContext, MakeServices
@@ -301,6 +301,7 @@ def test_a_person_decides_and_the_run_goes_on_at_once(
     assert (entry.actor, (entry.detail or {})["comment"]) == ("sara", "fine")
 
 
+@pytest.mark.each_database
 def test_a_no_fails_the_run_or_lets_it_go_on_as_the_step_says(play: Play, control: Control) -> None:
     for policy, ends in (("fail", StepFailed), ("continue", None)):
         play.save(
@@ -353,6 +354,7 @@ def test_a_cancelled_run_stops_and_takes_out_what_it_waits_for(
         control.workflows.cancel(99)
 
 
+@pytest.mark.each_database
 def test_a_run_that_is_cancelled_in_the_middle_begins_nothing_more(
     play: Play, control: Control, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,6 +370,7 @@ def test_a_run_that_is_cancelled_in_the_middle_begins_nothing_more(
     assert paths(receiver) == ["one"]
 
 
+@pytest.mark.each_database
 def test_a_worker_that_was_overtaken_can_write_nothing(play: Play, services: Services) -> None:
     play.save({"id": "nap", "kind": "delay", "seconds": 100})
     with pytest.raises(Waiting):
@@ -382,6 +385,7 @@ def test_a_worker_that_was_overtaken_can_write_nothing(play: Play, services: Ser
 
 
 @pytest.mark.parametrize(("takes", "ends"), [("a tick", "running"), ("a cancellation", "cancelled")])
+@pytest.mark.each_database
 def test_a_worker_that_is_overtaken_at_the_last_step_does_not_say_how_the_run_ended(
     play: Play, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch, takes: str, ends: str
 ) -> None:
@@ -415,6 +419,7 @@ def test_wrong_input_ends_the_run_with_the_field(play: Play, given: dict[str, An
     assert play.run().status == "failed" and play.rows() == []
 
 
+@pytest.mark.each_database
 def test_a_replay_may_bring_the_right_input(
     play: Play, client: redis.Redis, services: Services, control: Control
 ) -> None:
@@ -490,6 +495,7 @@ def test_a_faulty_definition_is_refused_with_the_place(play: Play, steps: list[d
     assert play.control.workflows.saved() == []
 
 
+@pytest.mark.each_database
 def test_saving_the_same_text_keeps_its_version_and_viewers_may_not(
     play: Play, control: Control, services: Services, client: redis.Redis
 ) -> None:
@@ -533,10 +539,11 @@ run_workflow(RunWorkflow(workflow="w"), ctx)
 """
 
 
+@pytest.mark.each_database
 def test_a_worker_killed_between_steps_is_followed_at_the_right_one(
     play: Play, receiver: HttpReceiver, make_services: MakeServices
 ) -> None:
-    receiver.answers = [Answer(body=b"{}"), Answer(delay_seconds=4), Answer(body=b"{}")]
+    receiver.answers = [Answer(body=b"{}"), Answer(delay_seconds=FOR_EVER), Answer(body=b"{}")]
     play.save(http("one", receiver), http("two", receiver), http("three", receiver))
     settings = play.services.settings
     assert settings.database_url is not None
@@ -580,6 +587,7 @@ def test_a_worker_killed_after_enqueueing_makes_no_second_child(
     assert JobQueries(client, topology_of("search:index")).counts("search:index").waiting == 1  # type: ignore[arg-type]
 
 
+@pytest.mark.each_database
 def test_a_run_that_is_too_long_or_too_late_is_undone_and_says_why(
     play: Play, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -605,6 +613,7 @@ def test_a_run_that_is_too_long_or_too_late_is_undone_and_says_why(
     assert play.article().status == "unpublished"
 
 
+@pytest.mark.each_database
 def test_later_steps_see_the_article_as_the_run_has_made_it(play: Play, receiver: HttpReceiver) -> None:
     play.save(
         {"id": "name", "kind": "update-article", "article_id": 1, "set": {"title": "عنوان"}},
@@ -760,6 +769,7 @@ def test_a_job_that_runs_while_its_run_fails_is_waited_for_and_undone(
     assert play.run().status == "compensated"
 
 
+@pytest.mark.each_database
 def test_a_child_workflow_that_was_cancelled_is_no_success(
     play: Play, control: Control, client: redis.Redis, services: Services
 ) -> None:
