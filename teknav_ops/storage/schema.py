@@ -44,6 +44,8 @@ def upgrade(url: str) -> None:
         StorageUnavailable: the database could not be reached.
     """
     with _connected(url) as connection:
+        # One transaction for all migrations. SQLite lets one writer in; between two transactions another could begin.
+        connection.begin()
         if connection.dialect.name == "postgresql":
             connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
         config = _config()
