@@ -10,7 +10,8 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,46 +19,63 @@ import httpx
 import psutil
 import pytest
 
+from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.redis_state.connection import Client, connect
+from teknav_ops.redis_url import find_redis_url
+from teknav_ops.settings import Settings
+from teknav_ops.topology import TOPOLOGY
+from tests.support import warm_python
+from tests.support.folders import new_folder, remove_folder
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("up")]
 COMMAND = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()"]
 
 
-class House:
+class Installation:
     """One data folder, in which `teknav` commands run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.data = folder / "data"
+        self.log = folder / "up.log"
         # Only the wheel's server: the machine may have another on its PATH.
         path = os.pathsep.join(
             p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "redis-server").exists()
         )
-        self.started: list[subprocess.Popen[str]] = []
+        self._started: list[subprocess.Popen[str]] = []
         plain = {name: value for name, value in os.environ.items() if not name.startswith("TEKNAV_")}
-        self.environment = {**plain, "TEKNAV_DATA_DIR": str(folder / "data"), "PATH": path}
+        self.environment = {**plain, "TEKNAV_DATA_DIR": str(self.data), "PATH": path}
 
     def up(self, *options: str) -> subprocess.Popen[str]:
-        with (self.folder / "up.log").open("a") as log:
+        with self.log.open("a") as log:
             started = subprocess.Popen(
                 [*COMMAND, "up", *options], env=self.environment, stdout=log, stderr=log, text=True
             )
-        self.started.append(started)
+        self._started.append(started)
         return started
 
     def ask(self, *arguments: str) -> Any:
-        answer = subprocess.run(
-            [*COMMAND, *arguments, "--json"],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return json.loads(answer.stdout) if answer.returncode == 0 else None
+        command = [*COMMAND, *arguments, "--json"]
+        answer = warm_python.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=True)
+        return json.loads(answer.stdout)
 
-    def counts(self) -> dict[str, Any]:
-        return {row["name"]: row for row in self.ask("queues") or []}
+    @cached_property
+    def client(self) -> Client:
+        return connect(find_redis_url(Settings(data_dir=self.data, redis_url=None)))
+
+    @property
+    def queries(self) -> JobQueries:
+        return JobQueries(self.client, TOPOLOGY)
+
+    def is_serving(self) -> bool:
+        """Whether its server answers and a worker is there."""
+        with suppress(Exception):
+            return self.queries.counts("email:send").workers > 0
+        return False
+
+    def completed(self, queue: str) -> int:
+        return self.queries.counts(queue).completed
 
     def processes(self) -> list[psutil.Process]:
         found = []
@@ -71,21 +89,50 @@ class House:
                 continue
         return found
 
+    def wait_for(self, condition: Callable[[], Any], what: str) -> Any:
+        try:
+            return until(condition, seconds=90, what=what)
+        except AssertionError as error:
+            logs = [path.read_text() for path in (self.log, *(self.data / "logs").glob("*.log"))]
+            raise AssertionError(f"{error}\n" + "\n".join(logs)[-6_000:]) from None
+
+    def remove(self) -> None:
+        self.client.close()
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        for started in self._started:
+            # A process that nobody waits for is a warning, in whichever test comes next.
+            started.wait(30)
+
+
+@contextmanager
+def installed(folder: Path) -> Iterator[Installation]:
+    built = Installation(folder)
+    try:
+        yield built
+    finally:
+        built.remove()
+
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = House(tmp_path)
-    yield built
-    for process in built.processes():
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    for started in built.started:
-        # A process that nobody waits for is a warning, in whichever test comes next.
-        started.wait(30)
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    with installed(tmp_path) as built:
+        yield built
 
 
-def done(house: House, queue: str) -> int:
-    return int(house.counts().get(queue, {}).get("completed", 0))
+@pytest.fixture(scope="module")
+def running() -> Iterator[Installation]:
+    """One that was started with the demo, for the tests that ask and leave it running."""
+    folder = new_folder()
+    with installed(folder) as built:
+        started = built.up("-p", "1", "-t", "4")
+        built.wait_for(built.is_serving, "the workers")
+        yield built
+        assert stop(started) == 0
+        until(lambda: not built.processes(), what="every process's end")
+        assert "Traceback" not in built.log.read_text()
+    remove_folder(folder)
 
 
 def stop(process: subprocess.Popen[str]) -> int:
@@ -93,84 +140,89 @@ def stop(process: subprocess.Popen[str]) -> int:
     return process.wait(60)
 
 
-def wait_for(condition: Callable[[], Any], house: House, what: str) -> Any:
-    try:
-        return until(condition, seconds=90, what=what)
-    except AssertionError as error:
-        logs = [path.read_text() for path in (house.folder / "up.log", *(house.folder / "data/logs").glob("*.log"))]
-        raise AssertionError(f"{error}\n" + "\n".join(logs)[-6_000:]) from None
+def masters_of(installation: Installation, supervisor: int) -> list[psutil.Process]:
+    found = [process for process in installation.processes() if process.ppid() == supervisor]
+    return [process for process in found if "dramatiq" in " ".join(process.cmdline())]
 
 
-def test_it_runs_real_jobs_stops_on_ctrl_c_and_keeps_its_data(house: House) -> None:
-    first = house.up("-p", "2", "-t", "4")
-    wait_for(lambda: done(house, "media:optimize") >= 7 and done(house, "search:index") >= 6, house, "the first jobs")
-    wait_for(lambda: done(house, "ai:seo") >= 5 and done(house, "ai:review") >= 5, house, "the first reviews")
-    only = [f"--queue={queue}" for queue in ("plugins:execute", "workflows:run", "webhooks:deliver", "email:send")]
-    subprocess.run([*COMMAND, "demo", "--rate=10", "--for=4s", *only], env=house.environment, check=True, timeout=60)
-    for queue in ("plugins:execute", "workflows:run", "webhooks:deliver", "email:send"):
-        wait_for(lambda queue=queue: done(house, queue) >= 1, house, f"a job of {queue}")  # type: ignore[misc]
-    data = house.folder / "data"
-    assert len(list((data / "media" / "variants").rglob("*.avif"))) >= 7
-    assert list((data / "outbox").glob("*.eml"))
-    (hit, *_) = house.ask("search", "میشود")
+def test_it_runs_real_jobs(running: Installation) -> None:
+    # Which jobs are the first ones: test_demo.py; that each photograph comes out right: tests/workers.
+    running.wait_for(lambda: running.completed("media:optimize") >= 1, "the first photograph")
+    running.wait_for(lambda: running.completed("search:index") >= 6, "the first search documents")
+    running.wait_for(lambda: min(map(running.completed, ("ai:seo", "ai:review"))) >= 1, "the first reviews")
+    assert list((running.data / "media" / "variants").rglob("*.avif"))
+    (hit, *_) = running.ask("search", "میشود")
     assert hit["language"] == "fa"
-    assert [finding["check"] for finding in house.ask("doctor")] == [
+
+
+def test_the_demos_load_reaches_the_queues_that_are_asked_for(running: Installation) -> None:
+    queues = ("plugins:execute", "workflows:run", "webhooks:deliver", "email:send")
+    only = [f"--queue={queue}" for queue in queues]
+    command = [*COMMAND, "demo", "--rate=20", "--for=2s", *only]
+    warm_python.run(command, env=running.environment, check=True, timeout=60, capture_output=True)
+    for queue in queues:
+        running.wait_for(lambda queue=queue: running.completed(queue) >= 1, f"a job of {queue}")  # type: ignore[misc]
+    assert list((running.data / "outbox").glob("*.eml"))
+
+
+def test_doctor_and_metrics_see_it(running: Installation) -> None:
+    assert [finding["check"] for finding in running.ask("doctor")] == [
         "versions", "settings", "alerts", "reports", "redis", "database", "workers",
     ]  # fmt: skip
-    completed = done(house, "media:optimize")
-    (url,) = re.findall(r"^Metrics +(http://\S+)$", (house.folder / "up.log").read_text(), re.M)
-    with urllib.request.urlopen(url, timeout=10) as page:
-        assert 'teknav_jobs_completed_total{job="optimize-image",queue="media:optimize"}' in page.read().decode()
+    running.wait_for(lambda: running.completed("media:optimize"), "a photograph")
+    (url,) = re.findall(r"^Metrics +(http://\S+)$", running.log.read_text(), re.M)
 
-    assert stop(first) == 0
-    assert until(lambda: not house.processes(), what="every process's end")
+    def page() -> str:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
 
-    second = house.up("--no-demo", "-p", "1", "-t", "2")
-    wait_for(lambda: done(house, "media:optimize") >= completed, house, "the kept data")
-    assert house.ask("search", "redis")
-    assert stop(second) == 0
-    text = (house.folder / "up.log").read_text()
-    assert "Traceback" not in text and "Stopped. Your data is in" in text
+    sample = 'teknav_jobs_completed_total{job="optimize-image",queue="media:optimize"}'
+    running.wait_for(lambda: sample in page(), "the sample")
 
 
-def test_it_serves_the_dashboard_and_says_how_the_first_owner_gets_in(house: House) -> None:
-    first = house.up("--no-demo", "-p", "1", "-t", "1")
-    log = house.folder / "up.log"
-    printed = re.compile(r"First owner (http://\S+/sign-in/first/\S+)")
-    link = wait_for(lambda: printed.search(log.read_text()), house, "the link")
+def test_it_serves_the_dashboard_and_says_how_the_first_owner_gets_in(running: Installation) -> None:
+    link = re.search(r"First owner (http://\S+/sign-in/first/\S+)", running.log.read_text())
+    assert link
 
     def page() -> str:
         with suppress(httpx.TransportError):
             return httpx.get(link[1], timeout=10).text
         return ""
 
-    wait_for(lambda: "Create owner" in page(), house, "the dashboard")
-    assert "sign-in/first" not in (house.folder / "data/logs/web.log").read_text()
-    assert stop(first) == 0
-    assert until(lambda: not house.processes(), what="every process's end")
+    running.wait_for(lambda: "Create owner" in page(), "the dashboard")
+    assert "sign-in/first" not in (running.data / "logs/web.log").read_text()
 
 
-def test_a_second_one_in_the_same_folder_is_refused(house: House) -> None:
-    first = house.up("--no-demo", "-p", "1", "-t", "1")
-    wait_for(lambda: house.counts(), house, "the first")
+def test_a_second_one_in_the_same_folder_is_refused(running: Installation) -> None:
+    command = [*COMMAND, "up"]
+    second = warm_python.run(command, env=running.environment, capture_output=True, text=True, timeout=60)
 
-    second = house.up()
-    assert second.wait(60) == 2
-    assert "is running already" in (house.folder / "up.log").read_text()
-    assert stop(first) == 0
+    assert second.returncode == 2
+    assert "is running already" in second.stderr
 
 
-def test_workers_that_die_are_started_again_and_a_killed_supervisor_leaves_no_workers(house: House) -> None:
-    first = house.up("--no-demo", "-p", "1", "-t", "2")
-    wait_for(lambda: (house.counts().get("email:send") or {}).get("workers"), house, "a worker")
-
-    def masters() -> list[psutil.Process]:
-        return [p for p in house.processes() if "dramatiq" in " ".join(p.cmdline()) and p.ppid() == first.pid]
-
-    before = masters()[0]
+def test_it_stops_on_ctrl_c_keeps_its_data_and_a_killed_one_leaves_no_workers(installation: Installation) -> None:
+    options = ("--no-demo", "-p", "1", "-t", "2")
+    first = installation.up(*options)
+    installation.wait_for(installation.is_serving, "a worker")
+    (before,) = masters_of(installation, first.pid)
     before.kill()
-    wait_for(lambda: [p for p in masters() if p.pid != before.pid], house, "new workers")
+    is_new = lambda process: process.pid != before.pid  # noqa: E731
+    installation.wait_for(lambda: [*filter(is_new, masters_of(installation, first.pid))], "new workers")
+    completed = installation.completed("search:index")
+    installation.ask("enqueue", "search:index", "index-article", "--data", '{"article_id": 1}')
+    installation.wait_for(lambda: installation.completed("search:index") == completed + 1, "a job of the new workers")
 
-    first.kill()
-    first.wait()
-    until(lambda: not [p for p in house.processes() if "valkey" not in p.name()], seconds=60, what="the workers' end")
+    assert stop(first) == 0
+    until(lambda: not installation.processes(), what="every process's end")
+
+    second = installation.up(*options)
+    installation.wait_for(installation.is_serving, "the workers of the second start")
+    assert installation.completed("search:index") == completed + 1
+    text = installation.log.read_text()
+    assert "Traceback" not in text and "Stopped. Your data is in" in text
+
+    second.kill()
+    second.wait()
+    left = lambda: [p for p in installation.processes() if "valkey" not in p.name()]  # noqa: E731
+    until(lambda: not left(), seconds=60, what="the workers' end")

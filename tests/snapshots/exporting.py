@@ -1,25 +1,44 @@
-"""Exporters and readers in processes of their own, to be killed."""
+"""Exporters and readers that run as processes of their own. They say on standard output how far they have come."""
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
+from teknav_ops.errors import SnapshotDiskFull
 from teknav_ops.snapshots import publish, source
 from teknav_ops.snapshots.export import Exporter
 from teknav_ops.snapshots.open import open_snapshot
 from teknav_ops.storage.database import Database
 
 
-def export_for_ever(url: str, folder: Path, started: Any) -> None:
-    """Export in small bites, again and again, until killed."""
+def say(words: object) -> None:
+    """A line that whoever waits for it sees at once."""
+    sys.stdout.write(f"{words}\n")
+    sys.stdout.flush()
+
+
+def export_for_ever(url: str, folder: Path) -> None:
+    """Export in small bites, again and again, until killed; says each bite and each end."""
     source.CHUNK_IDS = 200
+    whole = source.Source.between
+
+    def between(self: source.Source, *args: Any) -> Any:
+        say("bite")
+        return whole(self, *args)
+
+    source.Source.between = between  # type: ignore[method-assign]
     exporter = Exporter(Database.open(url), folder)
-    started.set()
     while True:
         exporter.export(wait_seconds=10)
+        say("end")
 
 
 def export_and_die(url: str, folder: Path, moment: str) -> None:
@@ -44,17 +63,52 @@ def export_and_die(url: str, folder: Path, moment: str) -> None:
     Exporter(Database.open(url), folder).export()
 
 
-def read_until(folder: Path, stop: Any, seen: Any, number: int, results: Any) -> None:
-    """Open, check and close in a tight loop; tells how many rows it saw last, how often it read, and what was wrong."""
-    reads, wrong, newest = 0, [], 0
-    while not stop.is_set():
+def export_when_told(url: str, folder: Path) -> None:
+    """Export once a line comes in; says how many rows it added and whether it published."""
+    database = Database.open(url)
+    say("ready")
+    sys.stdin.readline()
+    done = Exporter(database, folder).export(wait_seconds=60)
+    say(json.dumps([done.added, done.path is not None]))
+    database.dispose()
+
+
+def export_with_small_files(url: str, folder: Path, limit_bytes: int) -> None:
+    """Export where every file ends at this size, as on a disk that is full; says what came of it."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+    database = Database.open(url)
+    try:
+        Exporter(database, folder).export()
+        say("exported")
+    except SnapshotDiskFull as error:
+        say(error)
+    database.dispose()
+
+
+def hold_open(path: Path) -> None:
+    """Have a DuckDB file open until standard input ends."""
+    with duckdb.connect(str(path), read_only=True):
+        say("open")
+        sys.stdin.read()
+
+
+def read_until(folder: Path, stop: Path) -> None:
+    """Open, check and close in a tight loop until the file `stop` is there; says each new number of rows it sees.
+
+    The last line is how often it read, and what was wrong.
+    """
+    reads, newest = 0, -1
+    wrong: list[Any] = []
+    while not stop.exists():
         with open_snapshot(folder) as snapshot:
             counted = snapshot.cursor().execute("select count(*), count(distinct id), max(id) from audit").fetchone()
             meta = snapshot.meta
         if counted[:2] != (meta.row_count, meta.row_count) or (counted[2] or 0) > meta.watermark:
-            wrong.append((counted, meta))
+            wrong.append((counted, str(meta)))
         if meta.row_count < newest:
             wrong.append(("went back", newest, meta.row_count))
-        seen[number] = newest = meta.row_count
+        if meta.row_count != newest:
+            say(meta.row_count)
+        newest = meta.row_count
         reads += 1
-    results.put((reads, wrong))
+    say(json.dumps([reads, wrong]))

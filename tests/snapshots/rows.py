@@ -5,10 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert
 
+from teknav_ops.snapshots.open import open_snapshot
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AiRun, AuditLog
 
@@ -65,3 +67,10 @@ def store_ai(database: Database, rows: Iterable[dict[str, Any]]) -> None:
     """Insert rows of AiRun."""
     with database.session() as session:
         session.execute(insert(AiRun), list(rows))
+
+
+def rows_in(folder: Path, sql: str = "select id, action from audit order by id") -> list[Any]:
+    """What the newest snapshot answers; its own count of rows is right."""
+    with open_snapshot(folder) as snapshot:
+        assert snapshot.meta.row_count == snapshot.cursor().execute("select count(*) from audit").fetchone()[0]
+        return snapshot.cursor().execute(sql).fetchall()

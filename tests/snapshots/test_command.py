@@ -16,12 +16,13 @@ from teknav_ops.snapshots.duty import SnapshotDuty
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.storage.database import Database
 from tests.snapshots.rows import NOON, run, store
+from tests.support import warm_python
 from tests.support.databases import migrate
 
 
 def teknav(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TEKNAV_")}
-    return subprocess.run(
+    return warm_python.run(
         [sys.executable, "-c", "from teknav_ops.cli.app import main; main()", "audit", "snapshot", *arguments],
         env={**environment, "TEKNAV_DATA_DIR": str(data_dir)}, capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
@@ -54,7 +55,7 @@ from teknav_ops.snapshots.export import Exporter
 Exporter.__init__.__kwdefaults__["reserve_bytes"] = 10**18
 main()
 """
-    answer = subprocess.run(
+    answer = warm_python.run(
         [sys.executable, "-c", code, "audit", "snapshot"], env={**os.environ, "TEKNAV_DATA_DIR": str(tmp_path)},
         capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import random
 import signal
-import time
-from collections.abc import Iterator
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,17 +19,11 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
 from tests.snapshots.exporting import export_and_die, export_for_ever, read_until
 from tests.snapshots.rows import NOON, run, store
+from tests.support.scale import scaled
 from tests.support.waiting import until
+from tests.support.warm_python import start_function
 
-# A forked child has its modules loaded, so that a kill hits the export and not an import.
-FORKED = multiprocessing.get_context("forkserver")
-KILLS = 15
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded() -> Iterator[None]:
-    FORKED.set_forkserver_preload(["tests.snapshots.exporting"])
-    yield
+KILLS = scaled(8)
 
 
 def check_newest(folder: Path) -> int:
@@ -49,20 +42,17 @@ def url_of(database: Database) -> str:
     return database.engine.url.render_as_string(hide_password=False)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.each_database
 def test_an_exporter_that_is_killed_again_and_again(database: Database, folder: Path) -> None:
     chance, seen = random.Random(11), 0
     for _ in range(KILLS):
         store(database, [run(NOON, 1.0)] * 1_000)
-        started = FORKED.Event()
-        process = FORKED.Process(target=export_for_ever, args=(url_of(database), folder, started))
-        process.start()
-        assert started.wait(60)
-        # The moment of the kill is what is varied; nothing waits for it.
-        time.sleep(chance.uniform(0, 0.4))
+        process = start_function(export_for_ever, url_of(database), folder, stdout=subprocess.PIPE)
+        # How far it has come when it is killed is what is varied: in any bite, or between two exports.
+        assert process.stdout and all(process.stdout.readline() for _ in range(chance.randint(1, 9)))
         process.kill()
-        process.join(30)
-        assert process.exitcode == -signal.SIGKILL
+        assert process.wait(30) == -signal.SIGKILL
+        process.stdout.close()
         rows = check_newest(folder)
         assert rows >= seen, "the newest snapshot went back"
         seen = rows
@@ -82,10 +72,8 @@ def test_a_kill_while_publishing_leaves_the_newest_snapshot_whole(
     exporter = Exporter(sqlite_database, folder)
     exporter.export()
     store(sqlite_database, [run(NOON, 1.0)] * 10)
-    process = FORKED.Process(target=export_and_die, args=(url_of(sqlite_database), folder, moment))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
+    process = start_function(export_and_die, url_of(sqlite_database), folder, moment)
+    assert process.wait(60) == -signal.SIGKILL
 
     is_published = moment == "before the folder is synced"
     assert check_newest(folder) == (20 if is_published else 10)
@@ -97,7 +85,7 @@ def test_a_kill_while_publishing_leaves_the_newest_snapshot_whole(
 
 
 def test_readers_see_whole_snapshots_while_others_are_published_and_collected(
-    sqlite_database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_database: Database, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from teknav_ops.snapshots import folder as folder_module
 
@@ -105,20 +93,25 @@ def test_readers_see_whole_snapshots_while_others_are_published_and_collected(
     monkeypatch.setattr(folder_module, "GRACE_SECONDS", 0.0)
     exporter = Exporter(sqlite_database, folder)
     exporter.export()
-    stop, results, seen = FORKED.Event(), FORKED.Queue(), FORKED.Array("q", [-1] * 3)
-    readers = [FORKED.Process(target=read_until, args=(folder, stop, seen, number, results)) for number in range(3)]
-    for reader in readers:
-        reader.start()
-    until(lambda: min(seen) >= 0, seconds=60, what="the first reads")
-    for _ in range(20):
-        store(sqlite_database, [run(NOON, 1.0)] * 500)
-        exporter.export()
-    until(lambda: min(seen) == 10_000, seconds=60, what="the last snapshot")
-    stop.set()
-    told = [results.get(timeout=60) for _ in readers]
-    for reader in readers:
-        reader.join(30)
+    stop, outputs = tmp_path / "stop", [tmp_path / f"reader-{number}" for number in range(2)]
+    readers = []
+    for output in outputs:
+        with output.open("w") as file:
+            readers.append(start_function(read_until, folder, stop, stdout=file))
 
-    for reads, wrong in told:
+    def seen(output: Path) -> list[int]:
+        return [int(line) for line in output.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+    until(lambda: all(map(seen, outputs)), seconds=60, what="the first reads")
+    rounds = scaled(6)
+    for _ in range(rounds):
+        store(sqlite_database, [run(NOON, 1.0)] * 200)
+        exporter.export()
+    until(lambda: all(seen(output)[-1] == rounds * 200 for output in outputs), seconds=60, what="the last snapshot")
+    stop.touch()
+    assert [reader.wait(60) for reader in readers] == [0, 0]
+
+    for output in outputs:
+        reads, wrong = json.loads(output.read_text().splitlines()[-1])
         assert reads > 1 and not wrong
     assert len(SnapshotFolder(folder).generations()) <= 4

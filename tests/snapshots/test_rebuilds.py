@@ -1,0 +1,162 @@
+"""What a snapshot is made anew for, what leaves it, and how its file is kept small."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+from sqlalchemy import delete, insert, text
+
+from teknav_ops.snapshots.export import Exporter
+from teknav_ops.snapshots.open import open_snapshot
+from teknav_ops.snapshots.schema import SCHEMA_VERSION
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import AuditLog
+from tests.snapshots.rows import NOON, after, rows_in, run, store
+
+
+def test_another_schema_version_is_rebuilt_and_not_read(sqlite_database: Database, folder: Path) -> None:
+    store(sqlite_database, [run(NOON, 1.0)] * 5)
+    exporter = Exporter(sqlite_database, folder)
+    exporter.export()
+    with duckdb.connect(str(folder / "work/audit.work.duckdb")) as connection:
+        connection.execute(f"update snapshot_meta set schema_version = {SCHEMA_VERSION + 1}")
+        connection.execute("alter table snapshot_meta drop column kept_from")
+        connection.execute("drop table ai_run")
+
+    rebuilt = exporter.export()
+
+    assert (rebuilt.added, rebuilt.row_count) == (5, 5) and rebuilt.path == folder / "audit-00000002.duckdb"
+    assert len(rows_in(folder)) == 5
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database", b"\0" * 100_000])
+def test_a_damaged_work_file_is_made_anew(sqlite_database: Database, folder: Path, damage: bytes) -> None:
+    store(sqlite_database, [run(NOON, 1.0)] * 5)
+    exporter = Exporter(sqlite_database, folder)
+    exporter.export()
+    (folder / "work/audit.work.duckdb").write_bytes(damage)
+
+    assert exporter.export().row_count == 5
+    assert len(rows_in(folder)) == 5
+
+
+def test_a_damaged_snapshot_is_followed_by_a_good_one(sqlite_database: Database, folder: Path) -> None:
+    store(sqlite_database, [run(NOON, 1.0)] * 5)
+    exporter = Exporter(sqlite_database, folder)
+    newest = exporter.export().path
+    assert newest is not None
+    newest.write_bytes(b"torn")
+
+    assert Exporter(sqlite_database, folder).export().path == folder / "audit-00000002.duckdb"
+    assert len(rows_in(folder)) == 5
+
+
+@pytest.mark.each_database
+def test_a_database_that_was_replaced_is_noticed(database: Database, folder: Path) -> None:
+    store(database, [run(NOON, 1.0)] * 5)
+    exporter = Exporter(database, folder)
+    exporter.export()
+    with database.session() as session:
+        session.execute(delete(AuditLog))
+        session.execute(insert(AuditLog).values(id=5, at=after(days=1), action="of another life"))
+
+    exporter.export()
+
+    assert rows_in(folder) == [(5, "of another life")]
+
+
+def test_rows_that_are_pruned_in_sql_stay_and_new_ones_come(database: Database, folder: Path) -> None:
+    store(database, [run(NOON, 1.0)] * 5)
+    exporter = Exporter(database, folder)
+    exporter.export()
+    with database.session() as session:
+        session.execute(delete(AuditLog))
+    assert exporter.export().path is None
+    store(database, [run(NOON, 1.0)])
+
+    assert exporter.export().added == 1
+    assert [row[0] for row in rows_in(folder)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_rebuild_drops_what_was_erased_in_sql(sqlite_database: Database, folder: Path) -> None:
+    store(sqlite_database, [run(NOON, 1.0)] * 5)
+    exporter = Exporter(sqlite_database, folder)
+    exporter.export()
+    with sqlite_database.session() as session:
+        session.execute(delete(AuditLog).where(AuditLog.id == 3))
+
+    exporter.export(rebuild=True)
+
+    assert [row[0] for row in rows_in(folder)] == [1, 2, 4, 5]
+
+
+def test_days_beyond_the_retention_leave_and_never_come_in(sqlite_database: Database, folder: Path) -> None:
+    store(sqlite_database, [run(after(days=day), 1.0) for day in range(10)])
+    exporter = Exporter(sqlite_database, folder, retention_days=3)
+    first = exporter.export()
+    assert [row[0] for row in rows_in(folder)] == [7, 8, 9, 10] and first.added == 4
+
+    store(sqlite_database, [run(after(days=11), 1.0)])
+    second = exporter.export()
+
+    assert [row[0] for row in rows_in(folder)] == [9, 10, 11] and second.forgotten == 2
+    with open_snapshot(folder) as snapshot:
+        assert snapshot.meta.kept_from == after(days=8, hours=-12)
+
+
+def test_a_clock_that_runs_ahead_does_not_empty_the_snapshot(
+    sqlite_database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(sqlite_database, [run(NOON, 1.0)] * 3)
+    exporter = Exporter(sqlite_database, folder, retention_days=3)
+    exporter.export()
+    from teknav_ops.snapshots import export
+
+    class FarFuture(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+            return datetime.datetime(2099, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(export, "datetime", FarFuture)
+    store(sqlite_database, [run(NOON, 1.0)])
+    exporter.export()
+
+    assert len(rows_in(folder)) == 4
+
+
+#: Half of them nine days after the others, with ids that do not compress.
+_MANY_ROWS = text("""
+    with recursive number(n) as (select 1 union all select n + 1 from number where n < :count)
+    insert into audit_log (at, action, job_id)
+    select
+        case when n <= :count / 2 then '2024-11-20' else '2024-11-29' end || ' 12:00:00.000000',
+        'job.completed',
+        lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-' || hex(randomblob(2)) || '-'
+            || hex(randomblob(2)) || '-' || hex(randomblob(6)))
+    from number
+""")
+
+
+def test_a_file_full_of_holes_is_compacted(
+    sqlite_database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from teknav_ops.snapshots import work
+
+    monkeypatch.setattr(work, "_COMPACTED_LEAST_BLOCKS", 8)
+    with sqlite_database.session() as session:
+        session.execute(_MANY_ROWS, {"count": 260_000})
+    exporter = Exporter(sqlite_database, folder, retention_days=30)
+    before = exporter.export().path
+    assert before is not None
+
+    after_days_passed = Exporter(sqlite_database, folder, retention_days=3).export()
+
+    assert after_days_passed.forgotten == 130_000 and after_days_passed.path is not None
+    assert after_days_passed.path.stat().st_size < before.stat().st_size * 0.7
+    assert rows_in(folder, "select count(*), min(id) from audit") == [(130_000, 130_001)]
+    assert {path.name for path in (folder / "work").iterdir()} == {"audit.work.duckdb", "lock"}
+    store(sqlite_database, [run(after(days=9), 1.0)])
+    assert exporter.export().added == 1
