@@ -17,6 +17,7 @@ from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.storage.database import Database
+from tests.support.cheap_passwords import cheap_passwords
 from tests.support.databases import fresh_url, migrated_url
 from tests.support.engine import Engine
 from tests.support.folders import new_folder, remove_folder
@@ -42,6 +43,12 @@ SECRET_KEY = Fernet.generate_key().decode()
 
 #: Databases of the shared server. A test's own is emptied when its number comes round again.
 DATABASES = 256
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_passwords() -> Iterator[None]:
+    with cheap_passwords():
+        yield
 
 
 @pytest.fixture(scope="session")

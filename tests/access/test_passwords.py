@@ -11,6 +11,14 @@ from teknav_ops.access.passwords import check_strength, hash_password, is_outdat
 from teknav_ops.access.user_names import checked_name, name_key
 from teknav_ops.errors import InvalidRequest
 from tests.access.conftest import PASSWORD
+from tests.support.cheap_passwords import REAL_HASHER
+
+
+@pytest.fixture(autouse=True)
+def _real_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product's own parameters; other tests hash at the least cost."""
+    monkeypatch.setattr(passwords, "_hasher", REAL_HASHER)
+    passwords._nobodys_hash.cache_clear()
 
 
 def test_a_hash_is_argon2id_salted_and_verifies_only_its_password() -> None:

@@ -30,7 +30,7 @@ def test_a_token_is_known_by_its_secret_and_kept_only_as_a_hash(
     secret = create(entrance)
 
     identity = entrance.by_token(secret)
-    assert identity is not None and identity.operator == Operator("token:ci", Role.OWNER)
+    assert identity is not None and (identity.operator.name, identity.operator.role) == ("token:ci", Role.OWNER)
     assert identity.may(Operation.READ) and identity.may(Operation.READ_PAYLOADS)
     assert not identity.may(Operation.ACT) and not identity.may(Operation.ADMINISTER)
     assert entrance.by_token(secret[:-1]) is None
