@@ -24,7 +24,9 @@ SUITE_CPU_SECONDS: Final = 1_200
 #: One test's budget, without what it shares with others (fixtures of modules and runs).
 TEST_CPU_SECONDS: Final = 5.0
 #: Tests that must cost more, and why: the beginning of their name from `tests/` on.
-LONGER: Final[dict[str, str]] = {}
+LONGER: Final[dict[str, str]] = {
+    "runtime/test_up.py::test_it_stops_on_ctrl_c": "starts everything twice, as a user does: ten interpreters",
+}
 
 Cost = tuple[str, float, float, float]
 
