@@ -1,4 +1,4 @@
-"""argon2 at its least cost, for tests that sign in: what a hash costs is the subject of tests/access/test_passwords.py."""
+"""argon2 at its least cost, for tests that sign in: what a hash costs is the subject of access/test_passwords.py."""
 
 from __future__ import annotations
 
