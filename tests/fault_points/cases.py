@@ -72,9 +72,15 @@ def enqueue_call(job_id: str = JOB, **facts: Any) -> Call[Any]:
     return scripts.enqueue(KEYS, idempotency_ms=86_400_000, actor="test", jobs=[job])
 
 
-def fetch_call(count: int = 1, *, lease_ms: int = 30_000) -> Call[Any]:
+def fetch_call(count: int = 1, *, lease_ms: int = 30_000, rate_count: int = 0) -> Call[Any]:
     return scripts.fetch(
-        KEYS, count=count, lease_ms=lease_ms, worker="w:1", global_concurrency=0, rate_count=0, rate_period_ms=0
+        KEYS,
+        count=count,
+        lease_ms=lease_ms,
+        worker="w:1",
+        global_concurrency=0,
+        rate_count=rate_count,
+        rate_period_ms=60_000,
     )
 
 
@@ -116,6 +122,13 @@ def _(state: Play) -> Call[Any]:
     state.enqueue(id=JOB)
     state.enqueue(id=OTHER_JOB)
     return fetch_call()
+
+
+@case("fetch: under a rate limit")
+def _(state: Play) -> Call[Any]:
+    state.enqueue(id=JOB)
+    state.enqueue(id=OTHER_JOB)
+    return fetch_call(rate_count=5)
 
 
 @case("fetch: a job of another priority is left")

@@ -14,6 +14,10 @@ CHANGES_MORE: Final[dict[str, tuple[frozenset[str], str]]] = {
         frozenset({"waiting", "active", "job:"}),
         "hands out the next jobs; those of the lost answer come back when their lease ends",
     ),
+    "fetch: under a rate limit": (
+        frozenset({"waiting", "active", "job:", "rate"}),
+        "hands out the next jobs; those of the lost answer have used up their part of the rate",
+    ),
     "fetch: a job of another priority is left": (
         frozenset({"prioritized", "active", "job:"}),
         "hands out the next job; that of the lost answer comes back when its lease ends",
@@ -40,6 +44,7 @@ CHANGES_MORE: Final[dict[str, tuple[frozenset[str], str]]] = {
 ANSWERS_OTHERWISE: Final[dict[str, str]] = {
     "fetch": "no job: the first answer's job stays active until its lease ends",
     "fetch: more jobs wait than are asked for": "the next job",
+    "fetch: under a rate limit": "the next job",
     "fetch: a job of another priority is left": "the next job",
     "fetch: a delayed job with a priority is due": "no job: the first answer's job stays active until its lease ends",
     "complete": "2, done before: a success to the finisher",

@@ -6,6 +6,7 @@ such leases by hand, and let the worker's heartbeat take the jobs back.
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 from collections import Counter
@@ -29,12 +30,12 @@ from tests.support.engine import Engine
 from tests.support.invariants import broken_promises
 from tests.support.orders import TOPOLOGY, Work
 from tests.support.queue_dump import dump_queue
+from tests.support.scale import scaled
 from tests.support.script_list import missing_cases
 from tests.support.state import KEYS, QUEUE, State
 from tests.support.tcp_proxy import FaultProxy, Moment
 from tests.support.waiting import until
 
-JOB_COUNT = 20
 #: Scripts that a batch of jobs brings about by itself.
 IN_A_BATCH = ("enqueue", "fetch", "note_started", "report_progress", "complete", "postpone", "dead_letter")
 AT_A_HEARTBEAT = ("extend_leases", "reclaim", "put_text")
@@ -64,7 +65,8 @@ def behave(job: Work, ctx: JobContext[Any]) -> None:
 @pytest.fixture
 def lossy_engine(proxy: FaultProxy, cipher: Cipher) -> Iterator[Engine]:
     """A worker on the proxy, which notes each beginning in the audit trail."""
-    built = Engine(proxy.url, cipher)
+    # No lease ends by itself, however slow the machine is.
+    built = Engine(proxy.url, cipher, lease_seconds=600)
     built.broker.add_middleware(Started())
     built.behaviour = behave
     yield built
@@ -76,9 +78,9 @@ def lossy_producer(proxy: FaultProxy, cipher: Cipher) -> Producer:
     return Producer(connect(proxy.url, timeout_seconds=2), cipher=cipher, topology=TOPOLOGY, timeout_seconds=10)
 
 
-def enqueue_batch(producer: Producer) -> dict[str, int]:
+def enqueue_batch(producer: Producer, count: int = 20) -> dict[str, int]:
     """A batch of jobs: id -> number."""
-    accepted = producer.enqueue_many(QUEUE, "work", [{"number": number} for number in range(JOB_COUNT)])
+    accepted = producer.enqueue_many(QUEUE, "work", [{"number": number} for number in range(count)])
     assert all(job.is_new for job in accepted)
     return {job.job_id: number for number, job in enumerate(accepted)}
 
@@ -100,18 +102,20 @@ def assert_each_ended_once(client: redis.Redis, engine: Engine, jobs: dict[str, 
 
 
 def end_leases_of_lost_jobs(client: redis.Redis, proxy: FaultProxy, engine: Engine) -> int:
-    """As time does, once all others have ended: of the jobs in the lost answer; how many there were."""
-    state = State(client)
-
-    def is_rest_ended() -> bool:
-        counts = state.run(scripts.queue_counts(KEYS, heartbeat_ms=1))
-        active = client.zrange(KEYS.active, 0, -1)
-        return not counts.waiting + counts.delayed and all(job_id.encode() in proxy.lost_answer for job_id in active)
-
-    until(lambda: proxy.dropped_count == 1 and is_rest_ended(), what="the end of all jobs but the lost ones")
-    state.expire_leases()
+    """As time does, once all others have ended: of the jobs in the lost answers; how many there were."""
+    until(lambda: proxy.dropped_count and is_rest_ended(client, proxy), what="the end of all jobs but the lost ones")
+    lost_count = State(client).client.zcard(KEYS.active)
+    State(client).expire_leases()
     engine.broker.lease_keeper.beat()
-    return len(re.findall(rb"\r\n[0-9a-f]{8}-[0-9a-f-]{27}\r\n", proxy.lost_answer))
+    return lost_count
+
+
+def is_rest_ended(client: redis.Redis, proxy: FaultProxy) -> bool:
+    """Whether no job is left but those whose answer was lost."""
+    counts = State(client).run(scripts.queue_counts(KEYS, heartbeat_ms=1))
+    lost = b"".join(proxy.lost_answers)
+    active = client.zrange(KEYS.active, 0, -1)
+    return not counts.waiting + counts.delayed and all(job_id.encode() in lost for job_id in active)
 
 
 def test_each_script_that_the_engine_sends_is_lost_in_a_test() -> None:
@@ -138,6 +142,25 @@ def test_each_job_of_a_batch_ends_once_whichever_call_or_answer_is_lost(
         lossy_engine.broker.join(QUEUE, timeout=60_000)
 
     assert proxy.dropped_count == 1
+    assert_each_ended_once(client, lossy_engine, jobs)
+
+
+def test_each_job_ends_once_after_faults_of_chance(
+    client: redis.Redis, proxy: FaultProxy, lossy_engine: Engine, producer: Producer
+) -> None:
+    jobs = enqueue_batch(producer, scaled(60))
+    lost_scripts = [script for script in IN_A_BATCH if script != "enqueue"]
+
+    with lossy_engine.working(queues={QUEUE}):
+        for _ in range(scaled(12)):
+            proxy.arm(random.choice(lost_scripts), random.choice(list(Moment)), skip=random.randrange(3))
+            until(lambda: proxy.dropped_count or is_rest_ended(client, proxy), what="a fault, or the end")
+        proxy.disarm()
+        until(lambda: is_rest_ended(client, proxy), what="the end of all jobs but the lost ones")
+        State(client).expire_leases()
+        lossy_engine.broker.lease_keeper.beat()
+        lossy_engine.broker.join(QUEUE, timeout=60_000)
+
     assert_each_ended_once(client, lossy_engine, jobs)
 
 

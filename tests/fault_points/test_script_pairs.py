@@ -18,10 +18,13 @@ from tests.fault_points.cases import FAR_FUTURE_MS, JOB, Play
 from tests.fault_points.plays import BATCH, BATCH_RECORD, Action, Situation, actions, situations
 from tests.support.invariants import broken_promises, illegal_moves, missing_wake
 from tests.support.queue_dump import QueueDump, changed_keys, dump_command, parse_dump
+from tests.support.scale import scaled
 from tests.support.script_list import missing_cases, scripts_that_change_a_job
 from tests.support.state import KEYS
 from tests.support.virtual_time import CLOCK_KEY
 
+#: Pairs; three in a row where numbers are large.
+DEPTH = 2 if scaled(1) == 1 else 3
 _REWIND = (Path(__file__).parents[1] / "support" / "lua" / "rewind.lua").read_text()
 
 
@@ -104,22 +107,23 @@ class Stage:
         self._wanted.append(len(self._pipeline.command_stack))
 
 
-def steps(stage: Stage, situation: Situation) -> Iterator[tuple[str, Step]]:
-    """Each action from the situation, and each after each other one, with what it is called.
+def steps(stage: Stage, situation: Situation, so_far: tuple[str, ...] = ()) -> Iterator[tuple[str, Step]]:
+    """Each action after those so far, and each after each of these up to the depth, with what it is called.
 
-    Where the first of two wrote nothing, the second stands where it would have stood alone: it is not played again.
+    After an action that wrote nothing the next would stand where it stood without it: it is not played again.
     """
+    known = actions()
     stage.begin(situation)
-    alone = dict(played(stage, situation))
-    yield from alone.items()
-    for first, step in alone.items():
-        if changed_keys(step.before, step.after):
-            stage.begin(situation)
-            stage.send(step.action.make(situation.delivery))
-            yield from ((f"{first}, then {second}", after) for second, after in played(stage, situation))
+    for name in so_far:
+        stage.send(known[name].make(situation.delivery))
+    for name, step in played(stage, situation):
+        sequence = (*so_far, name)
+        yield ", then ".join(sequence), step
+        if len(sequence) < DEPTH and changed_keys(step.before, step.after):
+            yield from steps(stage, situation, sequence)
 
 
-def played(stage: Stage, situation: Situation) -> Iterator[tuple[str, Step]]:
+def played(stage: Stage, situation: Situation) -> list[tuple[str, Step]]:
     """Each action from where the database is now, in one round trip."""
     known = actions()
     stage.keep()
@@ -129,8 +133,10 @@ def played(stage: Stage, situation: Situation) -> Iterator[tuple[str, Step]]:
         stage.rewind()
     start, *rest = stage.answers()
     before = parse_dump(KEYS, start)
-    for (name, action), answer, after in zip(known.items(), rest[::2], rest[1::2], strict=True):
-        yield name, Step(action, situation.delivery, before, answer, parse_dump(KEYS, after))
+    return [
+        (name, Step(action, situation.delivery, before, answer, parse_dump(KEYS, after)))
+        for (name, action), answer, after in zip(known.items(), rest[::2], rest[1::2], strict=True)
+    ]
 
 
 def test_each_script_that_changes_a_job_is_among_the_actions_and_each_state_among_the_situations() -> None:

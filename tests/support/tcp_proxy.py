@@ -56,8 +56,8 @@ class FaultProxy:
         self.port = free_port()
         #: Connections dropped since `arm`.
         self.dropped_count = 0
-        #: The last answer that was not passed on, or not all of it.
-        self.lost_answer = b""
+        #: The answers that were not passed on, or not all of them.
+        self.lost_answers: list[bytes] = []
         #: The scripts whose calls were passed or dropped since `arm`, in order.
         self.seen: list[str] = []
 
@@ -150,10 +150,10 @@ class FaultProxy:
             # A server that does not know the script has run nothing.
             has_run = not answer.startswith(b"-NOSCRIPT")
             if has_run and self._is_due(name, Moment.AFTER):
-                self.lost_answer = answer
+                self.lost_answers.append(answer)
                 raise _Dropped
             if has_run and self._is_due(name, Moment.MID_ANSWER):
-                self.lost_answer = answer
+                self.lost_answers.append(answer)
                 to_client.write(answer[: len(answer) // 2])
                 raise _Dropped
             to_client.write(answer)
