@@ -16,7 +16,8 @@ from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import Call, ScriptRunner
-from tests.fault_points.cases import CASES, Case, Play
+from tests.fault_points import operator_cases, process_cases, worker_cases
+from tests.fault_points.cases import Case, Play
 from tests.fault_points.repetition import ANSWERS_OTHERWISE, CHANGES_MORE
 from tests.support.invariants import broken_promises, illegal_moves, missing_wake
 from tests.support.queue_dump import QueueDump, changed_keys, dump_queue, family_of
@@ -24,6 +25,7 @@ from tests.support.script_list import missing_cases, typed_scripts
 from tests.support.state import KEYS
 from tests.support.tcp_proxy import FaultProxy, Moment
 
+CASES = {**worker_cases.CASES, **operator_cases.CASES, **process_cases.CASES}
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
@@ -60,7 +62,7 @@ def send_twice(state: Play, case: Case) -> Sends:
 
 
 def test_each_script_has_a_case() -> None:
-    assert not missing_cases({case.script for case in CASES.values()}, typed_scripts(), "tests/fault_points/cases.py")
+    assert not missing_cases({case.script for case in CASES.values()}, typed_scripts(), "tests/fault_points/*_cases.py")
     assert CHANGES_MORE.keys() | ANSWERS_OTHERWISE.keys() <= CASES.keys()
 
 
