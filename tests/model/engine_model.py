@@ -154,10 +154,10 @@ class EngineModel:
         self, job_id: str, name: str, payload: str, *, key: str = "", delay_ms: int = 0, priority: int = 0
     ) -> tuple[str, str]:
         """('accepted' | 'first' | 'conflict', the job that counts)."""
-        if job_id in self.jobs:
-            return "accepted", job_id
         owner, _ = self.keys.get(key, ("", 0))
-        if owner and owner != job_id:
+        if job_id in self.jobs or owner == job_id:
+            return "accepted", job_id
+        if owner:
             first = self.jobs.get(owner)
             return ("first" if first is None or first.request == (name, payload) else "conflict"), owner
         job = Job(job_id, name, payload, priority, key, enqueued_at=self.now, request=(name, payload))

@@ -52,9 +52,10 @@ for i = 3, #ARGV, 8 do
     local job = job_family .. id
     local first = key ~= '' and redis.call('GET', idempotency_family .. key)
 
-    if redis.call('EXISTS', job) == 1 then
+    -- The key still names a job whose record was forgotten: its completion was long ago.
+    if redis.call('EXISTS', job) == 1 or first == id then
         results[#results + 1] = {2, id}
-    elseif first and first ~= id then
+    elseif first then
         results[#results + 1] = first_request(first)
     else
         local state = delay_ms > 0 and 'delayed' or 'waiting'

@@ -108,3 +108,12 @@ def test_a_clock_that_was_far_ahead_is_forgotten(state: State, clock: Clock) -> 
     clock.advance(-86_400)
 
     assert float(state.job(state.enqueue())["turn"]) < clock.now_ms + 1
+
+
+def test_a_job_sent_again_after_its_record_was_forgotten_is_known_by_its_idempotency_key(state: State) -> None:
+    for _ in range(2):
+        job_id = state.enqueue(id="first", idempotency_key="k")
+        state.complete(*state.fetch(), kept=0)
+
+    assert job_id == "first"
+    assert state.actions() == ["job.enqueued", "job.completed"]
