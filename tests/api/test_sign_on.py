@@ -16,7 +16,7 @@ from teknav_ops.settings import Settings
 from teknav_ops.storage.tables import AuditLog
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
 from tests.support.redis_server import RedisServer
-from tests.support.web import ROOT, Web, api, served, settings_for
+from tests.support.web import PLAIN_HTTP, ROOT, Web, api, served, settings_for
 
 START = "/oidc/begin?next=%2Fdashboard%2Fowner%2Fqueues%3Fstate%3Dpaused"
 
@@ -43,7 +43,7 @@ def to_provider(browser: httpx.Client) -> str:
     """As far as the provider sends the browser back to."""
     begun = browser.get(START)
     assert begun.status_code == 303, begun.text
-    back = httpx.get(begun.headers["location"])
+    back = httpx.get(begun.headers["location"], verify=PLAIN_HTTP)
     assert back.status_code == 302, back.text
     return back.headers["location"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import secrets
@@ -18,11 +19,17 @@ from joserfc.jwk import OctKey, RSAKey
 CLIENT_ID, CLIENT_SECRET = "teknav-ops", "the client's secret"
 
 
+@functools.cache
+def _first_key() -> RSAKey:
+    """Made once per process: it costs more than a whole sign-on."""
+    return RSAKey.generate_key(2048, {"kid": "one"})
+
+
 class OidcProvider:
     """`claims` is who signs in next; `spoil` changes a token before it is signed; `forge` signs it in another way."""
 
     def __init__(self) -> None:
-        self.key = RSAKey.generate_key(2048, {"kid": "one"})
+        self.key = _first_key()
         self.claims: dict[str, Any] = {"sub": "42", "email": "sara@teknav.example", "email_verified": True}
         self.spoil: dict[str, Any] = {}
         self.forge: str | None = None

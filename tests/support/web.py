@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ from tests.support.waiting import until
 
 PASSWORD = "correct horse battery"
 ROOT = Operator("root", Role.OWNER)
+#: Tests speak plain HTTP; a client of its own would read all certificates of the machine, each time it is made.
+PLAIN_HTTP = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 TRUSTED_PROXY = '["127.0.0.0/8"]'
 
 
@@ -41,7 +44,8 @@ class Web:
 
     def browser(self, **options: Any) -> httpx.Client:
         """A client with cookies of its own that follows nothing."""
-        return httpx.Client(base_url=self.url, timeout=20, headers={"accept": "text/html"}, **options)
+        headers = {"accept": "text/html"}
+        return httpx.Client(base_url=self.url, timeout=20, headers=headers, verify=PLAIN_HTTP, **options)
 
     def add_user(self, name: str = "sara", role: Role = Role.OWNER, password: str = PASSWORD) -> None:
         self.services.entrance.users.add(ROOT, name, role, password)
@@ -64,7 +68,8 @@ class Web:
         return secret
 
     def with_token(self, secret: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=20, headers={"authorization": f"Bearer {secret}"})
+        headers = {"authorization": f"Bearer {secret}"}
+        return httpx.Client(base_url=self.url, timeout=20, headers=headers, verify=PLAIN_HTTP)
 
 
 def settings_for(folder: Path, redis_url: str, **changes: Any) -> Settings:
