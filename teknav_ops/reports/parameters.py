@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.payloads import plain
 
 #: Set by the runner: nobody watches.
 INTERACTIVE: Final = "interactive"
@@ -78,6 +79,10 @@ def _checked(parameter: Parameter, value: Any) -> Any:
         if not parameter.is_optional:
             raise InvalidRequest(f"param {parameter.name}: must be set ({parameter.words})")
         return None
+    try:
+        plain.check(value)
+    except plain.NotPlain as error:
+        raise InvalidRequest(f"param {parameter.name}: {error}") from None
     if isinstance(value, str):
         _require_no_secret(parameter, value)
     try:
