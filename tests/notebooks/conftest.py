@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import json
 import os
 import shutil
 import subprocess
@@ -18,9 +21,12 @@ from sqlalchemy import select
 
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.jobs.states import JobState
+from teknav_ops.redis_state import keys
+from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.settings import Settings
 from teknav_ops.snapshots.export import Exporter
 from teknav_ops.storage.tables import AuditLog, File
+from teknav_ops.topology import TOPOLOGY
 from teknav_ops.workbench import Workbench
 from tests.conftest import SECRET_KEY
 from tests.support import warm_python
@@ -34,6 +40,33 @@ NOTEBOOKS = TREE / "ops_notebooks"
 QUEUE = "media:optimize"
 #: Files that exist from the beginning, and files that do not.
 FOUND, MISSING = range(1, 8), range(901, 913)
+MAIN = "from teknav_ops.cli.app import main; main()"
+
+
+#: What the report of each notebook is asked with, so that no limit ends it.
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "queue_health": {"error_rate_limit": 1},
+    "p95_durations": {"queue": QUEUE},
+    "dlq_triage": {"queue": QUEUE},
+    "slo_report": {"budget_limit": 1_000},
+    "capacity_forecast": {"queue": QUEUE, "utilisation_limit": 1_000},
+    "incident_review": {},
+    "ai_costs": {},
+}
+_HEARTBEAT_AHEAD_MS = 24 * 3_600_000
+
+
+@dataclasses.dataclass
+class ReportRun:
+    """What `teknav report run` said, and what it published."""
+
+    exit_code: int
+    meta: dict[str, Any]
+    page: Path
+
+    @functools.cached_property
+    def notebook(self) -> nbformat.NotebookNode:
+        return nbformat.read(self.page.with_name("out.ipynb"), as_version=4)
 
 
 @dataclasses.dataclass
@@ -45,14 +78,19 @@ class Lab:
     completed: list[str]
     buried: list[str]
 
+    def __post_init__(self) -> None:
+        self._reports: dict[str, ReportRun] = {}
+
     @property
     def environment(self) -> dict[str, str]:
-        """What `teknav lab` would give to Jupyter."""
+        """What `teknav lab` would give to Jupyter; the processes of reports and kernels start in milliseconds."""
         quiet = {name: value for name, value in os.environ.items() if not name.startswith(("TEKNAV_", "JUPYTER"))}
         return quiet | {
             "TEKNAV_REDIS_URL": self.redis.url, "TEKNAV_DATA_DIR": str(self.system.folder),
             "TEKNAV_SECRET_KEY": SECRET_KEY, "TEKNAV_OPERATOR": "sara", "PYTHONPATH": str(TREE),
             "JUPYTER_PREFER_ENV_PATH": "1", "PLOTLY_RENDERER": "plotly_mimetype",
+            "IPYTHONDIR": str(self.system.folder / "ipython"),
+            warm_python.EXECUTABLE_VARIABLE: warm_python.executable(),
         }  # fmt: skip
 
     def upload(self, numbers: range) -> None:
@@ -73,30 +111,81 @@ class Lab:
     def are(self, state: JobState, ids: list[str]) -> Callable[[], bool]:
         return lambda: all(self.system.services.jobs.get(QUEUE, job).state is state for job in ids)
 
-    def publish(self) -> None:
-        """A snapshot of all that is in SQL."""
-        database = self.system.services.database
-        Exporter.from_settings(self.system.settings, database).export(wait_seconds=20)
+    def report(self, name: str) -> ReportRun:
+        """The run of this notebook as a report: made once, for all who ask about it."""
+        if name not in self._reports:
+            parameters = {"job": self.completed[0]} if name == "job_story" else PARAMETERS[name]
+            self._reports[name] = self.run_report(name, **parameters)
+        return self._reports[name]
+
+    def run_report(self, name: str, **parameters: Any) -> ReportRun:
+        """`teknav report run`, anew."""
+        given = [word for key, value in parameters.items() for word in ("--param", f"{key}={value}")]
+        ended = warm_python.run(
+            [sys.executable, "-c", MAIN, "report", "run", name, *given, "--json"], cwd=TREE, capture_output=True,
+            text=True, timeout=100, check=False, env=self.environment,
+        )  # fmt: skip
+        assert ended.stdout, ended.stderr[-4_000:]
+        meta = json.loads(ended.stdout)
+        return ReportRun(ended.returncode, meta, self.system.settings.report_root / name / meta["run"] / "report.html")
+
+    def papermill(self, name: str, folder: Path, changes: dict[str, str] | None = None, **parameters: Any) -> Papermill:
+        """Run a notebook with papermill's own command line, in a changed environment."""
+        target = folder / "output.ipynb"
+        given = [word for key, value in parameters.items() for word in ("-p", key, str(value))]
+        words = [str(NOTEBOOKS / f"{name}.ipynb"), str(target), "-k", "python3", "--no-progress-bar", *given]
+        finished = warm_python.run(
+            [sys.executable, "-m", "papermill", *words], env=self.environment | (changes or {}), cwd=TREE,
+            capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        return finished, nbformat.read(target, as_version=4)
+
+
+Papermill = tuple[subprocess.CompletedProcess[str], nbformat.NotebookNode]
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The system at rest after its work: its processes have ended, so that every notebook sees the same."""
+    with _lab(new_folder()) as built:
+        built.upload(FOUND)
+        built.system.start_scheduler()
+        built.system.start_workers()
+        built.completed, built.buried = built.enqueue(FOUND), built.enqueue(MISSING)
+        until(built.are(JobState.COMPLETED, built.completed), what="completed jobs")
+        until(built.are(JobState.FAILED, built.buried), what="dead letters")
+        until(lambda: _has_all(built), what="the audit trail in SQL")
+        built.system.kill("scheduler")
+        built.system.kill("workers")
+        _keep_workers_alive(built)
+        Exporter.from_settings(built.system.settings, built.system.services.database).export(wait_seconds=20)
+        yield built
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+def running_lab(lab: Lab) -> Iterator[Lab]:
+    """A copy of the system whose processes run, for tests that change it."""
     folder = new_folder()
-    server = RedisServer(folder, "--appendonly", "no").start()
-    system = System(folder, server, SECRET_KEY)
-    built = Lab(system, server, [], [])
-    built.upload(FOUND)
-    system.start_scheduler()
-    system.start_workers()
-    built.completed, built.buried = built.enqueue(FOUND), built.enqueue(MISSING)
-    until(built.are(JobState.COMPLETED, built.completed), seconds=90, what="completed jobs")
-    until(built.are(JobState.FAILED, built.buried), seconds=90, what="dead letters")
-    until(lambda: _has_all(built), seconds=60, what="the audit trail in SQL")
-    built.publish()
-    yield built
-    system.close()
-    server.stop()
-    remove_folder(folder)
+    with lab.redis.client() as client:
+        client.save()
+    shutil.copytree(lab.system.folder, folder, dirs_exist_ok=True)
+    with _lab(folder) as built:
+        built.completed, built.buried = lab.completed, lab.buried
+        built.system.start_scheduler()
+        built.system.start_workers()
+        yield built
+
+
+@contextlib.contextmanager
+def _lab(folder: Path) -> Iterator[Lab]:
+    """A system on this folder; whatever happens, it is ended and removed."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(remove_folder, folder)
+        server = RedisServer(folder, "--appendonly", "no")
+        stack.callback(server.stop)
+        system = System(folder, server.start(), SECRET_KEY)
+        stack.callback(system.close)
+        yield Lab(system, server, [], [])
 
 
 def _has_all(lab: Lab) -> bool:
@@ -105,32 +194,14 @@ def _has_all(lab: Lab) -> bool:
     return count(lab, "job.completed") == len(FOUND) and count(lab, "dlq.added") == len(MISSING)
 
 
-Run = Callable[..., nbformat.NotebookNode]
-
-
-@pytest.fixture
-def run(lab: Lab, tmp_path: Path) -> Run:
-    """Run a notebook with papermill's own command line; answers its output."""
-
-    def execute(name: str, **parameters: Any) -> nbformat.NotebookNode:
-        finished, output = papermill(lab, name, tmp_path, **parameters)
-        assert finished.returncode == 0, finished.stderr[-4000:]
-        return output
-
-    return execute
-
-
-def papermill(
-    lab: Lab, name: str, folder: Path, environment: dict[str, str] | None = None, **parameters: Any
-) -> tuple[subprocess.CompletedProcess[str], nbformat.NotebookNode]:
-    source = name if name.endswith(".ipynb") else str(NOTEBOOKS / f"{name}.ipynb")
-    target = folder / "output.ipynb"
-    given = [word for key, value in parameters.items() for word in ("-p", key, str(value))]
-    finished = warm_python.run(
-        [sys.executable, "-m", "papermill", source, str(target), "-k", "python3", "--no-progress-bar", *given],
-        env=lab.environment | (environment or {}), cwd=TREE, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    return finished, nbformat.read(target, as_version=4)
+def _keep_workers_alive(lab: Lab) -> None:
+    """The worker that has ended counts as alive all day: it does not vanish between two notebooks."""
+    with lab.redis.client() as client:
+        for queue in TOPOLOGY:
+            workers = QueueKeys(queue).workers
+            for name, at_ms in client.zrange(workers, 0, -1, withscores=True):
+                client.zadd(workers, {name: at_ms + _HEARTBEAT_AHEAD_MS})
+                client.persist(keys.worker(name))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Each notebook through papermill's own command line: what it says is what SQL and Redis say."""
+"""Notebooks are thin, run by papermill's own command line too, and say what SQL and Redis say."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.notebooks.conftest import FOUND, MISSING, NOTEBOOKS, QUEUE, Lab, Run, papermill
+from tests.notebooks.conftest import FOUND, MISSING, NOTEBOOKS, PARAMETERS, QUEUE, Lab
 from tests.notebooks.counting import charts, count, durations, said
+from tests.support.scale import scaled
 from tests.support.system import TREE
 
 pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(240)]
@@ -49,8 +50,8 @@ def test_notebooks_are_stripped_as_nbstripout_would() -> None:
     assert checked.returncode == 0, checked.stdout
 
 
-def test_queue_health_says_what_sql_and_redis_say(lab: Lab, run: Run) -> None:
-    output = run("queue_health", error_rate_limit=0.9)
+def test_queue_health_says_what_sql_and_redis_say(lab: Lab) -> None:
+    output = lab.report("queue_health").notebook
 
     words = said(output)
     retried = count(lab, "job.retried")
@@ -68,14 +69,14 @@ def test_queue_health_says_what_sql_and_redis_say(lab: Lab, run: Run) -> None:
 
 
 def test_a_breached_limit_ends_the_notebook_and_is_named(lab: Lab, tmp_path: Path) -> None:
-    finished, _ = papermill(lab, "dlq_triage", tmp_path, interactive=False, dead_letter_limit=len(MISSING) - 1)
+    finished, _ = lab.papermill("dlq_triage", tmp_path, interactive=False, dead_letter_limit=len(MISSING) - 1)
 
     assert finished.returncode == 1
     assert f"LimitBreached: dead letters: {len(MISSING)} is more than {len(MISSING) - 1}" in finished.stderr
 
 
-def test_p95_durations_are_those_of_sql(lab: Lab, run: Run) -> None:
-    output = run("p95_durations", queue=QUEUE)
+def test_p95_durations_are_those_of_sql(lab: Lab) -> None:
+    output = lab.report("p95_durations").notebook
 
     known = durations(lab)
     place = 0.95 * (len(known) - 1)
@@ -88,8 +89,8 @@ def test_p95_durations_are_those_of_sql(lab: Lab, run: Run) -> None:
     assert "too few" in said(output)
 
 
-def test_dlq_triage_lists_causes_and_in_a_report_shows_no_widget(lab: Lab, run: Run) -> None:
-    output = run("dlq_triage", queue=QUEUE, interactive=False)
+def test_dlq_triage_lists_causes_and_in_a_report_shows_no_widget(lab: Lab) -> None:
+    output = lab.report("dlq_triage").notebook
 
     words = said(output)
     assert f"**{len(MISSING)} dead letters** with 1 causes on 1 queues" in words
@@ -101,20 +102,20 @@ def test_dlq_triage_lists_causes_and_in_a_report_shows_no_widget(lab: Lab, run: 
 
 
 def test_without_redis_or_a_snapshot_a_notebook_says_what_to_do(lab: Lab, tmp_path: Path) -> None:
-    finished, _ = papermill(lab, "queue_health", tmp_path, {"TEKNAV_REDIS_URL": "redis://127.0.0.1:1/0"})
+    finished, _ = lab.papermill("queue_health", tmp_path, {"TEKNAV_REDIS_URL": "redis://127.0.0.1:1/0"})
     assert finished.returncode == 1 and "Start the system with `teknav up`" in finished.stderr
 
-    finished, _ = papermill(lab, "p95_durations", tmp_path, {"TEKNAV_SNAPSHOT_DIR": str(tmp_path)})
+    finished, _ = lab.papermill("p95_durations", tmp_path, {"TEKNAV_SNAPSHOT_DIR": str(tmp_path)})
     assert finished.returncode == 1 and "run `teknav audit snapshot`" in finished.stderr
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in SOURCES))
-def test_papermills_own_command_line_runs_every_notebook(lab: Lab, tmp_path: Path, name: str) -> None:
-    given = {"slo_report": {"budget_limit": 1_000.0}, "queue_health": {"error_rate_limit": 1.0}}.get(name, {})
+@pytest.mark.parametrize("name", sorted(path.stem for path in SOURCES if scaled(1) > 1 or path.stem == "template"))
+def test_papermills_own_command_line_runs_a_notebook(lab: Lab, tmp_path: Path, name: str) -> None:
+    """All of them in `make soak`: as reports they are run by papermill as well."""
     tagged = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"][1]["source"]
     unattended = {"interactive": False} if "interactive" in "".join(tagged) else {}
 
-    finished, output = papermill(lab, name, tmp_path, **given, **unattended)
+    finished, output = lab.papermill(name, tmp_path, **PARAMETERS.get(name, {}), **unattended)
 
     assert finished.returncode == 0, finished.stderr[-3_000:]
     assert "as of " in json.dumps(output, ensure_ascii=False)

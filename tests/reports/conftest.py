@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from teknav_ops.reports import runner
 from teknav_ops.reports.desk import ReportDesk
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from tests.reports.write_notebooks import write_notebooks
+from tests.support import warm_python
 from tests.support.databases import migrate
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm_processes() -> Iterator[None]:
+    """Reports and their kernels are processes of their own that start in milliseconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(warm_python.EXECUTABLE_VARIABLE, warm_python.executable())
+        warm = {"Popen": warm_python.Process, "run": warm_python.run}
+        patch.setattr(runner, "subprocess", SimpleNamespace(**{**vars(subprocess), **warm}))
+        yield
 
 
 @pytest.fixture(scope="session")

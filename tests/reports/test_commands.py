@@ -17,14 +17,15 @@ from tests.cli.test_cli import Teknav, environment, teknav
 from tests.support import warm_python
 from tests.support.http_receiver import HttpReceiver
 
-__all__ = ["environment", "teknav"]
+pytestmark = pytest.mark.timeout(240)
 
-pytestmark = [pytest.mark.xdist_group("reports"), pytest.mark.timeout(240)]
+__all__ = ["environment", "teknav"]
 
 
 @pytest.fixture(autouse=True)
 def _own_notebooks(environment: dict[str, str], notebooks: Path) -> None:
     environment["TEKNAV_NOTEBOOKS_DIR"] = str(notebooks)
+    environment[warm_python.EXECUTABLE_VARIABLE] = warm_python.executable()
 
 
 def test_a_report_is_run_listed_and_shown(teknav: Teknav) -> None:

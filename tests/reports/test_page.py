@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from playwright.sync_api import Browser, Page, expect
 
 from teknav_ops.reports.desk import ReportDesk
 from teknav_ops.reports.html import render
 from teknav_ops.reports.runs import RunMeta
+from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
-from tests.reports.conftest import Set
+from tests.reports.test_store import publish
 from tests.support.browser import Visitor, chromium
+from tests.support.databases import migrate
 
-pytestmark = [pytest.mark.xdist_group("reports"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +28,15 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
-@pytest.fixture
-def published(settings_with: Set, sql: Database) -> tuple[Path, RunMeta]:
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, notebooks: Path) -> tuple[Path, RunMeta]:
     """A folder with a run whose limit is breached, and whose cells put out what they should not."""
-    desk = ReportDesk(settings_with(), sql)
+    settings = Settings(data_dir=tmp_path_factory.mktemp("published"), notebooks_dir=notebooks)
+    migrate(settings.sql_url)
+    sql = Database.open(settings.sql_url)
+    desk = ReportDesk(settings, sql)
     meta = desk.run("charts", {"dead_letters": 12}, who="sara")
+    sql.dispose()
     return desk.store.root, meta
 
 
@@ -99,6 +107,13 @@ def test_a_run_is_small_and_all_share_one_script(published: tuple[Path, RunMeta]
     assert f"../../assets/{script.name}" in (folder / "report.html").read_text()
 
 
+def test_a_line_that_the_kernel_sent_in_pieces_is_one_line(tmp_path: Path) -> None:
+    pieces = [new_output("stream", name="stdout", text=text) for text in ("three ", "jobs\n")]
+    notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(outputs=pieces)]))
+
+    assert "three jobs" in render(notebook, publish(tmp_path, "health"), tmp_path)
+
+
 HOSTILE = (
     "<script>steal()</script>", "<SCRIPT src=//e.example/x></SCRIPT>", "<img src=//e.example/x>",
     "<img src='x' onerror=alert(1)>", "<svg/onload=alert(1)>", "<a href=x onclick = 'alert(1)'>a</a>",
@@ -112,13 +127,11 @@ HOSTILE = (
 def test_what_a_cell_puts_out_can_neither_run_nor_fetch(
     browser: Browser, published: tuple[Path, RunMeta], html: str
 ) -> None:
-    import nbformat
-    from nbformat.v4 import new_code_cell, new_notebook, new_output
-
     root, meta = published
     output = new_output("display_data", data={"text/html": f"<p id=words>words</p>{html}"})  # type: ignore[no-untyped-call]
     notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(outputs=[output])]))  # type: ignore[no-untyped-call]
-    path = root / "charts" / meta.run / "report.html"
+    path = root / "hostile" / "run" / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(notebook, meta, root))
     alerts: list[str] = []
 

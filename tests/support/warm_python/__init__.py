@@ -3,7 +3,8 @@
 A test that starts a program pays seconds of imports, most of them the same each time. Here one process per run has
 imported the libraries once, and forks for each program that a test asks for: `Process` is a real process with a pid, an
 environment, files and a session of its own, which may be signalled and killed like any other. What is about the start
-of a program itself uses `subprocess` and a new interpreter.
+of a program itself uses `subprocess` and a new interpreter. What a program starts in its turn with its own
+`sys.executable` is forked likewise where EXECUTABLE_VARIABLE in its environment is `executable()`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import pickle
 import select
+import shlex
 import socket
 import subprocess
 import sys
@@ -29,6 +31,8 @@ from tests.support.folders import new_folder, remove_folder
 ROOT: Final = Path(__file__).parents[3]
 #: Where the run's server listens; the first process that needs one starts it for all.
 SOCKET_VARIABLE: Final = "TEST_WARM_PYTHON"
+#: What a warm program is to take for its `sys.executable`.
+EXECUTABLE_VARIABLE: Final = "TEST_WARM_EXECUTABLE"
 
 
 class Process(subprocess.Popen[Any]):
@@ -184,12 +188,26 @@ def stop_servers() -> None:
     _own_server.cache_clear()
 
 
+def executable() -> str:
+    """A stand-in for `sys.executable`: programs that it is to start with `-m` are forked from the warm process."""
+    _asked_for_executable.append(True)
+    return str(Path(_address()).with_name("python"))
+
+
+def _write_executable(path: Path, address: str) -> None:
+    launcher = Path(__file__).with_name("launcher.py")
+    command = shlex.join([sys.executable, "-IS", str(launcher), address, sys.executable])
+    path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    path.chmod(0o700)
+
+
 class _Server:
     """A socket, and the warm process behind it from the first connection on."""
 
     def __init__(self) -> None:
         self._folder = new_folder()
         self.address = str(self._folder / "socket")
+        _write_executable(self._folder / "python", self.address)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.address)
         self._listener.listen(64)
@@ -221,11 +239,16 @@ class _Server:
 
 def spent_cpu_seconds() -> float:
     """What all programs have spent that this process started here and that have ended."""
+    if _asked_for_executable and (SOCKET_VARIABLE in os.environ or _own_server.cache_info().currsize):
+        with contextlib.suppress(OSError), _connect() as connection, connection.makefile("r") as answers:
+            _send(connection, {"spent_for": os.getpid()}, [])
+            _spent[0] += json.loads(answers.readline())["cpu_seconds"]
     return _spent[0]
 
 
 _RUNNING: list[_Server] = []
 _spent = [0.0]
+_asked_for_executable: list[bool] = []
 
 
 def _send(connection: socket.socket, request: Mapping[str, Any], files: Sequence[int]) -> None:

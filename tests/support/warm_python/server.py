@@ -1,15 +1,18 @@
 """The warm process: imports what programs under test import, then forks for each that is asked for.
 
 It has one thread, so that a fork copies no lock that another holds. A request is a length, a JSON object and three file
-descriptors; the answers are a line with the pid, and one with the exit status.
+descriptors; the answers are a line with the pid, and one with the exit status. Who is tied to its program (a launcher)
+sends each signal for it as one byte, and the program is killed when its connection ends.
 """
 
 from __future__ import annotations
 
 import array
 import atexit
+import collections
 import contextlib
 import faulthandler
+import functools
 import gc
 import importlib
 import json
@@ -24,6 +27,8 @@ import threading
 import traceback
 from types import ModuleType
 from typing import Any
+
+from tests.support.warm_python import EXECUTABLE_VARIABLE
 
 #: Libraries, and those of our modules that look at no setting, environment or terminal when they are imported.
 LIBRARIES = """
@@ -46,6 +51,9 @@ class Server:
     def __init__(self, listener: socket.socket) -> None:
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, socket.socket] = {}
+        #: What a program asked for in its turn: pid of the program that did -> seconds of CPU.
+        self._spent_for: collections.Counter[int] = collections.Counter()
+        self._tied_to: dict[int, int] = {}
         self._listener = listener
         self._wake, write = os.pipe()
         os.set_blocking(write, False)
@@ -64,15 +72,38 @@ class Server:
         connection, _address = self._listener.accept()
         with contextlib.suppress(OSError, ValueError):
             request, files = _receive(connection)
+            if "spent_for" in request:
+                _answer(connection, cpu_seconds=self._spent_for.pop(request["spent_for"], 0.0))
+                connection.close()
+                return
             pid = os.fork()
             if pid == 0:
-                _become(request, files)
+                # It answers itself, when it has its session: whoever knows the pid may signal the group.
+                _become(request, files, connection)
             for file in files:
                 os.close(file)
             self._children[pid] = connection
-            _answer(connection, pid=pid)
+            if "tied_to" in request:
+                self._tied_to[pid] = request["tied_to"]
+                pass_on = functools.partial(self._pass_on, pid)
+                self._selector.register(connection, selectors.EVENT_READ, pass_on)
             return
         connection.close()
+
+    def _pass_on(self, pid: int, _: object) -> None:
+        """Signal a program as its launcher was; kill it when its launcher is gone."""
+        connection = self._children.get(pid)
+        if connection is None:
+            # It has ended at the same moment.
+            return
+        try:
+            numbers = connection.recv(64) or bytes([signal.SIGKILL])
+        except ConnectionError:
+            numbers = bytes([signal.SIGKILL])
+        for number in numbers:
+            _signal(pid, number)
+        if signal.SIGKILL in numbers:
+            self._selector.unregister(connection)
 
     def _reap(self, _: object) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -84,9 +115,13 @@ class Server:
                 return
             if pid == 0:
                 return
+            cpu_seconds = spent.ru_utime + spent.ru_stime + self._spent_for.pop(pid, 0.0)
             connection = self._children.pop(pid)
+            if pid in self._tied_to:
+                self._spent_for[self._tied_to.pop(pid)] += cpu_seconds
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(connection)
             with contextlib.suppress(OSError):
-                cpu_seconds = spent.ru_utime + spent.ru_stime
                 _answer(connection, status=os.waitstatus_to_exitcode(status), cpu_seconds=cpu_seconds)
             connection.close()
 
@@ -95,6 +130,15 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         os._exit(0)
+
+
+def _signal(pid: int, number: int) -> None:
+    """To the program's group, or to it alone as long as it has none."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -113,11 +157,11 @@ def _answer(connection: socket.socket, **facts: float) -> None:
     connection.sendall(json.dumps(facts).encode() + b"\n")
 
 
-def _become(request: dict[str, Any], files: list[int]) -> None:
+def _become(request: dict[str, Any], files: list[int], connection: socket.socket) -> None:
     """In the fork: be the program that was asked for, and never return."""
     code = 1
     try:
-        _prepare(request, files)
+        _prepare(request, files, connection)
         _run(request["arguments"])
         code = 0
     except SystemExit as error:
@@ -132,19 +176,21 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
         os._exit(code)
 
 
-def _prepare(request: dict[str, Any], files: list[int]) -> None:
+def _prepare(request: dict[str, Any], files: list[int], connection: socket.socket) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if request["new_session"]:
         os.setsid()
+    _answer(connection, pid=os.getpid())
     for number, file in enumerate(files):
         os.dup2(file, number)
     os.closerange(3, 256)
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])
+    sys.executable = os.environ.get(EXECUTABLE_VARIABLE) or sys.executable
     places = os.environ.get("PYTHONPATH", "")
     sys.path[:0] = [place for place in places.split(os.pathsep) if place]
     sys.path.insert(0, "")
