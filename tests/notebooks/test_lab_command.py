@@ -15,13 +15,13 @@ import psutil
 import pytest
 
 from tests.cli.test_cli import Teknav, environment, teknav
-from tests.notebooks.conftest import NOTEBOOKS
+from tests.notebooks.conftest import MAIN, NOTEBOOKS
+from tests.support import warm_python
 from tests.support.waiting import until
 
 __all__ = ["environment", "teknav"]
 
-pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(240)]
-MAIN = "from teknav_ops.cli.app import main; main()"
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
@@ -31,23 +31,25 @@ def lab_log(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[subpr
     shutil.copytree(NOTEBOOKS, folder)
     own = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "RUNTIME", "DATA")}
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = warm_python.Process(
             [sys.executable, "-c", MAIN, "lab", str(folder), "--port", "0", "--no-browser"], env=environment | own,
-            stdout=output, stderr=output,
+            stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
-    yield process, log
-    if process.poll() is None:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.kill()
-        process.kill()
-        process.wait()
+    try:
+        yield process, log
+    finally:
+        if process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
+            process.wait()
 
 
 def test_jupyterlab_starts_with_a_token_and_without_news_and_ends_at_ctrl_c(
     lab_log: tuple[subprocess.Popen[bytes], Path],
 ) -> None:
     process, log = lab_log
-    found = until(lambda: re.search(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", log.read_text()), seconds=60)
+    found = until(lambda: re.search(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", log.read_text()))
     url, token = found[1], found[2]
     with httpx.Client(base_url=url, headers={"authorization": f"token {token}"}, timeout=20) as client:
         page = client.get("/lab", follow_redirects=True)

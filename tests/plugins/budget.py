@@ -25,6 +25,7 @@ SUITE_CPU_SECONDS: Final = 1_200
 TEST_CPU_SECONDS: Final = 5.0
 #: Tests that must cost more, and why: the beginning of their name from `tests/` on.
 LONGER: Final[dict[str, str]] = {
+    "notebooks/test_lab_command.py::test_jupyterlab_starts": "its subject is the start of a real JupyterLab",
     "runtime/test_up.py::test_it_stops_on_ctrl_c": "starts everything twice, as a user does: ten interpreters",
 }
 
