@@ -239,6 +239,7 @@ def test_without_channels_alerts_are_kept_all_the_same(state: State, database: D
     assert Deliveries(database, []).step() is False
 
 
+@pytest.mark.each_database
 def test_workers_that_come_back_resolve_the_page(
     state: State, client: redis.Redis, database: Database, new_watch: NewWatch
 ) -> None:

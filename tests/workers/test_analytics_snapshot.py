@@ -91,6 +91,7 @@ def test_running_twice_and_late_runs_leave_the_newest(
     assert read_dashboard(client, days=7) == newest  # type: ignore[arg-type]
 
 
+@pytest.mark.each_database
 def test_it_expires_by_setting_and_each_span_has_its_own(
     make_services: MakeServices, make_context: MakeContext, client: redis.Redis
 ) -> None:

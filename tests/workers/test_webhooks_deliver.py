@@ -106,6 +106,7 @@ def test_running_twice_delivers_once(receiver: HttpReceiver, secret: str, make_c
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.each_database
 def test_while_a_secret_is_changed_both_verify_and_afterwards_only_the_new_one(
     services: Services, receiver: HttpReceiver, secret: str, control: Control, make_context: MakeContext
 ) -> None:
