@@ -17,17 +17,16 @@ from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.workers.conftest import MakeContext, MakeServices
-from tests.workers.test_analytics_process import NOON, articles, event
+from tests.workers.test_analytics_process import articles, event, noon
 from workers.analytics_process import process_events
 from workers.analytics_snapshot import snapshot_dashboard
 from workers.services import Services
 
 __all__ = ["articles"]
-YESTERDAY = NOON
 
 
 def at(days_ago: int, number: int, kind: str = "page_view", **facts: Any) -> dict[str, Any]:
-    return event(number, kind, occurred_at=(YESTERDAY - timedelta(days=days_ago)).isoformat(), **facts)
+    return event(number, kind, occurred_at=(noon() - timedelta(days=days_ago)).isoformat(), **facts)
 
 
 EVENTS = [
@@ -66,7 +65,7 @@ def test_the_figures_are_right_and_every_day_is_there(
         (2, 1, 0), (1, 0, 1),
     ]  # fmt: skip
     assert [query.zero_result_count for query in board.unfound_queries] == [1]
-    assert board.events_through == YESTERDAY and board.time_zone == "Asia/Tehran"
+    assert board.events_through == noon() and board.time_zone == "Asia/Tehran"
 
 
 def test_without_any_event_there_are_zeros(services: Services, make_context: MakeContext, client: redis.Redis) -> None:
