@@ -56,13 +56,16 @@ class Bench:
     def run(self, behaviour: Any, queue: str = QUEUE) -> JobRecord:
         """The job as it stands after its run; with two threads, two jobs that are never let go would be the last."""
         self.engine.behaviour = behaviour
-        (job,) = TOPOLOGY[queue].jobs
-        job_id = self.producer.enqueue(queue, job, {"number": 1}).job_id
+        (name,) = TOPOLOGY[queue].jobs
+        job_id = self.producer.enqueue(queue, name, {"number": 1}).job_id
         until(lambda: self.queries.get(queue, job_id).state in ENDED, seconds=30, what="the end of a run")
         record = self.queries.get(queue, job_id)
-        listed = self.queries.page(queue, record.state, limit=5).items
-        if record.state is JobState.DELAYED:
+        if queue == PATIENT:
+            # Jobs of earlier examples come back meanwhile, so any may be the newest.
+            for job in self.queries.page(queue, JobState.DELAYED).items:
+                json.dumps(json.loads(job.model_dump_json()), allow_nan=False)
             return record
+        listed = self.queries.page(queue, record.state, limit=5).items
         assert job_id in [job.id for job in listed]
         for job in listed:
             json.dumps(json.loads(job.model_dump_json()), allow_nan=False)
@@ -85,7 +88,7 @@ def bench(redis_server: RedisServer, client: redis.Redis, cipher: Cipher) -> Ite
     engine.close()
 
 
-@examples(150)
+@examples(100)
 @given(result=st.dictionaries(odd.texts, odd.anything, max_size=3) | odd.anything)
 def test_any_result_is_kept_or_ends_as_an_invalid_result(bench: Bench, result: Any) -> None:
     record = bench.run(lambda job, ctx: result)
@@ -97,14 +100,14 @@ def test_any_result_is_kept_or_ends_as_an_invalid_result(bench: Bench, result: A
         assert len(json.dumps(record.result, ensure_ascii=False).encode()) <= RESULT_LIMIT_BYTES + 1_000
 
 
-@examples(60)
+@examples(30)
 @given(result=odd.plain_objects)
 def test_a_result_of_plain_data_comes_back_equal(bench: Bench, result: dict[str, Any]) -> None:
     record = bench.run(lambda job, ctx: result)
     assert (record.state, record.result) == (JobState.COMPLETED, as_json(result))
 
 
-@examples(150)
+@examples(100)
 @given(error=odd.exceptions)
 def test_any_exception_is_recorded_with_a_text(bench: Bench, error: BaseException) -> None:
     def fail(job: Any, ctx: Any) -> None:

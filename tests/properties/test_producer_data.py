@@ -56,7 +56,7 @@ PLACES = st.sampled_from(FIELDS).flatmap(
 )
 
 
-@examples(400)
+@examples(300)
 @given(drawn=PLACES)
 def test_any_value_of_any_field_is_refused_by_name_or_comes_back(
     producer: Producer,
