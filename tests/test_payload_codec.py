@@ -15,6 +15,7 @@ from teknav_ops.errors import InvalidPayload
 from teknav_ops.payloads import codec
 from teknav_ops.payloads.base import Payload
 from teknav_ops.payloads.codec import Cipher
+from tests.properties.payloads import examples
 from tests.support.strategies import storable_texts
 
 
@@ -46,6 +47,7 @@ def test_the_first_difference_is_named_by_its_path(first: Any, again: Any, path:
     assert codec.differing_field(first, again) == path
 
 
+@examples(100)
 @given(st.dictionaries(storable_texts, storable_texts, max_size=5))
 def test_sealing_and_unsealing_give_the_payload_back(names: dict[str, str]) -> None:
     cipher = Cipher([KEY])

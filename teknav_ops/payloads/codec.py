@@ -60,7 +60,9 @@ def validate(model: type[Payload], data: Any, *, where: str) -> Payload:
     try:
         fields = plain.fields_of(data)
         # What a field's type may take from Python (a datetime) stands on the first level only.
-        plain.check({name: value for name, value in fields.items() if not isinstance(value, _TYPED)})
+        plain.check(
+            {name: value for name, value in fields.items() if not isinstance(value, _TYPED)}, reserved=SECRET_MARK
+        )
         return model.model_validate(fields)
     except plain.NotPlain as error:
         raise _invalid(where, [(error.path or "payload", error.problem)]) from None

@@ -80,13 +80,14 @@ def check(
     *,
     nulls: bool = False,
     others: bool = False,
+    reserved: str | None = None,
     depth_limit: int = DEPTH_LIMIT,
     part_limit: int = _PART_LIMIT,
 ) -> None:
     """Raise NotPlain at the first part that JSON cannot carry, or PostgreSQL, which takes no null characters.
 
     A `SecretStr` counts as its text. With `others`, objects of types that JSON has no form for are left to the caller.
-    Nothing here recurses, and a value that holds itself ends at the depth limit.
+    `reserved` is a key that no object may have. Nothing recurses; a value that holds itself ends at the depth limit.
     """
     parts = 0
     pending: list[tuple[Any, _Place]] = [(value, _Place(name, None))]
@@ -98,7 +99,7 @@ def check(
         if isinstance(part, dict | list | tuple):
             if place.depth >= depth_limit:
                 raise NotPlain(str(place), f"is nested deeper than {depth_limit} levels")
-            inside = [(inner, _Place(key, place)) for key, inner in _inside(part, place, nulls)]
+            inside = [(inner, _Place(key, place)) for key, inner in _inside(part, place, nulls, reserved)]
             inside.reverse()
             pending += inside
         else:
@@ -107,14 +108,14 @@ def check(
                 raise NotPlain(str(place), problem)
 
 
-def _inside(part: Any, place: _Place, nulls: bool) -> Iterator[tuple[Any, Any]]:
+def _inside(part: Any, place: _Place, nulls: bool, reserved: str | None) -> Iterator[tuple[Any, Any]]:
     if not isinstance(part, dict):
         yield from enumerate(part)
         return
     for key, inner in (part if type(part) is dict else fields_of(part, str(place))).items():
         if not isinstance(key, str):
             raise NotPlain(str(place), f"has a {type(key).__name__} as a key; keys must be text")
-        problem = text_problem(key, nulls=nulls)
+        problem = f"{key} marks what is encrypted" if key == reserved else text_problem(key, nulls=nulls)
         if problem:
             raise NotPlain(str(_Place(key, place)), f"as a key, {problem}")
         yield key, inner
