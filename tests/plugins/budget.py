@@ -79,14 +79,17 @@ class Budget(Costs):
         self.tests += [tuple(cost) for cost in output.get("costs", [])]
         self._postgres_seconds += output.get("postgres_cpu_seconds", 0.0)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    # Innermost of the wrappers: after every server has ended, and before the table is printed.
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        answer = yield
         own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
         self._postgres_seconds += databases.spent_cpu_seconds()
         self._total = sum((own.ru_utime, own.ru_stime, children.ru_utime, children.ru_stime, self._postgres_seconds))
         self._excess = self._find_excess(is_whole=self._is_whole and session.testscollected > 1_000)
         if self._excess and session.exitstatus == 0:
             session.exitstatus = 1
+        return answer
 
     def _find_excess(self, *, is_whole: bool) -> list[str]:
         if _IS_SOAK:
