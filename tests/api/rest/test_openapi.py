@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 
 from teknav_ops.api.app import create_api
 from teknav_ops.api.routes import ROUTERS
+from tests.support.scale import scaled
 from tests.support.state import QUEUE, State
 from tests.support.web import Web
 
@@ -58,7 +59,11 @@ def test_no_request_breaks_the_server(
 
         @given(case=operation.as_strategy())
         @settings(
-            max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+            max_examples=scaled(7),
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
         )
         def ask(case: Any) -> None:
             case.call_and_validate(base_url=site.url, headers=headers, checks=CHECKS)
