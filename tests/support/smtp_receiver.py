@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any, Self
@@ -9,6 +10,9 @@ from typing import Any, Self
 from aiosmtpd.controller import Controller
 
 from tests.support.ports import free_port
+
+# It tells of each connection that ends, between other tests' lines.
+logging.getLogger("mail.log").setLevel(logging.WARNING)
 
 
 class SmtpReceiver:

@@ -29,6 +29,8 @@ from typing import Any, Final
 from tests.support.folders import new_folder, remove_folder
 
 ROOT: Final = Path(__file__).parents[3]
+#: It notices that it is to end once its imports are done, which takes a slow machine a while.
+_END_SECONDS: Final = 120
 #: Where the run's server listens; the first process that needs one starts it for all.
 SOCKET_VARIABLE: Final = "TEST_WARM_PYTHON"
 #: What a warm program is to take for its `sys.executable`.
@@ -231,7 +233,7 @@ class _Server:
         if self._process is not None:
             assert self._process.stdin is not None
             self._process.stdin.close()
-            self._process.wait(20)
+            self._process.wait(_END_SECONDS)
         self._listener.close()
         self._ended.close()
         remove_folder(self._folder)

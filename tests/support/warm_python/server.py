@@ -28,6 +28,8 @@ import traceback
 from types import ModuleType
 from typing import Any
 
+import psutil
+
 from tests.support.warm_python import EXECUTABLE_VARIABLE
 
 #: Libraries, and those of our modules that look at no setting, environment or terminal when they are imported.
@@ -126,9 +128,10 @@ class Server:
             connection.close()
 
     def _end(self, _: object) -> None:
-        for pid in self._children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        # Theirs too: nobody else will end them.
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         os._exit(0)
 
 
