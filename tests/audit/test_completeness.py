@@ -105,7 +105,9 @@ def test_no_action_of_a_script_is_left_out() -> None:
     for path in LUA.glob("*.lua"):
         header_and_body = path.read_text()
         if "'XADD', audit" in header_and_body:
-            written |= set(re.findall(r"\b((?:job|dlq|queue)\.[a-z_]+)\b", header_and_body))
+            # In strings and in headers; elsewhere `job.turn` is a field of a table.
+            texts = " ".join(re.findall(r"'[^']*'|--.*", header_and_body))
+            written |= set(re.findall(r"\b((?:job|dlq|queue)\.[a-z_]+)\b", texts))
             assert re.search(r"'XADD', audit, '\*', 'action', ", header_and_body), (
                 f"{path.name}: the action comes first"
             )

@@ -23,6 +23,7 @@ from tests.support.folders import new_folder, remove_folder
 from tests.support.orders import TOPOLOGY
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
+from tests.support.scale import scaled
 from tests.support.waiting import until
 from tests.support.workers import Workers
 
@@ -53,8 +54,8 @@ def test_a_server_killed_under_load_and_started_again_has_lost_nothing(own_serve
 
 
 @pytest.mark.timeout(150)
-def test_thirty_seconds_without_redis_are_waited_out(own_server: RedisServer) -> None:
-    engine = Engine(own_server.url, Cipher([SECRET_KEY]), lease_seconds=4)
+def test_an_outage_of_several_leases_is_waited_out(own_server: RedisServer) -> None:
+    engine = Engine(own_server.url, Cipher([SECRET_KEY]), lease_seconds=2)
     producer = producer_on(own_server.url)
     release = threading.Event()
     engine.behaviour = lambda job, ctx: release.wait(60) and None
@@ -68,7 +69,8 @@ def test_thirty_seconds_without_redis_are_waited_out(own_server: RedisServer) ->
         with pytest.raises(RedisUnavailable, match="0 jobs had been accepted"):
             producer.enqueue("test:work", "work", {"number": 9})
         assert time.monotonic() - begun < 15
-        time.sleep(max(0.0, 30 - (time.monotonic() - begun)))
+        # The engine measures its leases on its own clock; the longer, the more beats are missed.
+        time.sleep(max(0.0, scaled(8) - (time.monotonic() - begun)))
         own_server.thaw()
         engine.broker.join("test:work", timeout=60_000)
 
