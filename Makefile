@@ -56,7 +56,7 @@ test: $(VENV)/.browser ## Install what the tests need and run all of them
 	$(BIN)/mypy
 	$(BIN)/mypy docs
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -rs
+	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder -rs
 
 check: $(VENV)/.test ## The quick loop: format, lint, types, imports, fast tests
 	$(BIN)/ruff format --check .

@@ -234,14 +234,14 @@ def test_deaths_at_any_moment_lose_no_job_and_double_none(redis_server: RedisSer
     deaths.clear()
     wanted, moments = scaled(200), {"fetch", "complete", "postpone", "dead_letter", "idle"}
     play = settings(
-        max_examples=scaled(24),
+        max_examples=scaled(12),
         stateful_step_count=60,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,
     )
 
-    for _ in range(6):
+    for _ in range(20):
         run_state_machine_as_test(Life, settings=play)
         if deaths.total() >= wanted and moments <= set(deaths):
             break
