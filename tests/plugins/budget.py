@@ -29,7 +29,8 @@ TEST_CPU_SECONDS: Final = 5.0
 #: Tests that must cost more, and why: the beginning of their name from `tests/` on.
 LONGER: Final[dict[str, str]] = {
     "notebooks/test_lab_command.py::test_jupyterlab_starts": "its subject is the start of a real JupyterLab",
-    "runtime/test_up.py::test_it_stops_on_ctrl_c": "starts everything twice, as a user does: ten interpreters",
+    "runtime/test_up.py": "starts everything, as a user does; who waits for an end is charged with it",
+    "runtime/test_dramatiq_command.py": "its subject is the start of workers in interpreters of their own",
 }
 
 Cost = tuple[str, float, float, float]
