@@ -19,10 +19,8 @@ from tests.support.scale import scaled
 
 #: `make soak` plays large numbers: it has a time, and no budget.
 _IS_SOAK: Final = scaled(1) > 1
-#: What costs half as much again as its budget fails the run: beside others on the same core, the same work takes up to
-#: half as many seconds more.
-_TOLERANCE: Final = 1.5
-#: The whole suite's budget.
+#: The whole suite's budget. A run that costs half as much again fails. Beside three others on two cores the same tests
+#: were measured to take a quarter more seconds of CPU than alone.
 SUITE_CPU_SECONDS: Final = 900
 #: One test's budget, without what it shares with others (fixtures of modules and runs).
 TEST_CPU_SECONDS: Final = 5.0
@@ -30,6 +28,7 @@ TEST_CPU_SECONDS: Final = 5.0
 LONGER: Final[dict[str, str]] = {
     "notebooks/test_lab_command.py::test_jupyterlab_starts": "its subject is the start of a real JupyterLab",
     "runtime/test_up.py": "starts everything, as a user does; who waits for an end is charged with it",
+    "snapshots/test_rebuilds.py::test_a_file_full_of_holes": "DuckDB frees rows by groups of 122,880; it takes two",
     "runtime/test_dramatiq_command.py": "its subject is the start of workers in interpreters of their own",
 }
 
@@ -101,9 +100,9 @@ class Budget(Costs):
         found = [
             f"{name}: {call:.1f} s of CPU; its budget is {TEST_CPU_SECONDS:g} (tests/plugins/budget.py)"
             for name, _, _, call in self.tests
-            if call > _TOLERANCE * TEST_CPU_SECONDS and not name.removeprefix("tests/").startswith(tuple(LONGER))
+            if call > TEST_CPU_SECONDS and not name.removeprefix("tests/").startswith(tuple(LONGER))
         ]
-        if is_whole and self._total > _TOLERANCE * SUITE_CPU_SECONDS:
+        if is_whole and self._total > 1.5 * SUITE_CPU_SECONDS:
             found.append(f"the suite cost {self._total:.0f} s of CPU; its budget is {SUITE_CPU_SECONDS}, and half more")
         return found
 
@@ -127,9 +126,12 @@ class Budget(Costs):
             lines.append(f"{folder:24}{count:7}{seconds:9.1f}{cpu:9.1f}")
         wall = time.monotonic() - self._began
         lines.append(f"{'all, servers included':24}{len(self.tests):7}{wall:9.1f}{self._total:9.1f}")
-        lines += ["", f"{'the twenty slowest':80}{'wall':>9}{'CPU':>9}"]
+        lines += ["", f"{'the twenty slowest':80}{'wall':>9}{'CPU':>9}{'its call':>9}"]
         slowest = sorted(self.tests, key=lambda cost: -max(cost[1], cost[2]))[:20]
-        return lines + [f"{name.removeprefix('tests/')[:79]:80}{wall:9.1f}{cpu:9.1f}" for name, wall, cpu, _ in slowest]
+        return lines + [
+            f"{name.removeprefix('tests/')[:79]:80}{wall:9.1f}{cpu:9.1f}{call:9.1f}"
+            for name, wall, cpu, call in slowest
+        ]
 
 
 def cpu_seconds() -> float:
