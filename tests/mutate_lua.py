@@ -60,8 +60,8 @@ class Mutant:
 
 
 def mutants(script: str) -> Iterator[Mutant]:
-    """Every flip of one script's code."""
-    lines = (LUA / f"{script}.lua").read_text("utf-8").splitlines(keepends=True)
+    """Every flip of one script's code, with the parts that it includes; lines are counted with them."""
+    lines = scripts.load(script).source.splitlines(keepends=True)
     for number, line in enumerate(lines):
         code = _without_strings(line)
         for found in _PATTERN.finditer(code):

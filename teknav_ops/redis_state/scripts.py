@@ -40,9 +40,19 @@ class Script:
 
 @functools.cache
 def load(name: str) -> Script:
-    """Read `lua/<name>.lua`."""
-    source = resources.files("teknav_ops.redis_state").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    """Read `lua/<name>.lua`, with the parts that it includes."""
+    source = "\n".join(_included(line) for line in _read(f"{name}.lua").split("\n"))
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _included(line: str) -> str:
+    """A line of a script; for `--@include PART`, what `lua/parts/PART.lua` holds, since servers know no modules."""
+    part = line.removeprefix("--@include ")
+    return line if part == line else _read("parts", f"{part}.lua").rstrip("\n")
+
+
+def _read(*path: str) -> str:
+    return resources.files("teknav_ops.redis_state").joinpath("lua", *path).read_text("utf-8")
 
 
 def _same(raw: Any) -> Any:

@@ -34,6 +34,14 @@ def test_a_script_states_its_contract(path: Path) -> None:
     assert not re.search(r"'(KEYS|SCAN)'|while ", body), "unbounded work in a script"
 
 
+def test_each_part_of_scripts_is_explained_and_shared() -> None:
+    included = [part for path in SCRIPTS for part in re.findall(r"^--@include (.+)$", path.read_text(), re.M)]
+
+    for path in (ROOT / "teknav_ops/redis_state/lua/parts").glob("*.lua"):
+        assert path.read_text().startswith("-- ")
+        assert included.count(path.stem) > 1, f"{path.name} is no part of two scripts"
+
+
 def test_a_full_server_refuses_new_jobs_and_no_other_step() -> None:
     refused = {path.stem for path in SCRIPTS if not path.read_text().startswith("#!lua flags=")}
 

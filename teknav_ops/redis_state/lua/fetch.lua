@@ -28,8 +28,8 @@ local count, lease_ms, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- In `prioritized`: by priority, then by turn, in ms since 2020.
-local PRIORITY_STEP, YEAR_2020 = 1099511627776, 1577836800000
+--@include turns
+
 local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 100)
 for i = 1, #due, 2 do
     local id = due[i]
@@ -37,8 +37,7 @@ for i = 1, #due, 2 do
     local priority = redis.pcall('HGET', job, 'priority')
     redis.pcall('HSET', job, 'state', 'waiting')
     redis.call('ZREM', delayed, id)
-    priority = type(priority) == 'string' and tonumber(priority) or 0
-    redis.call('ZADD', prioritized, priority * PRIORITY_STEP + math.max(0, due[i + 1] - YEAR_2020), id)
+    redis.call('ZADD', prioritized, score(type(priority) == 'string' and priority, due[i + 1]), id)
 end
 local look_again = -1
 local next_due = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
@@ -108,10 +107,6 @@ local function take_waiting(most)
         ids[#ids + 1] = id
     end
 end
-local function turn_of(id)
-    local times = redis.pcall('HMGET', job_family .. id, 'turn', 'ready_at_ms', 'enqueued_at_ms')
-    return math.max(0, (not times.err and tonumber(times[1] or times[2] or times[3]) or 0) - YEAR_2020)
-end
 -- Those of priority 0 that fell due or came back, and the new ones, in one order.
 local function take_merged()
     local room = count - #ids
@@ -123,7 +118,7 @@ local function take_merged()
     local next_back, next_new, turn = 1, 1, nil
     for _ = 1, math.min(room, #back / 2 + #new) do
         if new[next_new] and back[next_back] then
-            turn = turn or turn_of(new[next_new])
+            turn = turn or score(0, turn_of(job_family .. new[next_new]))
         end
         if back[next_back] and (not new[next_new] or tonumber(back[next_back + 1]) <= turn) then
             redis.call('ZREM', prioritized, back[next_back])

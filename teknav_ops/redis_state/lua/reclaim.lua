@@ -21,30 +21,8 @@ local corrupt, job_family, totals = KEYS[6], KEYS[7], KEYS[8]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- In `prioritized`: by priority, then by turn, in ms since 2020.
-local function score(priority, turn)
-    return (tonumber(priority) or 0) * 1099511627776 + math.max(0, turn - 1577836800000)
-end
--- Records of earlier versions have no turn.
-local function turn_of(id)
-    local times = redis.pcall('HMGET', job_family .. id, 'turn', 'ready_at_ms', 'enqueued_at_ms')
-    return not times.err and tonumber(times[1] or times[2] or times[3]) or 0
-end
--- The newest first, so that those without a priority can each go before the head of the list.
-local function put_back(jobs)
-    table.sort(jobs, function(one, other) return one.turn > other.turn end)
-    local head = redis.call('LINDEX', waiting, 0)
-    local head_turn = head and turn_of(head) or math.huge
-    for _, job in ipairs(jobs) do
-        -- A turn without a fraction fell due, and may be another's too: the set knows their order.
-        if not job.priority and job.turn % 1 > 0 and job.turn < head_turn then
-            redis.call('LPUSH', waiting, job.id)
-            head_turn = job.turn
-        else
-            redis.call('ZADD', prioritized, score(job.priority, job.turn), job.id)
-        end
-    end
-end
+--@include turns
+--@include returning
 
 local result, returned = {0}, {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', active, '-inf', now, 'LIMIT', 0, tonumber(ARGV[1]))) do
@@ -72,7 +50,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', active, '-inf', now, 'LIMIT', 0,
         else
             redis.call('HSET', job, 'lost', lost, 'state', 'waiting')
             redis.call('ZREM', active, id)
-            returned[#returned + 1] = {id = id, priority = record[10], turn = turn_of(id)}
+            returned[#returned + 1] = {id = id, priority = record[10], turn = turn_of(job)}
         end
     end
 end

@@ -39,19 +39,8 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- A job's turn is when it was ready; what arrives in one millisecond is told apart by a fraction of it.
-local latest = tonumber(redis.call('GET', last_turn) or 0)
-if latest > now + 60000 then
-    latest = 0 -- the clock was set back
-end
-local function arrive()
-    latest = math.max(latest, now) + 1 / 512
-    return latest
-end
--- In `prioritized`: by priority, then by turn, in ms since 2020.
-local function score(priority, turn)
-    return (tonumber(priority) or 0) * 1099511627776 + math.max(0, turn - 1577836800000)
-end
+--@include turns
+--@include arriving
 
 local function take_letter(id, error_type, fingerprint)
     if redis.call('ZREM', dlq, id) == 1 then
