@@ -13,6 +13,7 @@ from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.settings import Settings
 from teknav_ops.triage.view_models import QueueMonitorModel, WhatIfModel
+from teknav_ops.triage.widgets.queue_monitor import QueueMonitor
 from teknav_ops.workbench import Workbench
 from tests.conftest import SECRET_KEY
 from tests.notebooks.conftest import recorded
@@ -39,6 +40,19 @@ def test_numbers_are_those_of_the_queues(model: QueueMonitorModel, bench: Workbe
     assert len(model.last_hour) in (60, 61) and int(model.last_hour["enqueued"].sum()) == 5
     model.select("email:send")
     assert model.current.waiting == 0 and int(model.last_hour["enqueued"].sum()) == 0
+
+
+def test_a_browser_that_loads_the_chart_late_is_given_all_of_it(model: QueueMonitorModel, bench: Workbench) -> None:
+    """Until Plotly is loaded there, no change is heard; the chart is drawn from the state that is kept for it."""
+    monitor = QueueMonitor(model, bench.topology)
+    for queue in (QUEUE, "email:send"):
+        model.select(queue)
+
+        kept = monitor.chart.get_state(["_widget_data", "_widget_layout"])
+        assert [bars["name"] for bars in kept["_widget_data"]] == ["completed", "failed or retried"]
+        assert [len(bars["y"]) for bars in kept["_widget_data"]] == [len(model.last_hour)] * 2
+        assert kept["_widget_layout"]["title"]["text"] == f"{queue}: finished runs, the last hour"
+    monitor.close()
 
 
 def test_a_queue_is_paused_once_after_its_confirmation_and_by_name(model: QueueMonitorModel, bench: Workbench) -> None:

@@ -79,6 +79,9 @@ class QueueMonitor(PaintedBox):
             self.chart.layout.title.text = f"{self.model.selected}: finished runs, the last hour"
             for bars, columns in zip(self.chart.data, (["completed"], ["failed", "retried"]), strict=True):
                 bars.x, bars.y = list(minutes["at"]), [float(count) for count in minutes[columns].sum(axis=1)]
+        # Changes reach a browser only once it has loaded Plotly. It then draws from the state of the chart, which is
+        # brought up to date when a chart is displayed by itself, and here because it stands in a box.
+        self.chart._repr_mimebundle_()
 
 
 def _empty_chart() -> go.FigureWidget:
