@@ -23,7 +23,7 @@ _QUIET: Final = (
 )
 #: Where JupyterLab finds that it need not ask whether it may fetch news.
 _DEFAULTS: Final = Path(__file__).with_name("jupyter")
-_NEEDED: Final = ("jupyterlab", "ipywidgets", "anywidget", "plotly")
+_NEEDED: Final = ("jupyterlab", "ipywidgets", "plotly")
 
 
 def lab(

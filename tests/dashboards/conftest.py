@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext
 
 from teknav_ops.access.policy import Role
 from tests.conftest import SECRET_KEY
@@ -19,9 +19,6 @@ from tests.support.browser import Visitor, shared_chromium
 from tests.support.folders import new_folder, remove_folder
 from tests.support.redis_server import RedisServer
 from tests.support.system import System
-
-# Two cores, and other tests beside this one.
-expect.set_options(timeout=45_000)
 
 Visit = Callable[..., Visitor]
 

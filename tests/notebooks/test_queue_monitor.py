@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import ipywidgets as w
+import plotly.graph_objects as go
 import pytest
 
 from teknav_ops.access.policy import Operator, Role
@@ -42,16 +44,28 @@ def test_numbers_are_those_of_the_queues(model: QueueMonitorModel, bench: Workbe
     assert model.current.waiting == 0 and int(model.last_hour["enqueued"].sum()) == 0
 
 
-def test_a_browser_that_loads_the_chart_late_is_given_all_of_it(model: QueueMonitorModel, bench: Workbench) -> None:
-    """Until Plotly is loaded there, no change is heard; the chart is drawn from the state that is kept for it."""
+def parts_of(widget: w.Widget) -> list[w.Widget]:
+    return [widget, *(part for child in getattr(widget, "children", ()) for part in parts_of(child))]
+
+
+def test_the_chart_is_an_output_and_whole_whenever_a_browser_draws_it(
+    model: QueueMonitorModel, bench: Workbench
+) -> None:
+    """A widget that a browser must load code for hears no change while it does, and none ever when that takes long."""
     monitor = QueueMonitor(model, bench.topology)
-    for queue in (QUEUE, "email:send"):
+    assert {part._model_module for part in parts_of(monitor)} == {
+        "@jupyter-widgets/controls",
+        "@jupyter-widgets/output",
+    }
+    for queue, enqueued in ((QUEUE, 5), ("email:send", 0)):
         model.select(queue)
 
-        kept = monitor.chart.get_state(["_widget_data", "_widget_layout"])
-        assert [bars["name"] for bars in kept["_widget_data"]] == ["completed", "failed or retried"]
-        assert [len(bars["y"]) for bars in kept["_widget_data"]] == [len(model.last_hour)] * 2
-        assert kept["_widget_layout"]["title"]["text"] == f"{queue}: finished runs, the last hour"
+        (output,) = monitor.chart.outputs
+        figure = go.Figure(output["data"]["application/vnd.plotly.v1+json"])
+        assert figure.layout.title.text == f"{queue}: finished runs, the last hour"
+        assert [bars.name for bars in figure.data] == ["completed", "failed or retried"]
+        assert [len(bars.x) for bars in figure.data] == [len(model.last_hour)] * 2
+        assert int(model.last_hour["enqueued"].sum()) == enqueued
     monitor.close()
 
 
