@@ -56,7 +56,7 @@ test: $(VENV)/.browser ## Install what the tests need and run all of them
 	$(BIN)/mypy
 	$(BIN)/mypy docs
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder -rs
+	$(BIN)/pytest -n 4 -rs
 
 check: $(VENV)/.test ## The quick loop: format, lint, types, imports, fast tests
 	$(BIN)/ruff format --check .
@@ -64,7 +64,7 @@ check: $(VENV)/.test ## The quick loop: format, lint, types, imports, fast tests
 	$(BIN)/mypy
 	$(BIN)/mypy docs
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadgroup tests/architecture tests/redis_state tests/jobs tests/model tests/test_payload_codec.py
+	$(BIN)/pytest -n 2 tests/architecture tests/redis_state tests/jobs tests/model tests/test_payload_codec.py
 
 soak: $(VENV)/.browser ## Play the tests of chance with large numbers: make soak MINUTES=30
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30)

@@ -14,7 +14,7 @@ from tests.dashboards.jobs import PLATFORM, failed_jobs
 from tests.support.system import System
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 def test_a_pause_is_seen_by_another_operator_and_can_be_undone(system: System, visit: Visit) -> None:

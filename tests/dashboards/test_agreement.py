@@ -22,7 +22,7 @@ from tests.support import warm_python
 from tests.support.dead_letters import bury
 from tests.support.system import TREE, System
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 QUEUE = "webhooks:deliver"
 

@@ -16,7 +16,7 @@ from tests.dashboards.conftest import Visit
 from tests.dashboards.jobs import PLATFORM, failed_jobs
 from tests.support.system import System
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 EVIL = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>=HYPERLINK(1)"
 MAIL = {"to": "private@example.com", "subject": "private words", "text": "more"}

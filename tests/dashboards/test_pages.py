@@ -23,7 +23,7 @@ from tests.support.browser import Visitor
 from tests.support.system import TREE, System
 from tests.support.web import PASSWORD
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 #: Links below these lead to files or out of the pages.
 NOT_PAGES = ("/api/", "/reports/", "/sign-out", "/metrics")

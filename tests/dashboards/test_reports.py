@@ -17,7 +17,7 @@ from tests.dashboards.conftest import Visit
 from tests.dashboards.published_reports import publish_reports, remove_reports
 from tests.support.system import System
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.dashboards.jobs import PLATFORM, empty
 from tests.support.system import System
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 QUEUE = "media:optimize"
 STORM = range(901, 905)

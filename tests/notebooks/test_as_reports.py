@@ -14,7 +14,7 @@ from tests.notebooks.conftest import FOUND, MISSING, NOTEBOOKS, Lab
 from tests.notebooks.counting import count, durations
 from tests.support.browser import Visitor, chromium
 
-pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 ALL = len(FOUND) + len(MISSING)
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb") if path.stem != "template")
 

@@ -26,7 +26,7 @@ from tests.support.scale import scaled
 from tests.support.system import TREE
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 TOKEN = "of-this-test"
 IMPATIENTLY = "button => { for (let n = 0; n < 5; n++) button.click(); }"
 

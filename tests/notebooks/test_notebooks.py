@@ -16,7 +16,7 @@ from tests.notebooks.counting import charts, count, durations, said
 from tests.support.scale import scaled
 from tests.support.system import TREE
 
-pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 SOURCES = sorted(NOTEBOOKS.glob("*.ipynb"))
 _NOT_THIN = (
     ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.If, ast.Try, ast.Lambda, ast.ListComp, ast.DictComp,

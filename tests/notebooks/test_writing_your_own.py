@@ -16,7 +16,7 @@ from tests.notebooks.conftest import FOUND, MAIN, NOTEBOOKS, Lab
 from tests.support import warm_python
 from tests.support.system import TREE
 
-pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 def test_from_the_template_to_a_report(lab: Lab, tmp_path: Path) -> None:

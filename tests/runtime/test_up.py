@@ -28,7 +28,7 @@ from tests.support import warm_python
 from tests.support.folders import new_folder, remove_folder
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("up")]
+pytestmark = pytest.mark.timeout(240)
 COMMAND = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()"]
 
 
