@@ -28,11 +28,7 @@ DATABASE = os.environ["TEST_EFFECTS"]
 
 
 def open_effects(path: str = DATABASE) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30, isolation_level=None)
-    connection.execute("pragma journal_mode=wal")
-    connection.execute("create table if not exists happened (job_id text, number int, pid int)")
-    connection.execute("create table if not exists effects (job_id text primary key, summary text)")
-    return connection
+    return sqlite3.connect(path, timeout=30, isolation_level=None)
 
 
 class Effects:

@@ -21,6 +21,7 @@ class Workers:
     def __init__(self, redis_url: str, folder: Path, secret_key: str, *, lease_seconds: float = 0.6) -> None:
         self.folder = folder
         self.effects = folder / "effects.sqlite3"
+        _create(self.effects)
         self._masters: list[subprocess.Popen[bytes]] = []
         self._environment = {
             **os.environ,
@@ -67,15 +68,16 @@ class Workers:
         return {row[0] for row in self._query("select job_id from effects")}
 
     def _query(self, sql: str) -> list[tuple[str, int]]:
-        if not self.effects.exists():
-            return []
-        connection = sqlite3.connect(self.effects, timeout=30)
-        try:
+        with contextlib.closing(sqlite3.connect(self.effects, timeout=30)) as connection:
             return connection.execute(sql).fetchall()
-        except sqlite3.OperationalError:
-            return []
-        finally:
-            connection.close()
 
     def logs(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("worker-*.log")))
+
+
+def _create(effects: Path) -> None:
+    """Before anyone else opens it: of two who make a new file a WAL one at the same time, one fails at once."""
+    with contextlib.closing(sqlite3.connect(effects)) as connection:
+        connection.execute("pragma journal_mode=wal")
+        connection.execute("create table happened (job_id text, number int, pid int)")
+        connection.execute("create table effects (job_id text primary key, summary text)")
