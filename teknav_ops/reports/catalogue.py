@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import difflib
 import json
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from teknav_ops.reports.runs import NAME
 
 #: A folder beside the published reports, and the notebook that new ones are copied from.
 _RESERVED: Final = frozenset({"assets", "template"})
+#: Python 3.11 counts its depth in a syntax tree in one place for all threads, and fails when two build one at once.
+_PARSING: Final = threading.Lock()
 
 
 class UnknownReport(InvalidRequest):
@@ -77,7 +80,8 @@ def _title(cells: list[dict[str, Any]]) -> str:
 
 def _parameters(cells: list[dict[str, Any]]) -> dict[str, Parameter]:
     tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", ())]
-    statements = ast.parse(_source(tagged[0])).body if tagged else []
+    with _PARSING:
+        statements = ast.parse(_source(tagged[0])).body if tagged else []
     found = (_parameter(statement) for statement in statements)
     return {parameter.name: parameter for parameter in found if parameter is not None}
 

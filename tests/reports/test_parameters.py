@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from teknav_ops.errors import InvalidRequest
 from teknav_ops.reports.catalogue import Catalogue, UnknownReport
 from teknav_ops.reports.parameters import check_parameters, parse_pairs
 from teknav_ops.settings import Settings
+from tests.support.scale import scaled
 
 
 def test_every_notebook_of_ours_takes_what_papermill_would_inject() -> None:
@@ -99,3 +104,37 @@ def test_a_parameter_without_a_type_makes_the_notebook_unusable(tmp_path: Path) 
 
     with pytest.raises(InvalidRequest, match="parameter queues: declare it as one of int, float, bool, str"):
         Catalogue(tmp_path).get("loose")
+
+
+class Garbage:
+    """Something that can only be collected, and then gives the turn to another thread."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        time.sleep(0)
+
+
+def test_reports_are_read_by_several_threads_at_once(notebooks: Path) -> None:
+    catalogue, seen = Catalogue(notebooks), Counter[str]()
+    before = gc.get_threshold()
+
+    def read() -> None:
+        for _ in range(scaled(25)):
+            Garbage()
+            try:
+                seen[catalogue.get("typed").name] += 1
+            except SystemError as error:
+                seen[str(error)] += 1
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    gc.set_threshold(20, 1_000, 1_000)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        gc.set_threshold(*before)
+    assert seen == {"typed": 4 * scaled(25)}
