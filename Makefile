@@ -53,7 +53,7 @@ lab: $(VENV)/.run ## Open JupyterLab on the notebooks, connected to what `make u
 test: $(VENV)/.browser ## Install what the tests need and run all of them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 	$(BIN)/mypy docs
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 4 -rs
@@ -61,7 +61,7 @@ test: $(VENV)/.browser ## Install what the tests need and run all of them
 check: $(VENV)/.test ## The quick loop: format, lint, types, imports, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 	$(BIN)/mypy docs
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 tests/architecture tests/redis_state tests/jobs tests/model tests/test_payload_codec.py

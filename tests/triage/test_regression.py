@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.triage.regression import Regression, compare, mann_whitney, ratio_interval
@@ -68,6 +67,9 @@ def test_the_interval_is_that_of_resampling() -> None:
 
 @pytest.mark.parametrize("decimals", [6, 0, -2])
 def test_the_rank_test_is_scipys_ties_included(decimals: int) -> None:
+    # A second's worth of imports, for one test.
+    from scipy import stats
+
     random = np.random.default_rng(2)
     before, now = (np.round(sample, decimals) for sample in (durations(random, 700), 1.1 * durations(random, 900)))
 
