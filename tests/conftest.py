@@ -22,10 +22,10 @@ from tests.support.databases import fresh_url, migrated_url
 from tests.support.engine import Engine
 from tests.support.folders import new_folder, remove_folder
 from tests.support.http_receiver import HttpReceiver
-from tests.support.orders import TOPOLOGY
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.smtp_receiver import SmtpReceiver
+from tests.support.topology import TOPOLOGY
 from tests.support.virtual_time import Clock, install
 
 # Programs under test must not compile again at each start what they import.

@@ -21,9 +21,9 @@ from teknav_ops.payloads.codec import Cipher
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
 from tests.support.databases import migrate
-from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
+from tests.support.topology import TOPOLOGY
 
 SARA = Operator("sara", Role.OWNER)
 

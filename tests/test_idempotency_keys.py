@@ -15,8 +15,8 @@ from teknav_ops.producer import Producer
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.scripts import Accepted
 from tests.support.engine import Engine, dump
-from tests.support.orders import TOPOLOGY
 from tests.support.state import KEYS, State
+from tests.support.topology import TOPOLOGY
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.topology import TOPOLOGY
 from tests.support.engine import dump
-from tests.support.orders import TOPOLOGY as TEST_TOPOLOGY
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
+from tests.support.topology import TOPOLOGY as TEST_TOPOLOGY
 
 
 def test_the_named_helpers_enqueue_on_their_queues(client: redis.Redis, cipher: Cipher) -> None:

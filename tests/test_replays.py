@@ -14,8 +14,8 @@ from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQuer
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.replay_runner import ReplayRunner
 from teknav_ops.replays import Replays
-from tests.support.orders import TOPOLOGY
 from tests.support.state import KEYS, QUEUE, State
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 
 EVERYTHING = DeadLetterFilter()

@@ -16,8 +16,8 @@ from teknav_ops.alerts.rules import Rule, parse_rules
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from tests.support.http_receiver import HttpReceiver
-from tests.support.orders import TOPOLOGY
 from tests.support.state import State
+from tests.support.topology import TOPOLOGY
 
 NewWatch = Callable[..., AlertWatch]
 

@@ -18,8 +18,8 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Alert
 from tests.alerts.conftest import HEARTBEAT, INFLOW, NewWatch, deliver, told
 from tests.support.http_receiver import HttpReceiver
-from tests.support.orders import TOPOLOGY
 from tests.support.state import KEYS, QUEUE, State
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 
 OPENED = ("alert.opened", "dlq-inflow", [QUEUE])

@@ -11,9 +11,9 @@ from teknav_ops.metrics.live import StatsPublisher
 from teknav_ops.metrics.minutes import MINUTE_MS
 from teknav_ops.runtime.leader import LeaderLease
 from tests.alerts.conftest import rules
-from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
+from tests.support.topology import TOPOLOGY
 
 BURN = {"kind": "burn_rate", "severity": "page"}
 P95 = {"kind": "p95_over_target", "window_minutes": 5}

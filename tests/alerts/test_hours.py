@@ -11,8 +11,8 @@ from teknav_ops.metrics.minutes import MINUTE_MS
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import QueueHour
 from teknav_ops.triage.burn_rate import EventCounts
-from tests.support.orders import TOPOLOGY
 from tests.support.state import KEYS, QUEUE
+from tests.support.topology import TOPOLOGY
 
 
 def this_hour(client: redis.Redis) -> int:

@@ -13,7 +13,7 @@ from teknav_ops.alerts.rules import DEFAULT_RULES, Rule, dump_rules, parse_rules
 from teknav_ops.alerts.setup import alert_setup
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.settings import Settings
-from tests.support.orders import TOPOLOGY
+from tests.support.topology import TOPOLOGY
 
 ROOT = Path(__file__).parents[2]
 KINDS = {get_args(rule.model_fields["kind"].annotation)[0]: rule for rule in get_args(Rule)}

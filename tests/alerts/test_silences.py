@@ -14,7 +14,7 @@ from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest, NotAllowed, UnknownQueue, WrongState
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
-from tests.support.orders import TOPOLOGY
+from tests.support.topology import TOPOLOGY
 
 HOUR = timedelta(hours=1)
 

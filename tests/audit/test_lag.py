@@ -8,8 +8,8 @@ import redis
 from teknav_ops.audit.lag import AuditLag, audit_lag
 from teknav_ops.audit.writer import AuditWriter
 from teknav_ops.storage.database import Database
-from tests.support.orders import TOPOLOGY
 from tests.support.state import KEYS, State
+from tests.support.topology import TOPOLOGY
 
 
 def test_every_queue_is_told_and_what_is_in_auditlog_no_longer_counts(client: redis.Redis, database: Database) -> None:

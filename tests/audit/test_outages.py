@@ -22,10 +22,10 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.schema import upgrade
 from teknav_ops.storage.tables import AuditLog
 from tests.support.engine import Engine
-from tests.support.orders import TOPOLOGY
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 
 

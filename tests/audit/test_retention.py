@@ -22,7 +22,7 @@ from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
-def small_bites(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention_module, "_BITE", 10)
     monkeypatch.setattr(retention_module, "_PAUSE_SECONDS", 0.0)
 

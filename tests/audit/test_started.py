@@ -15,9 +15,9 @@ from teknav_ops.engine.processor import Processor
 from teknav_ops.producer import Producer
 from teknav_ops.settings import Settings
 from tests.conftest import SECRET_KEY
-from tests.support.orders import TOPOLOGY, Confide, Poison, Work
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS
+from tests.support.topology import TOPOLOGY, Confide, Poison, Work
 from tests.support.waiting import until
 
 MODELS = {"work": Work, "other": Work, "poison": Poison, "confide": Confide}

@@ -11,8 +11,8 @@ from teknav_ops.audit.writer import AuditWriter
 from teknav_ops.redis_state import scripts
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
-from tests.support.orders import TOPOLOGY
 from tests.support.state import KEYS, State
+from tests.support.topology import TOPOLOGY
 
 TRACE = "ab" * 16
 

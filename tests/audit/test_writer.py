@@ -18,9 +18,9 @@ from teknav_ops.redis_state.connection import connect
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditCursor, AuditLog
 from tests.support import warm_python
-from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
+from tests.support.topology import TOPOLOGY
 
 
 def rows(database: Database) -> list[AuditLog]:

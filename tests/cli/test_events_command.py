@@ -24,7 +24,7 @@ def environment(redis_server: RedisServer, tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "TEKNAV_REDIS_URL": redis_server.url, "TEKNAV_DATA_DIR": str(tmp_path), "COLUMNS": "160"}
 
 
-def tell(client: redis.Redis, event: Event) -> str:
+def publish_event(client: redis.Redis, event: Event) -> str:
     return publish(client, event, kept=1_000)  # type: ignore[arg-type]
 
 
@@ -36,10 +36,10 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
 
 def test_the_newest_events_are_lines_that_a_person_can_read(client: redis.Redis, environment: dict[str, str]) -> None:
     failed = BrokenJob(job_id="j1", job="send-email", error_type="MailRefused", fingerprint="f1")
-    tell(client, JobFailed(at_ms=1, queue="email:send", jobs=(failed,)))
+    publish_event(client, JobFailed(at_ms=1, queue="email:send", jobs=(failed,)))
     done = FinishedJob(job_id="j2", job="send-email", duration_ms=12.3)
-    tell(client, JobCompleted(at_ms=2, queue="email:send", count=700, jobs=(done,)))
-    tell(client, QueuePaused(at_ms=3, queue="search:index", actor="sara"))
+    publish_event(client, JobCompleted(at_ms=2, queue="email:send", count=700, jobs=(done,)))
+    publish_event(client, QueuePaused(at_ms=3, queue="search:index", actor="sara"))
     publish_stats_updated(client, ["email:send"], at_ms=4, kept=1_000)  # type: ignore[arg-type]
 
     lines = run(environment).stdout.splitlines()
@@ -49,7 +49,7 @@ def test_the_newest_events_are_lines_that_a_person_can_read(client: redis.Redis,
 
 
 def test_json_gives_ids_to_go_on_from(client: redis.Redis, environment: dict[str, str]) -> None:
-    ids = [tell(client, QueuePaused(at_ms=number, queue="search:index", actor="sara")) for number in range(3)]
+    ids = [publish_event(client, QueuePaused(at_ms=number, queue="search:index", actor="sara")) for number in range(3)]
 
     found = [json.loads(line) for line in run(environment, "--json", "--since-id", ids[0]).stdout.splitlines()]
     assert [event["id"] for event in found] == ids[1:]
@@ -63,12 +63,12 @@ def test_what_was_wrong_is_named(environment: dict[str, str]) -> None:
 
 
 def test_following_prints_what_comes(client: redis.Redis, environment: dict[str, str]) -> None:
-    first = tell(client, QueuePaused(at_ms=1, queue="search:index", actor="sara"))
+    first = publish_event(client, QueuePaused(at_ms=1, queue="search:index", actor="sara"))
     process = warm_python.Process(
         [*COMMAND, "--follow", "--json", "--since-id", first], env=environment, stdout=subprocess.PIPE, text=True
     )
     try:
-        told = tell(client, QueuePaused(at_ms=2, queue="search:index", actor="sara"))
+        told = publish_event(client, QueuePaused(at_ms=2, queue="search:index", actor="sara"))
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["id"] == told
     finally:

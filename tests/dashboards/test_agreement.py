@@ -19,7 +19,7 @@ from tests.dashboards.addresses import page_at
 from tests.dashboards.conftest import Visit
 from tests.dashboards.jobs import empty
 from tests.support import warm_python
-from tests.support.dead_letters import bury
+from tests.support.dead_letters import make_dead_letters
 from tests.support.system import TREE, System
 
 pytestmark = pytest.mark.timeout(300)
@@ -30,7 +30,7 @@ QUEUE = "webhooks:deliver"
 @pytest.fixture(scope="module", autouse=True)
 def _dead_letters(system: System) -> None:
     empty(system, QUEUE)
-    bury(system.services.client, QUEUE, 400)
+    make_dead_letters(system.services.client, QUEUE, 400)
 
 
 @pytest.fixture(scope="module")

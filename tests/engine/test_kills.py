@@ -25,9 +25,9 @@ from teknav_ops.storage.database import Database
 from tests.conftest import SECRET_KEY
 from tests.support import warm_python
 from tests.support.databases import migrate
-from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 from tests.support.workers import Workers
 

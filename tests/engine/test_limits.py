@@ -19,8 +19,8 @@ from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import ScriptRunner
 from teknav_ops.topology import Queue, RateLimit, Topology
 from tests.support.engine import Engine
-from tests.support.orders import Work
 from tests.support.redis_server import RedisServer
+from tests.support.topology import Work
 from tests.support.waiting import until
 
 

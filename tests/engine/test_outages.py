@@ -20,10 +20,10 @@ from tests.conftest import SECRET_KEY
 from tests.support.cluster import three_nodes
 from tests.support.engine import Engine
 from tests.support.folders import new_folder, remove_folder
-from tests.support.orders import TOPOLOGY
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.scale import scaled
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 from tests.support.workers import Workers
 

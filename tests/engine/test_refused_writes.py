@@ -22,9 +22,9 @@ from teknav_ops.redis_state.connection import RefusedForNow, connect
 from tests.conftest import SECRET_KEY
 from tests.support.cluster import is_whole, one_node
 from tests.support.engine import Engine
-from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 
 LEASE_SECONDS = 1.0

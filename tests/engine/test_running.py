@@ -16,8 +16,8 @@ from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.producer import Producer
 from tests.support.engine import Effects, Engine, dump
-from tests.support.orders import Confide, Work
 from tests.support.redis_server import RedisServer
+from tests.support.topology import Confide, Work
 from tests.support.waiting import until
 
 

@@ -14,7 +14,7 @@ from teknav_ops.errors import TransientError
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.producer import Producer
 from tests.support.engine import Engine
-from tests.support.orders import Work
+from tests.support.topology import Work
 
 
 def test_each_attempt_is_a_span_of_the_producers_trace(

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from teknav_ops.events.relay import EventRelay
-from tests.support.orders import TOPOLOGY
+from tests.support.topology import TOPOLOGY
 
 MakeRelay = Callable[..., EventRelay]
 

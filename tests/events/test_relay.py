@@ -22,12 +22,12 @@ from teknav_ops.storage.database import Database
 from tests.events.conftest import MakeRelay
 from tests.support import warm_python
 from tests.support.cluster import three_nodes
+from tests.support.completed_jobs import complete_jobs
 from tests.support.engine import Engine
-from tests.support.floods import complete_jobs
-from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.relays import await_beginning, relay_for_ever, stepping, told, told_count
 from tests.support.state import KEYS, State
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 
 

@@ -18,13 +18,13 @@ from teknav_ops.events.subscribe import BEGINNING, Gap, Subscription, newest_id,
 from teknav_ops.redis_state.keys import EVENTS_STREAM
 from tests.events.conftest import MakeRelay
 from tests.support import warm_python
-from tests.support.floods import complete_jobs
+from tests.support.completed_jobs import complete_jobs
 from tests.support.redis_server import RedisServer
 from tests.support.relays import await_beginning, relay_for_ever, stepping
 from tests.support.waiting import until
 
 
-def tell(client: Any, number: int, *, queue: str = "test:work", kept: int = 10_000) -> str:
+def publish_number(client: Any, number: int, *, queue: str = "test:work", kept: int = 10_000) -> str:
     event = PluginExecuted(
         at_ms=number, queue=queue, job_id=str(number), plugin="p", event="article.published", duration_ms=1.0
     )
@@ -75,7 +75,7 @@ def reading(request: pytest.FixtureRequest) -> Callable[..., Reader]:
 
 
 def test_a_client_goes_on_from_the_last_event_it_read(client: redis.Redis) -> None:
-    ids = [tell(client, number) for number in range(5)]
+    ids = [publish_number(client, number) for number in range(5)]
 
     page = read_since(client, ids[1], 2)  # type: ignore[arg-type]
     assert (numbers(page.events), page.last_id, page.is_gap) == ([2, 3], ids[3], False)
@@ -87,9 +87,9 @@ def test_a_client_goes_on_from_the_last_event_it_read(client: redis.Redis) -> No
 
 
 def test_a_client_whose_place_is_gone_is_told_to_load_anew(client: redis.Redis) -> None:
-    first = tell(client, 0)
+    first = publish_number(client, 0)
     for number in range(1, 400):
-        tell(client, number, kept=100)
+        publish_number(client, number, kept=100)
 
     page = read_since(client, first)  # type: ignore[arg-type]
     assert page.is_gap and page.events
@@ -107,17 +107,17 @@ def test_an_event_of_a_later_version_is_passed_over(client: redis.Redis) -> None
     client.xadd(EVENTS_STREAM, {"event": '{"v": 2, "type": "job.completed"}'})
     client.xadd(EVENTS_STREAM, {"event": '{"v": 1, "type": "moon.landed", "atMs": 1}'})
     client.xadd(EVENTS_STREAM, {"event": "not json"})
-    last = tell(client, 7)
+    last = publish_number(client, 7)
 
     page = read_since(client)  # type: ignore[arg-type]
     assert (numbers(page.events), page.last_id) == ([7], last)
 
 
 def test_a_subscription_replays_then_goes_live(client: redis.Redis, reading: Callable[..., Reader]) -> None:
-    ids = [tell(client, number) for number in range(3)]
+    ids = [publish_number(client, number) for number in range(3)]
     reader = reading(client, last_id=ids[0])
     until(lambda: numbers(reader.seen) == [1, 2] and reader.heartbeats)
-    tell(client, 3)
+    publish_number(client, 3)
 
     until(lambda: numbers(reader.seen) == [1, 2, 3])
     assert reader.subscription.last_id == reader.seen[-1].id
@@ -128,8 +128,8 @@ def test_only_the_queues_and_types_asked_for_are_given(client: redis.Redis, read
     start = newest_id(client)  # type: ignore[arg-type]
     assert start == BEGINNING
     by_queue, by_type = reading(client, queues={"test:work"}), reading(client, types={"stats.updated"})
-    tell(client, 1)
-    tell(client, 2, queue="test:other")
+    publish_number(client, 1)
+    publish_number(client, 2, queue="test:other")
     publish_stats_updated(client, ["test:work", "test:other"], at_ms=3, kept=1_000)  # type: ignore[arg-type]
 
     until(lambda: numbers(by_queue.seen) == [1, 3])
@@ -139,12 +139,12 @@ def test_only_the_queues_and_types_asked_for_are_given(client: redis.Redis, read
 def test_a_subscription_that_fell_behind_what_is_kept_is_told_so_once(
     client: redis.Redis, reading: Callable[..., Reader]
 ) -> None:
-    first = tell(client, 0)
+    first = publish_number(client, 0)
     for number in range(1, 400):
-        tell(client, number, kept=100)
+        publish_number(client, number, kept=100)
     reader = reading(client, last_id=first)
     until(lambda: reader.seen and reader.seen[-1].at_ms == 399)
-    tell(client, 400)
+    publish_number(client, 400)
 
     until(lambda: reader.seen[-1].at_ms == 400)
     assert reader.gaps == [Gap(first)]
@@ -153,10 +153,10 @@ def test_a_subscription_that_fell_behind_what_is_kept_is_told_so_once(
 def test_an_id_of_the_future_is_a_gap_and_what_comes_is_read(
     client: redis.Redis, reading: Callable[..., Reader]
 ) -> None:
-    tell(client, 1)
+    publish_number(client, 1)
     reader = reading(client, last_id="9999999999999-0")
     until(lambda: reader.gaps)
-    tell(client, 2)
+    publish_number(client, 2)
 
     until(lambda: numbers(reader.seen) == [2])
     assert len(reader.gaps) == 1
@@ -165,14 +165,14 @@ def test_an_id_of_the_future_is_a_gap_and_what_comes_is_read(
 def test_a_subscription_survives_a_restart_of_redis(own_server: RedisServer, reading: Callable[..., Reader]) -> None:
     client = own_server.client()
     reader = reading(own_server.client())
-    tell(client, 1)
+    publish_number(client, 1)
     until(lambda: numbers(reader.seen) == [1])
     own_server.kill()
     beats = reader.heartbeats
     until(lambda: reader.heartbeats > beats + 1)
     own_server.start()
     with own_server.client() as again:
-        tell(again, 2)
+        publish_number(again, 2)
 
     until(lambda: numbers(reader.seen) == [1, 2])
     assert not reader.gaps

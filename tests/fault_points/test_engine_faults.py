@@ -28,12 +28,12 @@ from teknav_ops.redis_state.connection import connect
 from tests.fault_points.cases import ENDED, reclaim_call
 from tests.support.engine import Engine
 from tests.support.invariants import broken_promises
-from tests.support.orders import TOPOLOGY, Work
 from tests.support.queue_dump import dump_queue
 from tests.support.scale import scaled
 from tests.support.script_list import missing_cases
 from tests.support.state import KEYS, QUEUE, State
 from tests.support.tcp_proxy import FaultProxy, Moment
+from tests.support.topology import TOPOLOGY, Work
 from tests.support.waiting import until
 
 #: Scripts that a batch of jobs brings about by itself.

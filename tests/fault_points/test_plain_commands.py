@@ -8,9 +8,9 @@ from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQuer
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.replays import Replays
 from tests.fault_points.cases import Play
-from tests.support.orders import TOPOLOGY
 from tests.support.state import KEYS, QUEUE
 from tests.support.tcp_proxy import FaultProxy, Moment
+from tests.support.topology import TOPOLOGY
 
 
 @pytest.mark.parametrize("moment", Moment)

@@ -31,12 +31,12 @@ def test_the_error_is_at_most_two_per_cent(shape: str, count: int, q: float) -> 
     assert estimate == pytest.approx(exact, rel=ALPHA * 1.0001)
 
 
-def test_merging_is_adding() -> None:
+def test_merged_sketches_count_the_values_of_both() -> None:
     first, second = Counter(map(bucket, [1, 2, 3])), Counter(map(bucket, [100, 200]))
     assert quantile(first + second, 0.5) == pytest.approx(3, rel=ALPHA)
 
 
-def test_nothing_and_next_to_nothing() -> None:
+def test_an_empty_sketch_has_no_quantile_and_one_of_zeros_has_zero() -> None:
     assert quantile({}, 0.5) is None
     assert quantile({bucket(0.0): 5}, 0.99) == 0.0
 

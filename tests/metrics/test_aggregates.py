@@ -28,9 +28,9 @@ from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
 from tests.support import warm_python
-from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
+from tests.support.topology import TOPOLOGY
 
 ROOT = Path(__file__).parents[2]
 #: A slot that began at 2026-11-25 10:05 UTC.

@@ -16,9 +16,9 @@ from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.scripts import QueueCounts
 from teknav_ops.runtime.leader import LeaderLease
-from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ import redis
 from teknav_ops.errors import CorruptRecord
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.metrics.overview import attention, read_last_hour, read_now, read_queues_now
-from tests.support.orders import TOPOLOGY
 from tests.support.state import KEYS, State
+from tests.support.topology import TOPOLOGY
 
 
 def now(queue: str = "a:b", **facts: Any) -> QueueStats:

@@ -20,11 +20,11 @@ from teknav_ops.metrics.prometheus import MetricsServer, render_metrics
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client, connect
 from teknav_ops.runtime.leader import LeaderLease
-from tests.support.floods import complete_jobs
-from tests.support.orders import TOPOLOGY
+from tests.support.completed_jobs import complete_jobs
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

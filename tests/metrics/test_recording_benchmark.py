@@ -20,7 +20,7 @@ def test_the_benchmark_knows_how_scripts_record(name: str) -> None:
     assert "XADD" not in bare and "sum_us" not in bare and "waited_ms'," not in bare.partition("\nlocal now")[2]
 
 
-def test_what_is_left_still_finishes_jobs(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_without_its_recording_still_completes_jobs(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     source = without_recording(scripts.load("complete").source)
     bare = Script("complete", source, "0" * 40)
     job_id = state.enqueue()

@@ -20,12 +20,12 @@ from teknav_ops.metrics.reading import Reader
 from teknav_ops.metrics.telemetry import observe
 from teknav_ops.redis_state.connection import connect
 from tests.conftest import SECRET_KEY
+from tests.support.completed_jobs import complete_jobs
 from tests.support.databases import migrate
-from tests.support.floods import complete_jobs
-from tests.support.orders import TOPOLOGY
 from tests.support.otlp_receiver import OtlpReceiver, attributes, otlp_receiver, points
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 from tests.support.workers import Workers
 
@@ -37,7 +37,7 @@ from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.telemetry import start_telemetry
-from tests.support.orders import TOPOLOGY
+from tests.support.topology import TOPOLOGY
 
 client = connect(os.environ["TEKNAV_REDIS_URL"])
 producer = Producer(client, cipher=Cipher([]), topology=TOPOLOGY, telemetry=True)

@@ -238,9 +238,9 @@ class EngineAgainstModel(RuleBasedStateMachine):
         expect(differ.AnswerDiffers, "reclaim", intended, (reclaimed.returned_count, reclaimed.doomed))
         for job_id, delivery, _ in reclaimed.doomed:
             lost = scripts.Run(job_id, delivery, 0, 0.0, "")
-            bury = scripts.dead_letter(KEYS, worker="keeper", run=lost, failure=failure("WorkerLost"), failed_kept=KEPT)
+            call = scripts.dead_letter(KEYS, worker="keeper", run=lost, failure=failure("WorkerLost"), failed_kept=KEPT)
             buried = self.model.dead_letter("keeper", job_id, delivery, cause="WorkerLost", duration_ms=0.0, bucket="")
-            expect(differ.AnswerDiffers, "dead_letter", buried, self.state.run(bury))
+            expect(differ.AnswerDiffers, "dead_letter", buried, self.state.run(call))
 
     @precondition(has_work)
     @rule(which=st.lists(picks, min_size=1, max_size=3, unique=True))

@@ -12,14 +12,14 @@ from teknav_ops.settings import Settings
 from teknav_ops.triage.view_models import DlqTriageModel
 from teknav_ops.workbench import Workbench
 from tests.notebooks.conftest import recorded
-from tests.support.dead_letters import bury
+from tests.support.dead_letters import make_dead_letters
 
 QUEUE = "webhooks:deliver"
 
 
 @pytest.fixture
 def model(bench: Workbench, client: Any) -> DlqTriageModel:
-    bury(client, QUEUE, 40)
+    make_dead_letters(client, QUEUE, 40)
     return DlqTriageModel(bench, QUEUE, rate_per_second=10_000.0)
 
 

@@ -15,14 +15,14 @@ from teknav_ops.triage.view_models import JobExplorerModel
 from teknav_ops.workbench import Workbench
 from tests.conftest import SECRET_KEY
 from tests.notebooks.conftest import recorded
-from tests.support.dead_letters import bury
+from tests.support.dead_letters import make_dead_letters
 
 QUEUE = "webhooks:deliver"
 
 
 @pytest.fixture
 def model(bench: Workbench, client: Any) -> JobExplorerModel:
-    bury(client, QUEUE, 45)
+    make_dead_letters(client, QUEUE, 45)
     made = JobExplorerModel(bench, queue=QUEUE)
     made.refresh()
     return made
@@ -108,7 +108,7 @@ def test_delayed_jobs_are_run_now_and_waiting_ones_cancelled(
 
 
 def test_an_unattended_run_may_look_and_not_act(settings: Settings, client: Any) -> None:
-    bury(client, QUEUE, 3)
+    make_dead_letters(client, QUEUE, 3)
     bench = Workbench(settings.model_copy(update={"report_run": True}))
     model = JobExplorerModel(bench, queue=QUEUE)
     model.refresh()

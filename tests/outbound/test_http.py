@@ -44,7 +44,7 @@ def test_addresses_that_are_not_plainly_public_are_refused(address: str) -> None
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 )
-def test_public_addresses_are_not(address: str) -> None:
+def test_public_addresses_are_not_blocked(address: str) -> None:
     assert not is_blocked(ipaddress.ip_address(address))
 
 

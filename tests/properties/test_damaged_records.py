@@ -54,7 +54,7 @@ ADDRESSES = (
 )  # fmt: skip
 
 
-def bury(redis: Any, job_id: str, record: dict[str, str], letter: dict[str, str]) -> None:
+def write_damaged(redis: Any, job_id: str, record: dict[str, str], letter: dict[str, str]) -> None:
     for key in (KEYS.failed, KEYS.dlq, KEYS.dlq_fingerprint("f"), KEYS.dlq_type("ValueError")):
         redis.zadd(key, {job_id: 1764000000001})
     redis.delete(KEYS.job(job_id), KEYS.dlq_record(job_id))
@@ -102,21 +102,21 @@ def test_any_damage_to_a_field_is_one_row(
     def spoilt(fields: dict[str, str]) -> dict[str, str]:
         return {name: value for name, value in fields.items() if name != field} if gone else fields | {field: text}
 
-    bury(redis, "good", RECORD, LETTER | {"originalJobId": "good"})
-    bury(redis, "odd", spoilt(RECORD), spoilt(LETTER | {"originalJobId": "odd"}))
+    write_damaged(redis, "good", RECORD, LETTER | {"originalJobId": "good"})
+    write_damaged(redis, "odd", spoilt(RECORD), spoilt(LETTER | {"originalJobId": "odd"}))
     check_everywhere(site, owner)
 
 
 def test_a_key_of_another_kind_is_one_row(site: Web, owner: httpx.Client, redis: Any) -> None:
-    bury(redis, "good", RECORD, LETTER | {"originalJobId": "good"})
-    bury(redis, "odd", {}, {})
+    write_damaged(redis, "good", RECORD, LETTER | {"originalJobId": "good"})
+    write_damaged(redis, "odd", {}, {})
     check_everywhere(site, owner)
     assert site.services.jobs.get(QUEUE, "odd").error_type == "CorruptRecord"
 
 
 def test_a_deep_payload_is_shown_as_its_text_without_its_secrets(site: Web, owner: httpx.Client, redis: Any) -> None:
     sealed = '{"b":{"$secret":"gAAAAtoken"},"a":' + DEEP + "}"
-    bury(redis, "odd", RECORD | {"payload": sealed}, LETTER | {"payload": sealed})
+    write_damaged(redis, "odd", RECORD | {"payload": sealed}, LETTER | {"payload": sealed})
 
     for path in ("jobs/odd", "dead-letters/odd"):
         shown = owner.get(f"/api/owner/queues/{QUEUE}/{path}").json()["payload"]

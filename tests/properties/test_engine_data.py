@@ -24,8 +24,8 @@ from teknav_ops.topology import Queue, RetryPolicy, Topology
 from tests.properties.payloads import as_json, examples
 from tests.support import strategies as odd
 from tests.support.engine import Engine
-from tests.support.orders import Work
 from tests.support.redis_server import RedisServer
+from tests.support.topology import Work
 from tests.support.waiting import until
 
 # The engine's threads use `random` while examples are drawn.

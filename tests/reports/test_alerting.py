@@ -23,7 +23,7 @@ SINCE = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def away(tmp_path: Path) -> Iterator[Database]:
+def missing_database(tmp_path: Path) -> Iterator[Database]:
     """A database whose folder is not there yet."""
     opened = Database.open(f"sqlite:///{tmp_path / 'later' / 'x.sqlite3'}")
     yield opened
@@ -31,8 +31,10 @@ def away(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def alerts(away: Database, receiver: HttpReceiver) -> ReportAlerts:
-    return ReportAlerts(away, open_channels(Settings(alert_webhook_url=f"{receiver.url}/hook")), site_url=None)
+def alerts(missing_database: Database, receiver: HttpReceiver) -> ReportAlerts:
+    return ReportAlerts(
+        missing_database, open_channels(Settings(alert_webhook_url=f"{receiver.url}/hook")), site_url=None
+    )
 
 
 def told(receiver: HttpReceiver) -> list[tuple[str, str]]:
@@ -61,7 +63,7 @@ def test_what_nobody_took_is_told_again(alerts: ReportAlerts, receiver: HttpRece
 
 
 def test_when_sql_is_back_it_is_in_the_ledger_and_goes_its_usual_way(
-    alerts: ReportAlerts, away: Database, receiver: HttpReceiver, tmp_path: Path
+    alerts: ReportAlerts, missing_database: Database, receiver: HttpReceiver, tmp_path: Path
 ) -> None:
     alerts.late("daily", SINCE)
     (tmp_path / "later").mkdir(exist_ok=True)
@@ -71,5 +73,5 @@ def test_when_sql_is_back_it_is_in_the_ledger_and_goes_its_usual_way(
         alerts.late("daily", SINCE)
 
     assert len(receiver.requests) == 1
-    with away.reading() as session:
+    with missing_database.reading() as session:
         assert len(session.scalars(select(Alert)).all()) == len(session.scalars(select(AlertDelivery)).all()) == 1

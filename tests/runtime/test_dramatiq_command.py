@@ -37,7 +37,7 @@ def environment(redis_server: RedisServer, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def no_leftovers(redis_server: RedisServer) -> Iterator[None]:
+def kill_workers(redis_server: RedisServer) -> Iterator[None]:
     """Workers of a failed test would take the next one's jobs."""
     yield
     for process in psutil.Process().children(recursive=True):

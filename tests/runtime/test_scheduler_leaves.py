@@ -13,8 +13,8 @@ from teknav_ops.redis_state.keys import EVENTS_CURSORS, QueueKeys
 from teknav_ops.topology import TOPOLOGY
 from tests.conftest import SECRET_KEY
 from tests.support import warm_python
+from tests.support.completed_jobs import complete_jobs
 from tests.support.databases import migrate
-from tests.support.floods import complete_jobs
 from tests.support.redis_server import RedisServer
 from tests.support.relays import told_count
 from tests.support.waiting import until

@@ -144,7 +144,7 @@ def test_the_rate_of_a_bucket_that_the_window_cuts_short_is_of_the_part_inside(s
     assert answer.at == pd.Timestamp(NOON) and answer.rate == pytest.approx(1.0)
 
 
-def test_slowest_jobs(snapshot_of: SnapshotOf) -> None:
+def test_the_slowest_jobs_are_the_longest_runs_and_no_snoozes(snapshot_of: SnapshotOf) -> None:
     rows = [run(after(seconds=number), float(number * 37 % 101)) for number in range(100)]
 
     found = questions.slowest_jobs(snapshot_of([*rows, run(NOON, 1e9, action="job.snoozed")]), limit=5)
@@ -266,7 +266,7 @@ def test_queue_metrics(snapshot_of: SnapshotOf) -> None:
     assert np.isnan(second.waiting) and second.rate == 0.5
 
 
-def test_totals(snapshot_of: SnapshotOf) -> None:
+def test_totals_count_entries_by_kind_and_say_when_the_first_and_the_last_were(snapshot_of: SnapshotOf) -> None:
     actions = ["job.enqueued"] * 5 + ["job.completed"] * 4 + ["job.snoozed"] * 3 + ["job.lost"] * 2 + ["dlq.added"]
     rows = [event(after(minutes=index), action) for index, action in enumerate(actions)]
     rows += [event(NOON, "user.added", queue=None, outcome="done")]
@@ -317,7 +317,7 @@ def test_failures_in_window(snapshot_of: SnapshotOf) -> None:
     assert list(found.trace_id) == [row["trace_id"] for row in rows[:1:-1]]
 
 
-def test_failure_causes(snapshot_of: SnapshotOf) -> None:
+def test_failure_causes_are_grouped_with_their_first_and_newest_failure(snapshot_of: SnapshotOf) -> None:
     rows = [
         failure(after(minutes=5), "A", job_id="late", detail={"text": "newest"}),
         failure(after(minutes=1), "A", job_id="first", attempt=2, job_name="resize", detail={"text": "the root"}),

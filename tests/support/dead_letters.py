@@ -20,7 +20,7 @@ def error_type_of(number: int) -> str:
     return ERROR_TYPES[min((number & -number).bit_length() - 1 if number else 0, len(ERROR_TYPES) - 1)]
 
 
-def bury(
+def make_dead_letters(
     client: Any, queue: str, count: int, *, job: str = "deliver-webhook", error: str = "no answer from host"
 ) -> None:
     """So many failed jobs with dead letters; number n failed n seconds after the first."""

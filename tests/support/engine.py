@@ -19,7 +19,7 @@ from teknav_ops.errors import StorageUnavailable
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.topology import Topology
-from tests.support.orders import TOPOLOGY, Confide, Poison, Work
+from tests.support.topology import TOPOLOGY, Confide, Poison, Work
 
 Behaviour = Callable[[Any, JobContext[Any]], Mapping[str, Any] | None]
 

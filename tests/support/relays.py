@@ -11,7 +11,7 @@ from teknav_ops.events.models import Event, from_json
 from teknav_ops.events.relay import EventRelay
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, connect
 from teknav_ops.redis_state.keys import EVENTS_CURSORS, EVENTS_STREAM
-from tests.support.orders import TOPOLOGY
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 
 

@@ -13,7 +13,7 @@ from teknav_ops.api.app import create_api
 from teknav_ops.api.services import Services
 from teknav_ops.settings import Settings
 from teknav_ops.storage.schema import upgrade
-from tests.support.orders import TOPOLOGY
+from tests.support.topology import TOPOLOGY
 
 if __name__ == "__main__":
     settings = Settings()

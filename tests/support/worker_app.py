@@ -22,7 +22,7 @@ from teknav_ops.engine.assembly import build_broker, register
 from teknav_ops.engine.processor import JobContext, processor
 from teknav_ops.redis_state.scripts import Call, ScriptRunner
 from teknav_ops.settings import Settings
-from tests.support.orders import TOPOLOGY, Confide, Poison, Work
+from tests.support.topology import TOPOLOGY, Confide, Poison, Work
 
 DATABASE = os.environ["TEST_EFFECTS"]
 

@@ -47,7 +47,7 @@ def model() -> Iterator[AiServer]:
 
 
 @pytest.fixture(params=[False, True], ids=["whole", "streamed"])
-def asked(request: pytest.FixtureRequest, make_services: MakeServices, model: AiServer) -> Services:
+def ai_services(request: pytest.FixtureRequest, make_services: MakeServices, model: AiServer) -> Services:
     return with_model(make_services, model, ai_streaming=request.param)
 
 
@@ -61,16 +61,16 @@ def order() -> GenerateDraft:
 
 
 def test_a_draft_is_written_and_its_run_is_in_the_books(
-    asked: Services, model: AiServer, make_context: MakeContext
+    ai_services: Services, model: AiServer, make_context: MakeContext
 ) -> None:
     model.replies = [Reply(DRAFT, usage=(1_500, 300))]
-    ctx = make_context(services=asked)
+    ctx = make_context(services=ai_services)
 
     summary = generate_draft(order(), ctx)
 
-    (draft,) = rows(asked, AiDraft)
+    (draft,) = rows(ai_services, AiDraft)
     assert (draft.kind, draft.language, draft.title, draft.body) == ("draft", "fa", DRAFT["title"], DRAFT["body"])
-    (run,) = runs(asked)
+    (run,) = runs(ai_services)
     assert (run.status, run.provider, run.task, run.call_count) == (
         "succeeded",
         "openai-compatible",
@@ -80,10 +80,10 @@ def test_a_draft_is_written_and_its_run_is_in_the_books(
     assert (run.input_tokens, run.output_tokens, run.cost_micro_usd) == (1_500, 300, 1_500 + 3_000)
     assert (run.reserved_tokens, run.reserved_micro_usd) == (0, None)
     assert run.finished_at is not None and run.duration_ms is not None and draft.run_id == run.id
-    answered, ended = events(asked)
+    answered, ended = events(ai_services)
     assert ended.kind == "succeeded" and ended.duration_ms
     assert (answered.kind, answered.model, answered.cost_micro_usd) == ("answered", "test-model-2026", 4_500)
-    assert SqlEffects(asked.database).find(ctx.job_id) == summary
+    assert SqlEffects(ai_services.database).find(ctx.job_id) == summary
 
 
 def test_the_material_is_sent_as_data_and_the_schema_with_it(
@@ -136,17 +136,17 @@ def test_an_answer_that_does_not_fit_is_corrected_once(
 
 
 def test_two_answers_that_do_not_fit_fail_and_are_paid_for_in_the_books(
-    asked: Services, model: AiServer, make_context: MakeContext
+    ai_services: Services, model: AiServer, make_context: MakeContext
 ) -> None:
     model.replies = [Reply("no", usage=(1_000, 100))]
     with pytest.raises(AiOutputInvalid, match="no JSON object") as raised:
-        generate_draft(order(), make_context(services=asked))
+        generate_draft(order(), make_context(services=ai_services))
 
     assert isinstance(raised.value, TransientError)
-    (run,) = runs(asked)
+    (run,) = runs(ai_services)
     assert (run.status, run.error_type, run.call_count) == ("failed", "AiOutputInvalid", 2)
     assert (run.input_tokens, run.cost_micro_usd) == (2_000, 4_000)
-    assert rows(asked, AiDraft) == [] and SqlEffects(asked.database).find(run.job_id) is None
+    assert rows(ai_services, AiDraft) == [] and SqlEffects(ai_services.database).find(run.job_id) is None
 
 
 def test_text_around_the_object_is_forgiven(
@@ -173,18 +173,18 @@ def test_text_around_the_object_is_forgiven(
     ids=lambda value: getattr(value, "code", None) or getattr(value, "status", "") or value.__name__,
 )
 def test_a_refusing_server_is_sorted_and_recorded(
-    asked: Services, model: AiServer, make_context: MakeContext, reply: Reply, error: Any, sort: Any
+    ai_services: Services, model: AiServer, make_context: MakeContext, reply: Reply, error: Any, sort: Any
 ) -> None:
     model.replies = [reply]
     with pytest.raises(error) as raised:
-        generate_draft(order(), make_context(services=asked))
+        generate_draft(order(), make_context(services=ai_services))
 
     assert isinstance(raised.value, sort) and "sk-test" not in str(raised.value)
     if "Retry-After" in reply.headers:
         assert raised.value.retry_after_seconds == float(reply.headers["Retry-After"])
-    (run,) = runs(asked)
+    (run,) = runs(ai_services)
     assert (run.status, run.error_type, run.call_count) == ("failed", error.__name__, 1)
-    assert [entry.kind for entry in events(asked)] == ["call-failed", "failed"]
+    assert [entry.kind for entry in events(ai_services)] == ["call-failed", "failed"]
 
 
 @pytest.mark.parametrize(
@@ -196,14 +196,14 @@ def test_a_refusing_server_is_sorted_and_recorded(
     ],
 )
 def test_a_refusal_and_a_cut_answer_end_the_job_and_are_paid_for(
-    asked: Services, model: AiServer, make_context: MakeContext, reply: Reply, error: Any
+    ai_services: Services, model: AiServer, make_context: MakeContext, reply: Reply, error: Any
 ) -> None:
     model.replies = [reply]
     with pytest.raises(error) as raised:
-        generate_draft(order(), make_context(services=asked))
+        generate_draft(order(), make_context(services=ai_services))
 
     assert isinstance(raised.value, PermanentError)
-    (run,) = runs(asked)
+    (run,) = runs(ai_services)
     assert (run.input_tokens, run.output_tokens, run.cost_micro_usd) == (1_000, 200, 3_000)
 
 

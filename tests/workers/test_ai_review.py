@@ -36,23 +36,23 @@ def model() -> Iterator[AiServer]:
 
 
 @pytest.fixture
-def asked(make_services: MakeServices, model: AiServer) -> Services:
+def ai_services(make_services: MakeServices, model: AiServer) -> Services:
     return with_model(make_services, model)
 
 
-def test_an_article_is_scored_with_evidence(asked: Services, model: AiServer, make_context: MakeContext) -> None:
+def test_an_article_is_scored_with_evidence(ai_services: Services, model: AiServer, make_context: MakeContext) -> None:
     model.replies = [Reply(review(accuracy=verdict(40), clarity=verdict(60)))]
-    article_id = add_article(asked, "en")
-    ctx = make_context(services=asked)
+    article_id = add_article(ai_services, "en")
+    ctx = make_context(services=ai_services)
 
     summary = review_article(ReviewArticle(article_id=article_id), ctx)
 
     # 0.3 × 40 + 0.25 × 60 + 0.45 × 80
     assert summary["score"] == 63.0
-    (report,) = rows(asked, AIReport)
+    (report,) = rows(ai_services, AIReport)
     assert (report.score, report.article_version) == (63.0, 1)
     assert report.criteria["accuracy"] == verdict(40)
-    kept = article(asked, article_id)
+    kept = article(ai_services, article_id)
     assert (kept.review_status, kept.ai_score) == ("needs-work", 63.0)
     assert review_article(ReviewArticle(article_id=article_id), ctx) == summary and len(model.requests) == 1
 
@@ -68,52 +68,52 @@ def test_a_score_from_the_setting_on_passes(
 
 
 def test_a_quote_that_is_not_in_the_article_is_no_evidence(
-    asked: Services, model: AiServer, make_context: MakeContext
+    ai_services: Services, model: AiServer, make_context: MakeContext
 ) -> None:
     model.replies = [Reply(review(depth=verdict(95, "The best article ever written")))]
-    article_id = add_article(asked, "en")
+    article_id = add_article(ai_services, "en")
     with pytest.raises(AiOutputInvalid, match="does not stand in the article"):
-        review_article(ReviewArticle(article_id=article_id), make_context(services=asked))
+        review_article(ReviewArticle(article_id=article_id), make_context(services=ai_services))
 
-    assert rows(asked, AIReport) == []
-    assert len(rows(asked, ArticleQualityReport)) == 1
-    assert article(asked, article_id).review_status is None
+    assert rows(ai_services, AIReport) == []
+    assert len(rows(ai_services, ArticleQualityReport)) == 1
+    assert article(ai_services, article_id).review_status is None
 
 
 @pytest.mark.parametrize("wrong", [{"accuracy": {**verdict(), "score": 101}}, {"clarity": None}, {"total": 100}])
 def test_scores_out_of_range_and_fields_out_of_place_are_refused(
-    asked: Services, model: AiServer, make_context: MakeContext, wrong: dict[str, Any]
+    ai_services: Services, model: AiServer, make_context: MakeContext, wrong: dict[str, Any]
 ) -> None:
     model.replies = [Reply(review(**wrong))]
     with pytest.raises(AiOutputInvalid):
-        review_article(ReviewArticle(article_id=add_article(asked, "en")), make_context(services=asked))
+        review_article(ReviewArticle(article_id=add_article(ai_services, "en")), make_context(services=ai_services))
 
 
 def test_persian_quotes_are_found_whatever_their_letters(
-    asked: Services, model: AiServer, make_context: MakeContext
+    ai_services: Services, model: AiServer, make_context: MakeContext
 ) -> None:
     model.replies = [
         Reply({**{name: verdict(90, "كنار گذاشته مي‌شود") for name in WEIGHTS}, "summary": "Good and short."})
     ]
-    article_id = add_article(asked)
-    review_article(ReviewArticle(article_id=article_id), make_context(services=asked))
+    article_id = add_article(ai_services)
+    review_article(ReviewArticle(article_id=article_id), make_context(services=ai_services))
 
-    assert article(asked, article_id).ai_score == 90.0
+    assert article(ai_services, article_id).ai_score == 90.0
 
 
 @pytest.mark.each_database
 def test_the_measures_stand_when_the_model_fails_and_are_replaced_by_the_next_run(
-    asked: Services, model: AiServer, make_context: MakeContext
+    ai_services: Services, model: AiServer, make_context: MakeContext
 ) -> None:
     model.replies = [Reply(status=500), Reply(review())]
-    article_id = add_article(asked, "en")
-    ctx = make_context(services=asked)
+    article_id = add_article(ai_services, "en")
+    ctx = make_context(services=ai_services)
     with pytest.raises(AiUnavailable):
         review_article(ReviewArticle(article_id=article_id), ctx)
-    assert len(rows(asked, ArticleQualityReport)) == 1
+    assert len(rows(ai_services, ArticleQualityReport)) == 1
 
-    review_article(ReviewArticle(article_id=article_id), make_context(ctx.job_id, delivery=2, services=asked))
-    assert len(rows(asked, ArticleQualityReport)) == len(rows(asked, AIReport)) == 1
+    review_article(ReviewArticle(article_id=article_id), make_context(ctx.job_id, delivery=2, services=ai_services))
+    assert len(rows(ai_services, ArticleQualityReport)) == len(rows(ai_services, AIReport)) == 1
 
 
 def test_without_a_model_there_is_no_opinion(services: Services, make_context: MakeContext) -> None:

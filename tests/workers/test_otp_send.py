@@ -47,7 +47,7 @@ def gateway() -> Iterator[HttpReceiver]:
 
 
 @pytest.fixture
-def texting(make_services: MakeServices, gateway: HttpReceiver) -> Services:
+def sms_services(make_services: MakeServices, gateway: HttpReceiver) -> Services:
     return make_services(sms_url=f"{gateway.url}/messages", sms_token="gateway-token")
 
 
@@ -61,8 +61,10 @@ def row(services: Services, job_id: str) -> OtpLog:
         return session.scalars(select(OtpLog).where(OtpLog.job_id == job_id)).one()
 
 
-def test_a_code_arrives_by_text_message(texting: Services, gateway: HttpReceiver, make_context: MakeContext) -> None:
-    ctx = make_context(services=texting)
+def test_a_code_arrives_by_text_message(
+    sms_services: Services, gateway: HttpReceiver, make_context: MakeContext
+) -> None:
+    ctx = make_context(services=sms_services)
     send_otp(order(), ctx)
 
     (request,) = gateway.requests
@@ -70,9 +72,9 @@ def test_a_code_arrives_by_text_message(texting: Services, gateway: HttpReceiver
     assert (sent["to"], sent["reference"], sent["from"]) == (PHONE, ctx.job_id, "TekNav")
     assert CODE in sent["text"] and "تک‌ناو" in sent["text"] and sent["text"].endswith(f"\n@teknav.example #{CODE}")
     assert request.headers["authorization"] == "Bearer gateway-token"
-    kept = row(texting, ctx.job_id)
+    kept = row(sms_services, ctx.job_id)
     assert (kept.status, kept.attempt_count, kept.recipient_masked) == ("sent", 1, "+98•••••4567")
-    assert kept.sent_at is not None and SqlEffects(texting.database).find(ctx.job_id)
+    assert kept.sent_at is not None and SqlEffects(sms_services.database).find(ctx.job_id)
 
 
 def test_a_code_arrives_by_mail(services: Services, make_context: MakeContext, tmp_path: Path) -> None:
@@ -93,20 +95,20 @@ def test_without_a_gateway_the_message_is_a_file_only_its_owner_can_read(
     assert [path.name for path in file.parent.iterdir()] == ["sms-job-1.txt"]
 
 
-def test_running_twice_sends_once(texting: Services, gateway: HttpReceiver, make_context: MakeContext) -> None:
-    ctx = make_context(services=texting)
+def test_running_twice_sends_once(sms_services: Services, gateway: HttpReceiver, make_context: MakeContext) -> None:
+    ctx = make_context(services=sms_services)
     send_otp(order(), ctx)
     send_otp(order(), ctx)
     assert len(gateway.requests) == 1
 
 
-def test_an_expired_code_is_not_sent(texting: Services, gateway: HttpReceiver, make_context: MakeContext) -> None:
-    ctx = make_context(services=texting)
+def test_an_expired_code_is_not_sent(sms_services: Services, gateway: HttpReceiver, make_context: MakeContext) -> None:
+    ctx = make_context(services=sms_services)
     with pytest.raises(OtpExpired) as raised:
         send_otp(order(expires_at=datetime.now(UTC) - timedelta(seconds=1)), ctx)
 
     assert isinstance(raised.value, PermanentError)
-    assert gateway.requests == [] and row(texting, ctx.job_id).status == "expired"
+    assert gateway.requests == [] and row(sms_services, ctx.job_id).status == "expired"
 
 
 @pytest.mark.parametrize(
@@ -125,55 +127,55 @@ def test_an_expired_code_is_not_sent(texting: Services, gateway: HttpReceiver, m
     ids=lambda value: str(getattr(value, "status", "")) or value.__name__,
 )
 def test_the_gateways_refusal_is_sorted_and_recorded(
-    texting: Services, gateway: HttpReceiver, make_context: MakeContext, answer: Answer, error: Any, sort: Any
+    sms_services: Services, gateway: HttpReceiver, make_context: MakeContext, answer: Answer, error: Any, sort: Any
 ) -> None:
     gateway.answers = [answer]
-    ctx = make_context(services=texting)
+    ctx = make_context(services=sms_services)
     with pytest.raises(error) as raised:
         send_otp(order(), ctx)
 
     assert isinstance(raised.value, sort) and "gateway-token" not in str(raised.value)
-    kept = row(texting, ctx.job_id)
+    kept = row(sms_services, ctx.job_id)
     assert kept.status == "failed" and (kept.error or "").startswith(error.__name__)
     gateway.answers = [Answer()]
     send_otp(order(), ctx)
-    assert (row(texting, ctx.job_id).status, row(texting, ctx.job_id).attempt_count) == ("sent", 2)
+    assert (row(sms_services, ctx.job_id).status, row(sms_services, ctx.job_id).attempt_count) == ("sent", 2)
 
 
 def test_a_pause_beyond_the_codes_life_ends_the_job(
-    texting: Services, gateway: HttpReceiver, make_context: MakeContext
+    sms_services: Services, gateway: HttpReceiver, make_context: MakeContext
 ) -> None:
     gateway.answers = [Answer(status=429, headers={"Retry-After": "400"})]
-    ctx = make_context(services=texting)
+    ctx = make_context(services=sms_services)
     with pytest.raises(OtpExpired, match="expires before the next try: SmsThrottled"):
         send_otp(order(), ctx)
-    assert row(texting, ctx.job_id).status == "expired"
+    assert row(sms_services, ctx.job_id).status == "expired"
 
 
 @pytest.mark.parametrize("status", [200, 400])
 def test_a_code_that_is_quoted_where_the_answer_is_cut_is_masked_and_null_is_dropped(
-    texting: Services, gateway: HttpReceiver, make_context: MakeContext, status: int
+    sms_services: Services, gateway: HttpReceiver, make_context: MakeContext, status: int
 ) -> None:
     gateway.answers = [Answer(status, b"x" * 293 + b"\0 " + CODE.encode() + b" " * 200 + CODE.encode())]
-    ctx = make_context(services=texting)
+    ctx = make_context(services=sms_services)
     if status == 200:
         send_otp(order(), ctx)
     else:
         with pytest.raises(SmsRefused):
             send_otp(order(), ctx)
-    kept = f"{row(texting, ctx.job_id).provider_answer} {row(texting, ctx.job_id).error}"
+    kept = f"{row(sms_services, ctx.job_id).provider_answer} {row(sms_services, ctx.job_id).error}"
     assert not any(CODE[:length] in kept for length in (3, 4, 5, 6)) and "\0" not in kept
 
 
 @pytest.mark.parametrize("pause", ["inf", "nan", "1e20", "soon"])
 def test_a_senseless_pause_is_replaced(
-    texting: Services, gateway: HttpReceiver, make_context: MakeContext, pause: str
+    sms_services: Services, gateway: HttpReceiver, make_context: MakeContext, pause: str
 ) -> None:
     gateway.answers = [Answer(429, headers={"Retry-After": pause})]
-    ctx = make_context(services=texting)
+    ctx = make_context(services=sms_services)
     with pytest.raises((SmsThrottled, OtpExpired)):
         send_otp(order(), ctx)
-    assert row(texting, ctx.job_id).status in ("failed", "expired")
+    assert row(sms_services, ctx.job_id).status in ("failed", "expired")
 
 
 def test_a_gateway_that_is_not_there_or_too_slow_is_tried_again(
@@ -231,13 +233,13 @@ def _age(services: Services, *, seconds: int) -> None:
 
 @pytest.mark.each_database
 def test_workers_at_once_send_one_code_to_one_recipient(
-    texting: Services, gateway: HttpReceiver, make_context: MakeContext
+    sms_services: Services, gateway: HttpReceiver, make_context: MakeContext
 ) -> None:
     outcomes: list[str] = []
     start = threading.Barrier(6)
 
     def send() -> None:
-        ctx = make_context(services=texting)
+        ctx = make_context(services=sms_services)
         start.wait()
         try:
             send_otp(order(), ctx)
@@ -296,7 +298,7 @@ def test_messages_and_masks() -> None:
 
 @pytest.mark.each_database
 def test_the_code_and_the_recipient_are_nowhere_in_clear(
-    texting: Services, gateway: HttpReceiver, client: redis.Redis, clock: Clock, caplog: pytest.LogCaptureFixture,
+    sms_services: Services, gateway: HttpReceiver, client: redis.Redis, clock: Clock, caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """Through the real engine, with a gateway that quotes the whole message back, in Persian digits too."""
@@ -311,9 +313,9 @@ def test_the_code_and_the_recipient_are_nowhere_in_clear(
     listener.psubscribe(EVENTS_CHANNEL + "*")
     soon = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
     numbers = [f"+98912555{number:04}" for number in range(5)]
-    with working(texting, [send_otp], topology_of("otp:send"), threads=1):
+    with working(sms_services, [send_otp], topology_of("otp:send"), threads=1):
         jobs = [
-            texting.producer.enqueue_otp_send(channel="sms", recipient=number, code=CODE, expires_at=soon).job_id
+            sms_services.producer.enqueue_otp_send(channel="sms", recipient=number, code=CODE, expires_at=soon).job_id
             for number in numbers
         ]
         queries = JobQueries(client, topology_of("otp:send"))  # type: ignore[arg-type]
@@ -324,7 +326,7 @@ def test_the_code_and_the_recipient_are_nowhere_in_clear(
     seen = [json.dumps(dump(client), ensure_ascii=False, default=str), caplog.text, *capfd.readouterr()]
     while message := listener.get_message(timeout=0.2):
         seen.append(str(message["data"]))
-    with texting.database.reading() as session:
+    with sms_services.database.reading() as session:
         for table in Base.metadata.sorted_tables:
             seen += [str(tuple(line)) for line in session.execute(text(f"select * from {table.name}"))]
     everything = "\n".join(seen)
@@ -353,10 +355,10 @@ send_otp(SendOtp(channel="sms", recipient="+989121234567", code="482913", expire
 
 @pytest.mark.each_database
 def test_a_job_killed_while_the_gateway_answers_is_sent_again_under_the_same_reference(
-    texting: Services, gateway: HttpReceiver, make_context: MakeContext, database_url: str
+    sms_services: Services, gateway: HttpReceiver, make_context: MakeContext, database_url: str
 ) -> None:
     gateway.answers = [Answer(delay_seconds=FOR_EVER), Answer()]
-    key = texting.settings.secret_key
+    key = sms_services.settings.secret_key
     assert key is not None
     process = warm_python.Process(
         [sys.executable, "-c", JOB, database_url, gateway.url, key.get_secret_value()], cwd=Path(__file__).parents[2]
@@ -364,9 +366,9 @@ def test_a_job_killed_while_the_gateway_answers_is_sent_again_under_the_same_ref
     until(lambda: bool(gateway.requests), seconds=30)
     process.kill()
     process.wait()
-    assert row(texting, "killed").status == "sending"
+    assert row(sms_services, "killed").status == "sending"
 
-    send_otp(order(), make_context("killed", delivery=2, services=texting))
+    send_otp(order(), make_context("killed", delivery=2, services=sms_services))
 
-    assert row(texting, "killed").status == "sent"
+    assert row(sms_services, "killed").status == "sent"
     assert {json.loads(request.body)["reference"] for request in gateway.requests} == {"killed"}

@@ -209,7 +209,7 @@ def test_a_private_address_is_blocked_and_recorded(
 
 
 @pytest.mark.each_database
-def test_no_endpoint_and_a_disabled_one(
+def test_an_unknown_and_a_disabled_endpoint_are_refused_by_name(
     services: Services, receiver: HttpReceiver, secret: str, control: Control, make_context: MakeContext
 ) -> None:
     with pytest.raises(UnknownWebhookEndpoint):

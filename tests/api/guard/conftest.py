@@ -43,13 +43,13 @@ def web() -> Iterator[Web]:
 
 
 @pytest.fixture(scope="session")
-def sara(web: Web) -> Iterator[httpx.Client]:
+def owner(web: Web) -> Iterator[httpx.Client]:
     with closing(web.sign_in("sara")) as browser:
         yield browser
 
 
 @pytest.fixture(scope="session")
-def vida(web: Web) -> Iterator[httpx.Client]:
+def viewer(web: Web) -> Iterator[httpx.Client]:
     with closing(web.sign_in("vida")) as browser:
         yield browser
 

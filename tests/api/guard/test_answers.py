@@ -20,7 +20,7 @@ CLIMBS = (
 )  # fmt: skip
 
 
-def test_a_name_that_is_not_ours_is_refused(web: Web, sara: httpx.Client) -> None:
+def test_a_name_that_is_not_ours_is_refused(web: Web, owner: httpx.Client) -> None:
     """A stranger's name that was made to point here would make their page one of ours."""
     for host in (
         "evil.example",
@@ -29,10 +29,10 @@ def test_a_name_that_is_not_ours_is_refused(web: Web, sara: httpx.Client) -> Non
         "evil@127.0.0.1",
         "127.0.0.1/.evil.example",
     ):
-        assert sara.get("/api/owner/queues", headers={"host": host}).status_code in (400, 421), host
-        assert sara.get("/sign-in", headers={"host": host}).status_code in (400, 421), host
-    assert sara.get("/healthz", headers={"host": "10.1.2.3"}).status_code == 200
-    assert is_refused(web, "/ws/queue-events", sara, headers={"X-Forwarded-Host": "x"}, origin="http://evil.example")
+        assert owner.get("/api/owner/queues", headers={"host": host}).status_code in (400, 421), host
+        assert owner.get("/sign-in", headers={"host": host}).status_code in (400, 421), host
+    assert owner.get("/healthz", headers={"host": "10.1.2.3"}).status_code == 200
+    assert is_refused(web, "/ws/queue-events", owner, headers={"X-Forwarded-Host": "x"}, origin="http://evil.example")
 
 
 def test_over_tls_the_cookie_is_bound_to_the_host(web: Web) -> None:
@@ -51,13 +51,13 @@ def test_over_tls_the_cookie_is_bound_to_the_host(web: Web) -> None:
         assert planted.get(QUEUES, headers={**tls, "cookie": f"__Host-teknav_session={value}"}).status_code == 200
 
 
-def test_every_answer_has_its_security_headers(web: Web, sara: httpx.Client) -> None:
+def test_every_answer_has_its_security_headers(web: Web, owner: httpx.Client) -> None:
     with web.browser() as anybody:
         answers = {
-            "page": sara.get(QUEUES),
-            "data": sara.get("/api/owner/queues"),
-            "missing": sara.get("/nothing-here"),
-            "broken": sara.get("/api/broken"),
+            "page": owner.get(QUEUES),
+            "data": owner.get("/api/owner/queues"),
+            "missing": owner.get("/nothing-here"),
+            "broken": owner.get("/api/broken"),
             "anonymous": anybody.get("/api/owner/queues", headers={"accept": "*/*"}),
             "sign-in": anybody.get("/sign-in"),
             "host": anybody.get("/sign-in", headers={"host": "evil.example"}),
@@ -79,8 +79,8 @@ def test_every_answer_has_its_security_headers(web: Web, sara: httpx.Client) -> 
     assert "secret words" not in answers["broken"].text
 
 
-def test_a_pages_scripts_carry_this_answers_nonce(web: Web, sara: httpx.Client) -> None:
-    first, second = sara.get(QUEUES), sara.get(QUEUES)
+def test_a_pages_scripts_carry_this_answers_nonce(web: Web, owner: httpx.Client) -> None:
+    first, second = owner.get(QUEUES), owner.get(QUEUES)
 
     nonces = [
         re.findall(r"'nonce-([^']+)'", answer.headers["content-security-policy"])[0] for answer in (first, second)
@@ -91,19 +91,19 @@ def test_a_pages_scripts_carry_this_answers_nonce(web: Web, sara: httpx.Client) 
     assert all(f'nonce="{nonces[0]}"' in tag for tag in tags)
 
 
-def test_no_file_outside_its_folder_is_served(web: Web, sara: httpx.Client) -> None:
+def test_no_file_outside_its_folder_is_served(web: Web, owner: httpx.Client) -> None:
     assets = next(entry for entry in entry_points_of(web.app) if entry.path.startswith("/assets/"))
     folder = assets.path.rpartition("/")[0]
     for below in (folder, "/static", "/api/docs-files", "/components"):
         for climb in CLIMBS:
-            request = sara.build_request("GET", f"{web.url}/")
+            request = owner.build_request("GET", f"{web.url}/")
             request.url = httpx.URL(web.url).copy_with(raw_path=f"{below}/{climb}".encode())
-            answer = sara.send(request)
+            answer = owner.send(request)
             assert answer.status_code in (400, 404, 405) or "text/html" in answer.headers.get("content-type", ""), climb
             assert "root:" not in answer.text and "[project]" not in answer.text
 
 
-def test_without_redis_nobody_is_let_in(web: Web, sara: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_redis_nobody_is_let_in(web: Web, owner: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     from redis.exceptions import ConnectionError as RedisConnectionError
 
     def fail(*_: Any, **__: Any) -> None:
@@ -111,7 +111,7 @@ def test_without_redis_nobody_is_let_in(web: Web, sara: httpx.Client, monkeypatc
 
     monkeypatch.setattr(web.services.entrance, "by_cookie", fail)
 
-    answer = sara.get("/api/owner/queues")
+    answer = owner.get("/api/owner/queues")
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
-    assert is_refused(web, "/ws/queue-events", sara)
+    assert is_refused(web, "/ws/queue-events", owner)

@@ -13,16 +13,16 @@ from tests.support.web import Web
 pytestmark = pytest.mark.filterwarnings("ignore:.*HTTPServerRequest:DeprecationWarning")
 
 
-def test_a_change_needs_the_sessions_own_token(web: Web, sara: httpx.Client, vida: httpx.Client) -> None:
-    pause, right = "/api/owner/queues/search:index/pause", web.csrf(sara)
+def test_a_change_needs_the_sessions_own_token(web: Web, owner: httpx.Client, viewer: httpx.Client) -> None:
+    pause, right = "/api/owner/queues/search:index/pause", web.csrf(owner)
 
-    assert sara.put(pause).status_code == 403
-    assert sara.put(pause, headers={"x-csrf-token": "wrong"}).status_code == 403
-    assert sara.put(pause, headers={"x-csrf-token": ""}).status_code == 403
-    assert sara.put(pause, headers={"x-csrf-token": web.csrf(vida)}).status_code == 403
-    assert sara.put(pause, params={"csrf_token": right}).status_code == 403
-    assert sara.put(pause, headers={"x-csrf-token": right}).status_code == 200
-    assert sara.delete(pause, headers={"x-csrf-token": right}).status_code == 200
+    assert owner.put(pause).status_code == 403
+    assert owner.put(pause, headers={"x-csrf-token": "wrong"}).status_code == 403
+    assert owner.put(pause, headers={"x-csrf-token": ""}).status_code == 403
+    assert owner.put(pause, headers={"x-csrf-token": web.csrf(viewer)}).status_code == 403
+    assert owner.put(pause, params={"csrf_token": right}).status_code == 403
+    assert owner.put(pause, headers={"x-csrf-token": right}).status_code == 200
+    assert owner.delete(pause, headers={"x-csrf-token": right}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def test_a_change_needs_the_sessions_own_token(web: Web, sara: httpx.Client, vid
     ],
 )
 def test_a_change_from_another_site_is_refused_even_with_the_token(
-    web: Web, sara: httpx.Client, headers: dict[str, str]
+    web: Web, owner: httpx.Client, headers: dict[str, str]
 ) -> None:
-    answer = sara.put("/api/owner/queues/search:index/pause", headers={"x-csrf-token": web.csrf(sara), **headers})
+    answer = owner.put("/api/owner/queues/search:index/pause", headers={"x-csrf-token": web.csrf(owner), **headers})
     assert answer.status_code == 403
 
     # Nor can another site sign somebody in as somebody else.

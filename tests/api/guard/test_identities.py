@@ -58,8 +58,8 @@ def test_a_wrong_cookie_or_token_is_nobody(web: Web) -> None:
     assert basic.status_code == 401
 
 
-def test_a_wrong_token_beside_a_good_cookie_is_refused(web: Web, sara: httpx.Client) -> None:
-    assert sara.get("/api/owner/queues", headers={"authorization": "Bearer tko_x"}).status_code == 401
+def test_a_wrong_token_beside_a_good_cookie_is_refused(web: Web, owner: httpx.Client) -> None:
+    assert owner.get("/api/owner/queues", headers={"authorization": "Bearer tko_x"}).status_code == 401
 
 
 def test_a_revoked_token_fails_at_once(web: Web) -> None:

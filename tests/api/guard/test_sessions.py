@@ -86,12 +86,12 @@ def test_pages_hold_no_secret_of_the_session(web: Web) -> None:
         assert get_token_payload(token)["cookies"] == {"harmless": "biscuit"}
 
 
-def test_a_page_that_is_left_is_let_go(web: Web, sara: httpx.Client) -> None:
+def test_a_page_that_is_left_is_let_go(web: Web, owner: httpx.Client) -> None:
     """Else each visit's document would stay, and go on refreshing, for ever."""
-    token = page_token(sara.get(QUEUES).text)
+    token = page_token(owner.get(QUEUES).text)
     contexts = [context for context in pages_of(web.app) if get_session_id(token) in context._sessions]
     (session,) = (context._sessions[get_session_id(token)] for context in contexts)
-    with socket(web, f"{QUEUES}/ws", sara, subprotocols=["bokeh", token]):
+    with socket(web, f"{QUEUES}/ws", owner, subprotocols=["bokeh", token]):
         until(lambda: session.connection_count == 1, what="the open page")
 
     until(lambda: session.connection_count == 0, what="the end of the page")

@@ -13,8 +13,8 @@ from teknav_ops.api.app import create_api
 from teknav_ops.api.services import Services
 from teknav_ops.events.models import BrokenJob, JobFailed
 from teknav_ops.events.publish import publish
-from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
+from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
 from tests.support.web import Web, served, settings_for
 

@@ -13,9 +13,9 @@ from teknav_ops.api.app import create_api
 from teknav_ops.api.services import Services
 from teknav_ops.audit.writer import AuditWriter
 from tests.support.folders import new_folder, remove_folder
-from tests.support.orders import TOPOLOGY
 from tests.support.redis_server import RedisServer
 from tests.support.state import State
+from tests.support.topology import TOPOLOGY
 from tests.support.web import Web, served, settings_for
 
 

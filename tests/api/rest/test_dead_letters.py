@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.support.dead_letters import ERROR_TYPES, bury, error_type_of
+from tests.support.dead_letters import ERROR_TYPES, error_type_of, make_dead_letters
 from tests.support.scale import scaled
 from tests.support.state import KEYS, QUEUE, State
 from tests.support.web import Web
@@ -21,7 +21,7 @@ LETTERS = f"/api/owner/queues/{QUEUE}/dead-letters"
 @pytest.fixture
 def buried(state: State) -> int:
     """Dead letters of four types and fifty causes; number n failed at n seconds."""
-    bury(state.client, QUEUE, 1_200, job="work")
+    make_dead_letters(state.client, QUEUE, 1_200, job="work")
     return 1_200
 
 
@@ -160,7 +160,7 @@ def test_a_json_export_holds_all_that_match(owner: httpx.Client, buried: int) ->
 def test_a_csv_export_cannot_run_formulas(owner: httpx.Client, state: State) -> None:
     starts = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "ordinary", "سلام، «دنیا»", 'a "quoted", b')
     for number, error in enumerate(starts):
-        bury(state.client, QUEUE, 1)
+        make_dead_letters(state.client, QUEUE, 1)
         state.client.hset(KEYS.dlq_record("dead-0000000"), mapping={"error": error, "jobName": error})
         text = owner.get(f"{LETTERS}/export", params={"format": "csv"}).content.decode("utf-8-sig")
         (row,) = csv.DictReader(io.StringIO(text, newline=""))
@@ -187,7 +187,7 @@ def test_a_viewer_reads_causes_and_no_words(viewer: httpx.Client, state: State) 
 
 def test_many_letters_page_and_a_search_goes_on_to_the_end(owner: httpx.Client, state: State) -> None:
     count = scaled(20_000)
-    bury(state.client, QUEUE, count)
+    make_dead_letters(state.client, QUEUE, count)
 
     middle = owner.get(LETTERS, params={"offset": count // 2}).json()
     assert middle["total_count"] == count

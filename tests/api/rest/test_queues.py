@@ -11,7 +11,7 @@ import pytest
 from teknav_ops.access.policy import Operation
 from teknav_ops.snapshots.export import Exporter
 from teknav_ops.storage.tables import AuditLog
-from tests.support.floods import complete_jobs
+from tests.support.completed_jobs import complete_jobs
 from tests.support.redis_server import RedisServer
 from tests.support.state import State
 from tests.support.web import api, served, settings_for

@@ -180,7 +180,7 @@ def test_jobs_of_earlier_versions_keep_their_order(state: State, clock: Clock) -
     assert [delivery.id for delivery in state.fetch(20)] == [job_id for job_id, _ in held]
 
 
-def test_ripening_is_bounded(state: State) -> None:
+def test_fetch_promotes_at_most_100_due_jobs(state: State) -> None:
     jobs = [NewJob(id=f"{n:04}", name="work", payload="{}", delay_ms=60_000) for n in range(250)]
     state.run(scripts.enqueue(KEYS, idempotency_ms=1_000, actor="test", jobs=jobs))
     for job in jobs:
