@@ -132,7 +132,7 @@ def test_a_sentinel_names_the_primary_and_a_failover_is_followed(tmp_path: Path)
             until(lambda: len(engine.runs) == 1)
             primary.kill()
             producer.enqueue("test:work", "work", {"number": 2})
-            until(lambda: len(engine.runs) >= 2, seconds=40)
+            until(lambda: len(engine.runs) >= 2)
         with replica.client() as promoted:
             assert promoted.info("replication")["role"] == "master"
         engine.close()

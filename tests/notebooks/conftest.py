@@ -141,6 +141,12 @@ class Lab:
         return finished, nbformat.read(target, as_version=4)
 
 
+#: As `python -m nbstripout`, without what takes two seconds to import (tests/__init__.py).
+NBSTRIPOUT = [
+    "-c",
+    "import runpy, sys; sys.modules['rfc3987_syntax'] = None; "
+    "runpy.run_module('nbstripout', run_name='__main__', alter_sys=True)",
+]
 Papermill = tuple[subprocess.CompletedProcess[str], nbformat.NotebookNode]
 
 

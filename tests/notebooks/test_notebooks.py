@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.notebooks.conftest import FOUND, MISSING, NOTEBOOKS, PARAMETERS, QUEUE, Lab
+from tests.notebooks.conftest import FOUND, MISSING, NBSTRIPOUT, NOTEBOOKS, PARAMETERS, QUEUE, Lab
 from tests.notebooks.counting import charts, count, durations, said
 from tests.support.scale import scaled
 from tests.support.system import TREE
@@ -44,7 +44,7 @@ def test_a_notebook_is_thin_stripped_and_says_whose_it_is(path: Path) -> None:
 
 def test_notebooks_are_stripped_as_nbstripout_would() -> None:
     checked = subprocess.run(
-        [sys.executable, "-m", "nbstripout", "--verify", *map(str, SOURCES)], cwd=TREE, capture_output=True, text=True,
+        [sys.executable, *NBSTRIPOUT, "--verify", *map(str, SOURCES)], cwd=TREE, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
     assert checked.returncode == 0, checked.stdout

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.notebooks.conftest import FOUND, MAIN, NOTEBOOKS, Lab
+from tests.notebooks.conftest import FOUND, MAIN, NBSTRIPOUT, NOTEBOOKS, Lab
 from tests.support import warm_python
 from tests.support.system import TREE
 
@@ -29,7 +29,7 @@ def test_from_the_template_to_a_report(lab: Lab, tmp_path: Path) -> None:
     }  # fmt: skip
     # What is ours is forked from the warm process; nbstripout takes its standard output apart.
     programs = {
-        "nbstripout": (subprocess.run, ["-m", "nbstripout"]),
+        "nbstripout": (subprocess.run, NBSTRIPOUT),
         "teknav report run": (warm_python.run, ["-c", MAIN, "report", "run"]),
     }
 

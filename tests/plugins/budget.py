@@ -27,6 +27,7 @@ SUITE_CPU_SECONDS: Final = 900
 TEST_CPU_SECONDS: Final = 5.0
 #: Tests that must cost more, and why: the beginning of their name from `tests/` on.
 LONGER: Final[dict[str, str]] = {
+    "model/test_engine_against_model.py": "the longer it plays, the more it finds",
     "notebooks/test_lab_command.py::test_jupyterlab_starts": "its subject is the start of a real JupyterLab",
     "runtime/test_up.py": "starts everything, as a user does; who waits for an end is charged with it",
     "snapshots/test_rebuilds.py::test_a_file_full_of_holes": "DuckDB frees rows by groups of 122,880; it takes two",

@@ -130,7 +130,7 @@ def receivers(tmp_path: Path) -> Iterator[tuple[int, int]]:
         except (OSError, httpcore2.ConnectError):
             return False
 
-    until(answers, seconds=30)
+    until(answers)
     yield ports
     process.kill()
     process.wait()

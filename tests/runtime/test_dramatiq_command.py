@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +24,10 @@ from tests.support.databases import migrate
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
+#: How long workers may take to start, whatever else the machine does.
+START_SECONDS = 100
 
 
 @pytest.fixture
@@ -36,36 +39,44 @@ def environment(redis_server: RedisServer, tmp_path: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def kill_workers(redis_server: RedisServer) -> Iterator[None]:
-    """Workers of a failed test would take the next one's jobs."""
-    yield
-    for process in psutil.Process().children(recursive=True):
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Start]:
+    """Starts workers. Those that a failed test leaves would take the next one's jobs."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start_workers(*options: str, **changes: str) -> subprocess.Popen[str]:
+        # The script, not `python -m`: Dramatiq restarts itself under the name it was called by.
+        command = [str(Path(sys.executable).parent / "dramatiq"), "workers", *options]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**environment, **changes}, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield start_workers
+    for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if "dramatiq" in " ".join(process.cmdline()):
-                process.kill()
-
-
-def start(environment: dict[str, str], *options: str) -> subprocess.Popen[str]:
-    # The script, not `python -m`: Dramatiq restarts itself under the name it was called by.
-    command = [str(Path(sys.executable).parent / "dramatiq"), "workers", *options]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+            if "dramatiq" in " ".join(child.cmdline()):
+                child.kill()
+    for process in started:
+        process.communicate(timeout=60)
 
 
 def test_only_the_named_queues_are_served_and_sigterm_is_exit_code_0(
-    environment: dict[str, str], client: redis.Redis, cipher: Cipher
+    start: Start, client: redis.Redis, cipher: Cipher
 ) -> None:
     producer = Producer(client, cipher=cipher)  # type: ignore[arg-type]
     queries = JobQueries(client, TOPOLOGY)  # type: ignore[arg-type]
-    process = start(environment, "-p", "2", "-t", "2", "--queues", "search:index", "media:optimize")
+    process = start("-p", "2", "-t", "2", "--queues", "search:index", "media:optimize")
     producer.enqueue_email_send(to="a@example.com", subject="s", text="t")
     producer.enqueue_search_index(article_id=1)
-    until(lambda: queries.counts("search:index").completed == 1, seconds=40)
+    until(lambda: queries.counts("search:index").completed == 1, seconds=START_SECONDS)
 
     process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=40)
+    _, log = process.communicate(timeout=START_SECONDS)
 
     assert process.returncode == 0, log
     assert queries.counts("email:send").waiting == 1
@@ -73,37 +84,37 @@ def test_only_the_named_queues_are_served_and_sigterm_is_exit_code_0(
     assert "search.indexed" in log and "job_id=" in log
 
 
-def test_sighup_starts_the_workers_anew(environment: dict[str, str], client: redis.Redis) -> None:
+def test_sighup_starts_the_workers_anew(start: Start, client: redis.Redis) -> None:
     queries = JobQueries(client, TOPOLOGY)  # type: ignore[arg-type]
-    process = start(environment, "-p", "1", "-t", "1")
-    until(lambda: queries.counts("email:send").workers == 1, seconds=40)
+    process = start("-p", "1", "-t", "1")
+    until(lambda: queries.counts("email:send").workers == 1, seconds=START_SECONDS)
 
     process.send_signal(signal.SIGHUP)
-    until(lambda: queries.counts("email:send").workers == 2, seconds=40)
+    until(lambda: queries.counts("email:send").workers == 2, seconds=START_SECONDS)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=40)
+    process.communicate(timeout=START_SECONDS)
 
     assert process.returncode == 0
 
 
-def test_watching_for_changes_starts(environment: dict[str, str], client: redis.Redis, tmp_path: Path) -> None:
+def test_watching_for_changes_starts(start: Start, client: redis.Redis, tmp_path: Path) -> None:
     (tmp_path / "watched").mkdir()
     (tmp_path / "watched" / "changed.py").write_text("x = 0\n")
-    process = start(environment, "-p", "1", "-t", "1", "--watch", str(tmp_path / "watched"))
+    process = start("-p", "1", "-t", "1", "--watch", str(tmp_path / "watched"))
     queries = JobQueries(client, TOPOLOGY)  # type: ignore[arg-type]
-    until(lambda: queries.counts("email:send").workers == 1, seconds=40)
+    until(lambda: queries.counts("email:send").workers == 1, seconds=START_SECONDS)
     (tmp_path / "watched" / "changed.py").write_text("x = 1\n")
-    until(lambda: queries.counts("email:send").workers == 2, seconds=40)
+    until(lambda: queries.counts("email:send").workers == 2, seconds=START_SECONDS)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=40)
+    process.communicate(timeout=START_SECONDS)
 
 
-def test_in_production_every_line_is_json(environment: dict[str, str], client: redis.Redis, cipher: Cipher) -> None:
-    process = start({**environment, "TEKNAV_ENVIRONMENT": "production"}, "-p", "1", "-t", "1")
+def test_in_production_every_line_is_json(start: Start, client: redis.Redis, cipher: Cipher) -> None:
+    process = start("-p", "1", "-t", "1", TEKNAV_ENVIRONMENT="production")
     Producer(client, cipher=cipher).enqueue_search_index(article_id=1)  # type: ignore[arg-type]
-    until(lambda: JobQueries(client, TOPOLOGY).counts("search:index").completed == 1, seconds=40)  # type: ignore[arg-type]
+    until(lambda: JobQueries(client, TOPOLOGY).counts("search:index").completed == 1, seconds=START_SECONDS)  # type: ignore[arg-type]
     process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=40)
+    _, log = process.communicate(timeout=START_SECONDS)
 
     lines = [line for line in log.splitlines() if "MainProcess" not in line]
     entries = [json.loads(line) for line in lines]

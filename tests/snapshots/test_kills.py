@@ -23,7 +23,7 @@ from tests.support.scale import scaled
 from tests.support.waiting import until
 from tests.support.warm_python import start_function
 
-KILLS = scaled(8)
+KILLS = scaled(6)
 
 
 def check_newest(folder: Path) -> int:

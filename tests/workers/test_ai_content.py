@@ -377,7 +377,7 @@ def test_a_job_killed_while_the_model_writes_is_done_again_and_its_cost_stays_se
 ) -> None:
     model.replies = [Reply(DRAFT, delay_seconds=FOR_EVER), Reply(DRAFT)]
     process = warm_python.Process([sys.executable, "-c", JOB, database_url, model.url], cwd=Path(__file__).parents[2])
-    until(lambda: bool(model.requests), seconds=30)
+    until(lambda: bool(model.requests))
     process.kill()
     process.wait()
     (dead,) = runs(services_with_model)

@@ -363,7 +363,7 @@ def test_a_job_killed_while_the_gateway_answers_is_sent_again_under_the_same_ref
     process = warm_python.Process(
         [sys.executable, "-c", JOB, database_url, gateway.url, key.get_secret_value()], cwd=Path(__file__).parents[2]
     )
-    until(lambda: bool(gateway.requests), seconds=30)
+    until(lambda: bool(gateway.requests))
     process.kill()
     process.wait()
     assert row(sms_services, "killed").status == "sending"

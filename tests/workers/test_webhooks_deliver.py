@@ -167,7 +167,9 @@ def test_what_the_receiver_says_is_sorted_and_recorded(
     (attempt,) = log(services)
     assert (attempt.outcome, attempt.error_type) == (outcome, error.__name__)
     assert SqlEffects(services.database).find(ctx.job_id) is None
-    until(lambda: len(receiver.requests) == 1)
+    if error is not AnswerTimedOut:  # In half a second, a busy machine may not even have connected.
+        until(lambda: len(receiver.requests) == 1)
+    assert len(receiver.requests) <= 1
 
 
 def test_a_pause_may_be_a_date(receiver: HttpReceiver, secret: str, make_context: MakeContext) -> None:
@@ -323,7 +325,7 @@ def test_a_job_killed_while_the_receiver_answers_comes_again_under_the_same_id(
     process = warm_python.Process(
         [sys.executable, "-c", JOB, database_url, key.get_secret_value()], cwd=Path(__file__).parents[2]
     )
-    until(lambda: bool(receiver.requests), seconds=30)
+    until(lambda: bool(receiver.requests))
     process.kill()
     process.wait()
 

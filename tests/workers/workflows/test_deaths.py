@@ -87,7 +87,7 @@ def test_a_worker_killed_between_steps_is_followed_at_the_right_one(
     assert settings.database_url is not None
     command = [sys.executable, "-c", JOB, settings.database_url.get_secret_value(), str(settings.redis_url)]
     process = warm_python.Process(command, cwd=Path(__file__).parents[2])
-    until(lambda: len(receiver.requests) == 2, seconds=30)
+    until(lambda: len(receiver.requests) == 2)
     process.kill()
     process.wait()
     assert workflow.rows()[-1] == ("two", "started", 1)
