@@ -19,7 +19,7 @@ from tests.support.http_receiver import FOR_EVER, Answer, HttpReceiver
 from tests.support.real_engine import topology_of
 from tests.support.waiting import until
 from tests.workers.conftest import MakeServices
-from tests.workers.workflows.conftest import OneWorkflow, http, paths
+from tests.workers.workflows_run.conftest import OneWorkflow, http, paths
 from workers import workflows_run
 from workers.services import Services
 from workers.services.workflow_history import History, RunTakenOver

@@ -14,7 +14,7 @@ from teknav_ops.errors import PermanentError
 from tests.support.http_receiver import HttpReceiver
 from tests.support.scale import scaled
 from tests.support.waiting import until
-from tests.workers.plugins.conftest import ALL, FINE, IMPORTS, KEEP, SPIN, Bench, fetcher, wat
+from tests.workers.plugins_execute.conftest import ALL, FINE, IMPORTS, KEEP, SPIN, Bench, fetcher, wat
 from workers.services.plugin_host import (
     HostNotAllowed,
     PluginHost,

@@ -15,7 +15,7 @@ from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest, NotAllowed, WrongState
 from teknav_ops.platform.plugin_module import BadModule, PermissionDenied
 from teknav_ops.storage.tables import AuditLog, Plugin
-from tests.workers.plugins.conftest import ALL, FINE, IMPORTS, Bench, wat
+from tests.workers.plugins_execute.conftest import ALL, FINE, IMPORTS, Bench, wat
 from workers.plugins_execute import PluginDisabled, UnknownPlugin
 from workers.services import Services
 from workers.services.plugin_run import (

@@ -20,7 +20,7 @@ from teknav_ops.storage.tables import WorkflowRun
 from tests.support.http_receiver import Answer, HttpReceiver
 from tests.support.real_engine import topology_of, working
 from tests.support.waiting import until
-from tests.workers.workflows.conftest import OneWorkflow, http, paths
+from tests.workers.workflows_run.conftest import OneWorkflow, http, paths
 from workers.services import Services, workflow_history
 from workers.services.workflow_history import WorkflowTooLong
 from workers.workflows_run import StepFailed, WorkflowTimedOut, run_workflow

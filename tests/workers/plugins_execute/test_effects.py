@@ -20,7 +20,7 @@ from tests.support import warm_python
 from tests.support.http_receiver import FOR_EVER, Answer, HttpReceiver
 from tests.support.waiting import until
 from tests.workers.conftest import MakeServices
-from tests.workers.plugins.conftest import ALL, FINE, IMPORTS, KEEP, SPIN, Bench, fetcher, wat
+from tests.workers.plugins_execute.conftest import ALL, FINE, IMPORTS, KEEP, SPIN, Bench, fetcher, wat
 from workers.plugins_execute import PluginKvConflict, execute_plugin
 from workers.services.plugin_host import (
     HostNotAllowed,

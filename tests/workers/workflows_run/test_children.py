@@ -17,7 +17,7 @@ from teknav_ops.platform.workflow_runs import UnknownRun
 from tests.support.http_receiver import HttpReceiver
 from tests.support.real_engine import topology_of, working
 from tests.support.waiting import until
-from tests.workers.workflows.conftest import OneWorkflow, http, paths
+from tests.workers.workflows_run.conftest import OneWorkflow, http, paths
 from workers.services import Services
 from workers.services.workflow_record import UnknownWorkflow
 from workers.workflows_run import run_workflow

@@ -9,7 +9,7 @@ import pytest
 import wasmtime
 
 from teknav_ops.storage.tables import Article
-from tests.workers.plugins.conftest import SAMPLES, Bench, install_sample
+from tests.workers.plugins_execute.conftest import SAMPLES, Bench, install_sample
 from workers.services.plugin_run import (
     PluginOutOfFuel,
     PluginOutOfMemory,

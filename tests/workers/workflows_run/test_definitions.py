@@ -19,7 +19,7 @@ from teknav_ops.platform.workflow_definition import InvalidDefinition
 from teknav_ops.runtime.demo.content import WORKFLOWS
 from teknav_ops.storage.tables import WorkflowRun
 from tests.support.http_receiver import Answer, HttpReceiver
-from tests.workers.workflows.conftest import OneWorkflow, http, paths
+from tests.workers.workflows_run.conftest import OneWorkflow, http, paths
 from workers.services import Services
 from workers.services.workflow_record import InvalidWorkflowInput, UnknownWorkflow
 from workers.workflows_run import StepFailed, WorkflowTimedOut
