@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from teknav_ops.redis_state import scripts
 from tests.support.engine import dump
-from tests.support.state import KEYS, State
+from tests.support.state import KEYS, State, run_of
 
 
 def test_finishes_jobs_with_record_counters_sketch_and_audit(state: State) -> None:
@@ -23,6 +25,22 @@ def test_finishes_jobs_with_record_counters_sketch_and_audit(state: State) -> No
     assert "waited_ms" in state.client.xrange(KEYS.audit)[-1][1]
 
 
+def test_each_record_says_when_its_own_run_began_and_how_long_it_took(state: State) -> None:
+    ids = [state.enqueue(), state.enqueue()]
+    deliveries = state.fetch(2)
+    runs = [
+        dataclasses.replace(run_of(d), started_at_ms=1_000 + n, duration_ms=7.0 + n) for n, d in enumerate(deliveries)
+    ]
+
+    call = scripts.complete(KEYS, worker="w:1", completed_kept=10, wakes=False, runs=[(run, "") for run in runs])
+    assert state.run(call) == [1, 1]
+
+    records = [state.job(run.job_id) for run in runs]
+    assert {run.job_id for run in runs} == set(ids)
+    assert [record["started_at_ms"] for record in records] == ["1000", "1001"]
+    assert [float(record["duration_ms"]) for record in records] == [7.0, 8.0]
+
+
 def test_totals_count_on_when_the_minutes_are_gone(state: State) -> None:
     for _ in range(2):
         state.enqueue()
@@ -34,6 +52,19 @@ def test_totals_count_on_when_the_minutes_are_gone(state: State) -> None:
     assert int(totals.pop("work|waited_ms")) >= 0
     assert totals == {"enqueued": "2", "work|completed": "2", "work|b41": "2", "work|sum_us": "10000"}
     assert state.client.ttl(KEYS.totals) == -1
+
+
+def test_a_job_that_makes_room_under_a_limit_wakes_one_worker(state: State) -> None:
+    for _ in range(3):
+        state.enqueue()
+    first, second, third = state.fetch(3)
+    state.client.delete(KEYS.wake)
+
+    state.complete(first)
+    assert state.client.llen(KEYS.wake) == 0
+    state.complete(second, wakes=True)
+    state.complete(third, wakes=True)
+    assert state.client.llen(KEYS.wake) == 1
 
 
 def test_finishing_twice_is_recognised_and_writes_nothing(state: State) -> None:
