@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tests.support.engine import dump
 from tests.support.state import KEYS, State
+
+TRACE = "ab" * 16
 
 
 def test_moves_the_job_and_files_its_letter_under_its_cause(state: State) -> None:
@@ -16,6 +20,28 @@ def test_moves_the_job_and_files_its_letter_under_its_cause(state: State) -> Non
     assert state.actions()[-2:] == ["job.failed", "dlq.added"]
     totals = state.client.hgetall(KEYS.totals)
     assert totals["work|failed"] == totals["work|b41"] == "1" and totals["work|sum_us"] == "5000"
+
+
+def test_the_letter_and_the_audit_entries_say_of_which_job_they_are(state: State) -> None:
+    job_id = state.dead(payload='{"number": 7}', trace_id=TRACE)
+
+    letter = state.client.hgetall(KEYS.dlq_record(job_id))
+    expected = {"originalJobId": job_id, "jobName": "work", "traceId": TRACE, "payload": '{"number": 7}'}
+    assert letter.items() >= expected.items()
+    assert letter["attemptsMade"] == "1"
+    entries = [fields for _, fields in state.client.xrange(KEYS.audit)][-2:]
+    assert {(entry["job_id"], entry["job_name"], entry["trace_id"]) for entry in entries} == {(job_id, "work", TRACE)}
+
+
+def test_a_record_keeps_the_newest_twenty_attempts(state: State) -> None:
+    job_id = state.enqueue()
+    (delivery,) = state.fetch()
+    state.client.hset(KEYS.job(job_id), mapping={"delivery": 21, "attempt:1": "{}", "attempt:2": "{}"})
+
+    assert state.dead_letter(dataclasses.replace(delivery, delivery=21)) == 1
+
+    attempts = {name for name in state.job(job_id) if name.startswith("attempt:")}
+    assert attempts == {"attempt:2", "attempt:21"}
 
 
 def test_giving_up_twice_is_recognised_and_writes_nothing(state: State) -> None:

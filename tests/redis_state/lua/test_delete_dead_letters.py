@@ -18,6 +18,18 @@ def test_takes_letters_away_and_leaves_the_history(state: State) -> None:
     assert state.actions()[-2:] == ["dlq.deleted", "dlq.deleted"]
 
 
+def test_the_audit_entry_says_what_was_deleted(state: State) -> None:
+    job_id = state.dead(trace_id="ab" * 16)
+
+    state.run(scripts.delete_dead_letters(KEYS, actor="sara", action="dlq.deleted", job_ids=[job_id]))
+
+    ((_, entry),) = state.client.xrevrange(KEYS.audit, count=1)
+    assert entry == {
+        "action": "dlq.deleted", "actor": "sara", "job_id": job_id, "job_name": "work", "trace_id": "ab" * 16,
+        "attempt": "1", "error_type": "ValueError", "fingerprint": "f1",
+    }  # fmt: skip
+
+
 def test_a_record_that_only_the_letter_kept_goes_with_it(state: State) -> None:
     job_id = state.dead()
     state.client.zrem(KEYS.failed, job_id)
