@@ -90,7 +90,7 @@ def check_everywhere(site: Web, owner: httpx.Client) -> None:
     json.dumps(show.plain(told), allow_nan=False).encode()
 
 
-@examples(30)
+@examples(15)
 @given(
     field=st.sampled_from(sorted({*RECORD, *LETTER})),
     text=st.sampled_from(DAMAGE) | odd.plain_texts,
