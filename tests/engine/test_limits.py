@@ -30,18 +30,20 @@ def set_control(client: redis.Redis, **fields: str) -> None:
 
 
 class Gauge:
-    """How many are inside at once, and the most there ever were."""
+    """The most jobs that were inside at once. They stay until `limit` are, and then as long as one too many may take."""
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self.inside = self.most = 0
+        self._changed = threading.Condition()
 
     def __call__(self, job: Work, ctx: JobContext[None]) -> None:
-        with self.lock:
+        with self._changed:
             self.inside += 1
             self.most = max(self.most, self.inside)
-        time.sleep(0.02)
-        with self.lock:
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self.most >= self.limit, timeout=45)
+            self._changed.wait_for(lambda: self.inside > self.limit, timeout=0.02)
             self.inside -= 1
 
 
@@ -73,7 +75,7 @@ def test_a_delayed_job_waits_until_it_is_due_and_no_longer(engine: Engine, produ
 def test_a_process_runs_no_more_jobs_of_a_queue_at_once_than_its_concurrency(
     engine: Engine, producer: Producer
 ) -> None:
-    gauge = Gauge()
+    gauge = Gauge(4)
     engine.behaviour = gauge
     producer.enqueue_many("test:work", "work", [{"number": n} for n in range(60)])
 
@@ -84,7 +86,7 @@ def test_a_process_runs_no_more_jobs_of_a_queue_at_once_than_its_concurrency(
 
 
 def test_concurrency_is_changed_while_running(engine: Engine, producer: Producer, client: redis.Redis) -> None:
-    gauge = Gauge()
+    gauge = Gauge(1)
     engine.behaviour = gauge
     set_control(client, concurrency="1")
     producer.enqueue_many("test:work", "work", [{"number": n} for n in range(20)])
@@ -99,7 +101,7 @@ def test_global_concurrency_holds_over_two_processes(
     redis_server: RedisServer, cipher: Cipher, producer: Producer, client: redis.Redis
 ) -> None:
     first, second = Engine(redis_server.url, cipher), Engine(redis_server.url, cipher)
-    gauge = Gauge()
+    gauge = Gauge(3)
     first.behaviour = second.behaviour = gauge
     set_control(client, global_concurrency="3")
     producer.enqueue_many("test:work", "work", [{"number": n} for n in range(60)])
@@ -109,7 +111,7 @@ def test_global_concurrency_holds_over_two_processes(
     first.close()
     second.close()
 
-    assert gauge.most <= 3
+    assert gauge.most == 3
     assert first.runs and second.runs
 
 

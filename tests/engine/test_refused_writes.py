@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -67,9 +66,9 @@ def run_through(url: str, begin: Callable[[], Callable[[], object]]) -> tuple[En
         end = begin()
         with pytest.raises(RedisUnavailable, match="0 jobs had been accepted"):
             producer.enqueue("test:work", "work", {"number": 12})
-        time.sleep(LEASE_SECONDS)
+        engine.await_silence(leases=1)
         release.set()
-        time.sleep(2 * LEASE_SECONDS)
+        engine.await_silence(leases=3)
         end()
         engine.broker.join("test:work", timeout=60_000)
     counts = JobQueries(engine.broker.client, TOPOLOGY).counts("test:work")
@@ -111,10 +110,11 @@ def test_after_an_outage_nobody_takes_jobs_from_workers_that_lived_through_it(
         with other.working(threads=4):
             end = trouble(own_server)
             # Now every lease is over, and the other's heartbeat comes first.
-            time.sleep(1.5 * lease_seconds)
+            holder.await_silence(leases=1.5)
             end()
             other.broker.lease_keeper.beat()
-            time.sleep(1.5 * lease_seconds)
+            other.await_right_to_reclaim()
+            other.broker.lease_keeper.beat()
             assert other.runs == []
             release.set()
             holder.broker.join("test:work", timeout=60_000)
@@ -174,7 +174,8 @@ def test_a_full_redis_takes_no_new_job_and_ends_those_it_has(own_server: RedisSe
         client.config_set("maxmemory", 1)
         with pytest.raises(RedisUnavailable, match=r"full.*0 jobs had been accepted"):
             producer.enqueue("test:work", "work", {"number": 40})
-        time.sleep(2 * LEASE_SECONDS)
+        begun = engine.last_beat()
+        until(lambda: engine.last_beat() > begun + 2 * LEASE_SECONDS, what="heartbeats for two leases")
         release.set()
         # Nobody makes room: the work that is there ends all the same, retries and dead letters too.
         engine.broker.join("test:work", timeout=60_000)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import databases, warm_python
 from tests.support.folders import RUN_FOLDER_VARIABLE
+from tests.support.waiting import until
 
 #: How long processes that were told to end may take.
 _GRACE_SECONDS = 15.0
@@ -81,11 +82,10 @@ def _sockets() -> list[str]:
 
 
 def _processes(folder: Path) -> list[str]:
-    deadline = time.monotonic() + _GRACE_SECONDS
-    while (running := _running(folder)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    with contextlib.suppress(AssertionError):
+        until(lambda: not _running(folder), seconds=_GRACE_SECONDS)
     found = []
-    for process in running:
+    for process in _running(folder):
         try:
             found.append(f"process {process.pid} still runs: {' '.join(process.cmdline())[:200]}")
             process.kill()

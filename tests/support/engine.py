@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from teknav_ops.payloads.codec import Cipher
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.topology import Topology
 from tests.support.topology import TOPOLOGY, Confide, Poison, Work
+from tests.support.waiting import until
 
 Behaviour = Callable[[Any, JobContext[Any]], Mapping[str, Any] | None]
 
@@ -71,6 +73,20 @@ class Engine:
             yield worker
         finally:
             worker.stop(timeout=10_000)
+
+    def last_beat(self) -> float:
+        """When its leases were extended last, by the monotonic clock; it stands while Redis takes no writes."""
+        return self.broker.lease_keeper._beat_at
+
+    def await_silence(self, leases: float) -> None:
+        """Wait until it could not extend its leases for so many times their length."""
+        seconds = leases * self.broker.lease_keeper._lease_ms / 1000
+        until(lambda: time.monotonic() - self.last_beat() > seconds, seconds=seconds + 45, what="missed heartbeats")
+
+    def await_right_to_reclaim(self) -> None:
+        """Wait for a heartbeat in which it may take what others hold, had they been silent for long enough."""
+        keeper = self.broker.lease_keeper
+        until(lambda: self.last_beat() >= keeper._reclaims_from, what="a heartbeat that reclaims")
 
     def close(self) -> None:
         self.broker.close()

@@ -7,6 +7,7 @@ script, once: the file named by TEST_CRASH_FLAG remembers.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -68,6 +69,8 @@ def other(job: Work, ctx: JobContext[None]) -> None:
 
 @processor("poison")
 def poison(job: Poison, ctx: JobContext[None]) -> None:
+    with contextlib.closing(open_effects()) as connection:
+        connection.execute("insert into happened values (?, 0, ?)", [ctx.job_id, os.getpid()])
     os.kill(os.getpid(), signal.SIGKILL)
 
 
