@@ -30,7 +30,7 @@ def set_control(client: redis.Redis, **fields: str) -> None:
 
 
 class Gauge:
-    """The most jobs that were inside at once. They stay until `limit` are, and then as long as one too many may take."""
+    """The most jobs that were inside at once. They stay until `limit` are, then as long as one too many may take."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
