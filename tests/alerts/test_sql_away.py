@@ -1,4 +1,4 @@
-"""Alerts while SQL is away: told all the same, once, and put on record when it is back."""
+"""Alerts while SQL is unreachable: told all the same, once, and put on record when it is back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from tests.alerts.conftest import HEARTBEAT, INFLOW, NewWatch, deliver, told
 from tests.support.http_receiver import Answer, HttpReceiver
-from tests.support.ports import free_port
+from tests.support.ports import free_port, listen, port_of
 from tests.support.smtp_receiver import SmtpReceiver
 from tests.support.state import KEYS, QUEUE, State
 
@@ -29,10 +29,10 @@ OPENED = ("alert.opened", "audit-lag", [QUEUE])
 
 
 @pytest.fixture(params=["unreachable", "silent"])
-def away(request: pytest.FixtureRequest) -> Iterator[Database]:
+def unreachable(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A PostgreSQL that is not there, and one that takes the connection and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1] if request.param == "silent" else free_port()
+    with listen() as silent:
+        port = port_of(silent) if request.param == "silent" else free_port()
         database = Database.open(f"postgresql+psycopg://nobody@127.0.0.1:{port}/nowhere")
         yield database
     database.dispose()
@@ -48,12 +48,12 @@ def remembered(client: redis.Redis) -> list[AlertState]:
 
 
 def test_an_alert_goes_out_though_sql_is_away_and_is_put_on_record_untold(
-    state: State, away: Database, database: Database, new_watch: NewWatch, deliveries: Deliveries,
+    state: State, unreachable: Database, database: Database, new_watch: NewWatch, deliveries: Deliveries,
     receiver: HttpReceiver,
 ) -> None:  # fmt: skip
     lagging(state)
     for _ in range(2):
-        new_watch(LAG, on=away, sql_seconds=0.5).step()
+        new_watch(LAG, on=unreachable, sql_seconds=0.5).step()
     assert told(receiver) == [OPENED] and len(receiver.requests) == 1
     (state_kept,) = remembered(state.client)
     assert (state_kept.told, state_kept.is_recorded) == (("webhook",), False)
@@ -74,11 +74,11 @@ def test_an_alert_goes_out_though_sql_is_away_and_is_put_on_record_untold(
 
 
 def test_a_channel_that_did_not_take_it_is_tried_again_and_the_others_are_not(
-    state: State, away: Database, new_watch: NewWatch, receiver: HttpReceiver, inbox: SmtpReceiver
+    state: State, unreachable: Database, new_watch: NewWatch, receiver: HttpReceiver, inbox: SmtpReceiver
 ) -> None:
     lagging(state)
     settings = {"alert_webhook_url": receiver.url, "alert_mail_to": ("a@example.com",), "smtp_url": inbox.url}
-    watch = new_watch(LAG, on=away, sql_seconds=0.5, channels=open_channels(Settings(**settings)))  # type: ignore[arg-type]
+    watch = new_watch(LAG, on=unreachable, sql_seconds=0.5, channels=open_channels(Settings(**settings)))  # type: ignore[arg-type]
     receiver.answers = [Answer(500), Answer(200)]
 
     for _ in range(3):
@@ -92,39 +92,39 @@ def test_a_channel_that_did_not_take_it_is_tried_again_and_the_others_are_not(
 
 
 def test_what_was_sent_before_the_process_died_carries_the_same_id_when_it_is_sent_again(
-    state: State, away: Database, new_watch: NewWatch, receiver: HttpReceiver
+    state: State, unreachable: Database, new_watch: NewWatch, receiver: HttpReceiver
 ) -> None:
     lagging(state)
-    new_watch(LAG, on=away, sql_seconds=0.5).step()
+    new_watch(LAG, on=unreachable, sql_seconds=0.5).step()
 
     # As if it had died between sending and writing down.
     state.client.delete(ALERTS_OPEN)
-    new_watch(LAG, on=away, sql_seconds=0.5).step()
+    new_watch(LAG, on=unreachable, sql_seconds=0.5).step()
 
     assert len(receiver.requests) == 2 and told(receiver) == [OPENED]
 
 
 def test_an_alert_that_was_open_before_is_not_told_again_while_sql_is_away(
-    state: State, away: Database, new_watch: NewWatch, deliveries: Deliveries, receiver: HttpReceiver
+    state: State, unreachable: Database, new_watch: NewWatch, deliveries: Deliveries, receiver: HttpReceiver
 ) -> None:
     state.dead()
     new_watch(INFLOW).step()
     deliver(deliveries)
 
-    new_watch(INFLOW, on=away, sql_seconds=0.5).step()
+    new_watch(INFLOW, on=unreachable, sql_seconds=0.5).step()
 
     assert len(receiver.requests) == 1
 
 
 @pytest.mark.each_database
 def test_what_opened_and_ended_while_sql_was_away_is_resolved_when_it_is_back(
-    state: State, away: Database, database: Database, new_watch: NewWatch, deliveries: Deliveries,
+    state: State, unreachable: Database, database: Database, new_watch: NewWatch, deliveries: Deliveries,
     receiver: HttpReceiver,
 ) -> None:  # fmt: skip
     state.enqueue()
-    new_watch(HEARTBEAT, on=away, sql_seconds=0.5).step()
+    new_watch(HEARTBEAT, on=unreachable, sql_seconds=0.5).step()
     state.fetch()
-    new_watch(HEARTBEAT, on=away, sql_seconds=0.5).step()
+    new_watch(HEARTBEAT, on=unreachable, sql_seconds=0.5).step()
     assert len(receiver.requests) == 1
 
     watch = new_watch(HEARTBEAT)
@@ -138,7 +138,7 @@ def test_what_opened_and_ended_while_sql_was_away_is_resolved_when_it_is_back(
 
 
 def test_a_call_that_hangs_is_given_up_and_no_second_one_is_begun_beside_it() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with listen() as silent:
         client = socket.create_connection(silent.getsockname())
         calls = BoundedCalls(0.1)
         with pytest.raises(StorageUnavailable, match=r"within 0\.1 s"):

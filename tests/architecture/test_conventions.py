@@ -137,6 +137,30 @@ def test_no_test_asks_for_the_time_when_it_is_collected() -> None:
     assert found == []
 
 
+@pytest.mark.parametrize(
+    ("what", "pattern", "places"),
+    [
+        # A job's work takes time; `sleep(0)` hands a thread's turn to another; a server keeps its client waiting.
+        ("sleeps", r"(?<!def )\bsleep\(", {"waiting", "worker_app", "test_parameters", "test_killed"}),
+        ("chooses a port", r"127\.0\.0\.1', 0\)|port=0\b", set()),
+        ("makes a folder", r"\btempfile\.", {"folders", "leftovers", "soak"}),
+    ],
+)
+def test_only_one_place_in_the_tests(what: str, pattern: str, places: set[str]) -> None:
+    found = {path.stem for path in TESTS if re.search(pattern, _code(path))} - {"test_conventions"}
+
+    assert found == places, f"who {what}: `tests/README.md` says what to use instead"
+
+
+def _code(path: Path) -> str:
+    """A module without the texts in it: notebooks that tests write may sleep."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" in node.value:
+            node.value = ""
+    return ast.unparse(tree)
+
+
 def _run_at_import(tree: ast.AST) -> Iterator[ast.AST]:
     """Everything but the bodies of functions: also decorators, so parameters, and default values."""
     waiting = [tree]

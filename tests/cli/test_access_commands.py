@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from teknav_ops.settings import get_settings
 from tests.conftest import SECRET_KEY
 from tests.support import warm_python
 from tests.support.databases import migrate
-from tests.support.ports import free_port
+from tests.support.ports import free_port, listen, port_of
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
@@ -154,8 +153,8 @@ def test_a_tokens_life(teknav: Teknav) -> None:
 
 
 def test_serving_needs_the_schema_and_a_free_port(teknav: Teknav, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        code, _, errors = teknav("serve", "--port", str(taken.getsockname()[1]))
+    with listen() as taken:
+        code, _, errors = teknav("serve", "--port", str(port_of(taken)))
     assert code == 2 and "cannot listen on 127.0.0.1:" in errors and "--port" in errors
 
     (tmp_path / "teknav.sqlite3").unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +20,7 @@ from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client, connect
 from teknav_ops.runtime.leader import LeaderLease
 from tests.support.completed_jobs import complete_jobs
-from tests.support.ports import free_port
+from tests.support.ports import free_port, listen, port_of
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
 from tests.support.topology import TOPOLOGY
@@ -198,10 +197,8 @@ def test_a_redis_that_does_not_answer_does_not_hang_the_scrape(own_server: Redis
 
 
 def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with listen() as taken:
+        address = f"127.0.0.1:{port_of(taken)}"
         with pytest.raises(InvalidRequest, match=f"metrics_address: cannot listen on {address}"):
             MetricsServer(address, "redis://127.0.0.1:1", TOPOLOGY, snapshot_root=tmp_path)
 

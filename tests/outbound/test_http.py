@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from teknav_ops.outbound.addresses import AddressBlocked, InvalidUrl, RequestMalformed, check_url, is_blocked
 from teknav_ops.outbound.http import AnswerTimedOut, HostUnreachable, OutboundHttp
 from tests.support.http_receiver import FOR_EVER, Answer, HttpReceiver
+from tests.support.ports import listen, port_of
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
@@ -218,13 +219,13 @@ class _raw_server:  # noqa: N801
 
     def __init__(self, said: bytes, *, drip_seconds: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
         self._said, self._drip_seconds, self._tls = said, drip_seconds, tls
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = listen()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> int:
         self._thread.start()
-        return int(self._socket.getsockname()[1])
+        return port_of(self._socket)
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()

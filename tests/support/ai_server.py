@@ -8,6 +8,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.support.ports import free_port
+
 
 class Reply:
     """What the server does with one request; `text` may be any object, sent as JSON."""
@@ -48,7 +50,7 @@ class AiServer:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 server.answer(self, request)
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
 
     @property

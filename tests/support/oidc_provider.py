@@ -16,6 +16,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
+from tests.support.ports import free_port
+
 CLIENT_ID, CLIENT_SECRET = "teknav-ops", "the client's secret"
 
 
@@ -48,7 +50,7 @@ class OidcProvider:
             def log_message(self, *_: Any) -> None:
                 """Quiet."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
         self.issuer = f"http://127.0.0.1:{self.server.server_port}/realm"
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import structlog
 
+from teknav_ops.access.policy import Operator, Role
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.control import Control
 from teknav_ops.engine.processor import JobContext
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
@@ -52,6 +56,14 @@ def make_services(make_settings: MakeSettings) -> Iterator[MakeServices]:
 def services(make_services: MakeServices) -> Services:
     """The real services; for others use `make_services` or `dataclasses.replace`."""
     return make_services()
+
+
+@pytest.fixture
+def control(services: Services, client: redis.Redis) -> Control:
+    """What an owner may do, on this test's database."""
+    assert services.cipher is not None
+    operator = Operator("owner", Role.OWNER)
+    return Control(client, operator, OperatorLog(services.database), cipher=services.cipher)
 
 
 @pytest.fixture

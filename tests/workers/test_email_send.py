@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 import threading
 from collections.abc import Iterator
 from email import message_from_bytes, policy
@@ -21,7 +20,7 @@ from teknav_ops.outbound.mail import MailDelayed, MailRefused, OutboxMailer, Smt
 from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import EmailQueue
-from tests.support.ports import free_port
+from tests.support.ports import free_port, listen, port_of
 from tests.workers.conftest import MakeContext
 from workers.email_send import send_email
 from workers.services import Services
@@ -144,8 +143,8 @@ def test_the_servers_refusal_is_sorted_and_recorded(
 def test_a_server_that_is_not_there_or_never_answers_is_tried_again(
     services: Services, make_context: MakeContext
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        for port in (1, silent.getsockname()[1]):
+    with listen() as silent:
+        for port in (1, port_of(silent)):
             mailer = SmtpMailer(f"smtp://127.0.0.1:{port}", timeout_seconds=0.3)
             with pytest.raises(MailDelayed):
                 send_email(order(), make_context(services=dataclasses.replace(services, mailer=mailer)))

@@ -19,7 +19,7 @@ LETTERS = f"/api/owner/queues/{QUEUE}/dead-letters"
 
 
 @pytest.fixture
-def buried(state: State) -> int:
+def letter_count(state: State) -> int:
     """Dead letters of four types and fifty causes; number n failed at n seconds."""
     make_dead_letters(state.client, QUEUE, 1_200, job="work")
     return 1_200
@@ -36,8 +36,8 @@ def test_letters_have_the_names_that_the_platform_fixes(owner: httpx.Client, sta
     }  # fmt: skip
 
 
-def test_pages_in_both_orders_have_no_seam(owner: httpx.Client, buried: int) -> None:
-    for sort, expected in (("-failed_at", range(buried - 1, -1, -1)), ("failed_at", range(buried))):
+def test_pages_in_both_orders_have_no_seam(owner: httpx.Client, letter_count: int) -> None:
+    for sort, expected in (("-failed_at", range(letter_count - 1, -1, -1)), ("failed_at", range(letter_count))):
         found, offset = [], 0
         while offset is not None:
             page = owner.get(LETTERS, params={"sort": sort, "offset": offset, "limit": 500}).json()
@@ -85,9 +85,9 @@ def test_what_was_just_changed_is_in_the_next_answer_however_many_ask(
             thread.join()
 
 
-def test_filters_are_applied_on_the_server(owner: httpx.Client, buried: int) -> None:
+def test_filters_are_applied_on_the_server(owner: httpx.Client, letter_count: int) -> None:
     kind = ERROR_TYPES[1]
-    expected = [number for number in range(buried) if error_type_of(number) == kind]
+    expected = [number for number in range(letter_count) if error_type_of(number) == kind]
 
     by_type = owner.get(LETTERS, params={"error_type": kind, "limit": 1_000}).json()
     both = owner.get(LETTERS, params={"error_type": kind, "fingerprint": "f02", "limit": 1_000}).json()
@@ -101,12 +101,12 @@ def test_filters_are_applied_on_the_server(owner: httpx.Client, buried: int) -> 
     assert minute["total_count"] == len(minute["items"]) == 60
 
 
-def test_groups_add_up_and_are_sorted_as_asked(owner: httpx.Client, buried: int) -> None:
+def test_groups_add_up_and_are_sorted_as_asked(owner: httpx.Client, letter_count: int) -> None:
     groups = owner.get(f"{LETTERS}/groups").json()
     latest = owner.get(f"{LETTERS}/groups", params={"sort": "-last_failed_at", "limit": 3}).json()
     of_type = owner.get(f"{LETTERS}/groups", params={"error_type": ERROR_TYPES[0]}).json()
 
-    assert groups["total_count"] == buried
+    assert groups["total_count"] == letter_count
     counts = [group["count"] for group in groups["items"]]
     assert counts == sorted(counts, reverse=True)
     assert [group["last_failed_at"] for group in latest["items"]] == sorted(
@@ -150,11 +150,11 @@ def test_deleting_is_once_and_purging_needs_the_name(owner: httpx.Client, state:
     assert purged == {"deleted_count": 3}
 
 
-def test_a_json_export_holds_all_that_match(owner: httpx.Client, buried: int) -> None:
+def test_a_json_export_holds_all_that_match(owner: httpx.Client, letter_count: int) -> None:
     answer = owner.get(f"{LETTERS}/export", params={"error_type": ERROR_TYPES[0]})
 
     assert answer.headers["content-disposition"] == 'attachment; filename="dead-letters-test-work.json"'
-    assert len(answer.json()) == sum(error_type_of(number) == ERROR_TYPES[0] for number in range(buried))
+    assert len(answer.json()) == sum(error_type_of(number) == ERROR_TYPES[0] for number in range(letter_count))
 
 
 def test_a_csv_export_cannot_run_formulas(owner: httpx.Client, state: State) -> None:

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from sqlalchemy import select
 
-from teknav_ops.access.policy import Operator, Role
-from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
 from teknav_ops.payloads.plugins_execute import ExecutePlugin
 from teknav_ops.storage.tables import PluginExecutionLog, PluginKv
@@ -41,13 +38,6 @@ def wat(body: str, *, imports: str = "", data: str = "", alloc: str = "(i32.cons
 
 
 SPIN = wat(f"(loop $l (br $l)) {FINE}")
-
-
-@pytest.fixture
-def control(services: Services, client: redis.Redis) -> Control:
-    return Control(
-        client, Operator("sara", Role.OWNER), OperatorLog(services.database), cipher=services.cipher  # type: ignore[arg-type]
-    )  # fmt: skip
 
 
 class Bench:

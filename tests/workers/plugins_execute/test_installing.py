@@ -111,7 +111,7 @@ def test_operators_install_and_switch_and_every_change_is_audited(
     bench.install(wat(FINE))
     bench.install(wat("unreachable"), version="1.1.0")
     (plugin,) = control.plugins.installed()
-    assert (plugin.version, plugin.installed_by, plugin.status) == ("1.1.0", "sara", "enabled")
+    assert (plugin.version, plugin.installed_by, plugin.status) == ("1.1.0", "owner", "enabled")
     with pytest.raises(WrongState):
         control.plugins.enable("p")
     with pytest.raises(InvalidRequest, match="there is no 'x'"):

@@ -7,11 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import redis
 from sqlalchemy import select, update
 
-from teknav_ops.access.policy import Operator, Role
-from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
 from teknav_ops.payloads.workflows_run import RunWorkflow
 from teknav_ops.storage.tables import Article, WorkflowRun, WorkflowStepExecution
@@ -26,13 +23,6 @@ def receiver() -> Iterator[HttpReceiver]:
     with HttpReceiver() as started:
         started.answers = [Answer(body=b'{"n": 1}')]
         yield started
-
-
-@pytest.fixture
-def control(services: Services, client: redis.Redis) -> Control:
-    return Control(
-        client, Operator("sara", Role.OWNER), OperatorLog(services.database), cipher=services.cipher  # type: ignore[arg-type]
-    )  # fmt: skip
 
 
 class OneWorkflow:

@@ -107,7 +107,7 @@ def test_a_cancelled_run_stops_and_takes_out_what_it_waits_for(
     control.workflows.cancel(1)
     assert workflow.tick() == {"status": "cancelled", "run_id": 1}
 
-    assert paths(receiver) == [] and workflow.run().cancelled_by == "sara"
+    assert paths(receiver) == [] and workflow.run().cancelled_by == "owner"
     assert JobQueries(client, topology_of("search:index")).counts("search:index").cancelled == 1  # type: ignore[arg-type]
     with pytest.raises(WrongState, match="is cancelled"):
         control.workflows.cancel(1)

@@ -109,7 +109,7 @@ def test_saving_the_same_text_keeps_its_version_and_viewers_may_not(
     workflow.save({"id": "nap", "kind": "delay", "seconds": 1})
     workflow.save({"id": "nap", "kind": "delay", "seconds": 2})
     (saved,) = control.workflows.saved()
-    assert (saved.slug, saved.version, saved.created_by) == ("w", 2, "sara")
+    assert (saved.slug, saved.version, saved.created_by) == ("w", 2, "owner")
     viewer = Control(
         client, Operator("reza", Role.VIEWER), OperatorLog(services.database), cipher=services.cipher  # type: ignore[arg-type]
     )  # fmt: skip

@@ -110,14 +110,14 @@ def test_a_person_decides_and_the_run_goes_on_at_once(
         control.workflows.approve(run.id, "ok", comment="fine")
         record = until(lambda: (r := queries.get("workflows:run", job_id)).state == "completed" and r)
 
-    assert record.result["outputs"] == {"by": "sara"} and paths(receiver) == ["after"]
+    assert record.result["outputs"] == {"by": "owner"} and paths(receiver) == ["after"]
     with pytest.raises(WrongState, match="does not wait for a decision"):
         control.workflows.approve(run.id, "ok")
     with services.database.reading() as session:
         approvals = select(AuditLog).where(AuditLog.action == "workflow.approved").order_by(AuditLog.id)
         entry, refused = session.scalars(approvals)
     assert refused.outcome == "refused"
-    assert (entry.actor, (entry.detail or {})["comment"]) == ("sara", "fine")
+    assert (entry.actor, (entry.detail or {})["comment"]) == ("owner", "fine")
 
 
 @pytest.mark.each_database
@@ -131,7 +131,7 @@ def test_a_no_fails_the_run_or_lets_it_go_on_as_the_step_says(workflow: OneWorkf
             workflow.tick(policy)
         control.workflows.reject(control.workflows.runs()[0].id, "ok", comment="not yet")
         if ends:
-            with pytest.raises(StepFailed, match="rejected by sara: not yet"):
+            with pytest.raises(StepFailed, match="rejected by owner: not yet"):
                 workflow.tick(policy)
         else:
             assert workflow.tick(policy)["outputs"] == {"a": False}
