@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from teknav_ops.redis_state import keys, scripts
 from tests.support.state import State
+from tests.support.virtual_time import Clock
 
 KEY = keys.session("s")
 
@@ -32,12 +35,20 @@ def test_looking_does_not_put_it_off(state: State) -> None:
     assert state.client.pttl(KEY) <= 1_000
 
 
-def test_use_is_written_down_only_so_often(state: State) -> None:
+def test_use_is_written_down_only_so_often(state: State, clock: Clock) -> None:
     opened(state)
     before = state.client.hgetall(KEY)
+    clock.advance(29.999)
     used(state, coarse_ms=30_000)
 
     assert state.client.hgetall(KEY) == before
+    assert clock.ends_in_ms(KEY) == 60_000 - 29_999
+
+    clock.advance(0.001)
+    used(state, coarse_ms=30_000)
+
+    assert state.client.hget(KEY, "seen_at_ms") == str(clock.now_ms)
+    assert clock.ends_in_ms(KEY) == 60_000
 
 
 def test_use_does_not_put_off_the_last_end(state: State) -> None:
@@ -53,13 +64,26 @@ def test_use_does_not_put_off_the_last_end(state: State) -> None:
     assert not state.client.exists(KEY)
 
 
+def test_it_ends_at_the_very_millisecond_of_its_last_end(state: State, clock: Clock) -> None:
+    opened(state)
+    state.client.hset(KEY, "ends_at_ms", clock.now_ms + 1)
+    assert used(state, is_use=False)["name"] == "a"
+
+    clock.advance(0.001)
+
+    assert used(state) == {}
+    assert not state.client.exists(KEY)
+
+
 def test_there_is_none(state: State) -> None:
     assert used(state) == {}
     assert not state.client.exists(KEY)
 
 
-def test_what_is_no_session_is_removed(state: State) -> None:
-    state.client.hset(KEY, "name", "a")
+@pytest.mark.parametrize("missing", ["seen_at_ms", "ends_at_ms", "seen_at_ms ends_at_ms"])
+def test_what_is_no_session_is_removed(state: State, missing: str) -> None:
+    opened(state)
+    state.client.hdel(KEY, *missing.split())
 
     assert used(state) == {}
     assert not state.client.exists(KEY)
