@@ -152,6 +152,16 @@ def test_only_one_place_in_the_tests(what: str, pattern: str, places: set[str]) 
     assert found == places, f"who {what}: `tests/README.md` says what to use instead"
 
 
+def test_the_map_of_the_tests_names_each_module_of_their_support() -> None:
+    named = set(re.findall(r"`(\w+)(?:\.py)?`", (ROOT / "tests/README.md").read_text()))
+    support = ROOT / "tests/support"
+    modules = {path.stem for path in support.glob("[a-z]*.py")} | {
+        path.parent.name for path in support.glob("*/__init__.py")
+    }
+
+    assert modules <= named
+
+
 def _code(path: Path) -> str:
     """A module without the texts in it: notebooks that tests write may sleep."""
     tree = ast.parse(path.read_text())
