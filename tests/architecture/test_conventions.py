@@ -29,9 +29,26 @@ def test_a_script_states_its_contract(path: Path) -> None:
     named = set(re.findall(r"KEYS\[\d+\]", header))
     assert named == set(re.findall(r"KEYS\[\d+\]", body))
     assert "\n-- Returns " in header
-    assert inspect.isfunction(getattr(scripts, path.stem))
     assert (ROOT / f"tests/redis_state/lua/test_{path.stem}.py").exists()
     assert not re.search(r"'(KEYS|SCAN)'|while ", body), "unbounded work in a script"
+
+
+def test_each_script_is_loaded_by_one_typed_function_of_its_name_and_nowhere_else() -> None:
+    assert sorted(_script_loads()) == [(path.stem, repr(path.stem)) for path in SCRIPTS]
+    for path in SCRIPTS:
+        function = getattr(scripts, path.stem)
+        assert inspect.isfunction(function)
+        assert inspect.signature(function).return_annotation.startswith("Call[")
+    ways_around = r"\bEVAL(SHA)?\b|\.eval(sha)?\(|register_script|scripts\.load|scripts import .*\bload\b"
+    assert [path for path in MODULES if re.search(ways_around, path.read_text())] == [Path(scripts.__file__)]
+
+
+def _script_loads() -> Iterator[tuple[str, str]]:
+    """Each place where a script is loaded: the function around it, and the script."""
+    for function in ast.walk(ast.parse(inspect.getsource(scripts))):
+        for node in ast.walk(function) if isinstance(function, ast.FunctionDef) else ():
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "load":
+                yield function.name, ast.unparse(node.args[0])
 
 
 def test_each_part_of_scripts_is_explained_and_shared() -> None:

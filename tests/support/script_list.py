@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import re
+from importlib import resources
 
 from teknav_ops.redis_state import scripts
 
 
 @functools.cache
 def typed_scripts() -> frozenset[str]:
-    """The names of all functions of `scripts` that build a Call."""
-    functions = inspect.getmembers(scripts, inspect.isfunction)
-    return frozenset(
-        name
-        for name, function in functions
-        if function.__module__ == scripts.__name__
-        and str(function.__annotations__.get("return", "")).startswith("Call[")
-    )
+    """The names of all scripts: one Lua file each, and one function of `scripts` of its name that builds a Call.
+
+    `tests/architecture/test_conventions.py` holds that neither is without the other.
+    """
+    folder = resources.files("teknav_ops.redis_state").joinpath("lua")
+    return frozenset(path.name.removesuffix(".lua") for path in folder.iterdir() if path.name.endswith(".lua"))
+
+
+def scripts_that_write() -> frozenset[str]:
+    """Those that the server lets change something."""
+    return frozenset(name for name in typed_scripts() if "flags=no-writes" not in scripts.load(name).source)
 
 
 @functools.cache
@@ -26,9 +29,8 @@ def scripts_that_change_a_job() -> frozenset[str]:
     """Those whose header names a job's record as a key, and that may write."""
     return frozenset(
         name
-        for name in typed_scripts()
+        for name in scripts_that_write()
         if re.search(r"^-- KEYS\[\d+\] +job( family)? +hash", scripts.load(name).source, re.M)
-        and "flags=no-writes" not in scripts.load(name).source
     )
 
 
