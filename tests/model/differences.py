@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import QueueCounts
+from tests.model.batch_replays import BatchReplays
 from tests.model.engine_model import EngineModel
 from tests.model.records import Job
 from tests.support.queue_dump import QueueDump
@@ -54,6 +55,10 @@ class AuditDiffers(Difference):
     """What the audit trail says."""
 
 
+class BatchDiffers(Difference):
+    """What is on record of a batch replay, or how long."""
+
+
 class TokenDiffers(Difference):
     """Whether a sleeping consumer would be woken."""
 
@@ -77,6 +82,20 @@ def compare(model: EngineModel, dump: QueueDump, counts: QueueCounts, keys: Queu
     expect(RecordDiffers, "control", model.control, dump.hashes(keys.control))
     expect(TokenDiffers, "wake token", [], dump.lists(keys.wake)[1:])
     expect(TokenDiffers, "wake token", model.token, bool(dump.lists(keys.wake)))
+
+
+def compare_batches(replays: BatchReplays, dump: QueueDump, keys: QueueKeys) -> None:
+    """The batch replays on record, their lists, and which run."""
+    intended: dict[str, Any] = {}
+    ends: dict[str, int | None] = {}
+    for replay_id, batch in replays.batches.items():
+        intended[replay_id], ends[keys.replay(replay_id)] = batch.facts, batch.ends_at
+        if batch.has_list:
+            intended[f"{replay_id}:ids"] = [f"{job_id}|{at}" for job_id, at in batch.failures]
+            ends[keys.replay_ids(replay_id)] = batch.list_ends_at
+    expect(BatchDiffers, "batch replays", intended, dump.family(keys.replay_family))
+    expect(BatchDiffers, "when they go", ends, {key: dump.ends_at_ms.get(key) for key in ends})
+    expect(BatchDiffers, "which run", replays.running, set(dump.content.get(keys.replays_running, ())))
 
 
 def _compare_places(model: EngineModel, dump: QueueDump, keys: QueueKeys) -> None:
@@ -103,7 +122,7 @@ def _facts(job: Job) -> dict[str, Any]:
     return {
         "state": job.state, "name": job.name, "payload": job.payload, "priority": job.priority, "key": job.key,
         "enqueued_at": job.enqueued_at, "delivery": job.delivery, "attempts": job.attempts, "lost": job.lost,
-        "replays": job.replays, "worker": job.worker, "error_type": job.cause[0],
+        "replays": job.replays, "worker": job.worker, "error_type": job.cause[0], "progress": job.progress,
     }  # fmt: skip
 
 
@@ -112,7 +131,8 @@ def _stored_facts(fields: dict[str, str]) -> dict[str, Any]:
     return {
         "state": fields["state"], "name": fields["name"], "payload": fields["payload"],
         "key": fields.get("idempotency_key", ""), "enqueued_at": int(fields["enqueued_at_ms"]),
-        "worker": fields.get("worker", ""), "error_type": fields.get("error_type", ""), **numbers,
+        "worker": fields.get("worker", ""), "error_type": fields.get("error_type", ""),
+        "progress": (fields.get("progress", ""), fields.get("progress_note", "")), **numbers,
     }  # fmt: skip
 
 

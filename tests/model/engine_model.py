@@ -19,17 +19,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from tests.model.records import Entry, Job, Limits
+from tests.model.records import Job, Limits
+from tests.model.trail import BUCKET, Trail
 
 RIPE_AT_ONCE: Final = 100
-BUCKET: Final = "b41"
 
 
-class EngineModel:
+class EngineModel(Trail):
     """One queue, as it should be."""
 
     def __init__(self, now_ms: int, *, idempotency_ms: int, kept: int, lost_limit: int) -> None:
-        self.now = now_ms
+        super().__init__(now_ms)
         self.idempotency_ms = idempotency_ms
         self.kept = kept
         self.lost_limit = lost_limit
@@ -41,10 +41,6 @@ class EngineModel:
         self.control: dict[str, str] = {}
         self.handed: list[int] = []
         self.heartbeats: dict[str, int] = {}
-        self.audit: list[Entry] = []
-        self.audited_since: int | None = None
-        self.totals: Counter[str] = Counter()
-        self.minutes: dict[int, Counter[str]] = {}
         self.token = False
         self._arrivals = 0
 
@@ -99,33 +95,12 @@ class EngineModel:
             "audit_lag_ms": 0 if self.audited_since is None else self.now - self.audited_since,
         }
 
-    # Time and the record -------------------------------------------------------------------------
+    # Time and the history ------------------------------------------------------------------------
 
     def advance(self, ms: int) -> None:
         """Time passes; what expires does."""
         self.now += ms
         self.keys = {key: owner for key, owner in self.keys.items() if owner[1] > self.now}
-
-    def _note(
-        self, action: str, job: Job | None, actor: str, *, tries: int | str = "", with_wait: bool = False
-    ) -> None:
-        if self.audited_since is None:
-            self.audited_since = self.now
-        delivery = "" if tries == "" or job is None or not with_wait else str(job.delivery)
-        waited = str(job.waited) if job is not None and with_wait else ""
-        self.audit.append((action, job.id if job else "", actor, str(tries), delivery, waited))
-
-    def _count(self, field: str, by: int = 1, *, totals_only: bool = False) -> None:
-        self.totals[field] += by
-        if not totals_only:
-            self.minutes.setdefault(self.now // 60_000, Counter())[field] += by
-
-    def _count_run(self, job: Job, outcome: str, duration_ms: float, bucket: str = BUCKET) -> None:
-        self._count(f"{job.name}|{outcome}")
-        if bucket:
-            self._count(f"{job.name}|{bucket}")
-            self._count(f"{job.name}|sum_us", int(duration_ms * 1000))
-            self._count(f"{job.name}|waited_ms", job.waited)
 
     def _arrive(self, job: Job) -> None:
         self._arrivals += 1
@@ -326,6 +301,13 @@ class EngineModel:
                 noted += 1
         return noted
 
+    def report_progress(self, job_id: str, delivery: int, fraction: float, note: str) -> bool:
+        """Whether it was written down."""
+        job = self._held(job_id, delivery)
+        if job is not None:
+            job.progress = (str(fraction), note)
+        return job is not None
+
     # Operators -----------------------------------------------------------------------------------
 
     def cancel(self, job_id: str, actor: str) -> str:
@@ -350,20 +332,21 @@ class EngineModel:
         self.token = True
         return "promoted"
 
-    def replay(self, job_ids: Iterable[str], actor: str, payload: str = "") -> int:
-        """How many were failed, and now wait with fresh attempts."""
-        failed = [self.jobs[job_id] for job_id in job_ids if self.state_of(job_id) == "failed"]
-        for job in failed:
+    def replay(self, failures: Iterable[tuple[str, int | None]], actor: str, payload: str = "") -> int:
+        """How many were failed, at their moment if one is given, and now wait with fresh attempts."""
+        failed = [(self.jobs[job_id], at) for job_id, at in failures if self.state_of(job_id) == "failed"]
+        replayed = [job for job, at in failed if at in (None, job.finished_at)]
+        for job in replayed:
             self.letters.pop(job.id, None)
             self.history["failed"].discard(job.id)
             self._note("job.replayed", job, actor, tries=job.attempts)
             job.attempts = job.lost = 0
             job.replays += 1
-            job.cause = ("", "")
+            job.cause = job.progress = ("", "")
             job.payload = payload or job.payload
             self._arrive(job)
             self.token = True
-        return len(failed)
+        return len(replayed)
 
     def delete_letters(self, job_ids: Iterable[str], actor: str, action: str) -> int:
         """How many dead letters were there."""

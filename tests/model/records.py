@@ -33,6 +33,8 @@ class Job:
     noted: int = 0
     finished_at: int = 0
     cause: tuple[str, str] = ("", "")
+    #: How far it said it had come, and what it said beside.
+    progress: tuple[str, str] = ("", "")
     #: What a request must say again to be the same one; an edit by an operator does not change it.
     request: tuple[str, str] = ("", "")
 
