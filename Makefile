@@ -14,7 +14,7 @@ INSTALL := $(UV) pip install --quiet --compile-bytecode
 EXTRAS := --extra adbc --extra embedded --extra lab --extra metrics --extra postgresql --extra snapshots --extra telemetry --extra watch --extra web
 
 .DEFAULT_GOAL := help
-.PHONY: help install up lab test check soak format screenshots bench lock clean
+.PHONY: help install up lab test check format-check types imports suite quick-suite soak format screenshots bench lock clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,19 +51,26 @@ lab: $(VENV)/.run ## Open JupyterLab on the notebooks, connected to what `make u
 	@$(BIN)/teknav lab
 
 test: $(VENV)/.browser ## Install what the tests need and run all of them
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy --num-workers auto
-	$(BIN)/mypy docs
-	$(BIN)/lint-imports
-	$(BIN)/pytest -n 4 -rs
+	@$(MAKE) --no-print-directory -j 2 format-check types imports suite
 
 check: $(VENV)/.test ## The quick loop: format, lint, types, imports, fast tests
-	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory -j 2 format-check types imports quick-suite
+
+format-check:
 	$(BIN)/ruff check .
-	$(BIN)/mypy --num-workers auto
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
 	$(BIN)/mypy docs
+
+imports:
 	$(BIN)/lint-imports
+
+suite:
+	$(BIN)/pytest -n 4 -rs
+
+quick-suite:
 	$(BIN)/pytest -n 2 tests/architecture tests/redis_state tests/jobs tests/model tests/test_payload_codec.py
 
 soak: $(VENV)/.browser ## Play the tests of chance with large numbers: make soak MINUTES=30

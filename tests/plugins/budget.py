@@ -11,6 +11,7 @@ import gc
 import resource
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -77,6 +78,7 @@ class Budget(Costs):
         self._is_whole = not config.args or config.args == config.getini("testpaths")
         self._postgres_seconds = 0.0
         self._excess: list[str] = []
+        self._file: str | None = config.getoption("costs")
         self._total = 0.0
 
     def pytest_testnodedown(self, node: Any) -> None:
@@ -91,6 +93,9 @@ class Budget(Costs):
         own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
         self._postgres_seconds += databases.spent_cpu_seconds()
         self._total = sum((own.ru_utime, own.ru_stime, children.ru_utime, children.ru_stime, self._postgres_seconds))
+        if self._file:
+            rows = sorted(self.tests, key=lambda cost: -cost[2])
+            Path(self._file).write_text("".join(f"{cpu:.3f}\t{wall:.3f}\t{name}\n" for name, wall, cpu, _ in rows))
         self._excess = self._find_excess(is_whole=self._is_whole and session.testscollected > 1_000)
         if self._excess and session.exitstatus == 0:
             session.exitstatus = 1
@@ -147,6 +152,10 @@ def cpu_seconds() -> float:
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
     return spent + warm_python.spent_cpu_seconds()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--costs", metavar="FILE", help="write what each test cost: seconds of CPU, on the clock, name")
 
 
 def pytest_configure(config: pytest.Config) -> None:

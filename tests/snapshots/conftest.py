@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "snapshots"
 
 
-@pytest.fixture
-def sqlite_database(tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
+@contextmanager
+def database_in(folder: Path) -> Iterator[Database]:
+    url = f"sqlite:///{folder / 'records.sqlite3'}"
     migrate(url)
     database = Database.open(url)
     yield database
@@ -32,19 +33,32 @@ def sqlite_database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def snapshot_of(sqlite_database: Database, folder: Path) -> Iterator[SnapshotOf]:
-    """Rows, stored in SQL, exported, and opened."""
+def sqlite_database(tmp_path: Path) -> Iterator[Database]:
+    with database_in(tmp_path) as database:
+        yield database
+
+
+@contextmanager
+def snapshots_of(database: Database, folder: Path) -> Iterator[SnapshotOf]:
+    """Rows, stored in SQL, exported, and opened; closed at the end."""
     opened: list[Snapshot] = []
 
     def make(rows: Iterable[dict[str, Any]] = (), ai_rows: Iterable[dict[str, Any]] = ()) -> Snapshot:
-        store(sqlite_database, rows)
+        store(database, rows)
         ai_rows = list(ai_rows)
         if ai_rows:
-            store_ai(sqlite_database, ai_rows)
-        Exporter(sqlite_database, folder).export()
+            store_ai(database, ai_rows)
+        Exporter(database, folder).export()
         opened.append(open_snapshot(folder))
         return opened[-1]
 
     yield make
     for snapshot in opened:
         snapshot.close()
+
+
+@pytest.fixture
+def snapshot_of(sqlite_database: Database, folder: Path) -> Iterator[SnapshotOf]:
+    """Snapshots of the rows that a test gives: each holds those before it, too."""
+    with snapshots_of(sqlite_database, folder) as make:
+        yield make

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
 import json
 import random
 import re
 import uuid
 from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,13 +22,16 @@ import pytest
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs import sketch
 from teknav_ops.snapshots import questions
-from tests.snapshots.conftest import SnapshotOf
+from teknav_ops.snapshots.open import Snapshot
+from tests.snapshots.conftest import SnapshotOf, database_in, snapshots_of
 from tests.snapshots.rows import NOON, after, ai_run, event, failure, run
 
 QUERIES = sorted((Path(questions.__file__).parents[1] / "queries").glob("*.sql"))
 WINDOW = {"since": NOON, "until": after(hours=1)}
 #: Questions that need to be told what they are about.
-SUBJECT: dict[str, dict[str, Any]] = {"job_story": {"job_id": str(uuid.uuid4())}}
+JOB_ID = str(uuid.uuid4())
+SUBJECT: dict[str, dict[str, Any]] = {"job_story": {"job_id": JOB_ID}}
+SnapshotsWithRowsAt = Callable[..., Snapshot]
 
 
 @pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
@@ -43,15 +49,33 @@ def test_every_question_has_its_file() -> None:
     assert {path.stem for path in QUERIES} == set(questions.__all__)
 
 
+@pytest.fixture(scope="module")
+def snapshots_with_rows_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SnapshotsWithRowsAt]:
+    """Snapshots in which each kind of row stands at the moments given; made once for all tests that ask the same."""
+    with contextlib.ExitStack() as open_until_the_end:
+
+        @functools.cache
+        def make(*moments: datetime) -> Snapshot:
+            folder = tmp_path_factory.mktemp("snapshot")
+            database = open_until_the_end.enter_context(database_in(folder))
+            snapshot_of = open_until_the_end.enter_context(snapshots_of(database, folder))
+            return snapshot_of([row for at in moments for row in _rows_at(at)], [ai_run(at) for at in moments])
+
+        yield make
+
+
+def _rows_at(at: datetime) -> list[dict[str, Any]]:
+    metrics = event(at, "queue.metrics", detail={"stats": {"waiting": 3}})
+    done = event(at, "dlq.purged", actor="owner", outcome="done")
+    return [run(at, 5.0, job_id=JOB_ID), failure(at), event(at, "dlq.added"), metrics, done]
+
+
 @pytest.mark.parametrize("name", questions.__all__)
-def test_an_empty_snapshot_answers_with_no_rows_and_the_same_columns(snapshot_of: SnapshotOf, name: str) -> None:
+def test_an_empty_snapshot_answers_with_no_rows_and_the_same_columns(
+    snapshots_with_rows_at: SnapshotsWithRowsAt, name: str
+) -> None:
     ask, subject = getattr(questions, name), SUBJECT.get(name, {})
-    empty = ask(snapshot_of(), **subject)
-    job_id = SUBJECT["job_story"]["job_id"]
-    metrics = event(after(minutes=5), "queue.metrics", detail={"stats": {"waiting": 3}})
-    done = event(NOON, "dlq.purged", actor="sara", outcome="done")
-    rows = [run(NOON, 5.0, job_id=job_id), failure(NOON), event(NOON, "dlq.added"), metrics, done]
-    full = ask(snapshot_of(rows, [ai_run(NOON)]), **subject)
+    empty, full = ask(snapshots_with_rows_at(), **subject), ask(snapshots_with_rows_at(NOON), **subject)
 
     assert len(empty) == 0 < len(full)
     assert list(empty.columns) == list(full.columns)
@@ -63,21 +87,14 @@ def test_an_empty_snapshot_answers_with_no_rows_and_the_same_columns(snapshot_of
 @pytest.mark.parametrize(
     "name", [name for name in questions.__all__ if name not in ("job_story", "ai_costs", "fingerprints_over_time")]
 )
-def test_since_is_included_and_until_is_not(snapshot_of: SnapshotOf, name: str) -> None:
-    def rows_at(moment: datetime) -> list[dict[str, Any]]:
-        return [
-            run(moment, 5.0), failure(moment), event(moment, "dlq.added"), event(moment, "queue.metrics", detail={}),
-            event(moment, "dlq.purged", actor="sara", outcome="done"),
-        ]  # fmt: skip
-
+def test_since_is_included_and_until_is_not(snapshots_with_rows_at: SnapshotsWithRowsAt, name: str) -> None:
     ask, microsecond = getattr(questions, name), timedelta(microseconds=1)
-    outside = snapshot_of([*rows_at(NOON - microsecond), *rows_at(after(hours=1))])
-    assert len(ask(outside, **WINDOW)) == 0
-    inside = snapshot_of(rows_at(NOON))
-    on_the_edge = ask(inside, **WINDOW)
+    outside = (NOON - microsecond, after(hours=1))
+    assert len(ask(snapshots_with_rows_at(*outside), **WINDOW)) == 0
+    on_the_edge = ask(snapshots_with_rows_at(*outside, NOON), **WINDOW)
     assert len(on_the_edge) > 0
-    last = snapshot_of(rows_at(after(hours=1) - microsecond))
-    assert len(ask(last, **WINDOW)) > 0 and not ask(last, **WINDOW).equals(on_the_edge)
+    last = ask(snapshots_with_rows_at(*outside, NOON, after(hours=1) - microsecond), **WINDOW)
+    assert len(last) > 0 and not last.equals(on_the_edge)
 
 
 def test_p95_by_time(snapshot_of: SnapshotOf) -> None:
@@ -126,10 +143,10 @@ def test_p95_by_time_of_one_queue_or_several(snapshot_of: SnapshotOf) -> None:
 @pytest.mark.parametrize(
     "name", [name for name in questions.__all__ if "width" in inspect.signature(getattr(questions, name)).parameters]
 )
-def test_buckets_of_any_width_begin_at_its_multiples(snapshot_of: SnapshotOf, name: str, width: timedelta) -> None:
-    snapshot = snapshot_of([run(NOON, 5.0), failure(NOON), event(NOON, "dlq.added")])
-
-    starts = set(getattr(questions, name)(snapshot, width=width)["at"])
+def test_buckets_of_any_width_begin_at_its_multiples(
+    snapshots_with_rows_at: SnapshotsWithRowsAt, name: str, width: timedelta
+) -> None:
+    starts = set(getattr(questions, name)(snapshots_with_rows_at(NOON), width=width)["at"])
 
     assert starts == {
         pd.Timestamp(int(NOON.timestamp() // width.total_seconds() * width.total_seconds()), unit="s", tz="UTC")
