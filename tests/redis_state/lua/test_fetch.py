@@ -211,3 +211,31 @@ def test_says_how_long_a_job_had_been_ready(state: State, clock: Clock) -> None:
 
     # A retry is ready when it is due, not when it was enqueued.
     assert state.job(job_id)["waited_ms"] == "2000"
+
+
+def test_says_which_concurrency_an_operator_set(state: State) -> None:
+    assert state.fetched().concurrency is None
+
+    state.run(scripts.set_control(KEYS, actor="sara", action="queue.configured", fields={"concurrency": "7"}))
+
+    assert state.fetched().concurrency == 7
+
+
+@pytest.mark.parametrize(
+    ("limits", "is_limited"),
+    [({}, False), ({"global_concurrency": 1}, True), ({"rate_count": 1, "rate_period_ms": 1_000}, True)],
+)
+def test_says_whether_a_limit_of_all_workers_is_in_force(
+    state: State, limits: dict[str, int], is_limited: bool
+) -> None:
+    assert state.fetched(**limits).is_limited_globally == is_limited
+
+
+def test_a_record_without_a_turn_goes_by_when_it_was_ready(state: State, clock: Clock) -> None:
+    old = state.enqueue()
+    state.client.hdel(KEYS.job(old), "turn")
+    state.client.hset(KEYS.job(old), "ready_at_ms", clock.now_ms + 2_000)
+    due = state.enqueue(delay_ms=1_000)
+    clock.advance(3)
+
+    assert [delivery.id for delivery in state.fetch(2)] == [due, old]
