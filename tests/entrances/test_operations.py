@@ -20,7 +20,7 @@ from teknav_ops.platform.webhook_endpoints import WebhookEndpoints
 from teknav_ops.platform.workflow_runs import WorkflowRuns
 from tests.entrances.callers import Caller, Callers
 from tests.entrances.prepared import PAUSED_QUEUE, QUEUE, PreparedData
-from tests.support.entry_points import public_methods
+from tests.support.entry_points import classes_with_operations, public_methods
 from tests.support.web import PASSWORD, Web
 
 #: What only reads; lists that come with the operations of the platform, for the command line.
@@ -107,8 +107,18 @@ def needs_of(name: str) -> Operation | None:
 def test_every_operation_says_what_it_needs(web: Web, callers: Callers, prepared: PreparedData) -> None:
     needed = {name: needs_of(name) for name in operations()}
 
-    assert set(needed.values()) == {Operation.ACT, Operation.ADMINISTER}
+    administer = {kind.__name__ for kind in (Users, Tokens, Links)}
+    assert needed == {
+        name: Operation.ADMINISTER if name.partition(".")[0] in administer else Operation.ACT for name in needed
+    }
     assert set(calls(web, Operator("owner", Role.OWNER), prepared)) == set(needed)
+
+
+def test_no_class_with_operations_is_left_out() -> None:
+    tried = {parent.__name__ for part in _PARTS for parent in part.__mro__}
+
+    # `Services` does nothing itself: it gives out the others, and producers, which are tried below.
+    assert classes_with_operations() - tried == {"Services"}
 
 
 def test_an_operation_is_done_for_who_may_and_refused_to_others(

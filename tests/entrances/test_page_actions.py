@@ -63,7 +63,14 @@ def opened(web: Web, action: PageAction, identity: Identity) -> OpenPage:
 def test_there_are_actions_on_pages() -> None:
     assert {action.page for action in ACTIONS} == set(PAGES)
     assert len(ACTIONS) > 40
-    assert {action.needs for action in ACTIONS} <= {Operation.READ, Operation.ACT, Operation.ENQUEUE}
+
+
+def test_an_action_needs_the_right_to_act_unless_it_is_known_to_need_another() -> None:
+    others = {"find": Operation.READ, "inspect": Operation.READ, "enqueue": Operation.ENQUEUE}
+
+    assert {action.name: action.needs for action in ACTIONS} == {
+        action.name: others.get(action.name, Operation.ACT) for action in ACTIONS
+    }
 
 
 def test_an_action_is_refused_to_who_may_not(web: Web, caller: Caller, prepared: PreparedData) -> None:

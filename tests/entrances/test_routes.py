@@ -9,21 +9,24 @@ import httpx
 import pytest
 
 from teknav_ops.access.policy import Operation
-from tests.entrances.callers import Caller
+from tests.entrances.callers import Caller, Callers
 from tests.entrances.prepared import PAUSED_QUEUE, QUEUE, WORDS, PreparedData
-from tests.support.entry_points import EntryPoint, filled
+from tests.support.entry_points import SAFE, EntryPoint, filled
 
 # Panel's and Bokeh's own, towards tornado; the app runs in this process.
 pytestmark = pytest.mark.filterwarnings("ignore:.*HTTPServerRequest:DeprecationWarning")
 
+#: What is asked for besides, where a request may also answer with something.
+READING = {Operation.READ, Operation.READ_PAYLOADS}
 _MAIL = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A request that changes something when it is let in."""
+    """A request that changes something when it is let in, and the right that the documentation says it needs."""
 
     body: Any = None
+    needs: Operation = Operation.ACT
     query: dict[str, str] = dataclasses.field(default_factory=dict)
     values: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -35,7 +38,7 @@ def recipes(data: PreparedData) -> dict[tuple[str, str], Recipe]:
         ("PUT", f"{queue}/pause"): Recipe(),
         ("DELETE", f"{queue}/pause"): Recipe(values={"queue": PAUSED_QUEUE}),
         ("PATCH", f"{queue}/limits"): Recipe({"concurrency": 3}),
-        ("POST", f"{queue}/jobs"): Recipe({"job": "send-email", "payload": _MAIL}),
+        ("POST", f"{queue}/jobs"): Recipe({"job": "send-email", "payload": _MAIL}, Operation.ENQUEUE),
         ("POST", f"{queue}/jobs/{{job_id}}/retry"): Recipe(),
         ("POST", f"{queue}/jobs/{{job_id}}/promote"): Recipe(values={"job_id": "delayed-1"}),
         ("POST", f"{queue}/jobs/{{job_id}}/cancel"): Recipe(values={"job_id": "waiting-1"}),
@@ -81,10 +84,21 @@ def ask(client: httpx.Client, caller: Caller, entry: EntryPoint, data: PreparedD
 def test_every_route_that_changes_something_says_what_it_needs(
     entry_points: list[EntryPoint], prepared: PreparedData
 ) -> None:
-    changing = [entry for entry in entry_points if entry.changes]
+    asked = {(entry.method, entry.template): entry.needs - READING for entry in entry_points if entry.changes}
 
-    assert [entry for entry in changing if not entry.needs & {Operation.ACT, Operation.ENQUEUE}] == []
-    assert {(entry.method, entry.template) for entry in changing} == set(recipes(prepared))
+    assert asked == {route: {recipe.needs} for route, recipe in recipes(prepared).items()}
+
+
+def test_what_is_asked_for_in_order_to_read_changes_nothing(
+    client: httpx.Client, callers: Callers, entry_points: list[EntryPoint], prepared: PreparedData
+) -> None:
+    before = prepared.state()
+    for entry in entry_points:
+        if entry.method in SAFE and not entry.is_way_in:
+            ask(client, callers["owner"], entry, prepared)
+    after = prepared.state()
+
+    assert {place for place in before.keys() | after.keys() if before.get(place) != after.get(place)} == set()
 
 
 def test_refused_requests_change_nothing(

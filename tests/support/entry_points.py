@@ -5,11 +5,13 @@ Each entry point carries the operations that its code says it needs, and whether
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import enum
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 from fastapi import FastAPI
@@ -17,14 +19,19 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount, WebSocketRoute
 
+import teknav_ops
 from dashboards.page import Page
 from dashboards.pages import PAGES
 from teknav_ops.access.policy import Operation, needed_by
 from teknav_ops.api.visit import is_open
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-#: How the guard itself lets people in and out: these need no operation.
-_WAYS_IN: Final = ("/sign-in", "/sign-out", "/oidc/")
+#: How people are let in and out: these need no operation. Each by its whole name, so that a new one is noticed.
+_WAYS_IN: Final = frozenset(
+    {
+        "/sign-in", "/sign-in/first/{secret}", "/sign-in/link/{secret}", "/sign-out", "/oidc/begin", "/oidc/callback",
+    }
+)  # fmt: skip
 _PAGES: Final = ("/dashboard", "/static", "/components")
 
 
@@ -51,7 +58,7 @@ class EntryPoint:
     @property
     def is_way_in(self) -> bool:
         """Whether it signs somebody in or out."""
-        return self.path.startswith(_WAYS_IN)
+        return self.template in _WAYS_IN
 
     @property
     def is_page(self) -> bool:
@@ -151,6 +158,30 @@ def page_actions() -> list[PageAction]:
         for name, method in inspect.getmembers(page, callable)
         if (operation := needed_by(method)) is not None
     ]
+
+
+def classes_with_operations() -> frozenset[str]:
+    """The names of the library's classes of which a method needs an operation, or is told who acts; read from source.
+
+    Imported are only those that an app uses; a class that nobody uses yet must be found, too.
+    """
+    return frozenset(
+        kind.name
+        for path in Path(teknav_ops.__file__).parent.rglob("*.py")
+        for kind in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(kind, ast.ClassDef) and any(map(_is_operation, kind.body))
+    )
+
+
+def _is_operation(node: ast.AST) -> bool:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    is_told_who = any(part.annotation and ast.unparse(part.annotation) == "Operator" for part in arguments)
+    is_declared = any(
+        ast.unparse(decorator).startswith(("needs(", "policy.needs(")) for decorator in node.decorator_list
+    )
+    return is_declared or (is_told_who and not node.name.startswith("_"))
 
 
 def public_methods(kind: type[Any]) -> dict[str, Callable[..., Any]]:
