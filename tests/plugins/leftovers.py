@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from tests.support.folders import RUN_FOLDER_VARIABLE
 from tests.support.waiting import until
 
 #: How long processes that were told to end may take.
-_GRACE_SECONDS = 15.0
+_GRACE_SECONDS = float(os.environ.get("TEST_GRACE_SECONDS", "15"))
 
 
 class Leftovers:
@@ -33,15 +35,15 @@ class Leftovers:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         _stop_servers()
         os.environ.pop(warm_python.SOCKET_VARIABLE, None)
-        if not hasattr(session.config, "workerinput") and not session.config.getoption("numprocesses", None):
-            self.found += _sockets()
+        if not session.config.getoption("numprocesses", None):
+            self.found += _own(self.folder)
         self.found += _processes(self.folder) + _folders(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.found and session.exitstatus == 0:
             session.exitstatus = 1
 
     def pytest_testnodedown(self, node: Any) -> None:
-        self.found += getattr(node, "workeroutput", {}).get("sockets", [])
+        self.found += getattr(node, "workeroutput", {}).get("leftovers", [])
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self.found:
@@ -51,12 +53,13 @@ class Leftovers:
 
 
 class WorkersEnd:
-    """In each process that runs tests for another: ends its servers, and tells which sockets still listen."""
+    """In each process that runs tests for another: ends its servers, and tells what it has left."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         _stop_servers()
-        session.config.workeroutput["sockets"] = _sockets()  # type: ignore[attr-defined]
+        found = _own(Path(os.environ[RUN_FOLDER_VARIABLE]))
+        session.config.workeroutput["leftovers"] = found  # type: ignore[attr-defined]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,16 +79,34 @@ def _stop_servers() -> None:
     warm_python.stop_servers()
 
 
+def _own(folder: Path) -> list[str]:
+    """What a process that runs tests still has: sockets that listen, and children that its mark would not find."""
+    return _sockets() + _told(lambda: [child for child in _children() if not _is_marked(child, str(folder))])
+
+
 def _sockets() -> list[str]:
-    listening = [c for c in psutil.Process().net_connections(kind="inet") if c.status == psutil.CONN_LISTEN]
-    return [f"a socket of the tests' own process listens on port {connection.laddr.port}" for connection in listening]
+    connections = psutil.Process().net_connections(kind="inet")
+    kinds = {(socket.SOCK_STREAM, psutil.CONN_LISTEN): "TCP", (socket.SOCK_DGRAM, psutil.CONN_NONE): "UDP"}
+    listening = [(kind, found) for found in connections if (kind := kinds.get((found.type, found.status)))]
+    return [
+        f"a socket of the tests' own process listens on {kind} port {found.laddr.port}" for kind, found in listening
+    ]
+
+
+def _children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if _is_alive(child)]
 
 
 def _processes(folder: Path) -> list[str]:
+    return _told(lambda: _running(folder))
+
+
+def _told(running: Callable[[], list[psutil.Process]]) -> list[str]:
+    """Those that still run after a while; they are ended."""
     with contextlib.suppress(AssertionError):
-        until(lambda: not _running(folder), seconds=_GRACE_SECONDS)
+        until(lambda: not running(), seconds=_GRACE_SECONDS)
     found = []
-    for process in _running(folder):
+    for process in running():
         try:
             found.append(f"process {process.pid} still runs: {' '.join(process.cmdline())[:200]}")
             process.kill()
@@ -95,17 +116,25 @@ def _processes(folder: Path) -> list[str]:
 
 
 def _running(folder: Path) -> list[psutil.Process]:
-    """Every process that has this run's mark in its environment, but us and those that we come from."""
+    """Every process that has this run's mark in its environment, or works in its folder, but us and our parents."""
     ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    mark = str(folder)
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid not in ours and process.environ().get(RUN_FOLDER_VARIABLE) == mark:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    marked = (process for process in psutil.process_iter() if _is_marked(process, str(folder)))
+    return [process for process in marked if process.pid not in ours and _is_alive(process)]
+
+
+def _is_marked(process: psutil.Process, mark: str) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        if process.environ().get(RUN_FOLDER_VARIABLE) == mark:
+            return True
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.cwd().startswith(mark)
+    return False
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _folders(folder: Path) -> list[str]:
