@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
 import random
@@ -22,8 +23,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parents[1]
 FIRST_SCALE, GROWTH = 10, 3
+#: How long a file may take to end its servers when it is told to.
+_END_SECONDS = 180
+_MARK = "TEST_SOAK_PLAYS"
 _random = random.SystemRandom()
 
 
@@ -82,27 +88,36 @@ def play(path: Path, scale: int, deadline: float, folder: Path) -> Round:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "TEKNAV_TEST_SCALE": str(scale)},
+            # What it makes is in our folder, which is removed at the end, and what it starts bears its mark.
+            env={**os.environ, "TEKNAV_TEST_SCALE": str(scale), "TMPDIR": str(folder), _MARK: output.name},
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        exit_code = _wait(process, deadline - began)
+        exit_code = _wait(process, deadline - began, output.name)
     return Round(path, scale, seed, time.monotonic() - began, exit_code, outcomes_in(output), output)
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+def _wait(process: subprocess.Popen[bytes], seconds: float, mark: str) -> int | None:
     """How it ended; None when it had to be told, as Ctrl-C would: so that it ends its servers."""
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGINT)
     try:
-        process.wait(60)
+        process.wait(_END_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill(mark)
         return process.wait()
     return None
+
+
+def _kill(mark: str) -> None:
+    """End whatever one file has started, and all that came of it."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(_MARK) == mark:
+                process.kill()
 
 
 def outcomes_in(output: Path) -> Counter[str]:

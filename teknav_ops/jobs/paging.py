@@ -84,10 +84,12 @@ def fill_page(
     is_settled: bool,
     looking_seconds: float = LOOKING_SECONDS,
 ) -> Page[Item]:
-    """Load items until the page is full. `matches` looks at what the filter needs and no more; only what passes is
-    loaded whole. `load` answers None for what cannot be read. After `looking_seconds` the page ends where it is:
-    a hundred thousand entries cannot be looked through at once without keeping everybody waiting. `is_settled`: all of
-    the `total` match; where they do not, a page that holds everything has counted them.
+    """Load items until the page is full.
+
+    `matches` looks at what the filter needs and no more; only what passes is loaded whole. `load` answers None for what
+    cannot be read. After `looking_seconds` the page ends where it is, if any are left: a hundred thousand entries
+    cannot be looked through at once without keeping everybody waiting. `is_settled`: all of the `total` match; where
+    they do not, a page that holds everything has counted them.
     """
     begins_at_first = offset == 0
     items: list[Item] = []
@@ -105,7 +107,7 @@ def fill_page(
             if len(items) == limit:
                 return Page(items, offset + position, total, is_settled)
         offset += len(entries)
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline and offset < total:
             return Page(items, offset, total, is_settled)
     if begins_at_first and not is_settled:
         return Page(items, None, len(items))

@@ -148,7 +148,18 @@ def _sentinel(url: str, options: dict[str, Any]) -> Client:
     watchers: Any = Sentinel(  # type: ignore[no-untyped-call]
         _hosts(url, 26379), sentinel_kwargs={"socket_timeout": options["socket_timeout"]}
     )
-    return cast(Client, watchers.master_for(service, db=int(db or 0), **options, **_credentials(url)))
+    options |= _credentials(url)
+    return cast(Client, watchers.master_for(service, redis_class=_ClientOfSentinel, db=int(db or 0), **options))
+
+
+class _ClientOfSentinel(Redis):
+    """A client of the primary that a Sentinel names. Closing it closes what asked the Sentinels, too."""
+
+    def close(self) -> None:
+        super().close()
+        pool: Any = self.connection_pool
+        for watcher in pool.sentinel_manager.sentinels:
+            watcher.close()
 
 
 def _cluster(url: str, options: dict[str, Any]) -> Client:

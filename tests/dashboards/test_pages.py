@@ -103,7 +103,9 @@ def test_each_kind_of_alert_has_a_runbook_page_and_its_row_a_link_there(
     page = page_at(system, f"{ROOT}/alerts")
     kinds = [*RULE_KINDS, "report_failed", "report_late", "report_limit"]
     monkeypatch.setattr(page.visit.sources.alerts, "open", lambda: [listed_alert(kind) for kind in kinds])
-    for row in page.load()["open"]:
+    rows = page.load()["open"]
+    assert sorted(row["kind"] for row in rows) == sorted(kinds)
+    for row in rows:
         assert page_at(system, row["runbook"]).load(), row["kind"]
 
 

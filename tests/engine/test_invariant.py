@@ -232,9 +232,9 @@ def test_deaths_at_any_moment_lose_no_job_and_double_none(redis_server: RedisSer
     global SERVER
     SERVER = redis_server
     deaths.clear()
-    wanted, moments = scaled(100), {"fetch", "complete", "postpone", "dead_letter", "idle"}
+    wanted, moments = scaled(60), {"fetch", "complete", "postpone", "dead_letter", "idle"}
     play = settings(
-        max_examples=scaled(12),
+        max_examples=scaled(6),
         stateful_step_count=60,
         deadline=None,
         suppress_health_check=list(HealthCheck),

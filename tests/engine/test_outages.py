@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
@@ -15,7 +16,7 @@ from teknav_ops.errors import RedisUnavailable
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
-from teknav_ops.redis_state.connection import connect
+from teknav_ops.redis_state.connection import Client, connect
 from tests.conftest import SECRET_KEY
 from tests.support.cluster import three_nodes
 from tests.support.engine import Engine
@@ -28,10 +29,9 @@ from tests.support.waiting import until
 from tests.support.workers import Workers
 
 
-def producer_on(url: str, *, timeout_seconds: float = 2.0) -> Producer:
-    return Producer(
-        connect(url, timeout_seconds=1), cipher=Cipher([SECRET_KEY]), topology=TOPOLOGY, timeout_seconds=timeout_seconds
-    )
+def producer_on(url: str, *, timeout_seconds: float = 2.0, client: Client | None = None) -> Producer:
+    client = client or connect(url, timeout_seconds=1)
+    return Producer(client, cipher=Cipher([SECRET_KEY]), topology=TOPOLOGY, timeout_seconds=timeout_seconds)
 
 
 def test_a_server_killed_under_load_and_started_again_has_lost_nothing(own_server: RedisServer, tmp_path: Path) -> None:
@@ -126,7 +126,8 @@ def test_a_sentinel_names_the_primary_and_a_failover_is_followed(tmp_path: Path)
     try:
         with redis.Redis(port=port, decode_responses=True) as client:
             until(lambda: _replica_count(client) == 1, what="sentinel to see the replica")
-        engine, producer = Engine(url, Cipher([SECRET_KEY])), producer_on(url, timeout_seconds=40)
+        engine, producers = Engine(url, Cipher([SECRET_KEY])), connect(url, timeout_seconds=1)
+        producer = producer_on(url, timeout_seconds=40, client=producers)
         with engine.working():
             producer.enqueue("test:work", "work", {"number": 1})
             until(lambda: len(engine.runs) == 1)
@@ -136,11 +137,18 @@ def test_a_sentinel_names_the_primary_and_a_failover_is_followed(tmp_path: Path)
         with replica.client() as promoted:
             assert promoted.info("replication")["role"] == "master"
         engine.close()
+        producers.close()
+        # Else its sockets to the Sentinel are open until somebody collects garbage.
+        assert not open_sockets_to(port)
     finally:
         for server in (primary, replica, sentinel):
             server.stop()
         for folder in folders:
             remove_folder(folder)
+
+
+def open_sockets_to(port: int) -> list[object]:
+    return [found for found in psutil.Process().net_connections() if found.raddr and found.raddr.port == port]
 
 
 def _replica_count(client: redis.Redis) -> int:

@@ -54,7 +54,9 @@ def page_token(client: httpx.Client, path: str, caller: Caller) -> str:
 
 
 def sockets(entry_points: list[EntryPoint]) -> list[EntryPoint]:
-    return [entry for entry in entry_points if entry.method == "WS"]
+    found = [entry for entry in entry_points if entry.method == "WS"]
+    assert {entry.is_page for entry in found} == {True, False}
+    return found
 
 
 def test_the_event_socket_opens_for_who_may_read(web: Web, caller: Caller, entry_points: list[EntryPoint]) -> None:

@@ -61,7 +61,7 @@ def test_every_filter_finds_what_counting_by_hand_finds_page_by_page(
 
     found, offset = [], 0
     while True:
-        page = dead_letters.page(QUEUE, where=where, offset=offset, limit=70)
+        page = dead_letters.page(QUEUE, where=where, offset=offset, limit=70, looking_seconds=30)
         assert page.matching_count in (None, len(expected))
         found += [letter.original_job_id for letter in page.items]
         if page.next_offset is None:
@@ -84,6 +84,19 @@ def test_looking_ends_in_time_and_says_how_far_it_came(
 
     assert (short.items, short.next_offset, short.total_count) == ([], 250, 1_200)
     assert not short.is_counted and short.matching_count is None
+
+
+def test_all_are_counted_where_the_time_is_up_after_the_last_was_looked_at(
+    dead_letters: DeadLetterQueries, letters: list[dict[str, str]]
+) -> None:
+    where = DeadLetterFilter(text="number-7 ")
+
+    last = dead_letters.page(QUEUE, where=where, offset=1_000, looking_seconds=0)
+    first_200 = DeadLetterFilter(text="number-7 ", window=Window(until=datetime.fromtimestamp(200, UTC)))
+    whole = dead_letters.page(QUEUE, where=first_200, looking_seconds=0)
+
+    assert last.next_offset is None
+    assert whole.next_offset is None and whole.is_counted
 
 
 @pytest.mark.parametrize("newest_first", [True, False])

@@ -145,12 +145,14 @@ def test_whoever_looks_while_it_is_sent_sees_that_it_is_not_known_to_be(
     store: ReportStore, meta: RunMeta, receiver: HttpReceiver
 ) -> None:
     """A sender that dies now leaves just this behind."""
-    receiver.answers = [Answer(delay_seconds=1.5)]
+    looked_at = threading.Event()
+    receiver.answers = [Answer(after=looked_at)]
     sending = threading.Thread(target=lambda: courier(store).deliver(meta, Deliver(webhook=receiver.url)))
     sending.start()
     until(lambda: receiver.requests, what="the post")
 
     assert [(to.channel, to.status) for to in store.get("health").deliveries] == [("webhook", "pending")]
+    looked_at.set()
     sending.join()
     assert [to.status for to in store.get("health").deliveries] == ["sent"]
 

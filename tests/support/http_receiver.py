@@ -16,7 +16,7 @@ FOR_EVER: Final = 3_600.0
 
 @dataclasses.dataclass
 class Answer:
-    """What the receiver does with one request. `drip_seconds` waits between the bytes of the body.
+    """What the receiver does with one request. It waits for `after`; `drip_seconds` waits between bytes of the body.
 
     No wait outlives the receiver, so one that must be longer than anything else may be `FOR_EVER`.
     """
@@ -25,6 +25,7 @@ class Answer:
     body: bytes = b"ok"
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     delay_seconds: float = 0.0
+    after: threading.Event | None = None
     drip_seconds: float = 0.0
     hangs_up: bool = False
 
@@ -89,6 +90,8 @@ class HttpReceiver:
             self.requests.append(request)
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         self._ended.wait(answer.delay_seconds)
+        while answer.after and not (answer.after.wait(0.05) or self._ended.is_set()):
+            pass
         if answer.hangs_up:
             handler.close_connection = True
             return

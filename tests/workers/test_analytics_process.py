@@ -284,8 +284,8 @@ def test_jobs_at_once_lose_and_double_nothing(
 ) -> None:
     monkeypatch.setattr(analytics, "SORT_CHUNK", 50)
     monkeypatch.setattr(analytics, "COUNT_CHUNK", 5)
-    events = many(scaled(600), seed=9)
-    # Every event is in two jobs.
+    # Every event is in two jobs; a job takes a thousand at most.
+    events = many(min(scaled(600), 1_500), seed=9)
     shares = [events[at::3] + events[(at + 1) % 3 :: 3] for at in range(3)]
     failures: list[BaseException] = []
 

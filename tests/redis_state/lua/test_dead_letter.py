@@ -22,6 +22,17 @@ def test_moves_the_job_and_files_its_letter_under_its_cause(state: State) -> Non
     assert totals["work|failed"] == totals["work|b41"] == "1" and totals["work|sum_us"] == "5000"
 
 
+def test_who_sleeps_is_woken_as_there_is_room_for_another(state: State) -> None:
+    state.enqueue()
+    (delivery,) = state.fetch()
+    state.client.delete(KEYS.wake)
+
+    for _ in range(2):
+        state.dead_letter(delivery)
+
+    assert state.client.llen(KEYS.wake) == 1
+
+
 def test_the_letter_and_the_audit_entries_say_of_which_job_they_are(state: State) -> None:
     job_id = state.dead(payload='{"number": 7}', trace_id=TRACE)
 

@@ -18,6 +18,15 @@ def test_a_delayed_job_waits_at_its_place_now(state: State, priority: int, place
     assert state.places(job_id) == [place]
 
 
+def test_a_promoted_job_has_waited_since_then(state: State, clock: Clock) -> None:
+    job_id = state.enqueue(delay_ms=60_000)
+    clock.advance(7)
+
+    state.run(scripts.promote(KEYS, job_id=job_id, actor="owner"))
+
+    assert int(state.job(job_id)["ready_at_ms"]) == clock.now_ms
+
+
 def test_other_states_are_refused(state: State) -> None:
     job_id = state.enqueue()
     before = dump(state.client)

@@ -22,6 +22,15 @@ def test_moves_the_job_back_with_fresh_attempts_and_takes_its_letter_away(state:
     assert state.job(job_id)["idempotency_key"] == "k"
 
 
+def test_a_job_that_was_lost_has_all_its_lives_again(state: State) -> None:
+    job_id = state.dead()
+    state.client.hset(KEYS.job(job_id), "lost", 3)
+
+    state.run(scripts.replay_dead_letters(KEYS, actor="owner", failures=[(job_id, None)]))
+
+    assert state.job(job_id)["lost"] == "0"
+
+
 def test_a_second_replay_finds_nothing_and_writes_nothing(state: State) -> None:
     job_id = state.dead()
     state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(job_id, None)]))
