@@ -190,7 +190,7 @@ def test_who_follows_waits_for_entries_with_smaller_ids_that_are_on_their_way(da
     assert seen == []
     slow.commit()
     slow.close()
-    asking.join(10)
+    asking.join(45)
 
     assert [entry.action for entry in trail.since(0)[0]] == ["slow", "quick"]
     assert seen == [2]

@@ -73,11 +73,11 @@ def test_an_operators_actions_on_a_queue_are_told_in_their_order(relay: EventRel
 def test_the_channel_carries_the_same_events_with_their_ids(relay: EventRelay, client: redis.Redis) -> None:
     listener = client.pubsub(ignore_subscribe_messages=True)
     listener.subscribe(EVENTS_CHANNEL)
-    listener.get_message(timeout=1)
+    listener.get_message(timeout=45)
     complete_jobs(client, 2, group=1)
     relay.step()
 
-    heard = [json.loads((listener.get_message(timeout=2) or {})["data"]) for _ in range(2)]
+    heard = [json.loads((listener.get_message(timeout=45) or {})["data"]) for _ in range(2)]
     listener.close()
     assert [message["id"] for message in heard] == [event_id for event_id, _ in client.xrange(EVENTS_STREAM)]
     assert heard[0]["v"] == 1 and heard[0]["atMs"] and heard[0]["jobs"][0].keys() == {

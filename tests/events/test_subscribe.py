@@ -60,7 +60,7 @@ class Reader:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._thread.join(10)
+        self._thread.join(45)
         assert not self._thread.is_alive()
 
 

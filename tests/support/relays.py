@@ -33,7 +33,7 @@ def stepping(relay: EventRelay) -> Iterator[None]:
         yield
     finally:
         stopped.set()
-        thread.join(15)
+        thread.join(45)
         assert not thread.is_alive()
 
 

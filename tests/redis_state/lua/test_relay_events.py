@@ -17,7 +17,7 @@ def relay(state: State, from_id: str, to_id: str, *events: str, queue: str = QUE
 def test_tells_events_on_stream_and_channel_and_moves_the_cursor(state: State) -> None:
     listener = state.client.pubsub(ignore_subscribe_messages=True)
     listener.subscribe(EVENTS_CHANNEL)
-    listener.get_message(timeout=1)
+    listener.get_message(timeout=45)
 
     told = relay(state, "", "5-0", '{"type":"a"}', '{"type":"b"}')
 
@@ -26,7 +26,7 @@ def test_tells_events_on_stream_and_channel_and_moves_the_cursor(state: State) -
         (told.ids[0], {"event": '{"type":"a"}'}), (told.ids[1], {"event": '{"type":"b"}'}),
     ]  # fmt: skip
     assert state.client.hgetall(EVENTS_CURSORS) == {QUEUE: "5-0"}
-    heard = [json.loads((listener.get_message(timeout=2) or {})["data"]) for _ in range(2)]
+    heard = [json.loads((listener.get_message(timeout=45) or {})["data"]) for _ in range(2)]
     assert heard == [{"id": told.ids[0], "type": "a"}, {"id": told.ids[1], "type": "b"}]
     listener.close()
 

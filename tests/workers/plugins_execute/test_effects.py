@@ -112,10 +112,10 @@ def test_a_plugin_has_only_so_many_keys(bench: Bench, monkeypatch: pytest.Monkey
 def test_what_ran_is_news_on_the_events_channel(bench: Bench, client: redis.Redis) -> None:
     listener = client.pubsub()
     listener.subscribe(EVENTS_CHANNEL)
-    listener.get_message(timeout=1)
+    listener.get_message(timeout=45)
     bench.install(wat(FINE))
     bench.run()
-    message = listener.get_message(timeout=2)
+    message = listener.get_message(timeout=45)
     listener.close()
     assert message is not None
     event = json.loads(message["data"])
