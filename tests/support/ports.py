@@ -13,12 +13,15 @@ from typing import Final
 #: server's start; and who connects to one where nobody listens may, now and then, be given that very port and reach
 #: himself.
 _FIRST, _END = 15_000, 32_000
-#: Processes that run tests for one session take every n-th port, each from another first one.
-_PROCESSES: Final = 16
+#: Processes that run tests take every n-th port, each from another first one: up to eight of a run, and several runs.
+_PROCESSES_PER_RUN, _RUNS = 8, 8
 
 
 def free_port() -> int:
-    """A port nobody listens at, that no other process of this run is told and this one is not told again soon."""
+    """A port nobody listens at, that no other process of this run is told and this one is not told again soon.
+
+    Else two would now and then be told one port, before either has begun to listen there.
+    """
     return next(port for port in _PORTS if _is_free(port))
 
 
@@ -42,8 +45,9 @@ def _is_free(port: int) -> bool:
 
 
 def _endless() -> Iterator[int]:
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    ports = list(range(_FIRST + number % _PROCESSES, _END, _PROCESSES))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES_PER_RUN
+    first = _FIRST + number + _PROCESSES_PER_RUN * (os.getppid() % _RUNS)
+    ports = list(range(first, _END, _PROCESSES_PER_RUN * _RUNS))
     # Not the shared generator, which property tests seed: two runs at once would be told the same ports.
     random.SystemRandom().shuffle(ports)
     return itertools.cycle(ports)
