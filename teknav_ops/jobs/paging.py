@@ -93,8 +93,10 @@ def fill_page(
     """
     begins_at_first = offset == 0
     items: list[Item] = []
-    deadline = time.monotonic() + looking_seconds
+    deadline, is_late = time.monotonic() + looking_seconds, False
     for entries in steps:
+        if is_late:  # More have come since they were counted.
+            return Page(items, offset, total, is_settled)
         position = 0
         while position < len(entries):
             wanted: list[str] = []
@@ -107,7 +109,8 @@ def fill_page(
             if len(items) == limit:
                 return Page(items, offset + position, total, is_settled)
         offset += len(entries)
-        if time.monotonic() > deadline and offset < total:
+        is_late = time.monotonic() > deadline
+        if is_late and offset < total:
             return Page(items, offset, total, is_settled)
     if begins_at_first and not is_settled:
         return Page(items, None, len(items))

@@ -10,7 +10,7 @@ import redis
 
 from teknav_ops.errors import InvalidRequest, UnknownJob, UnknownQueue
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
-from teknav_ops.jobs.paging import Window
+from teknav_ops.jobs.paging import Window, fill_page
 from teknav_ops.jobs.queries import JobFilter, JobQueries
 from teknav_ops.jobs.states import JobState
 from teknav_ops.redis_state import scripts
@@ -97,6 +97,17 @@ def test_all_are_counted_where_the_time_is_up_after_the_last_was_looked_at(
 
     assert last.next_offset is None
     assert whole.next_offset is None and whole.is_counted
+
+
+def test_looking_ends_in_time_though_more_come_than_were_counted() -> None:
+    steps = iter([[("a", {})], [("b", {})], [("c", {})]])
+
+    page = fill_page(
+        steps, lambda row: False, lambda ids: [None for _ in ids], offset=0, limit=5, total=1, is_settled=False,
+        looking_seconds=0,
+    )  # fmt: skip
+
+    assert (page.items, page.next_offset, page.is_counted) == ([], 1, False)
 
 
 @pytest.mark.parametrize("newest_first", [True, False])

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
-import redis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import rule
 
 from teknav_ops.redis_state.scripts import Delivery
 from tests.model.batch_replays import BatchReplays
 from tests.model.engine_model import EngineModel
+from tests.model.played_queue import PlayedQueue
 from tests.model.records import Limits
-from tests.support.state import State
-from tests.support.virtual_time import Clock
 
 LEASE_MS = 30_000
 KEPT = 3
@@ -49,16 +47,11 @@ def there_is(*states: str) -> Callable[[Stage], bool]:
 has_work = there_is("active", "waiting")
 
 
-class Stage(RuleBasedStateMachine):
+class Stage(PlayedQueue):
     """Both sides, at their beginning."""
-
-    client: ClassVar[redis.Redis]
 
     def __init__(self) -> None:
         super().__init__()
-        self.client.flushdb()
-        self.clock = Clock(self.client)
-        self.state = State(self.client)
         self.model = EngineModel(self.clock.now_ms, idempotency_ms=IDEMPOTENCY_MS, kept=KEPT, lost_limit=LOST_LIMIT)
         self.replays = BatchReplays(self.model, kept_ms=BATCH_KEPT_MS)
         self.batch_count = 0

@@ -7,24 +7,19 @@ later by at most what the clock was set back. `elapsed` is the time that really 
 from __future__ import annotations
 
 import dataclasses
-import os
-import random
-import sys
-from typing import ClassVar
 
 import redis
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as play
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.scripts import Delivery
+from tests.model.played_queue import PlayedQueue, play
 from tests.model.stage import picks
 from tests.support.invariants import broken_promises
 from tests.support.queue_dump import dump_queue
 from tests.support.scale import scaled
-from tests.support.state import KEYS, State
+from tests.support.state import KEYS
 from tests.support.virtual_time import Clock
 
 LEASE_MS = 30_000
@@ -51,16 +46,11 @@ class Known:
     is_ended: bool = False
 
 
-class ClockSetBack(RuleBasedStateMachine):
-    """One queue, and what is known of its jobs from outside."""
-
-    client: ClassVar[redis.Redis]
+class ClockSetBack(PlayedQueue):
+    """What is known of a queue's jobs from outside."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.client.flushdb()
-        self.clock = Clock(self.client)
-        self.state = State(self.client)
         self.jobs: dict[str, Known] = {}
         self.elapsed = self.set_back_ms = self.era = self.newest_arrival_ms = self.rate_count = 0
         self.handed_at: list[int] = []
@@ -196,17 +186,4 @@ class ClockSetBack(RuleBasedStateMachine):
 
 
 def test_a_clock_that_is_set_back_loses_doubles_and_disorders_nothing(client: redis.Redis, clock: Clock) -> None:
-    ClockSetBack.client = client
-    number = int(os.environ.get("TEKNAV_TEST_SEED") or random.SystemRandom().randrange(10**9))
-    sys.stdout.write(f"seed: TEKNAV_TEST_SEED={number}\n")
-    play(
-        seed(number)(ClockSetBack),
-        settings=settings(
-            max_examples=scaled(12),
-            stateful_step_count=40,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate, Phase.shrink],
-        ),
-    )
+    play(ClockSetBack, client, examples=scaled(12), steps=40)

@@ -8,22 +8,18 @@ prints its seed; TEKNAV_TEST_SEED plays it again.
 from __future__ import annotations
 
 import inspect
-import os
-import random
 import re
-import sys
 from typing import Any
 
 import redis
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as play
 
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.scripts import Delivery, NewJob
 from tests.model import differences as differ
 from tests.model.differences import compare, compare_batches, expect
+from tests.model.played_queue import play
 from tests.model.records import Limits
 from tests.model.replay_rules import RUNNER_LEASE_MS, ReplayRules
 from tests.model.stage import (
@@ -378,17 +374,4 @@ def test_each_script_that_writes_is_played_or_knows_no_queue() -> None:
 
 
 def test_the_engine_does_what_its_model_does(client: redis.Redis, clock: Clock) -> None:
-    EngineAgainstModel.client = client
-    number = int(os.environ.get("TEKNAV_TEST_SEED") or random.SystemRandom().randrange(10**9))
-    sys.stdout.write(f"seed: TEKNAV_TEST_SEED={number}\n")
-    play(
-        seed(number)(EngineAgainstModel),
-        settings=settings(
-            max_examples=scaled(30),
-            stateful_step_count=50,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate, Phase.shrink],
-        ),
-    )
+    play(EngineAgainstModel, client, examples=scaled(30), steps=50)
