@@ -77,4 +77,4 @@ def _tell(
         "at_most": None if at_most is None else float(at_most),
         "at_least": None if at_least is None else float(at_least),
     }  # fmt: skip
-    display({"text/plain": text, NUMBER_TYPE: fact}, raw=True)  # type: ignore[no-untyped-call]
+    display({"text/plain": text, NUMBER_TYPE: fact}, raw=True)

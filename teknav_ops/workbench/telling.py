@@ -22,7 +22,7 @@ class Telling:
         from IPython.display import Markdown, display
 
         paragraphs = "\n\n".join(str(sentence) for sentence in sentences)
-        display(Markdown(paragraphs))  # type: ignore[no-untyped-call]
+        display(Markdown(paragraphs))
 
     @staticmethod
     def table(
@@ -42,7 +42,7 @@ class Telling:
             f'<p><a download="{escape(file_name)}" href="data:text/markdown;charset=utf-8;base64,{content}">'
             f"Save as {escape(file_name)}</a></p><pre>{escape(text)}</pre>"
         )
-        display(HTML(html))  # type: ignore[no-untyped-call]
+        display(HTML(html))
 
     @staticmethod
     def texts(texts: Sequence[str], *, title: str, empty: str) -> None:
@@ -56,7 +56,7 @@ class Telling:
             for number, (head, _, body) in enumerate(parts)
         )
         html = f"<p><b>{escape(title)}</b></p>{blocks}" if texts else f"<p>{escape(empty)}</p>"
-        display(HTML(html))  # type: ignore[no-untyped-call]
+        display(HTML(html))
 
     @staticmethod
     def share(part: float, *, of: float) -> float:
