@@ -17,6 +17,7 @@ from teknav_ops.batch_replay_door import BatchReplayDoor
 from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.jobs.record import JobRecord
 from teknav_ops.payloads import codec, plain
 from teknav_ops.platform.plugins import Plugins
 from teknav_ops.platform.webhook_endpoints import WebhookEndpoints
@@ -167,13 +168,15 @@ class Control(BatchReplayDoor):
     def replay(self, queue: str, job_id: str, *, data: Mapping[str, Any] | None = None) -> None:
         """Put a failed job back to wait with fresh attempts; `data` replaces its payload.
 
+        Where `data` holds the mask that a view shows in place of a secret, the secret stays as it is.
+
         Raises:
             WrongState: the job is not failed (someone may have replayed it a moment ago).
             UnknownJob: there is no record of it.
             InvalidPayload: `data` does not fit the model. Nothing was changed.
         """
         record = self._jobs.get(queue, job_id)
-        payload = "" if data is None else self._seal(queue, record.name, data)
+        payload = "" if data is None else self._edited(queue, record, data)
         with self._recorded("dlq.replayed", queue, job_id, edited=data is not None):
             call = scripts.replay_dead_letters(
                 QueueKeys(queue), actor=self._operator.name, failures=[(job_id, None)], payload=payload
@@ -183,9 +186,12 @@ class Control(BatchReplayDoor):
                     f"job: {job_id} is {self._jobs.get(queue, job_id).state}; only failed jobs are replayed"
                 )
 
-    def _seal(self, queue: str, job: str, data: Mapping[str, Any]) -> str:
-        payload = codec.validate(self._topology[queue].payload_of(job), data, where=f"{queue} {job}")
-        return codec.seal(payload, self._cipher, limit_bytes=self._payload_limit_bytes)
+    def _edited(self, queue: str, record: JobRecord, data: Mapping[str, Any]) -> str:
+        holder = codec.Holder(queue, record.name, record.id)
+        stored = plain.read_or_raw(self._client.hget(QueueKeys(queue).job(record.id), "payload") or "null")
+        whole = codec.keep_masked(data, stored, self._cipher, holder)
+        payload = codec.validate(self._topology[queue].payload_of(record.name), whole, where=f"{queue} {record.name}")
+        return codec.seal(payload, self._cipher, holder, limit_bytes=self._payload_limit_bytes)
 
     @needs(Operation.ACT)
     def delete(self, queue: str, job_id: str) -> None:

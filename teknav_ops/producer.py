@@ -193,10 +193,11 @@ class Producer:
         # Jobs that are no part of anything larger have a trace each.
         origin = origin or new_origin(new_trace_id())
         envelope = {"options": {"traceparent": origin.traceparent}}
+        holder = codec.Holder(queue.name, job, new_job_id())
         return NewJob(
-            id=new_job_id(),
+            id=holder.job_id,
             name=job,
-            payload=codec.seal(payload, self._cipher, limit_bytes=self._payload_limit_bytes),
+            payload=codec.seal(payload, self._cipher, holder, limit_bytes=self._payload_limit_bytes),
             options=json.dumps(envelope, separators=(",", ":")),
             idempotency_key=checked_key(idempotency_key),
             delay_ms=delay_ms(delay),

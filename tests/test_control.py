@@ -13,17 +13,29 @@ from teknav_ops.access.policy import Operator, Role
 from teknav_ops.access.sessions import Sessions
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
-from teknav_ops.errors import InvalidPayload, InvalidRequest, NotAllowed, StorageUnavailable, UnknownJob, WrongState
+from teknav_ops.engine.processor import JobContext
+from teknav_ops.errors import (
+    InvalidPayload,
+    InvalidRequest,
+    NotAllowed,
+    PermanentError,
+    StorageUnavailable,
+    UnknownJob,
+    WrongState,
+)  # fmt: skip
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
+from teknav_ops.producer import Producer
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
 from tests.support.databases import migrate
+from tests.support.engine import Engine, dump
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
-from tests.support.topology import TOPOLOGY
+from tests.support.topology import TOPOLOGY, Confide
+from tests.support.waiting import until
 
 SARA = Operator("sara", Role.OWNER)
 
@@ -181,6 +193,30 @@ def test_an_edited_payload_is_validated(control: Control, state: State, queries:
 
     control.replay(QUEUE, job_id, data={"number": 5})
     assert queries.get(QUEUE, job_id).payload == {"number": 5}
+
+
+def test_an_edit_keeps_the_secrets_that_the_editor_saw_as_dots(
+    control: Control, producer: Producer, engine: Engine, queries: JobQueries, client: redis.Redis
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def refuse_the_first(job: Confide, ctx: JobContext[None]) -> None:
+        seen.append((job.secret.get_secret_value(), job.note))
+        if job.note == "wrong":
+            raise PermanentError("the note is wrong")
+
+    engine.behaviour = refuse_the_first
+    job_id = producer.enqueue(QUEUE, "confide", {"secret": "hunter2", "note": "wrong"}).job_id
+    with engine.working():
+        until(lambda: queries.counts(QUEUE).dlq == 1)
+        shown = queries.get(QUEUE, job_id).payload
+        with pytest.raises(InvalidPayload, match="note: is ••••"):
+            control.replay(QUEUE, job_id, data={**shown, "note": "••••"})
+        control.replay(QUEUE, job_id, data={**shown, "note": "right"})
+        engine.broker.join(QUEUE, timeout=30_000)
+
+    assert seen == [("hunter2", "wrong"), ("hunter2", "right")]
+    assert "hunter2" not in str(dump(client))
 
 
 def test_a_batch_replay_acts_on_its_frozen_list(control: Control, records: Database, state: State) -> None:

@@ -104,7 +104,9 @@ def show_dead_letter(queue: QueueArgument, job_id: JobArgument, json_output: Jso
 def replay(
     queue: QueueArgument,
     job_id: JobArgument,
-    data: Annotated[str | None, typer.Option(help="Replay with this payload (JSON or @file).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Replay with this payload (JSON or @file); •••• keeps the secret it stands for.")
+    ] = None,
 ) -> None:
     """Put one dead letter's job back to wait."""
     Context().control.replay(queue, job_id, data=None if data is None else parse_data(data))

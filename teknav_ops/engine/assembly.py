@@ -24,7 +24,7 @@ from teknav_ops.settings import Settings
 from teknav_ops.topology import TOPOLOGY, Topology
 
 #: A snooze is no failure; Dramatiq would log each one with a stack trace.
-_OPTIONS: Final[dict[str, Any]] = {"throws": (Throttled,)}
+_NO_FAILURES: Final = (Throttled,)
 
 
 def build_broker(
@@ -82,6 +82,6 @@ def _declare(broker: TekNavBroker, processor: Processor, services: Any) -> None:
         )
         message.result = result_text(processor(message.order, context))
 
-    dramatiq.Actor(
-        perform, broker=broker, actor_name=processor.job, queue_name=queue.name, priority=0, options=_OPTIONS
-    )
+    # Middleware writes each actor's defaults into its options: no two may share them.
+    options: dict[str, Any] = {"throws": _NO_FAILURES}
+    dramatiq.Actor(perform, broker=broker, actor_name=processor.job, queue_name=queue.name, priority=0, options=options)

@@ -176,7 +176,8 @@ class TekNavBroker(Broker):
             return codec.dump(message.kwargs, where=f"{queue.name} {message.actor_name}")
         model = queue.jobs[message.actor_name]
         payload = codec.validate(model, message.kwargs, where=f"{queue.name} {message.actor_name}")
-        return codec.seal(payload, self.cipher, limit_bytes=self._payload_limit_bytes)
+        holder = codec.Holder(queue.name, message.actor_name, message.message_id)
+        return codec.seal(payload, self.cipher, holder, limit_bytes=self._payload_limit_bytes)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> JobConsumer:
         """A consumer of the queue. `prefetch` is not used: the lane decides by concurrency and duration."""

@@ -80,25 +80,33 @@ def _require_same_request(queue: Queue, job: NewJob, answer: Accepted, cipher: c
         return answer
     if answer.first_name != job.name:
         raise IdempotencyConflict(job.idempotency_key, answer.job_id, "job")
-    path = _first_difference(queue, job.name, answer.first_payload, job.payload, cipher)
+    first_holder = codec.Holder(queue.name, job.name, answer.job_id)
+    path = _first_difference(queue, job, first_holder, answer.first_payload, cipher)
     if path is not None:
         raise IdempotencyConflict(job.idempotency_key, answer.job_id, ".".join(["payload", *path]))
     return Accepted(answer.job_id, is_new=False)
 
 
-def _first_difference(queue: Queue, name: str, first: str, again: str, cipher: codec.Cipher) -> list[str] | None:
+def _first_difference(
+    queue: Queue, job: NewJob, first_holder: codec.Holder, first_payload: str, cipher: codec.Cipher
+) -> list[str] | None:
     """Where two stored payloads differ. Secrets are compared in clear, since each encryption is another."""
+    again_holder = codec.Holder(queue.name, job.name, job.id)
 
-    def validated(stored: Any) -> Any:
+    def unsealed(stored: Any, holder: codec.Holder) -> Any:
+        return codec.unseal(stored, cipher, holder)
+
+    def validated(stored: Any, holder: codec.Holder) -> Any:
         # What is left out and what is given as its default are the same request.
-        return queue.jobs[name].model_validate(codec.unseal(stored, cipher)).model_dump(mode="python")
+        return queue.jobs[job.name].model_validate(unsealed(stored, holder)).model_dump(mode="python")
 
-    def unsealed(stored: Any) -> Any:
-        return codec.unseal(stored, cipher)
+    def masked(stored: Any, _: codec.Holder) -> Any:
+        return codec.mask(stored)
 
-    for opened in (validated, unsealed, codec.mask):
+    for opened in (validated, unsealed, masked):
         try:
-            return codec.differing_field(opened(json.loads(first)), opened(json.loads(again)))
+            first = opened(json.loads(first_payload), first_holder)
+            return codec.differing_field(first, opened(json.loads(job.payload), again_holder))
         except (KeyError, TypeError, ValueError, InvalidPayload, MissingSecretKey):
             # Of a job or a model of another version, or under a key that is gone: less can be told.
             continue

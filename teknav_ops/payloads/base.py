@@ -36,10 +36,9 @@ def _takes_booleans(field: FieldInfo) -> bool:
 
 def _in_utc(moment: datetime) -> datetime:
     try:
-        moment.astimezone(UTC)
+        return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("must be a time between the years 1 and 9999 in UTC") from None
-    return moment
 
 
 def row_id(description: str) -> Any:
@@ -47,5 +46,5 @@ def row_id(description: str) -> Any:
     return Field(ge=1, le=LARGEST_ROW_ID, description=description)
 
 
-#: A moment with its time zone, in a year that every clock and database can tell.
+#: A moment, kept in UTC whatever zone it was given in: an offset may hold seconds, which no reader of JSON takes.
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]

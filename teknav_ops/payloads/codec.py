@@ -1,13 +1,17 @@
 """Payloads as they are stored: validated, and with their secrets encrypted.
 
-A secret field (typed `SecretStr`) is stored as `{"$secret": "<Fernet token>"}`. Whoever shows a
-stored payload uses `mask`; only a worker uses `unseal`.
+A secret field (typed `SecretStr`) is stored as `{"$secret": "<Fernet token>"}`. The token is bound to its place: the
+queue, the job's name and id, and the field. Copied to any other place it is refused, so nobody can have a
+worker decrypt it into what is shown. Whoever shows a stored payload uses `mask`; only a worker uses `unseal`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import hmac
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time
 from decimal import Decimal
 from typing import Any, Final
@@ -28,29 +32,57 @@ _PROBLEMS_SHOWN: Final = 20
 _ABSENT: Final = object()
 
 
+_SEPARATOR: Final = "\x1f"
+_BINDING_CHARACTERS: Final = 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Holder:
+    """The job that holds a payload: what its secrets are bound to, with the name of their field."""
+
+    queue: str
+    job: str
+    job_id: str
+
+    def place(self, path: Iterable[Any]) -> str:
+        """The place of a field of this job's payload."""
+        return _SEPARATOR.join([self.queue, self.job, self.job_id, *map(str, path)])
+
+
 class Cipher:
-    """Encrypts and decrypts secret fields. The first key encrypts; all keys decrypt."""
+    """Encrypts and decrypts secrets. The first key encrypts; all keys decrypt.
+
+    A token that was made for a `place` opens at that place only.
+    """
 
     def __init__(self, keys: list[str]) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
 
-    def encrypt(self, text: str) -> str:
+    def encrypt(self, text: str, *, place: str = "") -> str:
         """A token safe to store. Raises MissingSecretKey."""
-        return self._require().encrypt(text.encode()).decode()
+        return self._require().encrypt((_binding(place) + text).encode()).decode()
 
-    def decrypt(self, token: str) -> str:
-        """The text behind a token. Raises MissingSecretKey, or InvalidPayload for a foreign token."""
+    def decrypt(self, token: str, *, place: str = "") -> str:
+        """The text behind a token. Raises MissingSecretKey, or InvalidPayload for a token of another key or place."""
         try:
-            return self._require().decrypt(token).decode()
-        except InvalidToken:
+            text = self._require().decrypt(token).decode()
+        except (InvalidToken, TypeError):
             raise InvalidPayload(
-                "payload: a secret cannot be decrypted; was TEKNAV_SECRET_KEY changed without keeping the old key?"
+                "the secret cannot be decrypted; was TEKNAV_SECRET_KEY changed without keeping the old key?"
             ) from None
+        binding = _binding(place)
+        if not hmac.compare_digest(text[: len(binding)].encode(), binding.encode()):
+            raise InvalidPayload("the secret was encrypted for another job or field")
+        return text[len(binding) :]
 
     def _require(self) -> MultiFernet:
         if self._fernet is None:
             raise MissingSecretKey("TEKNAV_SECRET_KEY is not set and the payload has secret fields")
         return self._fernet
+
+
+def _binding(place: str) -> str:
+    return hashlib.sha256(place.encode("utf-8", "surrogatepass")).hexdigest() if place else ""
 
 
 def validate(model: type[Payload], data: Any, *, where: str) -> Payload:
@@ -61,7 +93,9 @@ def validate(model: type[Payload], data: Any, *, where: str) -> Payload:
         fields = plain.fields_of(data)
         # What a field's type may take from Python (a datetime) stands on the first level only.
         plain.check(
-            {name: value for name, value in fields.items() if not isinstance(value, _TYPED)}, reserved=SECRET_MARK
+            {name: value for name, value in fields.items() if not isinstance(value, _TYPED)},
+            reserved=SECRET_MARK,
+            mask=MASK,
         )
         return model.model_validate(fields)
     except plain.NotPlain as error:
@@ -78,15 +112,15 @@ def _invalid(where: str, fields: list[tuple[str, str]]) -> InvalidPayload:
     return InvalidPayload(f"{where}: {problems}{more}", fields[:_PROBLEMS_SHOWN])
 
 
-def seal(payload: Payload, cipher: Cipher, *, limit_bytes: int) -> str:
-    """The payload as JSON with its secrets encrypted.
+def seal(payload: Payload, cipher: Cipher, holder: Holder, *, limit_bytes: int) -> str:
+    """The payload as JSON, its secrets encrypted for this job.
 
     Raises:
         PayloadTooLarge: when the JSON exceeds `limit_bytes`.
         MissingSecretKey: when there are secrets and no key.
     """
-    dumped = payload.model_dump(mode="python", exclude_unset=True)
-    text = json.dumps(dumped, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_sealer(cipher))
+    dumped = _sealed(payload.model_dump(mode="python", exclude_unset=True), cipher, holder, ())
+    text = json.dumps(dumped, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_text)
     size = len(text.encode())
     if size > limit_bytes:
         raise PayloadTooLarge(
@@ -104,26 +138,66 @@ def dump(data: Any, *, where: str) -> str:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
-def _sealer(cipher: Cipher) -> Callable[[Any], Any]:
-    def plain(value: Any) -> Any:
-        if isinstance(value, SecretStr):
-            return {SECRET_MARK: cipher.encrypt(value.get_secret_value())}
-        if isinstance(value, _TYPED):
-            return str(value)
-        raise InvalidPayload(f"payload: holds a {type(value).__name__}, which has no JSON form")
+def _sealed(value: Any, cipher: Cipher, holder: Holder, path: tuple[Any, ...]) -> Any:
+    if isinstance(value, SecretStr):
+        return {SECRET_MARK: cipher.encrypt(value.get_secret_value(), place=holder.place(path))}
+    if isinstance(value, dict):
+        return {name: _sealed(inner, cipher, holder, (*path, name)) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sealed(inner, cipher, holder, (*path, index)) for index, inner in enumerate(value)]
+    return value
 
-    return plain
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, _TYPED):
+        return str(value)
+    raise InvalidPayload(f"payload: holds a {type(value).__name__}, which has no JSON form")
 
 
-def unseal(stored: Any, cipher: Cipher) -> Any:
-    """Stored payload data with its secrets decrypted, to be validated again."""
+def unseal(stored: Any, cipher: Cipher, holder: Holder) -> Any:
+    """Stored payload data of this job with its secrets decrypted, to be validated again.
+
+    Raises:
+        InvalidPayload: a secret was encrypted under another key, or for another job or field.
+        MissingSecretKey: there are secrets and no key.
+    """
+    return _unsealed(stored, cipher, holder, ())
+
+
+def _unsealed(stored: Any, cipher: Cipher, holder: Holder, path: tuple[Any, ...]) -> Any:
     if isinstance(stored, dict):
         if stored.keys() == {SECRET_MARK}:
-            return cipher.decrypt(stored[SECRET_MARK])
-        return {name: unseal(value, cipher) for name, value in stored.items()}
+            return _opened(stored[SECRET_MARK], cipher, holder, path)
+        return {name: _unsealed(value, cipher, holder, (*path, name)) for name, value in stored.items()}
     if isinstance(stored, list):
-        return [unseal(value, cipher) for value in stored]
+        return [_unsealed(value, cipher, holder, (*path, index)) for index, value in enumerate(stored)]
     return stored
+
+
+def _opened(token: Any, cipher: Cipher, holder: Holder, path: tuple[Any, ...]) -> str:
+    try:
+        return cipher.decrypt(token, place=holder.place(path))
+    except InvalidPayload as error:
+        raise _invalid("payload", [(plain.path_of(path), str(error))]) from None
+
+
+def keep_masked(edited: Any, stored: Any, cipher: Cipher, holder: Holder) -> Any:
+    """Edited payload data in which each mask that stands for a secret of this job is that secret again.
+
+    A mask anywhere else is left, and refused by `validate`. Raises as `unseal`.
+    """
+    return _kept(edited, stored, cipher, holder, ())
+
+
+def _kept(edited: Any, stored: Any, cipher: Cipher, holder: Holder, path: tuple[Any, ...]) -> Any:
+    if isinstance(stored, dict) and stored.keys() == {SECRET_MARK}:
+        return _unsealed(stored, cipher, holder, path) if edited == MASK else edited
+    if isinstance(edited, Mapping) and isinstance(stored, dict):
+        return {name: _kept(value, stored.get(name), cipher, holder, (*path, name)) for name, value in edited.items()}
+    if isinstance(edited, list) and isinstance(stored, list):
+        pairs = zip(edited, [*stored, *[None] * len(edited)], strict=False)
+        return [_kept(one, other, cipher, holder, (*path, index)) for index, (one, other) in enumerate(pairs)]
+    return edited
 
 
 def mask(stored: Any) -> Any:

@@ -81,13 +81,15 @@ def check(
     nulls: bool = False,
     others: bool = False,
     reserved: str | None = None,
+    mask: str | None = None,
     depth_limit: int = DEPTH_LIMIT,
     part_limit: int = _PART_LIMIT,
 ) -> None:
     """Raise NotPlain at the first part that JSON cannot carry, or PostgreSQL, which takes no null characters.
 
     A `SecretStr` counts as its text. With `others`, objects of types that JSON has no form for are left to the caller.
-    `reserved` is a key that no object may have. Nothing recurses; a value that holds itself ends at the depth limit.
+    `reserved` is a key that no object may have, `mask` a text that no part may be. Nothing recurses; a value that holds
+    itself ends at the depth limit.
     """
     parts = 0
     pending: list[tuple[Any, _Place]] = [(value, _Place(name, None))]
@@ -103,7 +105,7 @@ def check(
             inside.reverse()
             pending += inside
         else:
-            problem = _leaf_problem(part, nulls, others)
+            problem = _leaf_problem(part, nulls, others, mask)
             if problem:
                 raise NotPlain(str(place), problem)
 
@@ -129,12 +131,14 @@ def fields_of(data: Mapping[Any, Any], path: str = "") -> dict[Any, Any]:
         raise NotPlain(path, f"cannot be read: {type(error).__name__}") from None
 
 
-def _leaf_problem(part: Any, nulls: bool, others: bool) -> str | None:
+def _leaf_problem(part: Any, nulls: bool, others: bool, mask: str | None) -> str | None:
     if part is None or isinstance(part, bool):
         return None
     if isinstance(part, SecretStr):
         part = part.get_secret_value()
     if isinstance(part, str):
+        if mask is not None and str.strip(part) == mask:
+            return f"is {mask}, which only stands for a secret; give the secret itself"
         return text_problem(part, nulls=nulls)
     if isinstance(part, int):
         is_short = _LEAST_INTEGER <= part <= _LARGEST_INTEGER

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from teknav_ops.engine.processor import Processor
 from teknav_ops.jobs.states import MOVES
 from teknav_ops.redis_state import scripts
 from teknav_ops.topology import TOPOLOGY, purpose_of
-from workers import PROCESSORS
+from workers import PROCESSORS, broker
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "teknav_ops/redis_state/lua").glob("*.lua"))
@@ -86,6 +87,15 @@ def test_a_processor_is_where_its_queue_says_and_survives_a_rerun(processor: obj
     assert "Runs twice safely: " in (inspect.getdoc(processor.function) or "")  # type: ignore[attr-defined]
     tests = ROOT / "tests/workers"
     assert (tests / f"test_{stem}.py").exists() or any((tests / stem).glob("test_*.py"))
+
+
+@pytest.mark.parametrize("processor", PROCESSORS, ids=lambda processor: processor.job)
+def test_a_job_runs_with_the_time_limit_of_its_own_queue(processor: Processor) -> None:
+    actor = broker.get_actor(processor.job)
+
+    assert actor.options["time_limit"] == TOPOLOGY.queue_carrying(processor.job).time_limit_ms
+    others = [other.options for name, other in broker.actors.items() if name != processor.job]
+    assert not any(actor.options is options for options in others)
 
 
 def test_every_queue_and_job_says_what_it_is_for() -> None:

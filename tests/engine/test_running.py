@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ from teknav_ops.errors import PermanentError, RedisUnavailable, StorageUnavailab
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.producer import Producer
+from teknav_ops.redis_state.keys import QueueKeys
 from tests.support.engine import Effects, Engine, dump
 from tests.support.redis_server import RedisServer
 from tests.support.topology import Confide, Work
@@ -263,6 +265,27 @@ def test_a_secret_is_in_clear_nowhere(
     letter = dead_letters.get("test:work", job_id)
     assert letter.error == "the gateway refused ••••"
     assert letter.payload == {"secret": "••••"}
+
+
+@pytest.mark.parametrize("field", ["secret", "note"])
+def test_a_ciphertext_that_was_copied_from_another_job_is_decrypted_nowhere(
+    engine: Engine, producer: Producer, queries: JobQueries, client: redis.Redis, field: str
+) -> None:
+    told: list[str] = []
+    engine.behaviour = lambda job, ctx: told.append(f"{job.secret.get_secret_value()} {job.note}")
+    keys = QueueKeys("test:work")
+    ids = [producer.enqueue("test:work", "confide", {"secret": text, "note": "n"}).job_id for text in ("one", "two")]
+    first, second = (json.loads(client.hget(keys.job(job_id), "payload") or "") for job_id in ids)
+    client.hset(keys.job(ids[1]), "payload", json.dumps(second | {field: first["secret"]}))
+
+    with engine.working():
+        until(lambda: queries.counts("test:work").dlq == 1)
+
+    record = queries.get("test:work", ids[1])
+    assert told == ["one n"]
+    assert record.error_type == "InvalidPayload" and f"{field}: the secret was encrypted for another" in str(
+        record.error
+    )
 
 
 def test_a_redelivered_job_whose_effect_is_recorded_is_not_run_again(

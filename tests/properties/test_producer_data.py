@@ -83,7 +83,9 @@ def test_any_value_of_any_field_is_refused_by_name_or_comes_back(
     model = TOPOLOGY[queue].payload_of(job)
     stored = client.hget(QueueKeys(queue).job(accepted.job_id), "payload")
     loaded = json.loads(stored)  # type: ignore[arg-type]
-    again = codec.validate(model, codec.unseal(loaded, cipher), where="again")
+    again = codec.validate(
+        model, codec.unseal(loaded, cipher, codec.Holder(queue, job, accepted.job_id)), where="again"
+    )
     assert as_json(dict(again)) == as_json(dict(codec.validate(model, data, where="first")))
     record = queries.get(queue, accepted.job_id)
     if field in FREE:

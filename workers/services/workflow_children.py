@@ -71,7 +71,7 @@ class ChildJobs:
     def validated(self, queue: str, job: str, data: Any, *, where: str) -> tuple[Payload, Any]:
         """The payload, and how it may be shown: secrets masked. Raises InvalidPayload, UnknownQueue, UnknownJob."""
         payload = codec.validate(TOPOLOGY[queue].payload_of(job), data, where=where)
-        return payload, codec.mask(json.loads(self._sealed(payload)))
+        return payload, codec.mask(json.loads(self._sealed(payload, codec.Holder(queue, job, ""))))
 
     def enqueue(self, queue: str, job: str, payload: Payload, child_id: str, *, may_exist: bool) -> None:
         """Enqueue the child under its id. With `may_exist`, only if it never was. Raises RedisUnavailable."""
@@ -80,17 +80,18 @@ class ChildJobs:
         trace_id = self._trace_id or secrets.token_hex(16)
         envelope = {"options": {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}}
         new_job = NewJob(
-            id=child_id, name=job, payload=self._sealed(payload), options=json.dumps(envelope, separators=(",", ":")),
-            idempotency_key=f"workflow-{child_id}", trace_id=trace_id,
+            id=child_id, name=job, payload=self._sealed(payload, codec.Holder(queue, job, child_id)),
+            options=json.dumps(envelope, separators=(",", ":")), idempotency_key=f"workflow-{child_id}",
+            trace_id=trace_id,
         )  # fmt: skip
         submit(
             ScriptRunner(self._services.redis), TOPOLOGY[queue], [new_job], cipher=self._services.cipher, actor=_ACTOR,
             timeout_seconds=self._services.settings.producer_timeout_seconds,
         )  # fmt: skip
 
-    def _sealed(self, payload: Payload) -> str:
+    def _sealed(self, payload: Payload, holder: codec.Holder) -> str:
         limit_bytes = self._services.settings.payload_limit_bytes
-        return codec.seal(payload, self._services.cipher, limit_bytes=limit_bytes)
+        return codec.seal(payload, self._services.cipher, holder, limit_bytes=limit_bytes)
 
     def _was_accepted(self, queue: str, child_id: str) -> bool:
         keys = QueueKeys(TOPOLOGY[queue].name)

@@ -25,5 +25,6 @@ class PayloadValidation(Guard):
         if codec.SECRET_MARK not in (message.delivery.payload or ""):
             message.order = codec.validate(model, message.kwargs, where=where)
             return
-        message.order = codec.validate(model, codec.unseal(message.kwargs, self._cipher), where=where)
+        holder = codec.Holder(queue.name, message.actor_name, message.delivery.id)
+        message.order = codec.validate(model, codec.unseal(message.kwargs, self._cipher, holder), where=where)
         message.secrets = frozenset(codec.secret_values(message.order))

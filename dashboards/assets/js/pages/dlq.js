@@ -78,7 +78,7 @@ function Inspect({client, letter, mayAct, onClose}) {
       ${letter.traceId && html`<dt>Trace</dt><dd><${Copy} text=${letter.traceId} /></dd>`}<dt>Runbook</dt><dd><a href=${letter.runbook}>what this means and how it is fixed</a></dd></dl>
     <${Words} as="pre" text=${letter.error} />
     <details><summary>Stack trace</summary><pre>${letter.stack}</pre></details>
-    <form onSubmit=${send}>${payload === null ? html`<${Words} as="pre" text=${letter.payload} />` : html`<label class="stacked">Payload; the old one is kept in the audit trail
+    <form onSubmit=${send}>${payload === null ? html`<${Words} as="pre" text=${letter.payload} />` : html`<label class="stacked">Payload; the old one is kept in the audit trail, and •••• keeps the secret it stands for
         <textarea name="payload" dir="auto" rows="12" value=${payload} onInput=${(event) => setPayload(event.target.value)}></textarea></label>`}
       ${Object.entries(problems).map(([field, text]) => html`<p class="problem" role="alert" key=${field} style="color: var(--bad)"><b>${field}</b>: ${text}</p>`)}
       <div class="row end">${mayAct && payload === null && html`<button type="button" class="button" onClick=${() => setPayload(letter.payload)}><${Icon} name="pencil" /> Edit payload</button>`}
