@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 from teknav_ops.errors import MissingSecretKey
+from teknav_ops.private_files import private_folder
 from teknav_ops.settings import Settings
 
 
@@ -43,7 +44,7 @@ def _development_key(settings: Settings) -> str:
         raise MissingSecretKey("TEKNAV_SECRET_KEY is required in production; make one with `teknav secret-key`")
     path = settings.data_dir / "secret.key"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         with contextlib.suppress(FileExistsError):
             _create(path, Fernet.generate_key())
     return path.read_text().strip()

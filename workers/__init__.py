@@ -9,6 +9,7 @@ import dramatiq
 
 from teknav_ops.engine.assembly import build_broker, register
 from teknav_ops.logs import configure_logs
+from teknav_ops.private_files import keep_files_private
 from teknav_ops.redis_url import find_redis_url
 from teknav_ops.settings import get_settings
 from teknav_ops.storage.effects import SqlEffects
@@ -44,6 +45,7 @@ PROCESSORS = (
     deliver_webhook,
 )
 
+keep_files_private()
 _settings = get_settings()
 configure_logs(_settings)
 _services = open_services(_settings)

@@ -16,6 +16,7 @@ from teknav_ops.cli import show
 from teknav_ops.cli.commands import CommandGroup
 from teknav_ops.errors import NotAllowed, RedisUnavailable, StorageUnavailable, TekNavError
 from teknav_ops.logs import configure_command_logs
+from teknav_ops.private_files import keep_files_private
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ _UNAVAILABLE: tuple[type[Exception], ...] = (RedisUnavailable, StorageUnavailabl
 
 def main() -> None:
     """The console script."""
+    keep_files_private()
     configure_command_logs()
     sys.exit(run())
 

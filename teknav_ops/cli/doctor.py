@@ -17,6 +17,7 @@ from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption
 from teknav_ops.errors import TekNavError
+from teknav_ops.private_files import open_folders
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.reports.cron import Cron
 from teknav_ops.reports.desk import require_extra
@@ -58,6 +59,7 @@ def examine(context: Context) -> Iterator[Finding]:
     """All checks in the order in which they depend on each other."""
     yield _versions()
     yield _settings(context)
+    yield _files(context)
     yield _guarded("alerts", lambda: _alerts(context), "Correct the named TEKNAV_ALERT_ variable; see docs/alerts.md.")
     yield _guarded("reports", lambda: _reports(context), "Correct TEKNAV_REPORT_SCHEDULES; see docs/reports.md.")
     yield _guarded("redis", lambda: _redis(context), "Start it with `teknav up`, or set TEKNAV_REDIS_URL.")
@@ -92,6 +94,16 @@ def _settings(context: Context) -> Finding:
             "settings", False, str(error), "Correct the named TEKNAV_ variable; docs/settings.md lists them."
         )
     return Finding("settings", True, f"{settings.environment}, data in {settings.data_dir.absolute()}")
+
+
+def _files(context: Context) -> Finding:
+    settings = context.settings
+    found = list(open_folders([settings.data_dir, settings.snapshot_root, settings.report_root]))
+    if not found:
+        return Finding("files", True, "open to their owner only")
+    paths = " ".join(str(folder.absolute()) for folder, _ in found)
+    seen = ", ".join(f"{folder.absolute()} ({mode})" for folder, mode in found)
+    return Finding("files", False, f"other users of this machine can look into {seen}", f"Run `chmod 700 {paths}`.")
 
 
 def _alerts(context: Context) -> Finding:

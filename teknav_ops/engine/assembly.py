@@ -27,6 +27,14 @@ from teknav_ops.topology import TOPOLOGY, Topology
 _NO_FAILURES: Final = (Throttled,)
 
 
+class JobActor(dramatiq.Actor[..., None]):
+    """An actor that does not log the arguments of its calls: they are a payload."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the job."""
+        return self.fn(*args, **kwargs)
+
+
 def build_broker(
     settings: Settings, redis_url: str, *, effects: EffectLedger | None = None, topology: Topology = TOPOLOGY
 ) -> TekNavBroker:
@@ -84,4 +92,4 @@ def _declare(broker: TekNavBroker, processor: Processor, services: Any) -> None:
 
     # Middleware writes each actor's defaults into its options: no two may share them.
     options: dict[str, Any] = {"throws": _NO_FAILURES}
-    dramatiq.Actor(perform, broker=broker, actor_name=processor.job, queue_name=queue.name, priority=0, options=options)
+    JobActor(perform, broker=broker, actor_name=processor.job, queue_name=queue.name, priority=0, options=options)

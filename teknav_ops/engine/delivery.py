@@ -38,6 +38,13 @@ class JobMessage(MessageProxy):
         self.started_at_ms = 0
         self._started = 0.0
 
+    def __str__(self) -> str:
+        """Dramatiq writes messages into its log lines: what a payload holds stands in none."""
+        return f"{self.delivery.name} {self.delivery.id}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
     @property
     def attempt(self) -> int:
         """Which attempt of this life this run is, from 1."""

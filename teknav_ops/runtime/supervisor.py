@@ -24,6 +24,7 @@ from teknav_ops.durable_files import try_lock
 from teknav_ops.errors import RedisUnavailable, WrongState
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.parent_death import end_with_parent
+from teknav_ops.private_files import private_folder
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.runtime.demo.content import DemoContent, find, prepare
@@ -113,7 +114,7 @@ class Supervisor:
 
     @contextmanager
     def _only_one(self) -> Iterator[IO[str]]:
-        self._settings.data_dir.mkdir(parents=True, exist_ok=True)
+        private_folder(self._settings.data_dir)
         with (self._settings.data_dir / "up.lock").open("w") as lock:
             if not try_lock(lock.fileno()):
                 raise WrongState(f"`teknav up` is running already in {self._settings.data_dir.absolute()}")

@@ -184,6 +184,17 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(teknav: Teknav) -> N
     assert "TEKNAV_SECRET_KEY" in sick.stdout and "teknav up" in sick.stdout
 
 
+def test_the_doctor_sees_a_data_folder_that_others_can_look_into(teknav: Teknav, tmp_path: Path) -> None:
+    def files_found() -> dict[str, Any]:
+        return next(item for item in json.loads(teknav("doctor", "--json").stdout) if item["check"] == "files")
+
+    assert files_found()["is_well"]
+    tmp_path.chmod(0o750)
+    found = files_found()
+    tmp_path.chmod(0o700)
+    assert not found["is_well"] and "(0750)" in found["seen"] and found["remedy"] == f"Run `chmod 700 {tmp_path}`."
+
+
 def test_the_doctor_sees_a_redis_that_is_full_or_may_drop_jobs(teknav: Teknav, redis_server: RedisServer) -> None:
     def redis_found() -> dict[str, Any]:
         return next(item for item in json.loads(teknav("doctor", "--json").stdout) if item["check"] == "redis")

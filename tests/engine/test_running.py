@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import time
 from datetime import UTC, datetime
 
@@ -265,6 +266,32 @@ def test_a_secret_is_in_clear_nowhere(
     letter = dead_letters.get("test:work", job_id)
     assert letter.error == "the gateway refused ••••"
     assert letter.payload == {"secret": "••••"}
+
+
+def test_no_log_line_of_any_level_holds_a_payload(
+    engine: Engine, producer: Producer, queries: JobQueries, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = {
+        "completed": None, "unexpected": KeyError("k"), "permanent": PermanentError("p"),
+        "transient": TransientError("t"), "throttled": Throttled("s", retry_after_seconds=0.01),
+    }  # fmt: skip
+
+    def end(job: Confide, ctx: JobContext[None]) -> None:
+        failure = failures[job.note.partition(" ")[0]]
+        if failure is not None and ctx.delivery < 5:
+            raise failure
+
+    engine.behaviour = end
+    caplog.set_level(logging.DEBUG)
+    with engine.working():
+        for kind in failures:
+            producer.enqueue("test:work", "confide", {"secret": "hunter2", "note": f"{kind} of a reader"})
+        engine.broker.join("test:work", timeout=30_000)
+
+    assert queries.counts("test:work").completed >= 1 and queries.counts("test:work").dlq >= 2
+    lines = [record.getMessage() for record in caplog.records] + [str(record.exc_text) for record in caplog.records]
+    assert any("with unhandled exception" in line for line in lines)
+    assert not [line for line in lines if "of a reader" in line or "hunter2" in line]
 
 
 @pytest.mark.parametrize("field", ["secret", "note"])

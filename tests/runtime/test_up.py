@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import urllib.request
@@ -164,6 +165,17 @@ def test_it_runs_real_jobs(running: Installation) -> None:
     assert hit["language"] == "fa"
 
 
+def test_its_files_are_open_to_their_owner_only(running: Installation) -> None:
+    running.wait_for(lambda: list((running.data / "outbox").glob("*.eml")), "the first mail")
+    found = [running.data, *running.data.rglob("*")]
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in found if path.exists()}
+
+    assert stat.S_IMODE(running.data.stat().st_mode) == 0o700
+    media = running.data / "media"
+    assert not [(path, oct(mode)) for path, mode in modes.items() if mode & 0o077 and not path.is_relative_to(media)]
+    assert len(modes) > 20
+
+
 def test_the_demos_load_reaches_the_queues_that_are_asked_for(running: Installation) -> None:
     queues = ("plugins:execute", "workflows:run", "webhooks:deliver", "email:send")
     only = [f"--queue={queue}" for queue in queues]
@@ -180,7 +192,7 @@ def test_the_demos_load_reaches_the_queues_that_are_asked_for(running: Installat
 
 def test_doctor_and_metrics_see_it(running: Installation) -> None:
     assert [finding["check"] for finding in running.ask("doctor")] == [
-        "versions", "settings", "alerts", "reports", "redis", "database", "workers",
+        "versions", "settings", "files", "alerts", "reports", "redis", "database", "workers",
     ]  # fmt: skip
     running.wait_for(lambda: running.completed("media:optimize"), "a photograph")
     (url,) = re.findall(r"^Metrics +(http://\S+)$", running.log.read_text(), re.M)

@@ -1,0 +1,57 @@
+"""Files that only their owner may open, and the few that others are to read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from teknav_ops.private_files import keep_files_private, open_folders, private_folder
+from workers.services.media import MediaStore
+
+
+@pytest.fixture(params=[0o022, 0o000])
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What users of the machine commonly have set, and the most open one there is."""
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.usefixtures("umask")
+def test_what_a_process_writes_is_open_to_its_owner_only(tmp_path: Path) -> None:
+    keep_files_private()
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    (folder / "mail.eml").write_text("the link in it signs you in")
+
+    assert [mode(path) & 0o077 for path in (tmp_path / "a", folder, folder / "mail.eml")] == [0, 0, 0]
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_data_folder_that_was_open_is_closed(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(0o755)
+    assert list(open_folders([folder, tmp_path / "none"])) == [(folder, "0755")]
+
+    assert mode(private_folder(folder)) == 0o700
+    assert list(open_folders([folder])) == []
+    assert mode(private_folder(tmp_path / "new")) == 0o700
+
+
+@pytest.mark.usefixtures("umask")
+def test_what_readers_are_shown_stays_open_to_their_web_server(tmp_path: Path) -> None:
+    keep_files_private()
+    store = MediaStore(tmp_path / "media")
+    stored = store.path(store.put(b"picture", folder="variants", suffix="webp"))
+
+    assert mode(stored) == 0o644
+    assert {mode(folder) for folder in (stored.parent, stored.parent.parent, tmp_path / "media")} == {0o755}
