@@ -1,7 +1,8 @@
 """The finisher: commits outcomes in groups.
 
 Worker threads hand in outcomes and go on. One thread commits whatever has gathered in one
-round trip; while that is under way the next group gathers. Until its commit, a job stays active
+round trip (beginnings, where they are asked for, in one of their own before it); while that is under way the next
+group gathers. Until its commit, a job stays active
 under its lease, so a process that dies here loses nothing: the job is handed out again.
 """
 
@@ -116,19 +117,29 @@ class Finisher:
                 except queue.Empty:
                     break
             is_open, was_busy = None not in items, len(items) > 1
-            self._commit(self._group(items))
+            # Apart from each other: what a server has to be given anew runs after the rest of its round trip.
+            self._commit(self._beginnings(items))
+            self._commit(self._ends(items))
             for item in items:
                 if isinstance(item, threading.Event):
                     item.set()
 
-    def _group(self, items: list[Any]) -> list[_Commit]:
-        completed: dict[Lane, list[tuple[Run, str]]] = defaultdict(list)
+    def _beginnings(self, items: list[Any]) -> list[_Commit]:
         begun: dict[Lane, list[tuple[str, int]]] = defaultdict(list)
-        commits: list[_Commit] = []
         for item in items:
             if isinstance(item, _Begun):
                 begun[item.lane].append((item.job_id, item.delivery))
-            elif isinstance(item, tuple):
+        return [
+            (scripts.note_started(lane.keys, worker=self._worker, begun=jobs[first : first + GROUP_LIMIT]), lane, [])
+            for lane, jobs in begun.items()
+            for first in range(0, len(jobs), GROUP_LIMIT)
+        ]
+
+    def _ends(self, items: list[Any]) -> list[_Commit]:
+        completed: dict[Lane, list[tuple[Run, str]]] = defaultdict(list)
+        commits: list[_Commit] = []
+        for item in items:
+            if isinstance(item, tuple):
                 lane, run, failed, rest = item
                 if failed is None:
                     completed[lane].append((run, rest))
@@ -137,14 +148,7 @@ class Finisher:
         for lane, runs in completed.items():
             starts = range(0, len(runs), GROUP_LIMIT)
             commits += [self._complete_commit(lane, runs[first : first + GROUP_LIMIT]) for first in starts]
-        return self._started_commits(begun) + commits
-
-    def _started_commits(self, begun: dict[Lane, list[tuple[str, int]]]) -> list[_Commit]:
-        return [
-            (scripts.note_started(lane.keys, worker=self._worker, begun=jobs[first : first + GROUP_LIMIT]), lane, [])
-            for lane, jobs in begun.items()
-            for first in range(0, len(jobs), GROUP_LIMIT)
-        ]
+        return commits
 
     def _complete_commit(self, lane: Lane, runs: list[tuple[Run, str]]) -> _Commit:
         call = scripts.complete(

@@ -84,7 +84,10 @@ class ScriptRunner:
         return call.parse(raw)
 
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Send calls in one round trip; each stands alone, and its error stands in its place."""
+        """Send calls in one round trip; each stands alone, and its error stands in its place.
+
+        A call whose script the server did not know is sent again, and so runs after those that stood behind it.
+        """
         if len(calls) == 1 or is_cluster(self.client):
             return [self._run_safely(call) for call in calls]
         pipeline = self.client.pipeline(transaction=False)

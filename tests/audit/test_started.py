@@ -13,6 +13,7 @@ import redis
 from teknav_ops.engine.assembly import build_broker, register
 from teknav_ops.engine.processor import Processor
 from teknav_ops.producer import Producer
+from teknav_ops.redis_state import scripts
 from teknav_ops.settings import Settings
 from tests.conftest import SECRET_KEY
 from tests.support.redis_server import RedisServer
@@ -56,6 +57,26 @@ def test_a_beginning_is_in_the_trail_while_the_job_still_runs(
 
     begun = ["job.started"] if is_asked_for else []
     assert actions(client, job_id) == ["job.enqueued", *begun, "job.completed"]
+
+
+def test_a_beginning_stands_before_its_end_though_the_server_knew_only_the_script_of_the_end(
+    redis_server: RedisServer, client: redis.Redis, producer: Producer, tmp_path: Path
+) -> None:
+    settings = Settings(audit_started=True, data_dir=tmp_path, secret_key=SECRET_KEY)
+    broker = build_broker(settings, redis_server.url, topology=TOPOLOGY)
+    register(broker, [Processor(name, model, lambda job, ctx: None) for name, model in MODELS.items()], None)
+    job_ids = [producer.enqueue("test:work", "work", {"number": number}).job_id for number in range(8)]
+    client.script_flush()
+    client.script_load(scripts.load("complete").source)
+    worker = dramatiq.Worker(broker, worker_threads=4, worker_timeout=100)
+    worker.start()
+    try:
+        broker.join("test:work", timeout=30_000)
+    finally:
+        worker.stop(timeout=10_000)
+        broker.close()
+
+    assert [actions(client, job_id) for job_id in job_ids] == [["job.enqueued", "job.started", "job.completed"]] * 8
 
 
 def test_a_job_that_a_guard_stops_was_not_begun(

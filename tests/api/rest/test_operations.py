@@ -38,7 +38,10 @@ def test_a_worker_shows_what_it_runs_since_when_and_with_how_many_threads(
     assert worker["id"] == f"{worker['host']}:{worker['pid']}"
     assert (worker["thread_count"], worker["queues"]) == (3, ["test:other", "test:work"])
     assert [(job["job_id"], job["name"]) for job in worker["running"]] == [(job_id, "work")]
-    assert worker["started_at"] <= worker["last_heartbeat_at"]
+    started_at, last_heartbeat_at = (
+        datetime.fromisoformat(worker[name]) for name in ("started_at", "last_heartbeat_at")
+    )
+    assert started_at <= last_heartbeat_at
 
 
 def test_a_silent_worker_is_shown_as_dead(owner: httpx.Client, state: State) -> None:
