@@ -34,7 +34,7 @@ def list_queues(ctx: typer.Context, json_output: JsonOption = False) -> None:
         [
             (
                 row["name"], row["state"], row["waiting"], row["active"], row["delayed"], row["completed"],
-                row["failed"], row["dlq"], row["workers"], row["p95DurationMs"],
+                row["failed"], row["dlq"], row["workers"], now.p95_text if (now := stats[row["name"]]) else "–",
             )
             for row in rows
         ],

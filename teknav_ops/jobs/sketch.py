@@ -16,6 +16,8 @@ _INVERSE_LOG_GAMMA: Final = 1 / math.log(GAMMA)
 #: Durations below this are one bucket: no queue's slowness hides there.
 SMALLEST_MS: Final = 0.1
 PREFIX: Final = "b"
+#: A p95 of fewer runs is hardly more than the slowest of them; who shows it says of how many it is.
+FEW_RUNS: Final = 20
 _ZERO: Final = PREFIX + "z"
 
 
@@ -26,17 +28,23 @@ def bucket(duration_ms: float) -> str:
     return f"{PREFIX}{math.ceil(math.log(duration_ms) * _INVERSE_LOG_GAMMA)}"
 
 
+def nearest_rank(q: float, count: int) -> int:
+    """Which of `count` ascending values is their q-quantile, from 1: the least that is not below a share q of them."""
+    # Rounded, since 0.95 × 140 may come out a little above 133.
+    return max(1, math.ceil(round(q * count, 6)))
+
+
 def quantile(counts: Mapping[str, int], q: float) -> float | None:
-    """The q-quantile in ms of the merged counts (bucket field -> count), or None without samples."""
+    """The q-quantile in ms of the merged counts (bucket field -> count), by nearest rank; None without samples."""
     ordered = sorted((_index(field), count) for field, count in counts.items() if count > 0)
     total = sum(count for _, count in ordered)
     if not total:
         return None
-    rank = q * (total - 1)
+    rank = nearest_rank(q, total)
     seen = 0
     for index, count in ordered:
         seen += count
-        if seen > rank:
+        if seen >= rank:
             return _middle(index)
     raise AssertionError("the ranks of a sketch add up to its total")
 

@@ -134,7 +134,8 @@ class _Cells:
         values = np.array([_value(field) for field in fields])
         found = {}
         for name, q in _QUANTILES.items():
-            place = (seen <= q * (seen[-1] - 1)).sum(axis=0)
+            ranks = np.maximum(1, np.ceil(np.round(q * seen[-1], 6)))
+            place = (seen < ranks).sum(axis=0)
             found[name] = np.where(seen[-1] > 0, values[np.minimum(place, len(fields) - 1)], np.nan)
         return found
 

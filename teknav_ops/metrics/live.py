@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 
 from teknav_ops.events.publish import publish_stats_updated
 from teknav_ops.jobs.queries import HEARTBEAT_MS
+from teknav_ops.jobs.sketch import FEW_RUNS
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge
 from teknav_ops.metrics.recent_minutes import RecentMinutes
 from teknav_ops.redis_state import keys, scripts
@@ -68,6 +69,13 @@ class QueueStats(BaseModel):
     def is_stale(self) -> bool:
         """Whether these numbers are too old to be of now (or of a future that a clock has since left)."""
         return abs(self.age_ms) > STALE_MS
+
+    @property
+    def p95_text(self) -> str:
+        """The p95 in ms for people, with the number of runs where they are few; `–` without runs."""
+        if self.p95_duration_ms is None:
+            return "–"
+        return f"{self.p95_duration_ms:,.0f}" + (f" of {self.runs}" if self.runs < FEW_RUNS else "")
 
     def to_json(self) -> str:
         """As published: what is true of a reading is left out."""

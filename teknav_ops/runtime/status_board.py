@@ -68,7 +68,6 @@ class StatusBoard:
         published = read_all_stats(self._client, counts)
         for queue, now in counts.items():
             stats = published[queue]
-            p95 = stats and stats.p95_duration_ms
             table.add_row(
                 queue,
                 Text("paused", style="yellow") if now.is_paused else "running",
@@ -79,6 +78,6 @@ class StatusBoard:
                 Text(f"{now.dlq:,}", style="red" if now.dlq else ""),
                 str(now.workers),
                 "-" if stats is None else f"{stats.rate * 60:.0f}",
-                "-" if p95 is None else f"{p95:,.0f}",
+                "-" if stats is None else stats.p95_text,
             )
         return table

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 
 import pytest
 
-from teknav_ops.jobs.sketch import ALPHA, bucket, counts_up_to, quantile
+from teknav_ops.jobs.sketch import ALPHA, bucket, counts_up_to, nearest_rank, quantile
 
 SHAPES = {
     "lognormal": lambda chance: chance.lognormvariate(4, 1.2),
@@ -18,13 +17,32 @@ SHAPES = {
 }
 
 
+def least_rank(q: float, count: int) -> int:
+    """By the definition: the first rank at which at least a share q of all has been seen; in whole numbers."""
+    return next(rank for rank in range(1, count + 1) if 100 * rank >= round(100 * q) * count)
+
+
+@pytest.mark.parametrize("q", [0.5, 0.95, 0.99])
+def test_the_rank_of_a_quantile_is_the_least_that_no_smaller_share_lies_below(q: float) -> None:
+    assert [nearest_rank(q, count) for count in range(1, 2_000)] == [least_rank(q, count) for count in range(1, 2_000)]
+
+
+def test_p95_of_a_few_runs_is_their_slowest_and_never_below_the_average() -> None:
+    chance = random.Random(5)
+    for count in range(1, 20):
+        samples = [chance.lognormvariate(4, 1.2) for _ in range(count)]
+        p95 = quantile(Counter(map(bucket, samples)), 0.95)
+        assert p95 == pytest.approx(max(samples), rel=ALPHA * 1.0001)
+        assert p95 >= sum(samples) / count * (1 - ALPHA)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("count", [100, 1_000, 20_000])
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 19, 20, 21, 26, 64, 100, 132, 1_000, 20_000])
 @pytest.mark.parametrize("q", [0.5, 0.95, 0.99])
 def test_the_error_is_at_most_two_per_cent(shape: str, count: int, q: float) -> None:
     chance = random.Random(f"{shape}{count}")
     samples = sorted(SHAPES[shape](chance) for _ in range(count))
-    exact = samples[math.floor(q * (count - 1))]
+    exact = samples[least_rank(q, count) - 1]
 
     estimate = quantile(Counter(map(bucket, samples)), q)
 
@@ -34,6 +52,7 @@ def test_the_error_is_at_most_two_per_cent(shape: str, count: int, q: float) -> 
 def test_merged_sketches_count_the_values_of_both() -> None:
     first, second = Counter(map(bucket, [1, 2, 3])), Counter(map(bucket, [100, 200]))
     assert quantile(first + second, 0.5) == pytest.approx(3, rel=ALPHA)
+    assert quantile(first + second, 0.61) == pytest.approx(100, rel=ALPHA)
 
 
 def test_an_empty_sketch_has_no_quantile_and_one_of_zeros_has_zero() -> None:

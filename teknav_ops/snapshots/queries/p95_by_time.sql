@@ -13,7 +13,7 @@ with run as (
         count(*) filter (action = 'job.failed') as failed,
         count(*) filter (action = 'job.retried') as retried,
         avg(duration_ms) as avg_ms,
-        quantile_cont(duration_ms, [0.5, 0.95, 0.99]) as quantiles_ms
+        quantile_disc(duration_ms, [0.5, 0.95, 0.99]) as quantiles_ms
     from audit
     where
         action in ('job.completed', 'job.failed', 'job.retried')

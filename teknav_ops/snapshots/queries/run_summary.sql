@@ -11,7 +11,7 @@ select
     count(*) filter (action = 'job.retried') as retried,
     count(duration_ms) as n,
     avg(duration_ms) as avg_ms,
-    quantile_cont(duration_ms, 0.95)::double as p95_ms
+    quantile_disc(duration_ms, 0.95)::double as p95_ms
 from audit
 where
     action in ('job.enqueued', 'job.completed', 'job.failed', 'job.retried')

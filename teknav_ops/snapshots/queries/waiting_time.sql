@@ -8,7 +8,7 @@ with waited as (
         queue,
         count(*) as n,
         avg(waited_ms) as avg_ms,
-        quantile_cont(waited_ms, [0.5, 0.95, 0.99]) as quantiles_ms,
+        quantile_disc(waited_ms, [0.5, 0.95, 0.99]) as quantiles_ms,
         max(waited_ms) as max_ms
     from audit
     where

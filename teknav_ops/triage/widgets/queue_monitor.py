@@ -99,6 +99,6 @@ def _row(stats: QueueStats) -> tuple[str, ...]:
     return (
         stats.queue, "paused" if stats.is_paused else "running", f"{stats.waiting:,}", f"{stats.active:,}",
         f"{stats.delayed:,}", f"{stats.dlq:,}", str(stats.workers), f"{stats.rate * 60:,.1f}",
-        "–" if stats.p95_duration_ms is None else f"{stats.p95_duration_ms:,.0f}",
+        stats.p95_text,
         "–" if waits is None else f"{waits / 1000:,.0f}",
     )  # fmt: skip

@@ -42,7 +42,7 @@ function Facts({queue}) {
     <div><b>${rate(queue.rate)}</b><span>finished, last 5 min</span></div>
     <div><b>${count(queue.waiting)}</b><span>waiting${queue.oldestMs ? `, the next for ${span(queue.oldestMs / 1_000)}` : ''}</span></div>
     <div><b>${count(queue.active)}</b><span>active on ${count(queue.workers)} worker processes</span></div>
-    <div title=${`over ${count(queue.runs)} runs`}><b>${ms(queue.p95Ms)}</b><span>p95 (p50 ${ms(queue.p50Ms)})</span></div>
+    <div><b>${ms(queue.p95Ms)}</b><span>p95 of ${count(queue.runs)} ${queue.runs === 1 ? 'run' : 'runs'} (p50 ${ms(queue.p50Ms)})</span></div>
     <div class=${queue.dlq ? 'bad' : ''}><b>${count(queue.dlq)}</b><span>dead letters</span></div>
     <div><b>${queue.limits.concurrency}</b><span>jobs per process${queue.limits.global_concurrency ? `, ${queue.limits.global_concurrency} in all` : ''}${queue.limits.rate_count ? `, ${queue.limits.rate_count} per ${span(queue.limits.rate_period_ms / 1_000)}` : ''}</span></div></section>`;
 }
