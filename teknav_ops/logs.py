@@ -13,7 +13,8 @@ from typing import Any, Protocol, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from teknav_ops.payloads.codec import redact
+from teknav_ops.configured_secrets import mask_configured_secrets
+from teknav_ops.payloads.redaction import redact
 from teknav_ops.settings import Settings
 
 
@@ -32,6 +33,7 @@ current_job: contextvars.ContextVar[LoggedJob | None] = contextvars.ContextVar("
 
 def configure_logs(settings: Settings) -> None:
     """Set up structlog and the standard library's logging for this process; safe to call again."""
+    mask_configured_secrets(settings)
     in_production = settings.environment == "production"
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -112,9 +114,9 @@ def _add_job(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
 
 def _redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     job = current_job.get()
-    if job is not None and job.secrets:
-        for name, value in event.items():
-            event[name] = _redacted(value, job.secrets)
+    secrets = frozenset() if job is None else job.secrets
+    for name, value in event.items():
+        event[name] = _redacted(value, secrets)
     return event
 
 

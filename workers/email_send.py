@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from teknav_ops.engine.processor import JobContext, processor
 from teknav_ops.outbound.mail import MailDelayed, MailRefused
-from teknav_ops.payloads.codec import redact, secret_values
+from teknav_ops.payloads.codec import secret_values
 from teknav_ops.payloads.email_send import SendEmail
+from teknav_ops.payloads.redaction import redact
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import record_effect
 from teknav_ops.storage.tables import EmailQueue

@@ -16,6 +16,7 @@ from teknav_ops.errors import PermanentError, TransientError
 from teknav_ops.events.models import PluginExecuted
 from teknav_ops.events.publish import publish
 from teknav_ops.payloads.plugins_execute import ExecutePlugin
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import SqlEffects, record_effect
@@ -74,7 +75,7 @@ def execute_plugin(job: ExecutePlugin, ctx: Context) -> Mapping[str, Any]:
                 usage,
                 status="failed",
                 reason=reason_of(error),
-                error=str(error)[:2_000],
+                error=error_text(error),
             )
         raise
     _tell(job, ctx, usage)
@@ -155,4 +156,4 @@ def _tell(job: ExecutePlugin, ctx: Context, usage: Usage) -> None:
     try:
         publish(ctx.services.redis, event, kept=ctx.services.settings.events_kept)
     except OUTAGE_ERRORS as error:
-        ctx.log.warning("plugin.event_lost", error=str(error))
+        ctx.log.warning("plugin.event_lost", error=error_text(error))

@@ -17,6 +17,7 @@ from teknav_ops.errors import PermanentError, Throttled, TransientError
 from teknav_ops.outbound.addresses import AddressBlocked
 from teknav_ops.outbound.http import Answer
 from teknav_ops.outbound.retry_after import retry_after_seconds
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import SqlEffects, record_effect
@@ -160,7 +161,7 @@ def _record(job: DeliverWebhook, ctx: Context, answer: Answer | None, error: Exc
 
 
 def _what_came_back(answer: Answer | None, error: Exception | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"error_type": type(error).__name__, "error": str(error)[:2_000]} if error else {}
+    facts: dict[str, Any] = {"error_type": type(error).__name__, "error": error_text(error)} if error else {}
     if answer is not None:
         text = answer.body.decode(errors="replace").replace("\0", "")
         facts |= {"status_code": answer.status, "duration_ms": round(answer.duration_ms, 1),

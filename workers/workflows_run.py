@@ -14,6 +14,7 @@ from sqlalchemy import update
 from teknav_ops.engine.processor import JobContext, processor
 from teknav_ops.errors import PermanentError, Waiting
 from teknav_ops.jobs.states import JobState
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.payloads.workflows_run import RunWorkflow
 from teknav_ops.platform.workflow_definition import Definition
 from teknav_ops.platform.workflow_templates import TemplateError, fill
@@ -115,7 +116,7 @@ def _walk_on(run: WorkflowRun, walk: Walk, definition: Definition) -> Done | Pen
     except StepGaveUp as error:
         return error
     except WorkflowTooLong as error:
-        return StepGaveUp(None, type(error).__name__, str(error))
+        return StepGaveUp(None, type(error).__name__, error_text(error))
 
 
 def _give_up(run: WorkflowRun, why: StepGaveUp, ctx: Context) -> None:
@@ -155,7 +156,7 @@ def _undo(run: WorkflowRun, walk: Walk, definition: Definition, history: History
             if isinstance(result, Done) and state is not None and state.status != "compensated":
                 history.add(path, state.step_id, state.kind, state.attempt, "compensated")
         except (StepGaveUp, WorkflowTooLong) as error:
-            ctx.log.warning("workflow.not_undone", run_id=run.id, path=path, error=str(error))
+            ctx.log.warning("workflow.not_undone", run_id=run.id, path=path, error=error_text(error))
             continue
         if isinstance(result, Pending):
             seconds = max(_LEAST_PAUSE_SECONDS, _seconds_until(result.until))

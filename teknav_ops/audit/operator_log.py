@@ -15,6 +15,7 @@ from sqlalchemy import insert, update
 
 from teknav_ops.errors import InvalidRequest, TekNavError
 from teknav_ops.payloads import plain
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
 
@@ -60,7 +61,7 @@ class OperatorLog:
         try:
             yield entry
         except BaseException as error:
-            entry.note(error=plain.printable(f"{type(error).__name__}: {error}").replace("\0", "\ufffd"))
+            entry.note(error=f"{type(error).__name__}: {error_text(error)}".replace("\0", "\ufffd"))
             self._settle(entry_id, "refused" if isinstance(error, TekNavError) else "failed", entry.detail)
             raise
         self._settle(entry_id, "done", entry.detail)

@@ -7,12 +7,11 @@ import traceback
 from typing import Final
 
 from teknav_ops.jobs.fingerprint import fingerprint
-from teknav_ops.payloads.codec import redact
 from teknav_ops.payloads.plain import printable
+from teknav_ops.payloads.redaction import error_text, redact
 from teknav_ops.redis_state.scripts import Failure, Run
 
 TYPE_LIMIT_CHARACTERS: Final = 200
-ERROR_LIMIT_CHARACTERS: Final = 2_000
 STACK_LIMIT_CHARACTERS: Final = 12_000
 _DEEPEST_FRAMES: Final = 30
 
@@ -22,7 +21,7 @@ def describe(
 ) -> Failure:
     """The facts of a failure. Error type is the exception's class name."""
     error_type = printable(type(exception).__name__)[:TYPE_LIMIT_CHARACTERS]
-    error = redact(_text(exception) or error_type, secrets)[:ERROR_LIMIT_CHARACTERS]
+    error = error_text(exception, secrets=secrets) or error_type
     stack = redact(_stack(exception), secrets)[-STACK_LIMIT_CHARACTERS:]
     entry = {
         "attempt": attempt,
@@ -36,14 +35,6 @@ def describe(
     }
     mark = fingerprint(error_type, error, exception.__traceback__)
     return Failure(error_type, error, stack, mark, json.dumps(entry, ensure_ascii=False))
-
-
-def _text(exception: BaseException) -> str:
-    """The exception's words. It may refuse to tell them, and may tell what cannot be stored."""
-    try:
-        return printable(str(exception))
-    except BaseException as error:
-        return f"no text could be made of this {type(exception).__name__}: that raised {type(error).__name__}"
 
 
 def _stack(exception: BaseException) -> str:

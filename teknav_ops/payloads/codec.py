@@ -240,11 +240,3 @@ def secret_values(payload: Any) -> Iterator[str]:
     elif isinstance(payload, list | tuple | set | frozenset):
         for value in payload:
             yield from secret_values(value)
-
-
-def redact(text: str, secrets: frozenset[str]) -> str:
-    """The text with every secret masked, longest first so that none survives inside another."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= 3:
-            text = text.replace(secret, MASK)
-    return text

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from teknav_ops.errors import TekNavError
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.reports.claims import Claim, Comings
 from teknav_ops.reports.cron import Cron
@@ -99,7 +100,7 @@ class ScheduledReports:
                 tick=lambda _: _quietly(claim.renew),
             )  # fmt: skip
         except (TekNavError, OSError) as error:
-            self._not_run(schedule, due, claim, str(error))
+            self._not_run(schedule, due, claim, error_text(error))
             return
         except Exception:
             log.exception("report.broken", schedule=schedule.key)

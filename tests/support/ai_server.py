@@ -77,7 +77,9 @@ class AiServer:
 
     def _reply(self, handler: BaseHTTPRequestHandler, request: dict[str, Any], reply: Reply) -> None:
         if reply.status != 200:
-            self._send(handler, reply, {"error": {"message": "no", "type": "error", "code": reply.code}})
+            # As providers do: they name the key that they refuse.
+            sent = handler.headers["Authorization"]
+            self._send(handler, reply, {"error": {"message": f"no: {sent}", "type": "error", "code": reply.code}})
         elif request.get("stream"):
             self._stream(handler, reply)
         else:

@@ -21,11 +21,12 @@ EN_BODY = (
     "See https://teknav.example/dlq for the details of each cause, and replay what can be replayed.\n\n"
     "```\nretry = 5\n```\n"
 )
+KEY = "sk-test-0123456789"
 
 
 def with_model(make_services: MakeServices, server: AiServer, **facts: Any) -> Services:
     """Services that ask the scripted server; a dollar for a million tokens, unless said otherwise."""
-    told = {"ai_base_url": server.url, "ai_model": "test-model", "ai_api_key": "sk-test"}
+    told = {"ai_base_url": server.url, "ai_model": "test-model", "ai_api_key": KEY}
     priced = {"ai_input_usd_per_million": 1.0, "ai_output_usd_per_million": 10.0}
     return make_services(**{**told, **priced, **facts})
 

@@ -17,6 +17,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from teknav_ops.errors import PermanentError, Throttled
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.platform.ai_spending import midnight, spent, spent_on_day_of
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database, insert_into
@@ -162,7 +163,7 @@ class AiLedger:
 
 def end_in(session: Session, run_id: int, *, status: str, error: BaseException | None, duration_ms: float) -> None:
     """Say how the run ended, in the transaction of its effect; its last entry in AiEventLog says it too."""
-    words = str(error)[:_DETAIL_LIMIT_CHARACTERS] if error else None
+    words = error_text(error, _DETAIL_LIMIT_CHARACTERS) if error else None
     error_type = type(error).__name__ if error else None
     ended = session.execute(
         update(AiRun)

@@ -18,6 +18,7 @@ from teknav_ops.errors import (
 )
 from teknav_ops.jobs.states import JobState
 from teknav_ops.outbound.http import OutboundHttp
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.platform.workflow_checks import job_of
 from teknav_ops.platform.workflow_definition import (
     DELAY_LIMIT_SECONDS,
@@ -102,9 +103,9 @@ class Leaves:
         except _PASSED_ON:
             raise
         except (ValidationError, ValueError, TypeError) as error:
-            raise self._gave_up(step, path, attempt, type(error).__name__, str(error)[:500]) from None
+            raise self._gave_up(step, path, attempt, type(error).__name__, error_text(error, 500)) from None
         except (PermanentError, InvalidRequest) as error:
-            raise self._gave_up(step, path, attempt, type(error).__name__, str(error)[:500]) from None
+            raise self._gave_up(step, path, attempt, type(error).__name__, error_text(error, 500)) from None
         except (TransientError, Throttled) as error:
             number = self._history.failure_count(path, since=self._resumed_after) + 1
             return self._retry(step, path, attempt, number, error)
@@ -202,7 +203,7 @@ class Leaves:
     def _retry(self, step: LeafStep, path: str, attempt: int, number: int, error: Exception) -> Pending:
         """Once more later, if the step may; `number` counts the attempts since the run began or was replayed."""
         retry = getattr(step, "retry", None)
-        name, words = type(error).__name__, str(error)[:500]
+        name, words = type(error).__name__, error_text(error, 500)
         if retry is None or number >= retry.attempts:
             raise self._gave_up(step, path, attempt, name, words)
         backoff = min(retry.backoff_seconds * 2 ** (number - 1), _LONGEST_BACKOFF_SECONDS)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from teknav_ops.engine.processor import JobContext
 from teknav_ops.errors import PermanentError, UnknownJob
 from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.payloads.workflows_run import RunWorkflow
 from teknav_ops.platform.workflow_checks import is_of_type
 from teknav_ops.platform.workflow_definition import Definition, read_definition
@@ -114,7 +115,7 @@ def change_in(session: Session, run: WorkflowRun, **facts: Any) -> None:
 def end(run: WorkflowRun, ctx: JobContext[Services], error: PermanentError) -> PermanentError:
     """The run failed before, or apart from, any step. Raises RunCancelled or RunTakenOver, and then it did not."""
     if run.status not in ("completed", "cancelled"):
-        words = str(error)[:2_000]
+        words = error_text(error)
         change(run, ctx, status="failed", failed_path=None, error_type=type(error).__name__, error=words,
                finished_at=utc_now(), wake_at=None)  # fmt: skip
     return error
