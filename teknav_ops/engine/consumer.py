@@ -12,7 +12,7 @@ from dramatiq.broker import Consumer, MessageProxy
 from redis.exceptions import ResponseError
 
 from teknav_ops.engine.delivery import JobMessage, decode_message
-from teknav_ops.engine.lane import Lane
+from teknav_ops.engine.lane import MOST_FETCHED, SUSPECT_AFTER_LOSSES, Lane
 from teknav_ops.engine.outcome import Complete, GiveUp
 from teknav_ops.errors import CorruptRecord, TransientError
 from teknav_ops.redis_state import scripts
@@ -63,14 +63,20 @@ class JobConsumer(Consumer):
         return None
 
     def _take(self) -> MessageProxy | None:
-        if not self._lane.buffer:
+        message = self._take_buffered()
+        # What is still in the buffer are suspects that wait for another to end: whoever stands behind them goes past.
+        if message is None and len(self._lane.buffer) < MOST_FETCHED:
             self._fetch()
+            message = self._take_buffered()
+        return message
+
+    def _take_buffered(self) -> MessageProxy | None:
         # Once round the buffer: suspects whose turn has not come go to its end.
         for _ in range(len(self._lane.buffer)):
             delivery = self._next_buffered()
             if delivery is None:
                 return None
-            if delivery.lost and not self._broker.desk.try_suspect(delivery):
+            if delivery.lost >= SUSPECT_AFTER_LOSSES and not self._broker.desk.try_suspect(delivery):
                 self._lane.buffer.append(delivery)
                 continue
             message = self._open(delivery)

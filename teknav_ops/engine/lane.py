@@ -27,6 +27,9 @@ MOST_READY: Final = 32
 #: How much work, in time, a fast lane may read ahead.
 READ_AHEAD_MS: Final = 50.0
 MOST_FETCHED: Final = 256
+#: A job that has outlived so many workers runs beside no other such job. After its first loss it is one of many that a
+#: worker held when it ended, and they run side by side.
+SUSPECT_AFTER_LOSSES: Final = 2
 #: Marks at which waiting lanes are woken: at every place that comes free, or never, since none waits.
 _ALWAYS: Final = 2**31
 _NEVER: Final = -1
@@ -100,7 +103,7 @@ class Desk:
         self._changed = threading.Condition()
         self._handed_count = 0
         self._wake_at = _NEVER
-        #: The one running job that has outlived a worker before, if any.
+        #: The one running job that has outlived several workers, if any.
         self._suspect: str | None = None
         self.thread_count = 8
         self.is_closing = threading.Event()
@@ -138,7 +141,7 @@ class Desk:
             self._handed_count += 1
 
     def try_suspect(self, delivery: Delivery) -> bool:
-        """Leave to begin a job that has outlived a worker: one at a time, so that a poison pill dies alone.
+        """Leave to begin a job that has outlived several workers: one at a time, so that a poison pill dies alone.
 
         Otherwise jobs that only ran beside it would be counted as the cause as often as it is.
         """
