@@ -12,6 +12,8 @@ import pytest
 from teknav_ops.private_files import keep_files_private, open_folders, private_folder
 from workers.services.media import MediaStore
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture(params=[0o022, 0o000])
 def umask(request: pytest.FixtureRequest) -> Iterator[None]:
@@ -33,6 +35,16 @@ def test_what_a_process_writes_is_open_to_its_owner_only(tmp_path: Path) -> None
     (folder / "mail.eml").write_text("the link in it signs you in")
 
     assert [mode(path) & 0o077 for path in (tmp_path / "a", folder, folder / "mail.eml")] == [0, 0, 0]
+
+
+def test_each_program_keeps_its_files_private() -> None:
+    # These two are begun by a program that does, and have its umask.
+    children = {"teknav_ops/reports/child.py", "teknav_ops/runtime/demo/receivers.py"}
+    programs = {path for path in ROOT.glob("teknav_ops/**/*.py") if "__main__" in path.read_text()}
+    programs |= {ROOT / "teknav_ops/cli/app.py", ROOT / "workers/__init__.py"}
+
+    open_ones = {str(path.relative_to(ROOT)) for path in programs if "keep_files_private()" not in path.read_text()}
+    assert open_ones == children
 
 
 @pytest.mark.usefixtures("umask")

@@ -21,6 +21,7 @@ from teknav_ops.events.relay import BLOCK_SECONDS, EventRelay
 from teknav_ops.logs import configure_logs
 from teknav_ops.metrics.aggregates import CHECK_SECONDS, Aggregator
 from teknav_ops.metrics.live import PUBLISH_SECONDS, StatsPublisher
+from teknav_ops.private_files import keep_files_private
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.redis_url import find_redis_url
 from teknav_ops.reports.scheduled import TICK_SECONDS, ScheduledReports
@@ -139,6 +140,7 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
 
 def main() -> None:
     """Run a scheduler in this process."""
+    keep_files_private()
     settings = get_settings()
     configure_logs(settings)
     try:

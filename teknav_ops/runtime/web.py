@@ -12,6 +12,7 @@ from typing import Final
 from teknav_ops.access.links import Links
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.logs import configure_logs
+from teknav_ops.private_files import keep_files_private
 from teknav_ops.settings import Settings, get_settings
 
 #: By name: the library does not import the dashboard.
@@ -88,6 +89,7 @@ def first_owner_url(links: Links, url: str) -> str | None:
 
 def main() -> None:
     """Run the web process."""
+    keep_files_private()
     try:
         serve_web(get_settings())
     except InvalidRequest as error:

@@ -25,10 +25,10 @@ from tests.support.databases import migrate
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 #: How long workers may take to start, whatever else the machine does.
-START_SECONDS = 100
+START_SECONDS = 300
 
 
 @pytest.fixture
