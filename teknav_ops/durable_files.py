@@ -8,14 +8,17 @@ import secrets
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes | str, *, drafts: Path | None = None) -> None:
+def write_whole(path: Path, content: bytes | str, *, drafts: Path | None = None, mode: int | None = None) -> None:
     """Write a file (text as UTF-8) so that no reader sees a part of it, also where two write at once.
 
-    The draft lies in `drafts`, on the same file system, or beside the file; folders must be there.
+    The draft lies in `drafts`, on the same file system, or beside the file; folders must be there. With `mode`, that
+    is who may open it, whatever the umask.
     """
     draft = (drafts or path.parent) / f".{path.name}.{secrets.token_hex(8)}"
     try:
         with draft.open("wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())

@@ -19,6 +19,7 @@ from teknav_ops.snapshots.disk import RESERVE_BYTES, require_room, watching_for_
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.load import Ends, Loaded, Loader, Progress, is_of_another_database, settled_ids
 from teknav_ops.snapshots.publish import publish, published_edition
+from teknav_ops.snapshots.seals import is_as_published
 from teknav_ops.snapshots.work import WorkFile, open_work_file, remove_work_file, remove_work_file_log
 from teknav_ops.storage.database import Database
 
@@ -129,8 +130,9 @@ class Exporter:
 
     def _published_edition(self) -> str | None:
         path, edition = self._published
-        # Files never change, so one of our own need not be opened to know what it holds.
-        return edition if path is not None and path == self.folder.newest() else published_edition(self.folder)
+        # One of our own that nobody has touched need not be opened to know what it holds.
+        is_ours = path is not None and path == self.folder.newest() and is_as_published(path)
+        return edition if is_ours else published_edition(self.folder)
 
     def _opened(self, ends: Ends) -> WorkFile:
         work = open_work_file(self.folder.work_file)

@@ -16,6 +16,7 @@ from typing import Final
 
 from teknav_ops.durable_files import try_lock
 from teknav_ops.errors import SnapshotBusy
+from teknav_ops.snapshots.seals import seal_path
 
 KEPT_GENERATIONS: Final = 3
 #: A reader may have been told a name a while ago.
@@ -93,5 +94,6 @@ class SnapshotFolder:
                     os.utime(path)
                 elif age_seconds > GRACE_SECONDS:
                     path.unlink()
+                    seal_path(path).unlink(missing_ok=True)
                     removed += 1
         return removed

@@ -10,17 +10,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+import structlog
+
 from teknav_ops.errors import NoSnapshot
 from teknav_ops.settings import Settings
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.schema import SCHEMA_VERSION, read_meta, version_of
+from teknav_ops.snapshots.seals import is_as_published
+
+log = structlog.get_logger("teknav.snapshots")
 
 #: A snapshot is data: whoever may type SQL over it may not reach a file or the network through it.
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "enable_external_access": "false",
     "python_enable_replacements": "false",
 }
+#: What opening a damaged file, or one of another program, raises.
+_DAMAGE: Final[tuple[type[Exception], ...]] = (
+    NoSnapshot, OSError, duckdb.IOException, duckdb.SerializationException, duckdb.InternalException,
+    duckdb.FatalException, duckdb.CatalogException, duckdb.OutOfRangeException,
+)  # fmt: skip
 _TRIES: Final = 20
 _PAUSE_SECONDS: Final = 0.05
 #: One process that opens a file twice gets one instance: only the first may configure it.
@@ -47,6 +57,8 @@ class Snapshot:
     def __init__(self, path: Path, connection: Any, meta: SnapshotMeta) -> None:
         self.path = path
         self.meta = meta
+        #: Newer files that could not be used, the newest first.
+        self.passed_over: tuple[Path, ...] = ()
         self._connection = connection
 
     @property
@@ -72,33 +84,55 @@ class Snapshot:
 
 
 def open_snapshot(where: Path | Settings) -> Snapshot:
-    """The newest snapshot of a folder, or of the settings' folder.
+    """The newest snapshot of a folder, or of the settings' folder, that is as it was published.
+
+    Damaged ones, and those of another version, are passed over with a warning, and named in `passed_over`.
 
     Raises:
-        NoSnapshot: there is none, or none that this version can read; the message says what to do.
+        NoSnapshot: there is none that this program can read; the message says what to do.
     """
     folder = SnapshotFolder(where.snapshot_root if isinstance(where, Settings) else Path(where))
     problem: Exception | None = None
     for _ in range(_TRIES):
-        path = folder.newest()
-        if path is None:
+        paths = [path for _, path in reversed(folder.generations())]
+        if not paths:
             raise NoSnapshot(f"snapshot: there is none in {folder.path} yet; run `teknav audit snapshot`")
-        try:
-            return open_file(path)
-        except duckdb.IOException as error:
-            # Collected since its name was read: there is a newer one.
-            problem = error
-            time.sleep(_PAUSE_SECONDS)
-    raise NoSnapshot(f"snapshot: {path} cannot be opened: {problem}; run `teknav audit snapshot`") from problem
+        passed_over: list[Path] = []
+        for path in paths:
+            try:
+                return _with_warning(open_file(path), passed_over, problem)
+            except _DAMAGE as error:
+                # What is gone was collected since its name was read; there are newer ones.
+                if path.exists():
+                    passed_over.append(path)
+                    problem = problem or error
+        if len(passed_over) == len(paths):
+            break
+        time.sleep(_PAUSE_SECONDS)
+    if isinstance(problem, NoSnapshot):
+        raise problem
+    raise NoSnapshot(f"snapshot: {paths[0]} cannot be opened: {problem}; run `teknav audit snapshot`") from problem
+
+
+def _with_warning(snapshot: Snapshot, passed_over: list[Path], problem: Exception | None) -> Snapshot:
+    if passed_over:
+        snapshot.passed_over = tuple(passed_over)
+        log.warning(
+            "snapshot.passed_over", files=[path.name for path in passed_over], opened=snapshot.path.name,
+            as_of=snapshot.as_of.isoformat(), error=str(problem),
+        )  # fmt: skip
+    return snapshot
 
 
 def open_file(path: Path) -> Snapshot:
     """One snapshot by its path.
 
     Raises:
-        NoSnapshot: it was written by another version.
-        duckdb.Error: it cannot be opened.
+        NoSnapshot: it is not as it was published, or was written by another version.
+        duckdb.Error, OSError: it cannot be opened.
     """
+    if not is_as_published(path):
+        raise NoSnapshot(f"snapshot: {path} is damaged: it is not what was published; run `teknav audit snapshot`")
     with _opening:
         connection: Any = duckdb.connect(str(path), read_only=True, config=_CONFIG)
         try:

@@ -1,4 +1,4 @@
-"""Publishing: copy the work file beside the others, make it durable, and give it its name. The rename is the commit."""
+"""Publishing: copy the work file beside the others, seal it, and give it its name. The rename is the commit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from teknav_ops.errors import NoSnapshot
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.open import open_file
+from teknav_ops.snapshots.seals import seal
 
 _COPY_BYTES: Final = 64 * 1024 * 1024
 
@@ -22,6 +23,8 @@ def publish(folder: SnapshotFolder) -> Path:
     try:
         _copy(folder.work_file, temporary)
         path = folder.next_path()
+        # Before it has its name: nobody meets it without.
+        seal(temporary, path)
         temporary.rename(path)
     except OSError:
         temporary.unlink(missing_ok=True)
@@ -31,14 +34,14 @@ def publish(folder: SnapshotFolder) -> Path:
 
 
 def published_edition(folder: SnapshotFolder) -> str | None:
-    """The edition of the newest snapshot; None when there is none that can be read."""
+    """The edition of the newest snapshot; None when there is none, or it is damaged."""
     path = folder.newest()
     if path is None:
         return None
     try:
         with open_file(path) as snapshot:
             return snapshot.meta.edition
-    except (NoSnapshot, duckdb.Error):
+    except (NoSnapshot, duckdb.Error, OSError):
         return None
 
 

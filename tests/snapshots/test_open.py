@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pytest
+import structlog
 
 from teknav_ops.errors import NoSnapshot
 from teknav_ops.settings import Settings
@@ -114,9 +117,9 @@ def test_one_that_was_collected_since_its_name_was_read_is_not_missed(
 ) -> None:
     exporter = Exporter(sqlite_database, folder)
     exporter.export()
-    names = iter([folder / "audit-00000000.duckdb"])
-    newest = SnapshotFolder.newest
-    monkeypatch.setattr(SnapshotFolder, "newest", lambda self: next(names, None) or newest(self))
+    lists = iter([[(0, folder / "audit-00000000.duckdb")]])
+    generations = SnapshotFolder.generations
+    monkeypatch.setattr(SnapshotFolder, "generations", lambda self: next(lists, None) or generations(self))
 
     with open_snapshot(folder) as snapshot:
         assert snapshot.path.name == "audit-00000001.duckdb"
@@ -149,6 +152,77 @@ def test_a_file_of_another_schema_version_is_refused(
     Exporter(sqlite_database, folder).export()
     with pytest.raises(NoSnapshot, match="schema version 99"):
         open_snapshot(folder)
+
+
+def torn(content: bytes, chance: random.Random) -> bytes:
+    return content[: chance.randrange(len(content))]
+
+
+def overwritten(content: bytes, chance: random.Random) -> bytes:
+    at = chance.randrange(len(content) - 4_096)
+    return content[:at] + chance.randbytes(4_096) + content[at + 4_096 :]
+
+
+def one_bit_flipped(content: bytes, chance: random.Random) -> bytes:
+    at = chance.randrange(len(content))
+    return content[:at] + bytes([content[at] ^ 1 << chance.randrange(8)]) + content[at + 1 :]
+
+
+def emptied(content: bytes, chance: random.Random) -> bytes:
+    return b""
+
+
+def foreign(content: bytes, chance: random.Random) -> bytes:
+    return b"SQLite format 3\0" + content
+
+
+@pytest.mark.parametrize("damage", [torn, overwritten, one_bit_flipped, emptied, foreign])
+def test_a_damaged_newest_one_is_passed_over_and_published_anew_at_once(
+    sqlite_database: Database, folder: Path, damage: Callable[[bytes, random.Random], bytes]
+) -> None:
+    exporter = Exporter(sqlite_database, folder)
+    for _ in range(2):
+        store(sqlite_database, [run(NOON, 5.0)])
+        exporter.export()
+    newest = folder / "audit-00000002.duckdb"
+    newest.write_bytes(damage(newest.read_bytes(), random.Random(damage.__name__)))
+
+    with structlog.testing.capture_logs() as lines, open_snapshot(folder) as older:
+        assert (older.path.name, older.passed_over) == ("audit-00000001.duckdb", (newest,))
+        assert int(totals(older).completed[0]) == 1
+    assert [line["event"] for line in lines] == ["snapshot.passed_over"]
+
+    # Nothing new is there to be exported; also where another process finds it.
+    for another in (exporter, Exporter(sqlite_database, folder)):
+        again = another.export()
+    assert again.path is None
+    with open_snapshot(folder) as anew:
+        assert (anew.path.name, anew.passed_over) == ("audit-00000003.duckdb", ())
+        assert int(totals(anew).completed[0]) == 2
+
+
+def test_one_that_was_copied_or_touched_is_as_it_was_published(sqlite_database: Database, folder: Path) -> None:
+    import os
+
+    store(sqlite_database, [run(NOON, 5.0)])
+    exporter = Exporter(sqlite_database, folder)
+    exporter.export()
+    os.utime(folder / "audit-00000001.duckdb", (5, 5))
+
+    with open_snapshot(folder) as snapshot:
+        assert snapshot.passed_over == ()
+    assert exporter.export().path is None
+
+
+def test_one_without_a_seal_is_read(sqlite_database: Database, folder: Path) -> None:
+    Exporter(sqlite_database, folder).export()
+    for content in ("", "{}", "null", None):
+        if content is None:
+            (folder / "audit-00000001.seal").unlink()
+        else:
+            (folder / "audit-00000001.seal").write_text(content)
+        with open_snapshot(folder) as snapshot:
+            assert snapshot.path.name == "audit-00000001.duckdb"
 
 
 def test_a_damaged_file_is_named(folder: Path) -> None:
