@@ -23,6 +23,7 @@ from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import SqlEffects, record_effect
 from teknav_ops.storage.tables import AuditLog, WebhookDeliveryLog, WebhookEndpoint
 from teknav_ops.storage.tables.base import utc_now
+from teknav_ops.webhook_events import takes
 from workers.services import Services
 
 _KEPT_ANSWER_BYTES: Final = 2_048
@@ -40,6 +41,10 @@ class UnknownWebhookEndpoint(PermanentError):
 
 class EndpointDisabled(PermanentError):
     """The endpoint is switched off; enable it, then replay."""
+
+
+class EventNotSubscribed(PermanentError):
+    """The endpoint did not ask for events of this type."""
 
 
 class WebhookRefused(PermanentError):
@@ -95,6 +100,8 @@ def _target(job: DeliverWebhook, ctx: Context) -> _Target:
             raise UnknownWebhookEndpoint(f"endpoint_id: there is no webhook endpoint {job.endpoint_id}")
         if endpoint.status != "enabled":
             raise EndpointDisabled(f"{endpoint.name} is switched off: {endpoint.disabled_reason}")
+        if not takes(endpoint.event_types, job.event_type):
+            raise EventNotSubscribed(f"{endpoint.name} takes {', '.join(endpoint.event_types)}; not {job.event_type}")
         sealed = [endpoint.sealed_secret]
         if endpoint.previous_sealed_secret and (endpoint.previous_secret_until or utc_now()) > utc_now():
             sealed.append(endpoint.previous_sealed_secret)
@@ -172,7 +179,7 @@ def _what_came_back(answer: Answer | None, error: Exception | None) -> dict[str,
 def _outcome(error: Exception | None) -> str:
     if error is None:
         return "delivered"
-    if isinstance(error, EndpointDisabled | UnknownWebhookEndpoint):
+    if isinstance(error, EndpointDisabled | UnknownWebhookEndpoint | EventNotSubscribed):
         return "disabled"
     if isinstance(error, AddressBlocked):
         return "blocked"

@@ -8,7 +8,7 @@ import typer
 
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.cli.options import JsonOption, LimitOption, parse_span
+from teknav_ops.cli.options import JsonOption, LimitOption, parse_data, parse_span
 
 app = typer.Typer(help="Webhook endpoints: add, list, switch off and on, change secrets.", no_args_is_help=True)
 
@@ -65,6 +65,27 @@ def rotate_secret(
     """Give an endpoint a new secret and print it, this once."""
     secret = Context().control.webhooks.rotate_secret(name, overlap=parse_span(overlap, name="--overlap"))
     show.console.print(secret, markup=False, soft_wrap=True)
+
+
+@app.command()
+def publish(
+    event_type: Annotated[str, typer.Argument(help="Such as article.published.")],
+    data: Annotated[str, typer.Option(help="The event's data: JSON, or @file.")] = "{}",
+    json_output: JsonOption = False,
+) -> None:
+    """Deliver an event to every enabled endpoint that takes its type."""
+    from teknav_ops.webhook_events import publish_event
+
+    context = Context()
+    published = publish_event(context.producer, context.database, event_type, parse_data(data))
+    if json_output:
+        show.as_json(published)
+        return
+    show.table(
+        ("endpoint", "job"),
+        [(name, accepted.job_id) for name, accepted in published.deliveries.items()],
+        empty=f"No enabled endpoint takes {event_type}; see `teknav webhooks list`.",
+    )
 
 
 @app.command()

@@ -24,6 +24,10 @@ def test_a_webhook_endpoint_from_its_secret_to_its_end(teknav: Teknav) -> None:
     assert teknav("webhooks", "enable", "partner").returncode == 0
     assert "enabled" in teknav("webhooks", "list").stdout
     assert "Nothing was delivered" in teknav("webhooks", "deliveries", "partner").stdout
+    published = json.loads(teknav("webhooks", "publish", "article.published", "--data", '{"a": 1}', "--json").stdout)
+    assert published["deliveries"]["partner"]["is_new"]
+    assert "No enabled endpoint takes article.edited" in teknav("webhooks", "publish", "article.edited").stdout
+    assert "event_type" in teknav("webhooks", "publish", "Not A Type").stderr
     assert teknav("webhooks", "enable", "nobody").returncode == 2
 
 

@@ -33,6 +33,7 @@ from tests.workers.conftest import MakeContext, MakeServices
 from workers.services import Services
 from workers.webhooks_deliver import (
     EndpointDisabled,
+    EventNotSubscribed,
     UnknownWebhookEndpoint,
     WebhookExpired,
     WebhookFailed,
@@ -92,6 +93,18 @@ def test_an_event_arrives_signed_as_the_published_library_verifies(
     )
     assert attempt.duration_ms is not None and attempt.host == "127.0.0.1"
     assert endpoint(services).last_success_at and SqlEffects(services.database).find(ctx.job_id)
+
+
+def test_a_type_that_the_endpoint_did_not_ask_for_is_not_sent(
+    services: Services, receiver: HttpReceiver, control: Control, make_context: MakeContext
+) -> None:
+    control.webhooks.add("partner", f"{receiver.url}/hooks", event_types=["article.published", "article.edited"])
+    with pytest.raises(EventNotSubscribed, match=r"takes article\.published, article\.edited; not user\.deleted"):
+        deliver_webhook(order(event_type="user.deleted"), make_context())
+    deliver_webhook(order(event_type="article.edited"), make_context())
+
+    assert [attempt.outcome for attempt in log(services)] == ["disabled", "delivered"]
+    assert len(receiver.requests) == 1 and endpoint(services).failure_count == 0
 
 
 def test_running_twice_delivers_once(receiver: HttpReceiver, secret: str, make_context: MakeContext) -> None:

@@ -37,7 +37,10 @@ class WebhookEndpoint(Base):
 
 
 class WebhookDeliveryLog(Base):
-    """One attempt. Outcome is delivered, failed, throttled, refused, blocked or disabled; `answer` is cut at 2 kB."""
+    """One attempt. Outcome is delivered, failed, throttled, refused, blocked or disabled; `answer` is cut at 2 kB.
+
+    `disabled` stands for a type of event, too, that the endpoint did not ask for.
+    """
 
     __tablename__ = "webhook_delivery_log"
     __table_args__ = (
