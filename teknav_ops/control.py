@@ -7,7 +7,6 @@ against the policy and recorded in AuditLog with the operator's name before it r
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -86,9 +85,11 @@ class Control(BatchReplayDoor):
     @needs(Operation.ACT)
     def pause(self, queue: str) -> bool:
         """Hand out no more of the queue's jobs; running ones finish. False when it was paused already."""
-        if self._jobs.counts(queue).is_paused:
+        counts = self._jobs.counts(queue)
+        if counts.is_paused:
             return False
-        return self._set(queue, "queue.paused", {"paused": str(int(time.time() * 1000))})
+        # By the server's clock, as all that the queue holds.
+        return self._set(queue, "queue.paused", {"paused": str(counts.at_ms)})
 
     @needs(Operation.ACT)
     def resume(self, queue: str) -> bool:
@@ -213,7 +214,7 @@ class Control(BatchReplayDoor):
         if confirmation != queue:
             raise InvalidRequest(f"confirmation: type {queue} to delete all its dead letters")
         with self._recorded("dlq.purged", queue) as entry:
-            return self._purge_until(keys, int(time.time() * 1000), entry, on_progress)
+            return self._purge_until(keys, self._jobs.counts(queue).at_ms, entry, on_progress)
 
     def _purge_until(
         self, keys: QueueKeys, until_ms: int, entry: OperatorAction, on_progress: Callable[[int], None]

@@ -7,7 +7,6 @@ that fails again meanwhile is not replayed a second time. `replay_runner.py` goe
 from __future__ import annotations
 
 import secrets
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -17,6 +16,7 @@ from teknav_ops.jobs.batch_replay import Replay, cause_field, error_type_field, 
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries, FrozenFailure
 from teknav_ops.jobs.identifiers import checked_id
 from teknav_ops.jobs.paging import NO_HASH, Page, check_page, read_hashes
+from teknav_ops.jobs.queries import HEARTBEAT_MS
 from teknav_ops.one_line import is_one_line
 from teknav_ops.payloads import plain
 from teknav_ops.redis_state import scripts
@@ -72,7 +72,9 @@ class Replays:
         else:
             found = self._queries.failures_of(queue, job_ids)
         replay_id = secrets.token_hex(6)
-        self._freeze(QueueKeys(queue), replay_id, found, _facts(found, operator, name, job_ids))
+        keys = QueueKeys(queue)
+        now_ms = self._runner.run(scripts.queue_counts(keys, heartbeat_ms=HEARTBEAT_MS)).at_ms
+        self._freeze(keys, replay_id, found, _facts(found, operator, name, job_ids, now_ms))
         return self.get(queue, replay_id)
 
     def _freeze(self, keys: QueueKeys, replay_id: str, found: Sequence[FrozenFailure], facts: dict[str, Any]) -> None:
@@ -174,13 +176,13 @@ class Replays:
 
 
 def _facts(
-    found: Sequence[FrozenFailure], operator: str, name: str, job_ids: Sequence[str] | None
+    found: Sequence[FrozenFailure], operator: str, name: str, job_ids: Sequence[str] | None, now_ms: int
 ) -> dict[str, Any]:  # fmt: skip
     facts: dict[str, Any] = {
         "operator": operator,
         "name": name,
         "state": "previewed",
-        "created_at_ms": int(time.time() * 1000),
+        "created_at_ms": now_ms,
         "total": len(found),
         "missing": 0 if job_ids is None else len(set(job_ids)) - len(found),
     }

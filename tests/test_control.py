@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,24 @@ def test_two_operators_replaying_one_dead_letter_at_once_run_it_once(
 
     assert sorted(outcomes) == sorted(dead)
     assert all(state.places(job_id) == ["waiting"] for job_id in dead)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_command_line_with_a_wrong_clock_acts_by_the_servers(
+    control: Control, state: State, queries: JobQueries, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    for _ in range(3):
+        state.dead()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3_600 * hours)
+
+    plan = control.preview_replay(QUEUE, DeadLetterFilter(), limit=1)
+    assert control.purge(QUEUE, confirmation=QUEUE) == 3
+    control.pause(QUEUE)
+
+    now_ms = queries.counts(QUEUE).at_ms
+    assert 0 <= now_ms - int(state.client.hget(KEYS.control, "paused") or 0) < 600_000
+    assert abs(now_ms - plan.created_at.timestamp() * 1000) < 600_000
 
 
 def test_an_edited_payload_is_validated(control: Control, state: State, queries: JobQueries) -> None:
