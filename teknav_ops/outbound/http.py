@@ -186,9 +186,13 @@ class _BoundedStream(NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> NetworkStream:
         """TLS to the host that was asked for, whichever of its addresses was taken."""
-        return _BoundedStream(
-            self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline)), self._deadline
-        )
+        try:
+            left = _left(self._deadline)
+        except httpcore.ReadTimeout:
+            # Nobody else knows of this connection yet, so nobody else would close it.
+            self._stream.close()
+            raise
+        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         """Facts about the connection."""

@@ -7,8 +7,10 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 
+import httpcore2 as httpcore
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from teknav_ops.outbound.addresses import AddressBlocked, InvalidUrl, RequestMalformed, check_url, is_blocked
-from teknav_ops.outbound.http import AnswerTimedOut, HostUnreachable, OutboundHttp
+from teknav_ops.outbound.http import AnswerTimedOut, HostUnreachable, OutboundHttp, _BoundedStream, _CheckedBackend
 from tests.support.http_receiver import FOR_EVER, Answer, HttpReceiver
 from tests.support.ports import listen, port_of
 
@@ -279,3 +281,17 @@ def _self_signed(host: str, folder: Path) -> tuple[Path, Path]:
         )
     )  # fmt: skip
     return certificate_file, key_file
+
+
+def test_a_connection_whose_time_is_up_before_it_speaks_tls_is_closed() -> None:
+    with listen() as server:
+        backend = _CheckedBackend(
+            (ipaddress.ip_network("127.0.0.0/8"),), lambda host, port: ["127.0.0.1"], time.monotonic() + 60
+        )
+        stream = backend.connect_tcp("receiver.example", port_of(server))
+        connection = stream.get_extra_info("socket")
+        late = _BoundedStream(stream, time.monotonic() - 1)
+
+        with pytest.raises(httpcore.ReadTimeout):
+            late.start_tls(ssl.create_default_context(), "receiver.example")
+        assert connection.fileno() == -1
