@@ -28,7 +28,8 @@ def secrets_of(settings: Settings) -> Iterator[str]:
     """Keys, tokens, and passwords in URLs, as they are written and as they are sent."""
     values = [getattr(settings, name) for name in type(settings).model_fields]
     texts = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-    found = [part.strip() for text in texts for part in text.split(",")]
+    # Whole, since a password may hold a comma, and in parts, since keys are listed.
+    found = [*texts, *(part.strip() for text in texts for part in text.split(","))]
     for url in (*texts, settings.redis_url or ""):
         found += _passwords(url)
     yield from (secret for secret in found if len(secret) >= _LEAST_CHARACTERS)

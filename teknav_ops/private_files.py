@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 _OTHERS: Final = 0o077
-_READABLE_FILE: Final = 0o644
+#: Of files that every user may read.
+READABLE_FILE: Final = 0o644
 _READABLE_FOLDER: Final = 0o755
 
 
@@ -32,18 +33,17 @@ def private_folder(path: Path) -> Path:
     return path
 
 
-def public_folder(path: Path) -> None:
-    """Make a folder, and those above it that are missing, that every user may read."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    for folder in reversed(missing):
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
+def public_folder(path: Path, *, root: Path) -> None:
+    """Make a folder below `root` that every user may read, with those between; one that was left private is opened."""
+    is_new = not root.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in (path, *path.parents):
+        if folder == root and not is_new:
+            break
+        if folder.stat().st_mode & _READABLE_FOLDER != _READABLE_FOLDER:
             folder.chmod(_READABLE_FOLDER)
-
-
-def open_to_all(path: Path) -> None:
-    """Let every user read a file that was made private."""
-    path.chmod(_READABLE_FILE)
+        if folder == root:
+            break
 
 
 def open_folders(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:

@@ -35,9 +35,14 @@ class PublishedEvent:
 
 
 def publish_event(
-    producer: Producer, database: Database, event_type: str, data: Mapping[str, Any], *, event_id: str | None = None,
+    producer: Producer,
+    database: Database,
+    event_type: str,
+    data: Mapping[str, Any],
+    *,
+    event_id: str | None = None,
     occurred_at: datetime | None = None,
-) -> PublishedEvent:  # fmt: skip
+) -> PublishedEvent:
     """Enqueue a delivery for each enabled endpoint that takes this type of event.
 
     Published again under the same `event_id`, within 24 hours and with the same `occurred_at` and data, an endpoint
@@ -54,9 +59,11 @@ def publish_event(
     if event_id is not None and occurred_at is None:
         raise InvalidRequest("occurred_at: give it together with event_id, or the same event differs each time")
     event = {
-        "event_id": event_id or f"evt_{secrets.token_hex(12)}", "event_type": event_type, "data": dict(data),
+        "event_id": event_id or f"evt_{secrets.token_hex(12)}",
+        "event_type": event_type,
+        "data": dict(data),
         "occurred_at": occurred_at or datetime.now(UTC),
-    }  # fmt: skip
+    }
     # Also where nobody takes it: a wrong event is not found only when the first partner asks for it.
     codec.validate(DeliverWebhook, {"endpoint_id": 1, **event}, where="event")
     deliveries = {

@@ -43,15 +43,25 @@ def test_each_secret_setting_is_masked(masked: Any, field: str) -> None:
         assert f"t-{field}" not in text and f"d-{field}" not in text
 
 
+def test_a_secret_with_commas_is_masked_whole(masked: Any) -> None:
+    masked(frozenset(secrets_of(Settings.model_construct(ai_api_key=SecretStr("short,parts,only")))))
+
+    assert redact("refused: short,parts,only") == "refused: ••••"
+
+
 def test_words_that_stand_anywhere_are_no_secrets() -> None:
     assert not set(secrets_of(Settings.model_construct(ai_api_key=SecretStr("none"), redis_url="redis://u:teknav@h/0")))
     assert not set(secrets_of(Settings.model_construct(redis_url="redis://[broken")))
 
 
 def test_a_job_whose_error_quotes_a_key_leaves_it_nowhere(
-    masked: Any, engine: Engine, producer: Producer, queries: JobQueries, client: redis.Redis,
+    masked: Any,
+    engine: Engine,
+    producer: Producer,
+    queries: JobQueries,
+    client: redis.Redis,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     masked(frozenset({"sk-0123456789"}))
 
     def be_refused(job: Work, ctx: JobContext[None]) -> None:

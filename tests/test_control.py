@@ -23,7 +23,7 @@ from teknav_ops.errors import (
     StorageUnavailable,
     UnknownJob,
     WrongState,
-)  # fmt: skip
+)
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.queries import JobQueries

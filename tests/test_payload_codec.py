@@ -73,9 +73,13 @@ def test_lists_of_secrets_are_sealed_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [codec.Holder("a:queue", "nested", "job-2"), codec.Holder("a:queue", "n", "job-1"),
-              codec.Holder("another", "nested", "job-1")],
-)  # fmt: skip
+    "other",
+    [
+        codec.Holder("a:queue", "nested", "job-2"),
+        codec.Holder("a:queue", "n", "job-1"),
+        codec.Holder("another", "nested", "job-1"),
+    ],
+)
 def test_a_secret_opens_at_its_own_job_only(other: codec.Holder) -> None:
     cipher = Cipher([KEY])
     payload = Nested(names={"a": SecretStr("alpha")})

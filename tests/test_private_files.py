@@ -66,4 +66,8 @@ def test_what_readers_are_shown_stays_open_to_their_web_server(tmp_path: Path) -
     stored = store.path(store.put(b"picture", folder="variants", suffix="webp"))
 
     assert mode(stored) == 0o644
+    # As one that died before it could open them leaves them.
+    stored.parent.chmod(0o700)
+    stored.unlink()
+    assert store.path(store.put(b"picture", folder="variants", suffix="webp")) == stored
     assert {mode(folder) for folder in (stored.parent, stored.parent.parent, tmp_path / "media")} == {0o755}

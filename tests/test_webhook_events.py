@@ -56,9 +56,14 @@ def payloads(client: redis.Redis) -> list[dict[str, Any]]:
     number=st.integers(0, 10**9),
 )
 def test_each_enabled_endpoint_that_takes_the_type_gets_one_delivery(
-    control: Control, platform: Producer, database: Database, client: redis.Redis,
-    endpoints: list[tuple[list[str], bool]], event_type: str, number: int,
-) -> None:  # fmt: skip
+    control: Control,
+    platform: Producer,
+    database: Database,
+    client: redis.Redis,
+    endpoints: list[tuple[list[str], bool]],
+    event_type: str,
+    number: int,
+) -> None:
     for known in control.webhooks.endpoints():
         if known.status == "enabled":
             control.webhooks.disable(known.name, reason="of an earlier example")
@@ -118,9 +123,13 @@ def test_an_event_that_was_published_half_way_is_published_again_without_doubles
     ],
 )
 def test_a_wrong_event_is_refused_by_field_though_nobody_takes_it(
-    platform: Producer, database: Database, client: redis.Redis, wrong: dict[str, Any], error: type[Exception],
+    platform: Producer,
+    database: Database,
+    client: redis.Redis,
+    wrong: dict[str, Any],
+    error: type[Exception],
     field: str,
-) -> None:  # fmt: skip
+) -> None:
     event: dict[str, Any] = {"event_type": "article.published", "data": {}, **wrong}
     with pytest.raises(error, match=field):
         publish_event(platform, database, event.pop("event_type"), event.pop("data"), **event)

@@ -28,9 +28,15 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
 }
 #: What opening a damaged file, or one of another program, raises.
 _DAMAGE: Final[tuple[type[Exception], ...]] = (
-    NoSnapshot, OSError, duckdb.IOException, duckdb.SerializationException, duckdb.InternalException,
-    duckdb.FatalException, duckdb.CatalogException, duckdb.OutOfRangeException,
-)  # fmt: skip
+    NoSnapshot,
+    OSError,
+    duckdb.IOException,
+    duckdb.SerializationException,
+    duckdb.InternalException,
+    duckdb.FatalException,
+    duckdb.CatalogException,
+    duckdb.OutOfRangeException,
+)
 _TRIES: Final = 20
 _PAUSE_SECONDS: Final = 0.05
 #: One process that opens a file twice gets one instance: only the first may configure it.
@@ -118,9 +124,12 @@ def _with_warning(snapshot: Snapshot, passed_over: list[Path], problem: Exceptio
     if passed_over:
         snapshot.passed_over = tuple(passed_over)
         log.warning(
-            "snapshot.passed_over", files=[path.name for path in passed_over], opened=snapshot.path.name,
-            as_of=snapshot.as_of.isoformat(), error=str(problem),
-        )  # fmt: skip
+            "snapshot.passed_over",
+            files=[path.name for path in passed_over],
+            opened=snapshot.path.name,
+            as_of=snapshot.as_of.isoformat(),
+            error=str(problem),
+        )
     return snapshot
 
 

@@ -272,9 +272,12 @@ def test_no_log_line_of_any_level_holds_a_payload(
     engine: Engine, producer: Producer, queries: JobQueries, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = {
-        "completed": None, "unexpected": KeyError("k"), "permanent": PermanentError("p"),
-        "transient": TransientError("t"), "throttled": Throttled("s", retry_after_seconds=0.01),
-    }  # fmt: skip
+        "completed": None,
+        "unexpected": KeyError("k"),
+        "permanent": PermanentError("p"),
+        "transient": TransientError("t"),
+        "throttled": Throttled("s", retry_after_seconds=0.01),
+    }
 
     def end(job: Confide, ctx: JobContext[None]) -> None:
         failure = failures[job.note.partition(" ")[0]]

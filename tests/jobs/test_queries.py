@@ -103,9 +103,15 @@ def test_looking_ends_in_time_though_more_come_than_were_counted() -> None:
     steps = iter([[("a", {})], [("b", {})], [("c", {})]])
 
     page = fill_page(
-        steps, lambda row: False, lambda ids: [None for _ in ids], offset=0, limit=5, total=1, is_settled=False,
+        steps,
+        lambda row: False,
+        lambda ids: [None for _ in ids],
+        offset=0,
+        limit=5,
+        total=1,
+        is_settled=False,
         looking_seconds=0,
-    )  # fmt: skip
+    )
 
     assert (page.items, page.next_offset, page.is_counted) == ([], 1, False)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from teknav_ops.durable_files import write_whole
 from teknav_ops.errors import PermanentError, TransientError
-from teknav_ops.private_files import open_to_all, public_folder
+from teknav_ops.private_files import READABLE_FILE, public_folder
 
 #: Far longer than any write takes: a draft of this age was left by a worker that died.
 STALE_SECONDS: Final = 3_600.0
@@ -95,7 +95,6 @@ class MediaStore:
     def _write_whole(self, content: bytes, path: Path) -> None:
         # What readers of the publication are shown: the web server that hands it out is another user.
         for folder in (self._drafts, path.parent):
-            public_folder(folder)
+            public_folder(folder, root=self._root)
         # The row that names the file is written after it, and must not survive it in a power cut.
-        write_whole(path, content, drafts=self._drafts)
-        open_to_all(path)
+        write_whole(path, content, drafts=self._drafts, mode=READABLE_FILE)
