@@ -13,6 +13,7 @@ from typing import Any, Final
 from teknav_ops.access.policy import Operation, Operator, needs, require
 from teknav_ops.audit.operator_log import OperatorAction, OperatorLog
 from teknav_ops.batch_replay_door import BatchReplayDoor
+from teknav_ops.engine.submission import submit
 from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
@@ -24,11 +25,13 @@ from teknav_ops.platform.workflow_runs import WorkflowRuns
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
-from teknav_ops.redis_state.scripts import ScriptRunner
+from teknav_ops.redis_state.scripts import Accepted, ScriptRunner
 from teknav_ops.replays import Replays
+from teknav_ops.second_run import second_run
 from teknav_ops.topology import TOPOLOGY, Topology
 
 _PURGE_CHUNK: Final = 500
+_SUBMIT_SECONDS: Final = 10.0
 #: 0 puts the topology's value back.
 _LARGEST_LIMITS: Final = {
     "concurrency": 10_000, "global_concurrency": 1_000_000, "rate_count": 10_000_000, "rate_period_ms": 86_400_000,
@@ -156,6 +159,30 @@ class Control(BatchReplayDoor):
                 cancelled_kept=known.cancelled_kept,
             )
             self._expect("cancelled", self._runner.run(call), job_id, "only waiting or delayed jobs can be cancelled")
+
+    @needs(Operation.ACT)
+    def run_again(self, queue: str, job_id: str) -> Accepted:
+        """Run a completed or cancelled job once more, as a new job that names it in `run_again_of`.
+
+        Asked again, it answers with the job that was made (`is_new` False): one click, or a request whose answer was
+        lost, makes one job. That job, when it has ended, can be run again itself.
+
+        Raises:
+            WrongState: the job has not ended, or has failed (`replay` it).
+            UnknownJob: there is no record of it.
+            InvalidPayload: its payload does not fit the model any more. Nothing was written.
+        """
+        known = self._topology[queue]
+        self._jobs.get(queue, job_id)
+        stored = self._client.hgetall(QueueKeys(queue).job(job_id))
+        job = second_run(known, job_id, stored, self._cipher, limit_bytes=self._payload_limit_bytes)
+        with self._recorded("job.run_again", queue, job_id, new_job_id=job.id) as entry:
+            accepted = submit(
+                self._runner, known, [job], cipher=self._cipher, actor=self._operator.name,
+                timeout_seconds=_SUBMIT_SECONDS,
+            )[0]  # fmt: skip
+            entry.note(new_job_id=accepted.job_id, is_new=accepted.is_new)
+        return accepted
 
     def _expect(self, wanted: str, answer: str, job_id: str, rule: str) -> None:
         if answer == "":

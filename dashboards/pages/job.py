@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from dashboards.page import ROOT, Crumb, Page, dlq_path, queue_path, short
+from dashboards.page import ROOT, Crumb, Page, dlq_path, job_path, queue_path, short
 from dashboards.pages.job_actions import JobActions
 from dashboards.shown import detail_text, payload_text, runbook_path
 from teknav_ops.audit.trail import AuditEntry
@@ -49,6 +50,7 @@ class JobPage(JobActions, Page):
             "job": record and self._shown(record),
             "story": [self._entry(entry) for entry in story.entries], "isWhole": story.is_complete,
             "id": job_id, "queue": {"name": queue, "href": queue_path(queue)},
+            "again": self._other_runs(queue, record, story.entries), "effects": TOPOLOGY[queue].effects,
         }  # fmt: skip
 
     def _shown(self, job: JobRecord) -> dict[str, Any]:
@@ -64,6 +66,18 @@ class JobPage(JobActions, Page):
                 for attempt in reversed(job.attempts)
             ],
         }  # fmt: skip
+
+    def _other_runs(
+        self, queue: str, record: JobRecord | None, entries: Sequence[AuditEntry]
+    ) -> dict[str, list[dict[str, str]]]:
+        """The job that this one runs again, and those that ran it again."""
+        first = [record.run_again_of] if record and record.run_again_of else []
+        noted = [entry.detail for entry in entries if entry.action == "job.run_again" and entry.outcome == "done"]
+        later = [str(detail["new_job_id"]) for detail in noted if isinstance(detail, dict) and "new_job_id" in detail]
+        return {
+            name: [{"id": job_id, "href": job_path(queue, job_id)} for job_id in dict.fromkeys(ids)]
+            for name, ids in (("of", first), ("as", later))
+        }
 
     def _text(self, text: str | None) -> str | None:
         return None if text is None else self.visit.masked_text(text)

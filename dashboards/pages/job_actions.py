@@ -25,6 +25,13 @@ class JobActions:
         return Outcome(f"{short(job_id)} is taken out.")
 
     @action(Operation.ACT)
+    def run_again(self, queue: str, job_id: str) -> Outcome:
+        """Run a completed or cancelled job once more, as a new job."""
+        accepted = self.visit.control.run_again(queue, job_id)
+        text = "waits to run it again." if accepted.is_new else "runs it again already; no other job was made."
+        return Outcome(f"{short(accepted.job_id)} {text}")
+
+    @action(Operation.ACT)
     def retry(self, queue: str, job_id: str) -> Outcome:
         """Run a failed job again."""
         self.visit.control.retry(queue, job_id)

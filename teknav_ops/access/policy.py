@@ -31,7 +31,7 @@ class Operation(enum.StrEnum):
     READ = "read"
     #: See what is inside payloads, results and errors. Goes with `read` in a token's scopes.
     READ_PAYLOADS = "read-payloads"
-    #: Pause, resume, configure, retry, promote, cancel, replay, delete, purge.
+    #: Pause, resume, configure, retry, promote, cancel, run again, replay, delete, purge.
     ACT = "act"
     #: Create jobs.
     ENQUEUE = "enqueue"

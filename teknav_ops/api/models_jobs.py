@@ -169,5 +169,5 @@ class PurgeAnswer(BaseModel):
 class JobActionAnswer(BaseModel):
     """A job after an operator's action."""
 
-    action: Literal["retried", "promoted", "cancelled", "replayed"]
+    action: Literal["retried", "promoted", "cancelled", "replayed", "run again"]
     job: JobRecord

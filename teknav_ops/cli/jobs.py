@@ -23,7 +23,7 @@ from teknav_ops.jobs.queries import JobFilter
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.states import JobState
 
-app = typer.Typer(help="List and show jobs; retry, promote, cancel.", no_args_is_help=True)
+app = typer.Typer(help="List and show jobs; retry, promote, cancel, run again.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -93,6 +93,17 @@ def retry(queue: QueueArgument, job_id: JobArgument) -> None:
     """Run a failed job again."""
     Context().control.retry(queue, job_id)
     show.console.print(f"{job_id} is waiting")
+
+
+@app.command("run-again")
+def run_again(queue: QueueArgument, job_id: JobArgument, json_output: JsonOption = False) -> None:
+    """Run a completed or cancelled job once more, as a new job."""
+    accepted = Context().control.run_again(queue, job_id)
+    if json_output:
+        show.as_json(accepted)
+    else:
+        was = "is waiting" if accepted.is_new else "runs it again already; no other job was made"
+        show.console.print(f"{accepted.job_id} {was}")
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
@@ -15,6 +15,8 @@ from teknav_ops.payloads.codec import mask
 
 #: Stands where a damaged record does not say when.
 EPOCH = datetime.fromtimestamp(0, UTC)
+#: The option under which a job's envelope names the job that it runs again.
+RUN_AGAIN_OF: Final = "run_again_of"
 
 
 class Attempt(BaseModel):
@@ -36,8 +38,8 @@ class JobRecord(BaseModel):
     """One job. Times are UTC; the payload's secrets are masked.
 
     `attempts_made` counts the runs of this life (a replay starts a new one); `attempts` keeps the
-    newest twenty runs that failed, over all lives. `waited_ms` is how long the newest run had been ready before
-    a worker took it.
+    newest twenty runs that failed, over all lives. `run_again_of` is the ended job that this one runs
+    again. `waited_ms` is how long the newest run had been ready before a worker took it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,6 +69,7 @@ class JobRecord(BaseModel):
     error_type: str | None = None
     error: str | None = None
     fingerprint: str | None = None
+    run_again_of: str | None = None
     attempts: list[Attempt] = []
 
 
@@ -138,7 +141,17 @@ def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
         "error_type": fields.get("error_type"),
         "error": fields.get("error"),
         "fingerprint": fields.get("fingerprint"),
+        "run_again_of": envelope_of(fields)["options"].get(RUN_AGAIN_OF),
     }
+
+
+def envelope_of(fields: Mapping[str, str]) -> dict[str, Any]:
+    """What a job carries beside its payload; its `options` are there, empty where they cannot be read."""
+    try:
+        envelope = plain.read(fields.get("options") or "{}")
+        return {**envelope, "options": {**envelope.get("options", {})}}
+    except (ValueError, TypeError, AttributeError):
+        return {"options": {}}
 
 
 def _attempts(fields: Mapping[str, str]) -> list[Any]:

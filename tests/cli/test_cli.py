@@ -96,6 +96,13 @@ def test_a_job_from_enqueue_to_cancel(teknav: Teknav) -> None:
     shown = teknav("jobs", "show", accepted["job_id"])
     assert "cancelled" in shown.stdout and "article_id" in shown.stdout
 
+    again = json.loads(teknav("jobs", "run-again", "search:index", accepted["job_id"], "--json").stdout)
+    record = json.loads(teknav("jobs", "show", again["job_id"], "--json").stdout)
+    assert (record["state"], record["run_again_of"]) == ("waiting", accepted["job_id"])
+    assert "no other job was made" in teknav("jobs", "run-again", "search:index", accepted["job_id"]).stdout
+    refused = teknav("jobs", "run-again", "search:index", again["job_id"])
+    assert refused.returncode == 2 and "only completed or cancelled jobs" in refused.stderr
+
 
 def test_queues_are_listed_paused_and_resumed(teknav: Teknav) -> None:
     assert teknav("queues", "pause", "email:send").stdout == "email:send is paused\n"

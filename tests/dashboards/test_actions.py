@@ -71,6 +71,12 @@ def test_a_delayed_job_is_promoted_and_a_waiting_one_taken_out(system: System, v
     page.get_by_role("dialog").get_by_role("button", name="Take it out").click()
     expect(page.locator(".state.cancelled")).to_be_visible()
 
+    page.get_by_role("button", name="Run again").click()
+    page.get_by_role("dialog").get_by_role("button", name="Run again").click()
+    page.locator("dt", has_text="Run again as").locator("+ dd").get_by_role("link").click()
+    expect(page.locator(".state.waiting")).to_be_visible()
+    expect(page.locator("dt", has_text="Runs again").locator("+ dd")).to_contain_text(job.job_id)
+
 
 def test_selected_letters_are_replayed_and_no_others(system: System, visit: Visit) -> None:
     jobs = failed_jobs(system, 4)

@@ -64,6 +64,7 @@ def calls(web: Web, operator: Operator, data: PreparedData) -> dict[str, Callabl
         "Control.replay": lambda: control.replay(QUEUE, "dead-1", data=_MAIL),
         "Control.promote": lambda: control.promote(QUEUE, "delayed-1"),
         "Control.cancel": lambda: control.cancel(QUEUE, "waiting-1"),
+        "Control.run_again": lambda: control.run_again(QUEUE, "done-1"),
         "Control.delete": lambda: control.delete(QUEUE, "dead-1"),
         "Control.purge": lambda: control.purge(QUEUE, confirmation=QUEUE),
         "Control.preview_replay": lambda: control.preview_replay(QUEUE, DeadLetterFilter(), limit=5),

@@ -34,6 +34,7 @@ def arguments(action: PageAction, data: PreparedData) -> dict[str, Any]:
     known: dict[str, dict[str, Any]] = {
         "pause": on_queue, "resume": {"queue": PAUSED_QUEUE}, "find": {"text": "dead-1"},
         "promote": {**on_queue, "job_id": "delayed-1"}, "cancel": {**on_queue, "job_id": "waiting-1"},
+        "run_again": {**on_queue, "job_id": "done-1"},
         "retry": {**on_queue, **on_job}, "inspect": on_job, "replay": on_job, "delete": on_job,
         "replay_edited": {**on_job, "payload": '{"to": "a@example.com", "subject": "x", "text": "y"}'},
         "preview": {"limit": 5, "name": "", "job_ids": None}, "purge": {"confirmation": QUEUE},

@@ -42,6 +42,7 @@ def recipes(data: PreparedData) -> dict[tuple[str, str], Recipe]:
         ("POST", f"{queue}/jobs/{{job_id}}/retry"): Recipe(),
         ("POST", f"{queue}/jobs/{{job_id}}/promote"): Recipe(values={"job_id": "delayed-1"}),
         ("POST", f"{queue}/jobs/{{job_id}}/cancel"): Recipe(values={"job_id": "waiting-1"}),
+        ("POST", f"{queue}/jobs/{{job_id}}/run-again"): Recipe(values={"job_id": "done-1"}),
         ("POST", f"{queue}/dead-letters/{{job_id}}/replay"): Recipe({"payload": _MAIL}),
         ("DELETE", f"{queue}/dead-letters/{{job_id}}"): Recipe(),
         ("DELETE", f"{queue}/dead-letters"): Recipe(query={"confirm": QUEUE}),

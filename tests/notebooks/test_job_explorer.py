@@ -105,6 +105,10 @@ def test_delayed_jobs_are_run_now_and_waiting_ones_cancelled(
     model.ask("cancel")
     model.confirm()
     assert bench.jobs.get("media:optimize", later).state is JobState.CANCELLED
+    model.ask("run_again")
+    model.confirm()
+    (again,) = bench.jobs.page("media:optimize", JobState.WAITING).items
+    assert again.run_again_of == later and again.id in model.status
 
 
 def test_an_unattended_run_may_look_and_not_act(settings: Settings, client: Any) -> None:

@@ -18,8 +18,14 @@ PAGE_SIZE: Final = 20
 #: What may be done to a job in a state; the door checks again.
 ACTIONS: Final[dict[JobState, tuple[str, ...]]] = {
     JobState.FAILED: ("retry",), JobState.DELAYED: ("promote", "cancel"), JobState.WAITING: ("cancel",),
+    JobState.COMPLETED: ("run_again",), JobState.CANCELLED: ("run_again",),
 }  # fmt: skip
-_DONE: Final = {"retry": "waits again", "promote": "waits to run now", "cancel": "is cancelled"}
+_DONE: Final = {
+    "retry": "waits again",
+    "promote": "waits to run now",
+    "cancel": "is cancelled",
+    "run_again": "runs again",
+}
 
 
 class JobExplorerModel(SpeakingModel):
@@ -113,8 +119,8 @@ class JobExplorerModel(SpeakingModel):
             return
         self.asked = action
         effects = self._bench.topology[self.opened.queue].effects
-        warning = f" What a second run may do twice: {effects}" if action == "retry" and effects else ""
-        self.say(f"Confirm to {action} {self.opened.id}.{warning}")
+        warning = f" What a second run may do twice: {effects}" if action in ("retry", "run_again") and effects else ""
+        self.say(f"Confirm to {action.replace('_', ' ')} {self.opened.id}.{warning}")
 
     def confirm(self) -> None:
         """Do what was asked, once; a second call finds nothing to confirm."""
@@ -127,6 +133,6 @@ class JobExplorerModel(SpeakingModel):
         if not action or job is None:
             self.say("Nothing waits for a confirmation.")
             return
-        getattr(self._bench.control, action)(job.queue, job.id)
+        made = getattr(self._bench.control, action)(job.queue, job.id)
         self._open(job.queue, job.id)
-        self.say(f"{job.id} {_DONE[action]}.")
+        self.say(f"{job.id} {_DONE[action]}{f' as {made.job_id}' if made else ''}.")

@@ -13,7 +13,7 @@ from teknav_ops.triage.view_models.job_explorer import JobExplorerModel
 from teknav_ops.triage.widgets.painting import WIDE, PaintedBox, choose, short
 from teknav_ops.triage.widgets.tables import block, line, table
 
-_LABELS = {"retry": "Retry", "promote": "Run now", "cancel": "Cancel job"}
+_LABELS = {"retry": "Retry", "promote": "Run now", "cancel": "Cancel job", "run_again": "Run again"}
 
 
 class JobExplorer(PaintedBox):

@@ -158,6 +158,19 @@ def test_actions_move_jobs_and_say_so(owner: httpx.Client, state: State) -> None
     ]  # fmt: skip
 
 
+def test_a_job_that_has_ended_is_run_again_once_however_often_it_is_sent(owner: httpx.Client, state: State) -> None:
+    done = state.enqueue()
+    early = owner.post(f"{JOBS}/{done}/run-again")
+    state.complete(*state.fetch())
+
+    first, again = (owner.post(f"{JOBS}/{done}/run-again") for _ in range(2))
+
+    assert (early.status_code, first.status_code, again.status_code) == (409, 201, 200)
+    assert first.json()["job"] | {"run_again_of": done, "state": "waiting"} == again.json()["job"]
+    assert first.json()["job"]["id"] != done
+    assert owner.post(f"{JOBS}/none/run-again").status_code == 404
+
+
 def test_the_twentieth_click_does_nothing_twice(owner: httpx.Client, state: State) -> None:
     failed = state.dead()
 

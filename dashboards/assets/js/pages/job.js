@@ -2,9 +2,9 @@
 import {Act, Badge, Copy, Empty, html, Progress, Time, Words} from 'teknav/js/kit.js';
 import {count, ms} from 'teknav/js/format.js';
 
-const TONES = {'job.completed': 'good', 'job.failed': 'bad', 'dlq.added': 'bad', 'job.lost': 'bad', 'job.retried': 'warn', 'job.snoozed': 'warn', 'job.enqueued': 'info', 'job.started': 'info', 'job.replayed': 'info', 'dlq.replayed': 'info'};
+const TONES = {'job.completed': 'good', 'job.failed': 'bad', 'dlq.added': 'bad', 'job.lost': 'bad', 'job.retried': 'warn', 'job.snoozed': 'warn', 'job.enqueued': 'info', 'job.started': 'info', 'job.replayed': 'info', 'dlq.replayed': 'info', 'job.run_again': 'info'};
 
-export default function Job({client, job, story, id, queue, problem, shell}) {
+export default function Job({client, job, story, id, queue, again, effects, problem, shell}) {
   if (problem) return html`<div class="head"><h1>Job</h1></div><${Empty} icon="circle-alert" title="This job is not known">${problem}</${Empty}>`;
   if (!story) return html`<div class="head"><h1>Job</h1></div><div class="skeleton"></div>`;
   const args = {queue: queue.name, job_id: id};
@@ -12,12 +12,14 @@ export default function Job({client, job, story, id, queue, problem, shell}) {
     <div class="head"><h1>${job?.name ?? 'Job'}</h1>${job && html`<span class=${`state ${job.state}`}>${job.state}</span>`}<span class="grow"><${Copy} text=${id} /></span>
       ${job && html`<a class="button" href=${`/api/owner/queues/${queue.name}/jobs/${id}/export`} download>Export</a>`}
       ${job && shell.mayAct && html`${job.state === 'failed' && html`<a class="button" href=${job.dlqHref}>Dead letters</a><${Act} client=${client} action="retry" args=${args} icon="rotate-ccw" tone="main">Retry</${Act}>`}
+        ${(job.state === 'completed' || job.state === 'cancelled') && html`<${Act} client=${client} action="run_again" args=${args} icon="rotate-ccw"
+          confirm=${{title: 'Run this job again?', text: `A new job with the same payload is made. ${effects ? `What a second run may do twice: ${effects}` : ''}`, button: 'Run again'}}>Run again</${Act}>`}
         ${job.state === 'delayed' && html`<${Act} client=${client} action="promote" args=${args} icon="fast-forward">Run now</${Act}>`}
         ${(job.state === 'waiting' || job.state === 'delayed') && html`<${Act} client=${client} action="cancel" args=${args} icon="ban" tone="bad" confirm=${{title: 'Take this job out?', text: `${job.name} ${id} will not run.`, button: 'Take it out'}}>Cancel</${Act}>`}`}</div>
     ${!job && html`<div class="banner warn">The record of this job is not kept any more; below is what the audit trail says of it.</div>`}
     ${job?.progress !== null && job?.state === 'active' && html`<section class="card"><div class="body row"><div class="grow"><${Progress} done=${job.progress} total=${1} /></div><b>${Math.round(job.progress * 100)} %</b><${Words} text=${job.progress_note} /></div></section>`}
     <div class="columns">
-      ${job && html`<section class="card"><div class="title"><h2>Facts</h2></div><div class="body"><${Facts} job=${job} queue=${queue} /></div></section>`}
+      ${job && html`<section class="card"><div class="title"><h2>Facts</h2></div><div class="body"><${Facts} job=${job} queue=${queue} again=${again} /></div></section>`}
       <section class="card"><div class="title"><h2>What happened</h2></div><div class="body"><${Story} story=${story} /></div></section>
     </div>
     ${job?.error && html`<section class="card"><div class="title"><h2>${job.error_type}</h2><a href=${job.runbook}>Runbook</a></div><div class="body"><${Words} as="pre" text=${job.error} /></div></section>`}
@@ -28,13 +30,15 @@ export default function Job({client, job, story, id, queue, problem, shell}) {
       ${job.result && html`<section class="card"><div class="title"><h2>Result</h2></div><div class="body"><${Words} as="pre" text=${job.result} /></div></section>`}</div>`}`;
 }
 
-function Facts({job, queue}) {
+function Facts({job, queue, again}) {
+  const links = (runs) => html`${runs.map((run) => html`<a key=${run.id} href=${run.href}>${run.id}</a> `)}`;
   const rows = [
     ['Queue', html`<a href=${queue.href}>${queue.name}</a>`], ['Enqueued', html`<${Time} at=${job.enqueued_at} />`],
     job.due_at && ['Due', html`<${Time} at=${job.due_at} /> <span class="faint"><${Time} at=${job.due_at} relative /></span>`],
     job.started_at && ['Started', html`<${Time} at=${job.started_at} />`], job.finished_at && ['Ended', html`<${Time} at=${job.finished_at} />`],
     job.waited_ms !== null && ['Waited', ms(job.waited_ms)], job.duration_ms !== null && ['Took', ms(job.duration_ms)],
     ['Attempts', `${count(job.attempts_made)}${job.replay_count ? `, replayed ${count(job.replay_count)} times` : ''}${job.lost_count ? `, ${count(job.lost_count)} workers died` : ''}`],
+    again.of.length > 0 && ['Runs again', links(again.of)], again.as.length > 0 && ['Run again as', links(again.as)],
     job.worker && ['Worker', job.worker], job.priority !== 0 && ['Priority', job.priority],
     job.idempotency_key && ['Idempotency key', html`<${Copy} text=${job.idempotency_key} />`],
     job.trace_id && ['Trace', html`<${Copy} text=${job.trace_id} /> <a href=${`/dashboard/owner/audit?trace=${job.trace_id}`}>all of this trace</a>`],
