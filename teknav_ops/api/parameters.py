@@ -16,7 +16,7 @@ Since = Annotated[datetime | None, Query(description="From this time on; without
 Until = Annotated[datetime | None, Query(description="Before this time.")]
 #: Text without control characters: PostgreSQL takes no null character, and nothing of ours holds another.
 PLAIN: Final = r"^[^\x00-\x1f\x7f]*$"
-Text = Annotated[str | None, Query(min_length=1, max_length=200, pattern=PLAIN, description="Holds this, in any case.")]
+Text = Annotated[str | None, Query(min_length=1, max_length=200, pattern=PLAIN, description="Values hold this.")]
 Short = Annotated[str | None, Query(max_length=200, pattern=PLAIN)]
 QueueName = Annotated[str, Path(max_length=100, description="The queue's name.", examples=["ai:content"])]
 JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="The job's id.")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from datetime import UTC, datetime
 from typing import Any, Final
 from typing import cast as cast_type
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from teknav_ops.errors import InvalidRequest, StorageUnavailable
 from teknav_ops.jobs.paging import PAGE_LIMIT, Window, check_texts
+from teknav_ops.jobs.text_search import search_for
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.settled import settled_id
 from teknav_ops.storage.tables import AuditLog
@@ -56,8 +56,8 @@ ENTRY_COLUMNS: Final = [getattr(AuditLog, field.name) for field in dataclasses.f
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
-    """Which entries. An `action` that ends in `.` is a beginning (`dlq.`); `text` is looked for in detail,
-    error type and job name, in any case.
+    """Which entries. An `action` that ends in `.` is a beginning (`dlq.`); `text` is looked for in the detail's
+    values, the error type and the job's name (`jobs/text_search.py`).
     """
 
     queue: str | None = None
@@ -74,11 +74,12 @@ class AuditFilter:
     window: Window = Window()
 
     def __post_init__(self) -> None:
-        """Raises InvalidRequest for a text that nothing stored can hold."""
+        """Raises InvalidRequest for a text that nothing stored can hold, or that asks for nothing."""
         check_texts(
             queue=self.queue, action=self.action, actor=self.actor, job_id=self.job_id, trace_id=self.trace_id,
             error_type=self.error_type, fingerprint=self.fingerprint, outcome=self.outcome, text=self.text,
         )  # fmt: skip
+        search_for(self.text)
 
     @property
     def spares_routine(self) -> bool:
@@ -125,8 +126,7 @@ class AuditTrail:
         with self._database.reading() as session:
             indexed = _indexed(session, where)
             while looked_at < LOOK_LIMIT:
-                matching = _matching(_newest(indexed, before).limit(step), where).limit(limit - len(items))
-                items += [AuditEntry(**row._mapping) for row in session.execute(matching)]
+                items += _looked_through(session, _newest(indexed, before).limit(step), where, limit - len(items))
                 if len(items) == limit:
                     return AuditPage(items, _cursor_of(items[-1].at, items[-1].id or 0))
                 ends = _newest(indexed, before).with_only_columns(AuditLog.at, AuditLog.id).offset(step - 1).limit(1)
@@ -158,10 +158,9 @@ class AuditTrail:
         with self._database.reading() as session:
             where = where or AuditFilter()
             new = select(*ENTRY_COLUMNS).where(
-                AuditLog.id > after_id, AuditLog.id <= newest, *_indexed(session, where), *_remaining(AuditLog, where)
-            )
-            rows = session.execute(new.order_by(AuditLog.id).limit(limit)).all()
-        items = [AuditEntry(**row._mapping) for row in rows]
+                AuditLog.id > after_id, AuditLog.id <= newest, *_indexed(session, where)
+            )  # fmt: skip
+            items = _looked_through(session, new, where, limit, newest_first=False)
         return items, (items[-1].id or newest) if len(items) == limit else newest
 
 
@@ -192,7 +191,7 @@ def _indexed(session: Session, where: AuditFilter) -> list[Any]:
 
 
 def _remaining(entry: Any, where: AuditFilter) -> list[Any]:
-    """All conditions but the window's, on the columns of `entry`."""
+    """All conditions but the window's and the text, on the columns of `entry`."""
     names = ("queue", "actor", "job_id", "error_type", "fingerprint", "outcome")
     wanted = {name: getattr(where, name) for name in names}
     conditions: list[Any] = [getattr(entry, name) == value for name, value in wanted.items() if value is not None]
@@ -202,11 +201,6 @@ def _remaining(entry: Any, where: AuditFilter) -> list[Any]:
         conditions.append(entry.action == where.action)
     if where.is_by_operator:
         conditions.append(entry.outcome.is_not(None))
-    if where.text is not None:
-        # Details written by others may spell Persian as JSON escapes.
-        spellings = {where.text, json.dumps(where.text)[1:-1]}
-        places = (cast(entry.detail, Text), entry.error_type, entry.job_name)
-        conditions.append(or_(*(place.icontains(each, autoescape=True) for place in places for each in spellings)))
     return conditions
 
 
@@ -218,10 +212,28 @@ def _newest(indexed: list[Any], before: tuple[datetime, int] | None) -> Select[A
     return source.order_by(AuditLog.at.desc(), AuditLog.id.desc())
 
 
-def _matching(source: Select[Any], where: AuditFilter) -> Select[Any]:
+def _looked_through(
+    session: Session, source: Select[Any], where: AuditFilter, limit: int, *, newest_first: bool = True
+) -> list[AuditEntry]:
+    """The first `limit` entries of `source` that match."""
     looked_at = source.subquery()
-    conditions = _remaining(looked_at.c, where)
-    return select(looked_at).where(*conditions).order_by(looked_at.c.at.desc(), looked_at.c.id.desc())
+    found = looked_at.c
+    ordered = (found.at.desc(), found.id.desc()) if newest_first else (found.id,)
+    matching = select(looked_at).where(*_remaining(found, where)).order_by(*ordered)
+    if where.text is None:
+        matching = matching.limit(limit)
+    else:
+        # No database folds letters as we do: what may hold the text is brought here, and no more of it than that.
+        searched = select(found.id, found.job_name, found.error_type, cast(found.detail, Text))
+        rows = session.execute(searched.where(*_remaining(found, where)).order_by(*ordered))
+        search = search_for(where.text)
+        ids = [row[0] for row in rows if search.is_in(row[1] or "", row[2] or "", stored_json=row[3] or "")][:limit]
+        matching = select(*ENTRY_COLUMNS).where(AuditLog.id.in_(ids)).order_by(*_same_order(newest_first))
+    return [AuditEntry(**row._mapping) for row in session.execute(matching)]
+
+
+def _same_order(newest_first: bool) -> tuple[Any, ...]:
+    return (AuditLog.at.desc(), AuditLog.id.desc()) if newest_first else (AuditLog.id,)
 
 
 def _cursor_of(at: datetime, entry_id: int) -> str:

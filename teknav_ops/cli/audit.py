@@ -33,7 +33,7 @@ TraceOption = Annotated[str | None, typer.Option("--trace", help="Only jobs of t
 ErrorOption = Annotated[str | None, typer.Option("--error-type", help="Only this type of error.")]
 FingerprintOption = Annotated[str | None, typer.Option("--fingerprint", help="Only this cause.")]
 OutcomeOption = Annotated[str | None, typer.Option("--outcome", help="requested, done, refused or failed.")]
-TextOption = Annotated[str | None, typer.Option("--text", help="Only where detail, error type or job name holds this.")]
+TextOption = Annotated[str | None, typer.Option("--text", help="Only with this in detail, error type or job name.")]
 LinesOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 
 _FOLLOW_SECONDS: Final = 0.5

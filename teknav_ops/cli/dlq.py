@@ -28,7 +28,7 @@ app = typer.Typer(help="List, show, replay, delete and purge dead letters.", no_
 
 ErrorTypeOption = Annotated[str | None, typer.Option("--error-type", help="Only this error type.")]
 FingerprintOption = Annotated[str | None, typer.Option("--fingerprint", help="Only this cause (see `dlq groups`).")]
-TextOption = Annotated[str | None, typer.Option("--text", help="Only where error, payload or id hold this.")]
+TextOption = Annotated[str | None, typer.Option("--text", help="Only with this in error, id or a payload value.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

@@ -32,7 +32,7 @@ def list_jobs(
     state: Annotated[JobState, typer.Option(help="Which jobs.")] = JobState.WAITING,
     name: Annotated[str | None, typer.Option(help="Only jobs of this name.")] = None,
     trace: Annotated[str | None, typer.Option(help="Only jobs of this trace id.")] = None,
-    text: Annotated[str | None, typer.Option(help="Only jobs whose payload holds this.")] = None,
+    text: Annotated[str | None, typer.Option(help="Only jobs with this in a value of their payload.")] = None,
     since: SinceOption = None,
     until: UntilOption = None,
     limit: LimitOption = 20,

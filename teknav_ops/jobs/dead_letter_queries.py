@@ -25,6 +25,7 @@ from teknav_ops.jobs.paging import (
 )
 from teknav_ops.jobs.record import moment
 from teknav_ops.jobs.scanning import Source, scan
+from teknav_ops.jobs.text_search import search_for
 from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.topology import Topology
@@ -39,7 +40,7 @@ _FROZEN: Final = ("failedAt", "errorType", "fingerprint")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
-    """Which dead letters. `text` looks into error and payload, without regard to case."""
+    """Which dead letters. `text` is looked for in error, job id and the payload's values (`text_search.py`)."""
 
     error_type: str | None = None
     fingerprint: str | None = None
@@ -48,8 +49,9 @@ class DeadLetterFilter:
     window: Window = Window()
 
     def __post_init__(self) -> None:
-        """Raises InvalidRequest for a text that nothing stored can hold."""
+        """Raises InvalidRequest for a text that nothing stored can hold, or that asks for nothing."""
         check_texts(error_type=self.error_type, fingerprint=self.fingerprint, job_name=self.job_name, text=self.text)
+        search_for(self.text)
 
     @property
     def fields(self) -> list[str]:
@@ -65,7 +67,9 @@ class DeadLetterFilter:
             (self.error_type is None or fields.get("errorType", self.error_type) == self.error_type)
             and (self.fingerprint is None or fields.get("fingerprint", self.fingerprint) == self.fingerprint)
             and (self.job_name is None or fields.get("jobName") == self.job_name)
-            and (self.text is None or self.text.casefold() in _searched(fields))
+            and search_for(self.text).is_in(
+                fields.get("error", ""), fields.get("originalJobId", ""), stored_json=fields.get("payload", "")
+            )
         )
 
     def index(self, keys: QueueKeys) -> str:
@@ -97,10 +101,6 @@ class DeadLetterGroup:
     first_failed_at: datetime
     last_failed_at: datetime
     example_error: str
-
-
-def _searched(fields: Mapping[str, str]) -> str:
-    return f"{fields.get('error', '')}\n{fields.get('payload', '')}\n{fields.get('originalJobId', '')}".casefold()
 
 
 class DeadLetterQueries:

@@ -13,6 +13,7 @@ from teknav_ops.jobs.paging import LOOKING_SECONDS, Page, Window, check_page, ch
 from teknav_ops.jobs.record import JobRecord, damaged_record, read_record
 from teknav_ops.jobs.scanning import Source, scan
 from teknav_ops.jobs.states import JobState
+from teknav_ops.jobs.text_search import search_for
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import PRIORITY_STEP, QueueKeys
@@ -27,7 +28,7 @@ HEARTBEAT_MS = 60_000
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs to list. `text` looks into the payload as stored (secrets stay encrypted)."""
+    """Which jobs to list. `text` is looked for in the payload's values (`text_search.py`)."""
 
     name: str | None = None
     trace_id: str | None = None
@@ -35,8 +36,9 @@ class JobFilter:
     window: Window = Window()
 
     def __post_init__(self) -> None:
-        """Raises InvalidRequest for a text that nothing stored can hold."""
+        """Raises InvalidRequest for a text that nothing stored can hold, or that asks for nothing."""
         check_texts(name=self.name, trace=self.trace_id, text=self.text)
+        search_for(self.text)
 
     @property
     def fields(self) -> list[str]:
@@ -49,7 +51,7 @@ class JobFilter:
         return (
             (self.name is None or fields.get("name") == self.name)
             and (self.trace_id is None or fields.get("trace") == self.trace_id)
-            and (self.text is None or self.text.casefold() in fields.get("payload", "").casefold())
+            and search_for(self.text).is_in(stored_json=fields.get("payload", ""))
         )
 
 

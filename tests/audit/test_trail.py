@@ -34,6 +34,14 @@ def found(database: Database, **where: Any) -> list[str | None]:
     return [entry.job_id for entry in AuditTrail(database).page(AuditFilter(**where)).items]
 
 
+def found_details(database: Database, asked: str) -> list[Any]:
+    """The details of what a text finds; one at a time, and by who follows."""
+    trail, where = AuditTrail(database), AuditFilter(text=asked)
+    (paged,) = trail.page(where, limit=1).items
+    assert trail.since(0, where, limit=1) == ([paged], paged.id)
+    return [entry.detail for entry in trail.page(where).items]
+
+
 @pytest.fixture
 def filled(database: Database) -> Database:
     put(
@@ -71,6 +79,9 @@ def filled(database: Database) -> Database:
         ({"text": "سلام"}, ["one"]),
         ({"text": "100%"}, ["one"]),
         ({"text": "1%0"}, []),
+        ({"text": "no ١٠٠% OF"}, ["one"]),
+        ({"text": "text"}, []),
+        ({"text": "ORK", "queue": "a:b"}, ["one"]),
         ({"window": Window(START + timedelta(seconds=1), START + timedelta(seconds=3))}, ["two", "one"]),
     ],
 )
@@ -221,8 +232,11 @@ def test_who_follows_is_told_when_a_transaction_does_not_end(
 def test_an_operators_action_is_in_the_trail_with_what_came_of_it(database: Database) -> None:
     with OperatorLog(database).record("dlq.purged", actor="sara", queue="a:b", reason="دیگر لازم نیست") as action:
         action.note(count=3)
+    put(database, {"detail": {"reason": r'"quoted" C:\temp'}}, {"detail": {"reason": "other"}})
 
-    (entry,) = AuditTrail(database).page(AuditFilter(text="دیگر")).items
+    # As Arabic keyboards write it, and joined; quotes and backslashes as they are read.
+    (entry,) = AuditTrail(database).page(AuditFilter(text="ديگر‌لازم")).items
+    assert found_details(database, r'"QUOTED" c:\temp') == [{"reason": r'"quoted" C:\temp'}]
 
     assert (entry.actor, entry.outcome) == ("sara", "done")
     assert entry.detail == {"reason": "دیگر لازم نیست", "count": 3}

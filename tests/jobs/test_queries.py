@@ -45,7 +45,7 @@ def letters(state: State) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     "chosen",
     [{}, {"error_type": "E1"}, {"fingerprint": "f2"}, {"error_type": "E1", "fingerprint": "f2"}, {"job_name": "work"},
-     {"text": "NUMBER-11"}, {"error_type": "E0", "job_name": "rest", "text": '"n": 6'}],
+     {"text": "NUMBER-11"}, {"error_type": "E0", "job_name": "rest", "text": "6"}],
 )  # fmt: skip
 def test_every_filter_finds_what_counting_by_hand_finds_page_by_page(
     dead_letters: DeadLetterQueries, letters: list[dict[str, str]], chosen: dict[str, str]
@@ -55,7 +55,7 @@ def test_every_filter_finds_what_counting_by_hand_finds_page_by_page(
         if letter["kind"] == chosen.get("error_type", letter["kind"])
         and letter["mark"] == chosen.get("fingerprint", letter["mark"])
         and letter["name"] == chosen.get("job_name", letter["name"])
-        and chosen.get("text", "").casefold() in f'error number-{int(letter["id"])} {{"n": {int(letter["id"])}}}'
+        and chosen.get("text", "").casefold() in f"error number-{int(letter['id'])} {letter['id']}"
     ]  # fmt: skip
     where = DeadLetterFilter(**chosen)  # type: ignore[arg-type]
 
@@ -175,7 +175,7 @@ def test_jobs_are_listed_in_the_order_they_will_run_and_filtered(queries: JobQue
     assert ids(offset=1, limit=10) == ordinary[:10]
     assert ids(JobFilter(name="rest")) == [urgent]
     assert ids(JobFilter(trace_id="a" * 32)) == ordinary[::5]
-    assert ids(JobFilter(text='"n": 59')) == [ordinary[59]]
+    assert ids(JobFilter(text="59")) == [ordinary[59]]
 
 
 def test_ended_jobs_are_counted_within_a_window(queries: JobQueries, state: State) -> None:

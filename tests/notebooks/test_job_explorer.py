@@ -42,9 +42,9 @@ def test_pages_follow_each_other_and_a_filter_begins_anew(model: JobExplorerMode
     model.next_page()
     assert len(model.rows) == 5
 
-    model.param.update(offset=0, text='"article_id": 7}')
+    model.param.update(offset=0, text="۴۴")
     model.refresh()
-    assert [row.id for row in model.rows] == ["dead-0000007"]
+    assert [row.id for row in model.rows] == ["dead-0000044"]
 
 
 def test_a_job_is_found_by_its_id_or_its_trace_from_any_queue(model: JobExplorerModel) -> None:

@@ -77,7 +77,7 @@ def list_dead_letters(
     offset: Offset = 0,
     limit: Limit = 50,
 ) -> PageOf[DeadLetter]:
-    """`text` looks into error, payload and job id, and needs the right to read payloads."""
+    """`text` looks into the error, the payload's values and the job's id, and needs the right to read payloads."""
     page = services.dead_letters.page(
         queue, where=where, offset=offset, limit=limit, newest_first=sort == "-failed_at"
     )  # fmt: skip

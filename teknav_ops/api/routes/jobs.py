@@ -55,8 +55,8 @@ def list_jobs(
     offset: Offset = 0,
     limit: Limit = 50,
 ) -> PageOf[JobRecord]:
-    """What runs next comes first; what has ended, newest first. `text` looks into payloads as stored, and needs the
-    right to read them. Times are when a job ended, is due, or (active) when its lease ends; waiting jobs have none.
+    """What runs next comes first; what has ended, newest first. `text` looks into the payload's values, and needs
+    the right to read them. Times are when a job ended, is due, or (active) when its lease ends; waiting jobs have none.
     """
     where = JobFilter(name=name, trace_id=trace, text=text, window=window_of(since, until))
     page = services.jobs.page(queue, state, where=where, offset=offset, limit=limit)

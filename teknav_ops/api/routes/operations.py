@@ -53,8 +53,8 @@ def list_audit(
     cursor: Annotated[Short, Query(description="Go on from here: `next_cursor` of the last page.")] = None,
     limit: Limit = 50,
 ) -> AuditPageModel:
-    """`text` looks into details, error types and job names, and needs the right to read payloads. A page may be short
-    and still have a `next_cursor`: the search is bounded, and went back to `looked_back_to`.
+    """`text` looks into details' values, error types and job names, and needs the right to read payloads. A page may be
+    short and still have a `next_cursor`: the search is bounded, and went back to `looked_back_to`.
     """
     where = AuditFilter(
         queue=queue, action=action, actor=actor, job_id=job_id, trace_id=trace, error_type=error_type,

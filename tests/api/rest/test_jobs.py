@@ -123,7 +123,7 @@ def test_jobs_are_paged_and_filtered_on_the_server(owner: httpx.Client, state: S
         found += [job["payload"]["number"] for job in page["items"]]
         offset = page["next_offset"]
     named = owner.get(JOBS, params={"name": "work"}).json()["items"]
-    texts = owner.get(JOBS, params={"text": '"NUMBER": 17'}).json()["items"]
+    texts = owner.get(JOBS, params={"text": "۱۷"}).json()["items"]
 
     assert found == list(range(25))
     assert {job["name"] for job in named} == {"work"} and len(named) == 12
