@@ -96,7 +96,7 @@ def _opener(
         page = page_class(visit)
         opened = OpenPage(
             page, document, threads,
-            still_signed_in=lambda: sources.still_in(identity), note_use=lambda: sources.services.note_use(identity),
+            current_identity=lambda: sources.current(identity), note_use=lambda: sources.services.note_use(identity),
         )  # fmt: skip
         document.title = f"{page.title()} · TekNav ops"
         document.template = SHEET

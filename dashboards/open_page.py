@@ -14,6 +14,7 @@ from bokeh.document import Document
 
 from dashboards.face import Face, face_of
 from dashboards.page import Outcome, Page
+from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import Operation
 from teknav_ops.errors import NotAllowed, RedisUnavailable, StorageUnavailable, TekNavError
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
@@ -35,12 +36,12 @@ class OpenPage:
 
     def __init__(
         self, page: Page, document: Document, threads: ThreadPoolExecutor, *,
-        still_signed_in: Callable[[], bool], note_use: Callable[[], None],
+        current_identity: Callable[[], Identity | None], note_use: Callable[[], None],
     ) -> None:  # fmt: skip
         self._page = page
         self._document = document
         self._threads = threads
-        self._still_signed_in = still_signed_in
+        self._current_identity = current_identity
         self._note_use = note_use
         self._lock = threading.Lock()
         self._is_loading = False
@@ -102,7 +103,7 @@ class OpenPage:
 
     def _slots(self) -> tuple[str, dict[str, Any]]:
         """What the page loaded, as JSON already, and what is shown of this visitor besides."""
-        if not self._still_signed_in():
+        if not self._is_signed_in():
             self.close()
             notice = "You are signed out. Reload the page to sign in again."
             return _NOTHING, {"shell": self._shell(0) | {"notice": notice}}
@@ -118,6 +119,13 @@ class OpenPage:
             log.exception("dashboard.failed", page=self._page.name)
             problem = "This page could not be loaded; the server's log says why."
             return _NOTHING, {"problem": problem, "shell": self._shell(0)}
+
+    def _is_signed_in(self) -> bool:
+        """Whether the visitor still is; what has changed of them counts from now on."""
+        identity = self._current_identity()
+        if identity is not None:
+            self._page.visit.identity = identity
+        return identity is not None
 
     def _loaded(self) -> str:
         """Made into JSON once for all who look at the same."""
@@ -171,7 +179,7 @@ class OpenPage:
 
     def _act(self, name: str, arguments: dict[str, Any]) -> Answer:
         try:
-            if not self._still_signed_in():
+            if not self._is_signed_in():
                 raise NotAllowed("You are signed out. Reload the page to sign in again.")
             outcome = self._page.act(name, arguments)
         except _OUTAGES as error:

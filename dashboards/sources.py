@@ -92,9 +92,9 @@ class Sources:
             None if not holder else {"holder": holder, "term": int(self.client.get(keys.lease_term("scheduler")) or 0)}
         )
 
-    def still_in(self, identity: Identity) -> bool:
-        """Whether a visitor is still let in."""
-        return identity in self.services.entrance.still_in([identity])
+    def current(self, identity: Identity) -> Identity | None:
+        """What a visitor is now; None when they are let in no more."""
+        return self.services.entrance.current(identity)
 
     def control(self, operator: Operator) -> Control:
         """The operators' door, under this operator's name."""

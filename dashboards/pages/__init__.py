@@ -3,6 +3,7 @@
 from typing import Final
 
 from dashboards.page import Page
+from dashboards.pages.account import AccountPage
 from dashboards.pages.alerts import AlertsPage
 from dashboards.pages.audit import AuditPage
 from dashboards.pages.dlq import DlqPage
@@ -24,6 +25,7 @@ PAGES: Final[tuple[type[Page], ...]] = (
     WorkersPage,
     AlertsPage,
     AuditPage,
+    AccountPage,
     RunbookPage,
     AlertRunbookPage,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Final, NoReturn
 
@@ -11,7 +12,8 @@ from teknav_ops.access.links import FIRST_OWNER, Links, LinkUsedUp
 from teknav_ops.access.passwords import check_strength, verify
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.access.refusals import Refusals
-from teknav_ops.access.sessions import NewSession, Session, Sessions
+from teknav_ops.access.sessions import NewSession, Session, Sessions, WayIn
+from teknav_ops.access.signed_in import SignedIn
 from teknav_ops.access.tokens import Tokens
 from teknav_ops.access.user_names import checked_name
 from teknav_ops.access.users import User, Users
@@ -38,6 +40,7 @@ class Entrance:
         self._viewers_allowed = settings.viewers_allowed
         self._log = operator_log
         self.sessions = Sessions(client, idle_minutes=settings.session_idle_minutes, hours=settings.session_hours)
+        self.signed_in = SignedIn(operator_log, self.sessions)
         self.users = Users(operator_log, self.sessions)
         self.tokens = Tokens(operator_log)
         self.links = Links(client, operator_log, self.users)
@@ -73,6 +76,14 @@ class Entrance:
             if identity.session_id in alive or identity.token_id in live_tokens or identity.via == "local"
         }
 
+    def current(self, identity: Identity) -> Identity | None:
+        """What an identity from earlier is now; None when it is let in no more. For pages that stay open."""
+        if identity.session_id is None:
+            return identity if self.still_in([identity]) else None
+        session = self.sessions.find_many([identity.session_id]).get(identity.session_id)
+        now = self._identity(session) if session is not None else None
+        return None if now is None else dataclasses.replace(now, address=identity.address)
+
     def is_let_in(self, role: Role) -> bool:
         """Whether the role may enter at all: VIEWERs only where the setting lets them."""
         return role is Role.OWNER or self._viewers_allowed
@@ -81,7 +92,11 @@ class Entrance:
         if not self.is_let_in(session.role) or not self._stands(session):
             return None
         return Identity(
-            Operator(session.name, session.role), "session", session_id=session.id, csrf_token=session.csrf_token
+            Operator(session.name, session.role),
+            "session",
+            session_id=session.id,
+            csrf_token=session.csrf_token,
+            user_id=session.user_id,
         )
 
     def _stands(self, session: Session) -> bool:
@@ -99,7 +114,7 @@ class Entrance:
 
     # In and out ----------------------------------------------------------------------------------
 
-    def sign_in(self, name: str, password: str, *, address: str) -> NewSession:
+    def sign_in(self, name: str, password: str, *, address: str, agent: str = "") -> NewSession:
         """Open a session for a name and a password.
 
         Raises:
@@ -114,11 +129,11 @@ class Entrance:
         user, password_hash = found
         self._check_standing(user, address)
         self.attempts.succeeded(name, address)
-        opened = self._open(user, address, how="password")
+        opened = self._open(user, WayIn("password", address, agent))
         self.users.note_sign_in(user, password, password_hash)
         return opened
 
-    def sign_in_by_link(self, secret: str, *, address: str) -> NewSession:
+    def sign_in_by_link(self, secret: str, *, address: str, agent: str = "") -> NewSession:
         """Open a session for a one-time link. Raises LinkUsedUp, SignInRefused."""
         user_id, _, epoch = self.links.take(secret).partition(":")
         user = self.users.by_id(int(user_id)) if user_id.isdigit() else None
@@ -126,9 +141,9 @@ class Entrance:
         if user is None or str(user.epoch) != epoch:
             raise LinkUsedUp
         self._check_standing(user, address)
-        return self._open(user, address, how="link")
+        return self._open(user, WayIn("link", address, agent))
 
-    def become_first_owner(self, secret: str, name: str, password: str, *, address: str) -> NewSession:
+    def become_first_owner(self, secret: str, name: str, password: str, *, address: str, agent: str = "") -> NewSession:
         """Add the first owner and open a session. A weak password does not use the link up.
 
         Raises:
@@ -139,9 +154,9 @@ class Entrance:
             raise LinkUsedUp
         self.links.take(secret)
         user = self.users.add(Operator(name, Role.OWNER), name, Role.OWNER, password, only_as_first=True)
-        return self._open(user, address, how="first link")
+        return self._open(user, WayIn("first link", address, agent))
 
-    def sign_on(self, name: str, role: Role, *, address: str) -> NewSession:
+    def sign_on(self, name: str, role: Role, *, address: str, agent: str = "") -> NewSession:
         """Open a session for somebody the OpenID provider vouches for. A disabled user of that name stays out."""
         found = self.users.find(name)
         if found is not None and found[0].disabled_at is not None:
@@ -149,7 +164,8 @@ class Entrance:
         if not self.is_let_in(role):
             self._refuse(name, address, "viewers are not let in")
         with self._log.record("user.signed_in", actor=name, address=address, how="provider", role=role.value):
-            return self.sessions.open(name, role, user_id=None, epoch=0, hours=_SIGN_ON_HOURS)
+            way = WayIn("provider", address, agent)
+            return self.sessions.open(name, role, user_id=None, epoch=0, hours=_SIGN_ON_HOURS, way=way)
 
     def sign_out(self, identity: Identity) -> None:
         """End the session, everywhere and at once."""
@@ -157,9 +173,33 @@ class Entrance:
             with self._log.record("user.signed_out", actor=identity.operator.name):
                 pass
 
-    def _open(self, user: User, address: str, *, how: str) -> NewSession:
-        with self._log.record("user.signed_in", actor=user.name, address=address, how=how, role=user.role.value):
-            return self.sessions.open(user.name, user.role, user_id=user.id, epoch=user.epoch)
+    def change_own_password(self, identity: Identity, current: str, new: str) -> int:
+        """Change the password of whoever asks, who proves to know the old one; answers how many other sessions ended.
+
+        Raises:
+            TooManyAttempts: nothing was looked at. NotAllowed: the old password is wrong, or there is none to change.
+            InvalidRequest: the new one is too weak.
+        """
+        name, address = identity.operator.name, identity.address
+        self.attempts.begin(name, address)
+        found = self._own_user(identity)
+        if not verify(current, found[1]):
+            self.refusals.record("user.refused", actor=name, address=address, operation="change password")
+            raise NotAllowed("current: this is not your password")
+        self.attempts.succeeded(name, address)
+        return self.users.set_own_password(identity.operator, new, session_id=str(identity.session_id))
+
+    def _own_user(self, identity: Identity) -> tuple[User, str]:
+        found = self.users.find(identity.operator.name)
+        # Somebody of the same name who came through single sign-on is somebody else.
+        if identity.user_id is None or found is None or found[0].id != identity.user_id:
+            raise NotAllowed("password: you have none here: you came through single sign-on")
+        return found
+
+    def _open(self, user: User, way: WayIn) -> NewSession:
+        facts = {"address": way.address, "how": way.how, "role": user.role.value}
+        with self._log.record("user.signed_in", actor=user.name, **facts):
+            return self.sessions.open(user.name, user.role, user_id=user.id, epoch=user.epoch, way=way)
 
     def _check_standing(self, user: User, address: str) -> None:
         if user.disabled_at is not None:

@@ -19,6 +19,10 @@ class Identity:
     session_id: str | None = None
     csrf_token: str | None = None
     token_id: int | None = None
+    #: The local user; None for programs, and for those who came through the OpenID provider.
+    user_id: int | None = None
+    #: Where the request came from. Another address makes nobody another.
+    address: str = dataclasses.field(default="", compare=False)
 
     def may(self, operation: Operation) -> bool:
         """Whether role and scopes allow the operation."""

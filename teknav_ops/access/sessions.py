@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets
+from datetime import UTC, datetime
 from typing import Final, cast
 
 from teknav_ops.access.policy import Role
@@ -19,6 +20,18 @@ from teknav_ops.redis_state.scripts import ScriptRunner
 _COOKIE_BYTES: Final = 32
 #: Oldest end first when somebody signs in over and over.
 _MOST_PER_USER: Final = 100
+_LONGEST_AGENT: Final = 300
+#: So much of a session's id names it among those of its user.
+_HANDLE_CHARACTERS: Final = 12
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WayIn:
+    """How somebody came in, to be shown to them: by password, link or provider, from where, with which browser."""
+
+    how: str = ""
+    address: str = ""
+    agent: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +44,22 @@ class Session:
     csrf_token: str
     user_id: int | None
     epoch: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OpenSession:
+    """An open session as it is shown. `used_at` is exact to half a minute."""
+
+    id: str
+    way: WayIn
+    opened_at: datetime
+    used_at: datetime
+    ends_at: datetime
+
+    @property
+    def handle(self) -> str:
+        """What a person types or clicks to mean this one."""
+        return self.id[:_HANDLE_CHARACTERS]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,14 +80,25 @@ class Sessions:
         self._idle_ms = idle_minutes * 60_000
         self._longest_ms = hours * 3_600_000
 
-    def open(self, name: str, role: Role, *, user_id: int | None, epoch: int, hours: int | None = None) -> NewSession:
+    def open(
+        self, name: str, role: Role, *, user_id: int | None, epoch: int, hours: int | None = None, way: WayIn = WayIn()
+    ) -> NewSession:
         """Open a session with a new cookie. `hours` shortens its life."""
         cookie, csrf_token = secrets.token_urlsafe(_COOKIE_BYTES), secrets.token_urlsafe(_COOKIE_BYTES)
         session = Session(session_id_of(cookie), name, role, csrf_token, user_id, epoch)
         longest_ms = min(self._longest_ms, hours * 3_600_000) if hours else self._longest_ms
         # First in the list of what ends with the user, then alive: a death in between leaves nothing that stays open.
         self._list(session, longest_ms)
-        fields = {"name": name, "role": role.value, "csrf": csrf_token, "user_id": user_id or "", "epoch": epoch}
+        fields = {
+            "name": name,
+            "role": role.value,
+            "csrf": csrf_token,
+            "user_id": user_id or "",
+            "epoch": epoch,
+            "how": way.how,
+            "address": way.address,
+            "agent": way.agent[:_LONGEST_AGENT],
+        }
         call = scripts.open_session(
             keys.session(session.id), idle_ms=self._idle_ms, longest_ms=longest_ms, fields=fields
         )
@@ -96,6 +136,14 @@ class Sessions:
                 found[session_id] = session
         return found
 
+    def of(self, name: str) -> list[OpenSession]:
+        """A user's open sessions, the last used first; none is put off by looking."""
+        session_ids = self._listed(name)
+        calls = [scripts.use_session(keys.session(one), idle_ms=self._idle_ms, is_use=False) for one in session_ids]
+        answers = zip(session_ids, self._runner.run_many(calls) if calls else (), strict=True)
+        found = [_shown(session_id, answer) for session_id, answer in answers]
+        return sorted(filter(None, found), key=lambda session: session.used_at, reverse=True)
+
     def use(self, session_id: str) -> None:
         """A person did something in this session: put off its idle end."""
         self._runner.run(scripts.use_session(keys.session(session_id), idle_ms=self._idle_ms, is_use=True))
@@ -104,15 +152,24 @@ class Sessions:
         """End a session everywhere. False when it had ended."""
         return bool(self._client.execute_command("UNLINK", keys.session(session_id)))
 
-    def end_all(self, name: str) -> int:
-        """End all of a user's sessions; answers how many were open."""
-        listed = keys.user_sessions(name_digest(name))
-        session_ids = cast(list[str], self._client.execute_command("ZRANGE", listed, 0, -1))
+    def end_all(self, name: str, *, but: str | None = None) -> int:
+        """End all of a user's sessions, but for the one with this id; answers how many were open."""
+        session_ids = [session_id for session_id in self._listed(name) if session_id != but]
         ended = [self.end(session_id) for session_id in session_ids]
         if session_ids:
             # Not the whole list: somebody may have signed in meanwhile.
-            self._client.execute_command("ZREM", listed, *session_ids)
+            self._client.execute_command("ZREM", keys.user_sessions(name_digest(name)), *session_ids)
         return sum(ended)
+
+    def carry_over(self, session_id: str, *, epoch: int) -> bool:
+        """Let a session stand in its user's new epoch: it is the one in which the change was made."""
+        return self._mark(session_id, {"epoch": epoch})
+
+    def _mark(self, session_id: str, fields: dict[str, str | int]) -> bool:
+        return bool(self._runner.run(scripts.mark_session(keys.session(session_id), fields=fields)))
+
+    def _listed(self, name: str) -> list[str]:
+        return cast(list[str], self._client.execute_command("ZRANGE", keys.user_sessions(name_digest(name)), 0, -1))
 
 
 def session_id_of(cookie: str) -> str:
@@ -128,3 +185,16 @@ def _parse(session_id: str, fields: dict[str, str]) -> Session | None:
         session_id, fields["name"], Role(fields["role"]), fields.get("csrf", ""),
         int(user_id) if user_id else None, int(fields.get("epoch") or 0),
     )  # fmt: skip
+
+
+def _shown(session_id: str, answer: dict[str, str] | Exception) -> OpenSession | None:
+    if isinstance(answer, Exception):
+        raise answer
+    if _parse(session_id, answer) is None:
+        return None
+    way = WayIn(answer.get("how", ""), answer.get("address", ""), answer.get("agent", ""))
+    return OpenSession(session_id, way, *(_moment(answer, name) for name in ("opened", "seen", "ends")))
+
+
+def _moment(fields: dict[str, str], name: str) -> datetime:
+    return datetime.fromtimestamp(int(fields.get(f"{name}_at_ms") or 0) / 1000, UTC)

@@ -107,6 +107,16 @@ class Users:
             by, "user.password_changed", name, {"password_hash": password_hash, "password_changed_at": utc_now()}
         )
 
+    def set_own_password(self, by: Operator, password: str, *, session_id: str) -> int:
+        """Change the password of whoever asks, who has shown to know the old one. The session `session_id` stays.
+
+        Raises as `set_password`.
+        """
+        require(by, Operation.READ)
+        check_strength(password, by.name)
+        values = {"password_hash": hash_password(password), "password_changed_at": utc_now()}
+        return self._write("user.password_changed", by, by.name, values, keep=session_id)
+
     def set_role(self, by: Operator, name: str, role: Role) -> int:
         """Change a role; answers how many sessions that ended. Raises UnknownUser; WrongState for the last owner."""
         return self._change(by, "user.role_changed", name, {"role": role.value}, role=role.value)
@@ -123,14 +133,6 @@ class Users:
         """Remove a user; what they did stays in AuditLog. Raises UnknownUser; WrongState for the last owner."""
         return self._change(by, "user.removed", name, None)
 
-    def sign_out(self, by: Operator, name: str) -> int:
-        """End all sessions of a name, whichever way they came; answers how many."""
-        require(by, Operation.ADMINISTER)
-        with self._log.record("user.sessions_ended", actor=by.name, user=name) as entry:
-            ended = self._sessions.end_all(name)
-            entry.note(ended=ended)
-        return ended
-
     def note_sign_in(self, user: User, password: str | None, password_hash: str) -> None:
         """Write down that the user signed in; hash the password anew where the parameters have become stronger."""
         values: dict[str, Any] = {"signed_in_at": utc_now()}
@@ -143,22 +145,36 @@ class Users:
             session.execute(update(AccessUser).where(*where).values(**values))
 
     def _change(self, by: Operator, action: str, name: str, values: dict[str, Any] | None, **detail: Any) -> int:
-        """Change or remove a user. The new epoch voids all sessions, also one opened while this runs."""
         require(by, Operation.ADMINISTER)
+        return self._write(action, by, name, values, **detail)
+
+    def _write(
+        self,
+        action: str,
+        by: Operator,
+        name: str,
+        values: dict[str, Any] | None,
+        *,
+        keep: str | None = None,
+        **detail: Any,
+    ) -> int:
+        """Change or remove a user. The new epoch voids all sessions but `keep`, also one opened while this runs."""
         with self._log.record(action, actor=by.name, user=name, **detail) as entry:
             with self._database.session() as session:
                 owners = _locked_owners(session)
                 row = _locked(session, name)
                 if owners == [row.id] and _takes_ownership(values):
                     raise WrongState(f"{row.name} is the last owner who can sign in; add or enable another one first")
+                kept_name, epoch = row.name, row.epoch
                 if values is None:
                     session.execute(delete(AccessUser).where(AccessUser.id == row.id))
                 else:
-                    change = update(AccessUser).where(AccessUser.id == row.id)
-                    session.execute(change.values(**values, epoch=AccessUser.epoch + 1))
-                kept_name = row.name
+                    change = update(AccessUser).where(AccessUser.id == row.id).returning(AccessUser.epoch)
+                    epoch = session.scalars(change.values(**values, epoch=AccessUser.epoch + 1)).one()
                 revoked = _revoke_tokens(session, kept_name) if _takes_ownership(values) else 0
-            ended = self._sessions.end_all(kept_name)
+            if keep is not None:
+                self._sessions.carry_over(keep, epoch=epoch)
+            ended = self._sessions.end_all(kept_name, but=keep)
             entry.note(user=kept_name, sessions_ended=ended, tokens_revoked=revoked)
         return ended
 

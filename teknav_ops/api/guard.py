@@ -6,6 +6,7 @@ is it, may the role do such a thing at all. Routes then ask for the operation it
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -147,6 +148,8 @@ class Guard:
     # Through -------------------------------------------------------------------------------------
 
     async def _let_through(self, visit: Visit, receive: Receive, send: Send) -> None:
+        if visit.identity is not None:
+            visit.identity = dataclasses.replace(visit.identity, address=visit.origin.address)
         scope = inner_scope(visit)
         mark = current_identity.set(visit.identity)
         try:

@@ -45,7 +45,7 @@ def sign_in(request: Request, name: NameField = "", password: PasswordField = ""
     if not name.strip() or not password:
         return again("Enter your name and your password.", 422)
     try:
-        opened = _entrance(request).sign_in(name, password, address=_origin(request).address)
+        opened = _entrance(request).sign_in(name, password, address=_origin(request).address, agent=agent_of(request))
     except TooManyAttempts as error:
         answer = again(str(error), 429)
         answer.headers["retry-after"] = str(error.wait_seconds)
@@ -77,7 +77,9 @@ def become_first_owner(
     if password != again:
         return first_owner_page(secret, name=name, error="The two passwords are not the same.")
     try:
-        opened = _entrance(request).become_first_owner(secret, name, password, address=_origin(request).address)
+        opened = _entrance(request).become_first_owner(
+            secret, name, password, address=_origin(request).address, agent=agent_of(request)
+        )
     except LinkUsedUp:
         return _used_up(request)
     except InvalidRequest as error:
@@ -98,7 +100,7 @@ def show_link(request: Request, secret: str) -> Response:
 def sign_in_by_link(request: Request, secret: str) -> Response:
     """Use the link."""
     try:
-        opened = _entrance(request).sign_in_by_link(secret, address=_origin(request).address)
+        opened = _entrance(request).sign_in_by_link(secret, address=_origin(request).address, agent=agent_of(request))
     except (LinkUsedUp, SignInRefused):
         return _used_up(request)
     return let_in(request, opened, "")
@@ -131,6 +133,11 @@ def let_in(request: Request, opened: NewSession, next: str) -> Response:
         httponly=True, samesite="lax",
     )  # fmt: skip
     return answer
+
+
+def agent_of(request: Request) -> str:
+    """What the browser says of itself."""
+    return request.headers.get("user-agent", "")
 
 
 def local_path(next: str) -> str:

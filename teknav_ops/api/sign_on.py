@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 
 from teknav_ops.access.entrance import SignInRefused
 from teknav_ops.api.oidc import Provider, ProviderUnavailable, SignOnFailed
-from teknav_ops.api.sign_in import let_in
+from teknav_ops.api.sign_in import agent_of, let_in
 from teknav_ops.api.sign_in_pages import sign_in_page
 
 router = APIRouter(include_in_schema=False)
@@ -39,7 +39,7 @@ def finish(request: Request) -> Response:
         person, next = _provider(request).finish(
             dict(request.query_params), _redirect_uri(request), request.cookies.get(_COOKIE, "")
         )
-        opened = entrance.sign_on(person.name, person.role, address=address)
+        opened = entrance.sign_on(person.name, person.role, address=address, agent=agent_of(request))
     except SignOnFailed as error:
         entrance.refusals.record("user.sign_in_refused", actor=None, address=address, why=str(error), how="provider")
         return sign_in_page(error=str(error), status=401, has_sign_on=True)

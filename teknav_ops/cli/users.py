@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from teknav_ops.access.devices import device_of
 from teknav_ops.access.policy import Role, local_operator
 from teknav_ops.access.users import UnknownUser
 from teknav_ops.cli import show
@@ -98,11 +99,45 @@ def remove(name: NameArgument) -> None:
     show.console.print(f"{name} is removed; {_ended(ended)}", markup=False)
 
 
-@app.command("sign-out")
-def sign_out(name: NameArgument) -> None:
-    """End all sessions of a user, also of one who came through single sign-on."""
+@app.command()
+def sessions(name: NameArgument, json_output: JsonOption = False) -> None:
+    """Where a user is signed in, also one who came through single sign-on."""
     context = Context()
-    show.console.print(_ended(context.entrance.users.sign_out(local_operator(context.settings), name)))
+    found = context.entrance.signed_in.of(local_operator(context.settings), name)
+    rows = [
+        {
+            "session": session.handle,
+            "device": device_of(session.way.agent),
+            "how": session.way.how,
+            "address": session.way.address,
+            "since": session.opened_at,
+            "last_use": session.used_at,
+            "ends": session.ends_at,
+        }
+        for session in found
+    ]
+    if json_output:
+        show.as_json(rows)
+        return
+    head = ("session", "device", "came by", "from", "since", "last use", "ends at the latest")
+    show.table(head, [tuple(row.values()) for row in rows], empty=f"{name} is signed in nowhere.")
+
+
+@app.command("sign-out")
+def sign_out(
+    name: NameArgument,
+    session: Annotated[
+        str | None, typer.Option(help="End this one only; `teknav users sessions NAME` lists them.")
+    ] = None,
+) -> None:
+    """End all sessions of a user, also of one who came through single sign-on; or one of them."""
+    context = Context()
+    by, signed_in = local_operator(context.settings), context.entrance.signed_in
+    if session is None:
+        show.console.print(_ended(signed_in.end_all(by, name)))
+        return
+    signed_in.end(by, name, session)
+    show.console.print(_ended(1))
 
 
 @app.command()

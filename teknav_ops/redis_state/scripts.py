@@ -549,6 +549,11 @@ def list_session(key: str, *, session_id: str, longest_ms: int, kept_ms: int, mo
     return Call(load("list_session"), [key], [session_id, longest_ms, kept_ms, most])
 
 
+def mark_session(key: str, *, fields: Mapping[str, str | int]) -> Call[int]:
+    """Write down something new of a session; answers 0 when it has ended."""
+    return Call(load("mark_session"), [key], [part for pair in fields.items() for part in pair])
+
+
 def put_text(key: str, *, text: str, ttl_ms: int) -> Call[int]:
     """Keep a short text for a while."""
     return Call(load("put_text"), [key], [text, ttl_ms])

@@ -56,7 +56,7 @@ def test_only_an_owner_may_change_users(entrance: Entrance) -> None:
         lambda: entrance.users.set_role(viewer, "sara", Role.OWNER),
         lambda: entrance.users.disable(viewer, "sara"),
         lambda: entrance.users.remove(viewer, "sara"),
-        lambda: entrance.users.sign_out(viewer, "sara"),
+        lambda: entrance.signed_in.end_all(viewer, "sara"),
         lambda: entrance.links.for_user(viewer, "sara"),
     ):
         with pytest.raises(NotAllowed):

@@ -115,7 +115,7 @@ def test_a_local_user_who_was_disabled_does_not_come_in_by_the_other_door(web: W
 def test_a_sign_on_can_be_ended_by_name(web: Web) -> None:
     with web.browser() as browser:
         through(browser)
-        assert web.services.entrance.users.sign_out(ROOT, "sara@teknav.example") == 1
+        assert web.services.entrance.signed_in.end_all(ROOT, "sara@teknav.example") == 1
         assert browser.get("/api/owner/queues").status_code == 401
 
 

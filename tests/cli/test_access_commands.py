@@ -74,7 +74,14 @@ def test_a_users_life(teknav: Teknav) -> None:
     code, told, _ = teknav("users", "password", "sara", "--stdin", typed="another long password\n")
     assert (code, told) == (0, "The password is changed; 1 session ended\n")
     entrance().sign_in("sara", "another long password", address="10.0.0.1")
+    entrance().sign_in("sara", "another long password", address="10.0.0.2", agent="Firefox/140.0 Linux")
+    (first, second) = json.loads(teknav("users", "sessions", "sara", "--json")[1])
+    assert {first["address"], second["address"]} == {"10.0.0.1", "10.0.0.2"}
+    assert "Firefox on Linux" in teknav("users", "sessions", "sara")[1]
+    assert teknav("users", "sign-out", "sara", "--session", first["session"])[1] == "1 session ended\n"
+    assert teknav("users", "sign-out", "sara", "--session", first["session"])[0] == 2
     assert teknav("users", "sign-out", "sara")[1] == "1 session ended\n"
+    assert "signed in nowhere" in teknav("users", "sessions", "sara")[1]
 
     code, told, _ = teknav("users", "role", "sara", "VIEWER")
     assert (code, told) == (0, "sara is VIEWER; 0 sessions ended\n")

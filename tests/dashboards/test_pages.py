@@ -40,6 +40,7 @@ PLACES = (
     "alerts",
     "reports",
     "audit",
+    "account",
     "runbook/UnknownFile",
     "runbook/alerts/OldestWaitingAge",
 )

@@ -12,6 +12,7 @@ from typing import Any, Final
 import redis
 from sqlalchemy import select
 
+from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.api.services import Services
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
@@ -61,6 +62,12 @@ class PreparedData:
             "queue": QUEUE, "job_id": "dead-1", "replay_id": self.previewed, "name": REPORT, "run": REPORT_RUN,
             "file": LOG,
         }  # fmt: skip
+
+    def spare_session(self, identity: Identity) -> str:
+        """The handle of a session of the same person, made to be ended."""
+        name, role = identity.operator.name, identity.operator.role
+        opened = self.services.entrance.sessions.open(name, role, user_id=None, epoch=0)
+        return opened.session.id[:12]
 
     def reset(self) -> bool:
         """Put back what was in Redis. False when nothing there had changed."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from teknav_ops.access.links import Links
 from teknav_ops.access.policy import Operation, Operator, Role, needed_by
+from teknav_ops.access.signed_in import SignedIn
 from teknav_ops.access.tokens import Tokens
 from teknav_ops.access.users import Users
 from teknav_ops.alerts.silences import Silences
@@ -31,6 +32,8 @@ READING: Final = {
 }  # fmt: skip
 #: Asked while somebody signs in, before there is anybody who could have a right.
 SIGNING_IN: Final = {"Users.note_sign_in", "Links.take", "Links.look", "Links.for_first_owner"}
+#: What everybody may do to their own account, once `Entrance` has seen the password: see access/test_account.py.
+OWN: Final = {"Users.set_own_password"}
 _MAIL: Final = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
 _PARTS: Final[tuple[type[Any], ...]] = (
     Control,
@@ -41,13 +44,14 @@ _PARTS: Final[tuple[type[Any], ...]] = (
     Users,
     Tokens,
     Links,
+    SignedIn,
 )
 
 
 def operations() -> list[str]:
     """Everything that changes something, by class and method."""
     found = {f"{kind.__name__}.{name}" for kind in _PARTS for name in public_methods(kind)}
-    return sorted(found - READING - SIGNING_IN)
+    return sorted(found - READING - SIGNING_IN - OWN)
 
 
 def calls(web: Web, operator: Operator, data: PreparedData) -> dict[str, Callable[[], Any]]:
@@ -90,7 +94,9 @@ def calls(web: Web, operator: Operator, data: PreparedData) -> dict[str, Callabl
         "Users.disable": lambda: entrance.users.disable(operator, "victim"),
         "Users.enable": lambda: entrance.users.enable(operator, "victim"),
         "Users.remove": lambda: entrance.users.remove(operator, "victim"),
-        "Users.sign_out": lambda: entrance.users.sign_out(operator, "victim"),
+        "SignedIn.of": lambda: entrance.signed_in.of(operator, "victim"),
+        "SignedIn.end": lambda: entrance.signed_in.end(operator, "victim", "none"),
+        "SignedIn.end_all": lambda: entrance.signed_in.end_all(operator, "victim"),
         "Tokens.create": lambda: entrance.tokens.create(operator, "new", role=Role.OWNER, scopes=[], life=None),
         "Tokens.revoke": lambda: entrance.tokens.revoke(operator, "none"),
         "Links.for_user": lambda: entrance.links.for_user(operator, "victim"),
@@ -108,7 +114,7 @@ def needs_of(name: str) -> Operation | None:
 def test_every_operation_says_what_it_needs(web: Web, callers: Callers, prepared: PreparedData) -> None:
     needed = {name: needs_of(name) for name in operations()}
 
-    administer = {kind.__name__ for kind in (Users, Tokens, Links)}
+    administer = {kind.__name__ for kind in (Users, Tokens, Links, SignedIn)}
     assert needed == {
         name: Operation.ADMINISTER if name.partition(".")[0] in administer else Operation.ACT for name in needed
     }

@@ -20,7 +20,7 @@ from teknav_ops.errors import InvalidRequest
 from tests.entrances.callers import Caller, Callers
 from tests.entrances.prepared import PAUSED_QUEUE, QUEUE, WORDS, PreparedData
 from tests.support.entry_points import PageAction, page_actions
-from tests.support.web import Web
+from tests.support.web import PASSWORD, Web
 
 _MAIL: Final = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
 ACTIONS: Final = page_actions()
@@ -28,8 +28,9 @@ ACTIONS: Final = page_actions()
 DISTINCT: Final = list({getattr(action.page, action.name): action for action in reversed(ACTIONS)}.values())
 
 
-def arguments(action: PageAction, data: PreparedData) -> dict[str, Any]:
+def arguments(action: PageAction, data: PreparedData, identity: Identity) -> dict[str, Any]:
     """What a click would send. A new action needs its arguments here."""
+    own = {"user": identity.operator.name}
     on_queue, on_job = {"queue": QUEUE}, {"job_id": "dead-1"}
     known: dict[str, dict[str, Any]] = {
         "pause": on_queue, "resume": {"queue": PAUSED_QUEUE}, "find": {"text": "dead-1"},
@@ -46,6 +47,8 @@ def arguments(action: PageAction, data: PreparedData) -> dict[str, Any]:
         "enqueue": {
             **on_queue, "job": "send-email", "payload": _MAIL, "delay_seconds": 0.0, "idempotency_key": "",
         },
+        "end_session": {**own, "session": data.spare_session(identity)}, "end_sessions": own,
+        "change_password": {"current": PASSWORD, "new": PASSWORD},
     }  # fmt: skip
     return known[action.name]
 
@@ -56,7 +59,7 @@ def opened(web: Web, action: PageAction, identity: Identity) -> OpenPage:
     route = {"queue": QUEUE, "job_id": "dead-1", "name": "UnknownFile"}
     page = action.page(Visit(sources, identity, SharedReads(), route, {}))
     return OpenPage(
-        page, Document(), ThreadPoolExecutor(1), still_signed_in=lambda: sources.still_in(identity),
+        page, Document(), ThreadPoolExecutor(1), current_identity=lambda: sources.current(identity),
         note_use=lambda: sources.services.note_use(identity),
     )  # fmt: skip
 
@@ -68,6 +71,8 @@ def test_there_are_actions_on_pages() -> None:
 
 def test_an_action_needs_the_right_to_act_unless_it_is_known_to_need_another() -> None:
     others = {"find": Operation.READ, "inspect": Operation.READ, "enqueue": Operation.ENQUEUE}
+    # What everybody may do to their own account.
+    others |= dict.fromkeys(("end_session", "end_sessions", "change_password"), Operation.READ)
 
     assert {action.name: action.needs for action in ACTIONS} == {
         action.name: others.get(action.name, Operation.ACT) for action in ACTIONS
@@ -80,7 +85,9 @@ def test_an_action_is_refused_to_who_may_not(web: Web, caller: Caller, prepared:
     before, wrong = prepared.state(), []
     for action in ACTIONS:
         if action.needs not in caller.rights:
-            answer = opened(web, action, caller.identity)._act(action.name, arguments(action, prepared))
+            answer = opened(web, action, caller.identity)._act(
+                action.name, arguments(action, prepared, caller.identity)
+            )
             if answer["ok"] or answer.get("data"):
                 wrong.append((str(action), answer))
     after = prepared.state()
@@ -96,7 +103,9 @@ def test_an_action_is_done_for_who_may(web: Web, callers: Callers, prepared: Pre
     assert caller.identity is not None
     for action in DISTINCT:
         if action.needs in caller.rights:
-            answer = opened(web, action, caller.identity)._act(action.name, arguments(action, prepared))
+            answer = opened(web, action, caller.identity)._act(
+                action.name, arguments(action, prepared, caller.identity)
+            )
             is_changed = prepared.reset()
             if not answer["ok"] or is_changed == (action.needs is Operation.READ):
                 wrong.append((str(action), answer, is_changed))

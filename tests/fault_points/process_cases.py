@@ -99,6 +99,12 @@ def _(state: Play) -> Call[Any]:
     return scripts.use_session(keys.session("s1"), idle_ms=60_000, is_use=True, coarse_ms=0)
 
 
+@CASES.add("mark_session")
+def _(state: Play) -> Call[Any]:
+    state.run(scripts.open_session(keys.session("s1"), idle_ms=60_000, longest_ms=600_000, fields={"name": "olga"}))
+    return scripts.mark_session(keys.session("s1"), fields={"epoch": 2})
+
+
 def attempt_call(wish: Any) -> Call[Any]:
     return scripts.sign_in_attempt(
         keys.sign_in_attempts("user", "olga"), wish=wish, free_count=3, delay_ms=1_000, longest_ms=60_000,

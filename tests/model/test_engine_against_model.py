@@ -47,6 +47,7 @@ from tests.support.virtual_time import Clock
 NOT_PLAYED = {
     "lead": "the lease of a role",
     "list_session": "the sessions of a user",
+    "mark_session": "a session",
     "open_session": "a session",
     "publish_stats": "figures for pages, made from what was counted",
     "put_newest": "figures for pages, likewise",

@@ -34,7 +34,9 @@ FILTERS = ("type", "fingerprint", "name", "text", "since", "until", "page", "ord
 
 def opened(site: Web, page: Any, query: dict[str, str]) -> OpenPage:
     visit = Visit(Sources(site.services), OWNER, SharedReads(), dict(ROUTE), query)
-    return OpenPage(page(visit), Document(), ThreadPoolExecutor(1), still_signed_in=lambda: True, note_use=lambda: None)
+    return OpenPage(
+        page(visit), Document(), ThreadPoolExecutor(1), current_identity=lambda: OWNER, note_use=lambda: None
+    )
 
 
 @st.composite

@@ -88,6 +88,7 @@ function Viewer({viewer}) {
   if (!viewer) return null;
   return html`<details class="viewer"><summary title="Who is signed in"><${Icon} name="user" /> <span dir="auto">${viewer.name}</span></summary>
     <div class="menu"><p><b dir="auto">${viewer.name}</b><br />${viewer.role}</p>
+      <a href=${`${ROOT}/account`}>Your account and sessions</a>
       <form method="post" action="/sign-out"><input type="hidden" name="csrf_token" value=${viewer.csrf} />
         <button class="button"><${Icon} name="log-out" /> Sign out</button></form></div></details>`;
 }

@@ -1,0 +1,48 @@
+// One's own account: where am I signed in? And for an owner: where is somebody else?
+import {Act, Badge, Empty, html, SearchField, Time, useState, Words} from 'teknav/js/kit.js';
+
+const WAYS = {password: 'password', link: 'sign-in link', 'first link': 'first link', provider: 'single sign-on'};
+
+export default function Account({client, user, own, sessions, hasPassword, mayManage, problem}) {
+  const isOwn = user === own;
+  return html`<div class="head"><h1>${isOwn || !user ? 'Your account' : html`Sessions of <${Words} text=${user} />`}</h1>
+      <p class="grow">Each browser that is signed in. End what you do not know, then change the password.</p>
+      ${mayManage && html`<${SearchField} client=${client} name="user" placeholder="Sessions of another user" value=${isOwn ? '' : user} />`}</div>
+    ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
+    ${!sessions && !problem && html`<div class="skeleton"></div>`}
+    ${sessions && html`<section class="card"><div class="title"><h2 class="grow">Signed in</h2>
+        ${sessions.some((session) => !session.isThis) && html`<${Act} client=${client} action="end_sessions" args=${{user}} tone="bad" icon="log-out">${isOwn ? 'End all others' : 'End all'}</${Act}>`}</div>
+      ${sessions.length === 0 ? html`<${Empty} icon="user" title="Signed in nowhere"><${Words} text=${user} /> has no open session.</${Empty}>`
+        : html`<${Sessions} client=${client} user=${user} sessions=${sessions} />`}</section>
+      ${isOwn && hasPassword && html`<${Password} client=${client} name=${own} />`}
+      ${isOwn && !hasPassword && html`<section class="card"><div class="body soft">You came through single sign-on: password and second factor are the provider's.</div></section>`}`}`;
+}
+
+function Sessions({client, user, sessions}) {
+  return html`<div class="scroll"><table class="cards" aria-label="Open sessions"><thead><tr><th>Device</th><th>Signed in by</th><th>From</th><th>Since</th><th>Last use</th><th>Ends at the latest</th><th><span class="hidden">End</span></th></tr></thead>
+    <tbody>${sessions.map((session) => html`<tr key=${session.handle}><td class="name" title=${session.agent}><b>${session.device}</b> ${session.isThis && html`<${Badge} tone="good">this one</${Badge}>`}</td>
+      <td data-label="Signed in by">${WAYS[session.how] ?? session.how}</td><td data-label="From" class="mono">${session.address}</td>
+      <td data-label="Since"><${Time} at=${session.openedAt} relative /></td><td data-label="Last use"><${Time} at=${session.usedAt} relative /></td><td data-label="Ends at the latest"><${Time} at=${session.endsAt} /></td>
+      <td class="right">${!session.isThis && html`<${Act} client=${client} action="end_session" args=${{user, session: session.handle}} tone="bad">End</${Act}>`}</td></tr>`)}</tbody></table></div>`;
+}
+
+function Password({client, name}) {
+  const [values, setValues] = useState({current: '', next: '', again: ''});
+  const [isBusy, setBusy] = useState(false);
+  const isSame = values.next === values.again;
+  const send = async (event) => {
+    event.preventDefault();
+    if (!isSame || isBusy) return;
+    setBusy(true);
+    const answer = await client.ask('change_password', {current: values.current, new: values.next});
+    setBusy(false);
+    if (answer.ok) setValues({current: '', next: '', again: ''});
+  };
+  const field = (key, label, autocomplete) => html`<label class="stacked">${label}<input type="password" name=${key} dir="auto" required maxlength="1000" autocomplete=${autocomplete}
+    minlength=${key === 'current' ? undefined : 12} value=${values[key]} onInput=${(event) => setValues({...values, [key]: event.target.value})} /></label>`;
+  return html`<section class="card"><div class="title"><h2>Password</h2><span class="soft">Changing it ends all your other sessions.</span></div>
+    <form class="body narrow" onSubmit=${send}><input type="text" name="username" value=${name} autocomplete="username" hidden readonly />
+      ${field('current', 'Present password', 'current-password')}${field('next', 'New password, 12 characters or more', 'new-password')}${field('again', 'New password, once more', 'new-password')}
+      ${!isSame && values.again && html`<span class="problem" role="alert">The two are not the same.</span>`}
+      <div class="row end"><button class="button main" disabled=${isBusy || !isSame} aria-busy=${isBusy}>Change password</button></div></form></section>`;
+}
