@@ -33,7 +33,7 @@ def job_row(visit: Visit, job: JobRecord) -> dict[str, Any]:
         "id": job.id, "name": job.name, "state": job.state.value, "href": job_path(job.queue, job.id),
         "enqueuedAt": job.enqueued_at, "startedAt": job.started_at, "dueAt": job.due_at, "finishedAt": job.finished_at,
         "attempts": job.attempts_made, "waitedMs": job.waited_ms, "durationMs": job.duration_ms,
-        "progress": job.progress, "worker": job.worker, "errorType": job.error_type,
+        "progress": job.progress, "worker": job.worker, "stuckAt": job.stuck_at, "errorType": job.error_type,
         "error": None if job.error is None else str(visit.masked_text(job.error))[:_PREVIEW_CHARACTERS],
         "payload": payload_text(visit, job.payload)[:_PREVIEW_CHARACTERS],
     }  # fmt: skip

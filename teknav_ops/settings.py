@@ -83,6 +83,15 @@ class Settings(ReportSettings, WebSettings):
     lost_worker_limit: int = Field(
         3, ge=1, description="After how many worker deaths a job is dead-lettered as WorkerLost."
     )
+    stuck_grace_seconds: float = Field(
+        60.0, gt=0, description="A job that still runs so long after its time limit is shown as stuck."
+    )
+    stuck_replace_seconds: float = Field(
+        300.0,
+        gt=0,
+        description="So long after that its worker process gives back its other jobs and starts anew; the stuck one "
+        "counts as lost.",
+    )
     payload_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest payload accepted, as JSON.")
     audit_started: bool = Field(False, description="Write a `job.started` entry for each run into the audit trail.")
     audit_retention_days: int = Field(

@@ -18,6 +18,7 @@ from teknav_ops.alerts.rules import (
     Rule,
     Severity,
     StatsStale,
+    StuckJobs,
 )
 from teknav_ops.triage.burn_rate import WORKBOOK_WINDOWS, BurnFinding, assess
 
@@ -111,6 +112,8 @@ def _measure(rule: Rule, queue: QueueFacts, facts: Facts) -> _Measured:
             return _audit_lag(rule, queue)
         case NoHeartbeat():
             return _no_heartbeat(queue)
+        case StuckJobs():
+            return _stuck_jobs(rule, queue)
         case RedisMemory():
             return _redis_memory(rule, queue, facts)
         case StatsStale():
@@ -197,6 +200,17 @@ def _no_heartbeat(queue: QueueFacts) -> _Measured:
     is_over = queue.workers == 0 and queue.waiting > 0 and not queue.is_paused
     message = f"{queue.waiting:,} jobs wait and {queue.workers or 'no'} worker processes answer"
     return _Measured(queue.waiting if is_over else 0, 0, "jobs", message, "firing" if is_over else "clear")
+
+
+def _stuck_jobs(rule: StuckJobs, queue: QueueFacts) -> _Measured:
+    if not queue.stuck:
+        return _Measured(0, rule.limit_count, "jobs", "no job is stuck")
+    first = queue.stuck[0]
+    message = (
+        f"{len(queue.stuck):,} running past their time limit and not to be interrupted (limit {rule.limit_count:,}), "
+        f"such as {first.name} {first.job_id} on {first.worker}"
+    )
+    return _Measured(len(queue.stuck), rule.limit_count, "jobs", message)
 
 
 def _redis_memory(rule: RedisMemory, queue: QueueFacts, facts: Facts) -> _Measured:

@@ -8,7 +8,8 @@ from typing import Final
 
 import structlog
 
-from teknav_ops.alerts.rules import BurnRate, DlqInflow, P95OverTarget, RedisMemory, Rule
+from teknav_ops.alerts.rules import BurnRate, DlqInflow, P95OverTarget, RedisMemory, Rule, StuckJobs
+from teknav_ops.jobs.worker_queries import HeldJob, WorkerQueries
 from teknav_ops.metrics.live import QueueStats, count_queues, read_all_stats
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many_minutes
 from teknav_ops.redis_state import scripts
@@ -35,7 +36,7 @@ class QueueFacts:
     """One queue at one instant, by the clock of the server that counts.
 
     `minutes` are the latest in which something happened; `stats_age_ms` is None where nobody has published; `hours`
-    is None where the longer past is unknown, and `redis_memory` where no rule asks for it.
+    is None where the longer past is unknown, and `redis_memory` (as `stuck` is empty) where no rule asks for it.
     """
 
     queue: str
@@ -50,6 +51,7 @@ class QueueFacts:
     audit_lag_ms: int
     stats_age_ms: int | None
     redis_memory: ServerMemory | None = None
+    stuck: Sequence[HeldJob] = ()
     minutes: Mapping[int, MinuteCounts] = dataclasses.field(default_factory=dict)
     hours: Mapping[int, EventCounts] | None = None
 
@@ -103,6 +105,7 @@ class FactReader:
         self._minutes: dict[str, dict[int, MinuteCounts]] = {queue: {} for queue in topology}
         self._read_to: dict[str, int] = {}
         self._kept_minutes, self._sketch_minutes = _needs(rules)
+        self._workers = WorkerQueries(client, topology) if any(isinstance(rule, StuckJobs) for rule in rules) else None
         self._reads_memory = any(isinstance(rule, RedisMemory) for rule in rules)
 
     def read(self, hours: Hours = None) -> Facts:
@@ -110,10 +113,14 @@ class FactReader:
         counts = count_queues(self._runner, self._topology)
         stats = read_all_stats(self._client, counts)
         memory = self._read_memory(counts)
+        stuck = self._workers.stuck() if self._workers else []
         self._read_minutes({queue: found.at_ms // MINUTE_MS for queue, found in counts.items()})
         return Facts(
             {
-                queue: self._facts(queue, found, stats[queue], memory.get(queue), hours)
+                queue: dataclasses.replace(
+                    self._facts(queue, found, stats[queue], memory.get(queue), hours),
+                    stuck=[job for job in stuck if job.queue == queue],
+                )
                 for queue, found in counts.items()
             }
         )

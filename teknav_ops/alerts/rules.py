@@ -105,6 +105,15 @@ class NoHeartbeat(_Rule):
     clear_seconds: int = Field(60, ge=0, le=86_400)
 
 
+class StuckJobs(_Rule):
+    """More than `limit_count` jobs run long past their time limit and cannot be interrupted."""
+
+    kind: Literal["stuck_jobs"]
+    limit_count: int = Field(0, ge=0)
+    for_seconds: int = Field(0, ge=0, le=86_400)
+    clear_seconds: int = Field(60, ge=0, le=86_400)
+
+
 class RedisMemory(_Rule):
     """The server that holds the queue has used more than `limit_ratio` of its `maxmemory`; full, it takes no job."""
 
@@ -119,7 +128,17 @@ class StatsStale(_Rule):
     limit_seconds: float = Field(60.0, gt=0)
 
 
-Rule = DlqInflow | OldestWaitingAge | P95OverTarget | BurnRate | AuditLagging | NoHeartbeat | RedisMemory | StatsStale
+Rule = (
+    DlqInflow
+    | OldestWaitingAge
+    | P95OverTarget
+    | BurnRate
+    | AuditLagging
+    | NoHeartbeat
+    | StuckJobs
+    | RedisMemory
+    | StatsStale
+)
 
 #: What alerts of these rules can be about. Alerts of other kinds are opened and resolved elsewhere.
 RULE_KINDS: Final = frozenset(get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(Rule))
@@ -140,6 +159,7 @@ DEFAULT_RULES: Final[tuple[Rule, ...]] = (
     ),
     DlqInflow(kind="dlq_inflow"),
     P95OverTarget(kind="p95_over_target"),
+    StuckJobs(kind="stuck_jobs"),
     RedisMemory(kind="redis_memory", name="redis-full", severity="page", limit_ratio=0.95),
     RedisMemory(kind="redis_memory"),
     StatsStale(kind="stats_stale"),

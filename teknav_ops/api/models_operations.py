@@ -17,6 +17,7 @@ class RunningJob(BaseModel):
     started_at: datetime | None
     progress: float | None
     progress_note: str | None
+    stuck_at: datetime | None = Field(description="Since when it is known to run long past its time limit.")
 
 
 class WorkerModel(BaseModel):

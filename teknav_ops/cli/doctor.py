@@ -17,6 +17,7 @@ from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption
 from teknav_ops.errors import TekNavError
+from teknav_ops.jobs.worker_queries import WorkerQueries
 from teknav_ops.private_files import open_folders
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.reports.cron import Cron
@@ -65,6 +66,7 @@ def examine(context: Context) -> Iterator[Finding]:
     yield _guarded("redis", lambda: _redis(context), "Start it with `teknav up`, or set TEKNAV_REDIS_URL.")
     yield _guarded("database", lambda: _database(context), "Check TEKNAV_DATABASE_URL and that the server runs.")
     yield _guarded("workers", lambda: _workers(context), "Start Redis first.")
+    yield _guarded("jobs", lambda: _jobs(context), "Start Redis first.")
 
 
 def _guarded(check: str, look: Callable[[], Finding], remedy: str) -> Finding:
@@ -161,3 +163,12 @@ def _workers(context: Context) -> Finding:
     if without:
         return Finding("workers", False, f"no worker serves {', '.join(without)}", "Run `dramatiq workers`.")
     return Finding("workers", True, f"{max(c.workers for c in counts.values())} processes")
+
+
+def _jobs(context: Context) -> Finding:
+    stuck = WorkerQueries(context.client, TOPOLOGY).stuck()
+    jobs = ", ".join(f"{job.name} {job.job_id} on {job.worker}" for job in stuck[:3])
+    remedy = "See where with `teknav jobs show ID`; docs/runbook/alerts/StuckJobs.md."
+    if stuck:
+        return Finding("jobs", False, f"{len(stuck)} stuck past their time limit: {jobs}", remedy)
+    return Finding("jobs", True, "none is stuck past its time limit")

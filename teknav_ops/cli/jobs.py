@@ -50,7 +50,7 @@ def list_jobs(
         [
             (
                 job.id, job.name, job.attempts_made, job.enqueued_at, job.due_at, job.finished_at,
-                job.duration_ms, job.error_type,
+                job.duration_ms, "stuck" if job.stuck_at else job.error_type,
             )
             for job in page.items
         ],

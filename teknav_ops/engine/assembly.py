@@ -16,6 +16,7 @@ from teknav_ops.engine.middleware.idempotency import EffectLedger
 from teknav_ops.engine.processor import JobContext, Processor
 from teknav_ops.engine.progress import ProgressReporter
 from teknav_ops.engine.result import result_text
+from teknav_ops.engine.stuck_jobs import Graces
 from teknav_ops.errors import MissingProcessor, Throttled, TransientError
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.redis_state.connection import connect
@@ -45,7 +46,12 @@ def build_broker(
         topology,
         cipher=cipher,
         middleware=build_middleware(
-            topology, cipher=cipher, effects=effects, telemetry=settings.telemetry, audit_started=settings.audit_started
+            topology,
+            cipher=cipher,
+            effects=effects,
+            telemetry=settings.telemetry,
+            audit_started=settings.audit_started,
+            graces=Graces(settings.stuck_grace_seconds, settings.stuck_replace_seconds),
         ),
         lease_seconds=settings.lease_seconds,
         lost_worker_limit=settings.lost_worker_limit,

@@ -7,10 +7,11 @@ import os
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
+import structlog
 from dramatiq import Broker, Message
 from dramatiq.errors import QueueJoinTimeout, QueueNotFound
 from dramatiq.middleware import Middleware, MiddlewareError
@@ -25,10 +26,12 @@ from teknav_ops.engine.submission import submit
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.payloads import codec
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import NewJob, ScriptRunner
 from teknav_ops.topology import Queue, Topology
+
+log = structlog.get_logger("teknav.engine")
 
 _JOIN_POLL_SECONDS: Final = 0.02
 _FLUSH_COUNT: Final = 500
@@ -184,6 +187,22 @@ class TekNavBroker(Broker):
         lane = self.lane(queue_name)
         _ = self.finisher, self.lease_keeper
         return JobConsumer(self, lane, timeout)
+
+    def release(self, lane: Lane, held: Sequence[tuple[str, int]]) -> None:
+        """Give jobs of a lane back, as (job id, delivery): another may begin them now."""
+        if not held:
+            return
+        for job_id, delivery in held:
+            lane.let_go(job_id, delivery)
+        try:
+            self.runner.run(scripts.release(lane.keys, held=held))
+        except OUTAGE_ERRORS as error:
+            log.warning("release.failed", error=str(error), job_count=len(held))
+
+    def release_all(self, *, but: Collection[tuple[str, int]]) -> None:
+        """Give back all that this process holds, except these."""
+        for lane in list(self._lanes.values()):
+            self.release(lane, [pair for pair in list(lane.held.items()) if pair not in but])
 
     def close(self) -> None:
         """Stop this process's engine threads and drop its connections."""

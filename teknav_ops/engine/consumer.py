@@ -210,11 +210,4 @@ class JobConsumer(Consumer):
         self._give_up_leases(list(self._lane.held.items()))
 
     def _give_up_leases(self, held: list[tuple[str, int]]) -> None:
-        if not held:
-            return
-        for job_id, delivery in held:
-            self._lane.let_go(job_id, delivery)
-        try:
-            self._broker.runner.run(scripts.release(self._lane.keys, held=held))
-        except OUTAGE_ERRORS as error:
-            log.warning("release.failed", error=str(error), job_count=len(held))
+        self._broker.release(self._lane, held)

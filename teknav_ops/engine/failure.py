@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from types import FrameType
 from typing import Final
 
 from teknav_ops.jobs.fingerprint import fingerprint
@@ -23,6 +24,12 @@ def describe(
     error_type = printable(type(exception).__name__)[:TYPE_LIMIT_CHARACTERS]
     error = error_text(exception, secrets=secrets) or error_type
     stack = redact(_stack(exception), secrets)[-STACK_LIMIT_CHARACTERS:]
+    mark = fingerprint(error_type, error, exception.__traceback__)
+    return Failure(error_type, error, stack, mark, attempt_entry(run, attempt, worker, error_type, error, stack))
+
+
+def attempt_entry(run: Run, attempt: int, worker: str, error_type: str, error: str, stack: str) -> str:
+    """A run as it stands in the job's history, as JSON."""
     entry = {
         "attempt": attempt,
         "delivery": run.delivery,
@@ -33,8 +40,13 @@ def describe(
         "error": error,
         "stack": stack,
     }
-    mark = fingerprint(error_type, error, exception.__traceback__)
-    return Failure(error_type, error, stack, mark, json.dumps(entry, ensure_ascii=False))
+    return json.dumps(entry, ensure_ascii=False)
+
+
+def stack_of(frame: FrameType, secrets: frozenset[str] = frozenset()) -> str:
+    """Where a thread is, innermost call last, to be kept: secrets masked, cut at its outer end."""
+    lines = traceback.format_list(traceback.extract_stack(frame, limit=_DEEPEST_FRAMES))
+    return redact(printable("".join(lines)), secrets)[-STACK_LIMIT_CHARACTERS:]
 
 
 def _stack(exception: BaseException) -> str:

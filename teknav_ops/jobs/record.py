@@ -38,8 +38,9 @@ class JobRecord(BaseModel):
     """One job. Times are UTC; the payload's secrets are masked.
 
     `attempts_made` counts the runs of this life (a replay starts a new one); `attempts` keeps the
-    newest twenty runs that failed, over all lives. `run_again_of` is the ended job that this one runs
-    again. `waited_ms` is how long the newest run had been ready before a worker took it.
+    newest twenty runs that failed or were stuck, over all lives. `run_again_of` is the ended job that this one runs
+    again. `waited_ms` is how long the newest run had been ready before a worker took it; `stuck_at` is set while it
+    goes on long past its time limit.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,6 +66,7 @@ class JobRecord(BaseModel):
     worker: str | None = None
     progress: FiniteFloat | None = None
     progress_note: str | None = None
+    stuck_at: datetime | None = None
     result: Any = None
     error_type: str | None = None
     error: str | None = None
@@ -76,6 +78,16 @@ class JobRecord(BaseModel):
 def moment(ms: str | float | None) -> datetime | None:
     """A stored time in ms as a UTC datetime."""
     return None if ms in (None, "") else datetime.fromtimestamp(float(ms) / 1000, UTC)
+
+
+#: What `stuck_moment` looks at.
+STUCK_FIELDS: Final = ("state", "delivery", "stuck_delivery", "stuck_at_ms")
+
+
+def stuck_moment(fields: Mapping[str, str]) -> datetime | None:
+    """Since when a job is known to be stuck. What was noted of an earlier delivery is over."""
+    is_stuck = fields.get("state") == JobState.ACTIVE and fields.get("stuck_delivery") == fields.get("delivery")
+    return moment(fields.get("stuck_at_ms")) if is_stuck else None
 
 
 def read_record(queue: str, job_id: str, fields: Mapping[str, str]) -> JobRecord:
@@ -137,6 +149,7 @@ def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
         "worker": fields.get("worker"),
         "progress": fields.get("progress"),
         "progress_note": fields.get("progress_note"),
+        "stuck_at": stuck_moment(fields),
         "result": plain.read_or_raw(fields["result"]) if fields.get("result") else None,
         "error_type": fields.get("error_type"),
         "error": fields.get("error"),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from teknav_ops.jobs.paging import read_fields
 from teknav_ops.jobs.queries import HEARTBEAT_MS
-from teknav_ops.jobs.record import moment
+from teknav_ops.jobs.record import STUCK_FIELDS, moment, stuck_moment
 from teknav_ops.redis_state import keys
 from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
@@ -19,7 +19,7 @@ from teknav_ops.topology import Topology
 
 #: Jobs looked at per queue: more than that do not run at once.
 _ACTIVE_LIMIT: Final = 1_000
-_FIELDS: Final = ("worker", "name", "started_at_ms", "fetched_at_ms", "progress", "progress_note")
+_FIELDS: Final = ("worker", "name", "started_at_ms", "fetched_at_ms", "progress", "progress_note", *STUCK_FIELDS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class HeldJob:
     started_at: datetime | None
     progress: float | None
     progress_note: str | None
+    #: Since when it is known to run long past its time limit.
+    stuck_at: datetime | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ class WorkerQueries:
                 beats[name] = max(beats.get(name, 0.0), at_ms)
                 queues[name].add(queue)
         return beats, queues
+
+    def stuck(self) -> list[HeldJob]:
+        """Every job that is known to run long past its time limit, the longest first; two round trips."""
+        held = (job for jobs in self._held().values() for job in jobs if job.stuck_at is not None)
+        return sorted(held, key=lambda job: (job.stuck_at, job.job_id))
 
     def _held(self) -> dict[str, list[HeldJob]]:
         commands = [("ZRANGE", QueueKeys(queue).active, 0, _ACTIVE_LIMIT - 1) for queue in self._topology]
@@ -128,7 +135,7 @@ def _held_job(queue: str, job_id: str, row: Mapping[str, str]) -> HeldJob:
     progress = row.get("progress")
     return HeldJob(
         queue, job_id, row.get("name", ""), row["worker"], moment(begun),
-        None if progress is None else float(progress), row.get("progress_note"),
+        None if progress is None else float(progress), row.get("progress_note"), stuck_moment(row),
     )  # fmt: skip
 
 

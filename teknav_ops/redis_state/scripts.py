@@ -323,6 +323,11 @@ def note_started(keys: QueueKeys, *, worker: str, begun: Iterable[tuple[str, int
     )
 
 
+def note_stuck(keys: QueueKeys, *, worker: str, job_id: str, delivery: int, detail: str, attempt: str) -> Call[bool]:
+    """Write that a run goes on long past its time limit; False when that is known, or the job is no longer ours."""
+    return Call(load("note_stuck"), [keys.audit, keys.job(job_id)], [worker, job_id, delivery, detail, attempt], bool)
+
+
 def report_progress(keys: QueueKeys, *, job_id: str, delivery: int, fraction: float, note: str) -> Call[bool]:
     """Record progress; False when the job is no longer ours."""
     return Call(load("report_progress"), [keys.job(job_id)], [delivery, fraction, note], bool)

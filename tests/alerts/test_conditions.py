@@ -9,6 +9,7 @@ import pytest
 from teknav_ops.alerts.conditions import Condition, evaluate
 from teknav_ops.alerts.facts import Facts, QueueFacts
 from teknav_ops.jobs.sketch import bucket
+from teknav_ops.jobs.worker_queries import HeldJob
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts
 from teknav_ops.redis_state.scripts import ServerMemory
 from teknav_ops.triage.burn_rate import EventCounts
@@ -75,6 +76,16 @@ def test_p95_is_judged_by_the_target_or_by_half_the_time_limit_and_only_with_eno
     few = look(rule, minutes=minute(NOW, completed=99, duration_ms=31_000))
     assert (few.state, few.value) == ("clear", None) and "too few for a p95" in few.message
     assert not look(rule, minutes=minute(NOW - 5, completed=100, duration_ms=31_000)).is_firing
+
+
+def test_a_stuck_job_fires_and_the_message_names_one() -> None:
+    stuck = [HeldJob("test:work", f"j{n}", "work", "host:7", None, None, None, None) for n in (1, 2)]
+
+    assert not look({"kind": "stuck_jobs"}).is_firing
+    assert not look({"kind": "stuck_jobs", "limit_count": 2}, stuck=stuck).is_firing
+    condition = look({"kind": "stuck_jobs"}, stuck=stuck)
+    assert condition.is_firing and condition.value == 2
+    assert "2 running past their time limit" in condition.message and "such as work j1 on host:7" in condition.message
 
 
 def test_a_burning_budget_pages_by_the_minute() -> None:

@@ -9,6 +9,7 @@ import redis
 from teknav_ops.alerts.facts import FactReader
 from teknav_ops.metrics.live import StatsPublisher
 from teknav_ops.metrics.minutes import MINUTE_MS
+from teknav_ops.redis_state import scripts
 from teknav_ops.runtime.leader import LeaderLease
 from tests.alerts.conftest import rules
 from tests.support.redis_server import RedisServer
@@ -90,3 +91,21 @@ def test_how_full_the_server_is_is_asked_where_a_rule_looks_at_it(own_server: Re
     assert memory.limit_bytes == 512 * 2**20 and 0 < memory.used_bytes < 512 * 2**20
     unasked = FactReader(client, TOPOLOGY, rules(BURN)).read().queues[QUEUE]  # type: ignore[arg-type]
     assert unasked.redis_memory is None
+
+
+def test_jobs_that_are_stuck_are_found_where_a_rule_looks_for_them(state: State, client: redis.Redis) -> None:
+    for _ in range(3):
+        state.enqueue()
+    held = state.fetch(3)
+    for delivery in held[:2]:
+        call = scripts.note_stuck(
+            KEYS, worker="w:1", job_id=delivery.id, delivery=delivery.delivery, detail="in sleep", attempt="{}"
+        )
+        assert state.run(call)
+    state.complete(held[1])
+
+    facts = FactReader(client, TOPOLOGY, rules({"kind": "stuck_jobs"})).read()  # type: ignore[arg-type]
+
+    assert [(job.job_id, job.worker) for job in facts.queues[QUEUE].stuck] == [(held[0].id, "w:1")]
+    assert not facts.queues["test:other"].stuck
+    assert not FactReader(client, TOPOLOGY, rules(BURN)).read().queues[QUEUE].stuck  # type: ignore[arg-type]

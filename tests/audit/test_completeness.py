@@ -31,6 +31,15 @@ def start(state: State) -> None:
     state.run(scripts.note_started(KEYS, worker="w:1", begun=[(delivery.id, delivery.delivery)]))
 
 
+def stick(state: State) -> None:
+    delivery = begun(state)
+    state.run(
+        scripts.note_stuck(
+            KEYS, worker="w:1", job_id=delivery.id, delivery=delivery.delivery, detail="in sleep", attempt="{}"
+        )
+    )
+
+
 def lose(state: State) -> None:
     begun(state)
     state.expire_leases()
@@ -76,6 +85,7 @@ EXPECTED: dict[str, tuple[Callable[[State], object], set[str]]] = {
     "job.snoozed": (lambda state: state.postpone(begun(state), uses_attempt=False), FAILED),
     "job.failed": (lambda state: state.dead_letter(begun(state)), FAILED),
     "dlq.added": (lambda state: state.dead_letter(begun(state)), FAILED),
+    "job.stuck": (stick, RUN | {"detail"}),
     "job.lost": (lose, RUN),
     "job.replayed": (replay, LETTER),
     "job.promoted": (promote, JOB),

@@ -50,23 +50,28 @@ def teknav(environment: dict[str, str]) -> Iterator[Teknav]:
     yield run
 
 
+def hand_out(state: State, keys: QueueKeys) -> scripts.Delivery:
+    """A job of a real queue, handed to a worker that is not there."""
+    job = scripts.NewJob(id=os.urandom(8).hex(), name="index-article", payload='{"article_id": 1}')
+    state.run(scripts.enqueue(keys, idempotency_ms=1, actor="t", jobs=[job]))
+    call = scripts.fetch(
+        keys, count=1, lease_ms=60_000, worker="w", global_concurrency=0, rate_count=0, rate_period_ms=0
+    )
+    return state.run(call).deliveries[0]
+
+
 def kill_one(redis_server: RedisServer, queue: str = "search:index") -> str:
     """A dead letter on a real queue, made by the scripts."""
     with redis_server.client() as client:
         state = State(client)
         keys = QueueKeys(queue)
-        job = scripts.NewJob(id=os.urandom(8).hex(), name="index-article", payload='{"article_id": 1}')
-        state.run(scripts.enqueue(keys, idempotency_ms=1, actor="t", jobs=[job]))
-        call = scripts.fetch(
-            keys, count=1, lease_ms=60_000, worker="w", global_concurrency=0, rate_count=0, rate_period_ms=0
-        )
-        (delivery,) = state.run(call).deliveries
+        delivery = hand_out(state, keys)
         run = scripts.Run(delivery.id, delivery.delivery, 1, 1.0, "b1")
         attempt = {"attempt": 1, "delivery": 1, "started_at": 0, "duration_ms": 5, "worker": "w",
                    "error_type": "Broken[x]", "error": "[bold]e[/bold]", "stack": "Traceback [/x]"}  # fmt: skip
         failure = scripts.Failure("Broken", "[bold]e[/bold]", "Traceback [/x]", "f1", json.dumps(attempt))
         state.run(scripts.dead_letter(keys, worker="w", run=run, failure=failure, failed_kept=100))
-    return job.id
+    return delivery.id
 
 
 def test_a_job_from_enqueue_to_cancel(teknav: Teknav) -> None:
@@ -189,6 +194,24 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(teknav: Teknav) -> N
     sick = teknav("doctor", TEKNAV_REDIS_URL=f"redis://127.0.0.1:{free_port()}", TEKNAV_SECRET_KEY="short")
     assert sick.returncode == 1
     assert "TEKNAV_SECRET_KEY" in sick.stdout and "teknav up" in sick.stdout
+
+
+def test_a_stuck_job_is_marked_and_the_doctor_names_it(teknav: Teknav, redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        keys, state = QueueKeys("search:index"), State(client)
+        held = hand_out(state, keys)
+        attempt = {"attempt": 1, "delivery": 1, "started_at": 0, "duration_ms": 5, "worker": "w",
+                   "error_type": "JobStuck", "error": "still runs", "stack": "File a.py, in wait"}  # fmt: skip
+        call = scripts.note_stuck(
+            keys, worker="w", job_id=held.id, delivery=held.delivery, detail="", attempt=json.dumps(attempt)
+        )
+        state.run(call)
+
+    found = {item["check"]: item for item in json.loads(teknav("doctor", "--json").stdout)}
+    assert not found["jobs"]["is_well"] and f"index-article {held.id} on w" in found["jobs"]["seen"]
+    assert "stuck" in teknav("jobs", "list", "search:index", "--state", "active").stdout
+    shown = teknav("jobs", "show", held.id).stdout
+    assert "stuck_at" in shown and "File a.py, in wait" in shown
 
 
 def test_the_doctor_sees_a_data_folder_that_others_can_look_into(teknav: Teknav, tmp_path: Path) -> None:

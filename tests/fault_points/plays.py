@@ -141,6 +141,12 @@ def actions() -> Mapping[str, Action]:
         "note_started": Action(
             lambda delivery: scripts.note_started(KEYS, worker="w:1", begun=[(JOB, delivery)]), is_workers=True
         ),
+        "note_stuck": Action(
+            lambda delivery: scripts.note_stuck(
+                KEYS, worker="w:1", job_id=JOB, delivery=delivery, detail="here", attempt="{}"
+            ),
+            is_workers=True,
+        ),
         "report_progress": Action(
             lambda delivery: scripts.report_progress(KEYS, job_id=JOB, delivery=delivery, fraction=0.5, note="half"),
             is_workers=True,

@@ -55,6 +55,7 @@ ANSWERS_OTHERWISE: Final[dict[str, str]] = {
     "reclaim": "0 jobs: only a log line is lost",
     "reclaim: a job that has cost too many workers their life": "none: it is handed out to be given up a lease later",
     "note_started": "0 jobs noted: nobody asks",
+    "note_stuck": "0, noted before: nobody asks",
     "release": "0 jobs: nobody asks",
     "cancel": "'already cancelled': the operator is told so",
     "promote": "'waiting': the operator is told so",

@@ -20,6 +20,7 @@ import redis
 from teknav_ops import engine as engine_package
 from teknav_ops.engine.middleware.started import Started
 from teknav_ops.engine.processor import JobContext
+from teknav_ops.engine.stuck_jobs import Graces
 from teknav_ops.errors import PermanentError
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
@@ -121,7 +122,7 @@ def is_rest_ended(client: redis.Redis, proxy: FaultProxy) -> bool:
 def test_each_script_that_the_engine_sends_is_lost_in_a_test() -> None:
     sources = "\n".join(path.read_text() for path in Path(engine_package.__file__).parent.rglob("*.py"))
     sent = frozenset(re.findall(r"\bscripts\.([a-z_]+)\(", sources)) - NOT_SENT
-    tested = {*IN_A_BATCH, *AT_A_HEARTBEAT, "mark_started", "release"}
+    tested = {*IN_A_BATCH, *AT_A_HEARTBEAT, "mark_started", "note_stuck", "release"}
     assert not missing_cases(tested, sent, "tests/fault_points/test_engine_faults.py")
 
 
@@ -263,4 +264,24 @@ def test_a_job_to_be_given_up_is_given_up_a_lease_later_when_the_answer_that_nam
     assert proxy.dropped_count == 1
     assert lossy_engine.runs == []
     assert state.job(job_id)["error_type"] == "WorkerLost"
+    assert broken_promises(dump_queue(client, KEYS)) == []
+
+
+@each_moment
+def test_a_stuck_job_is_noted_once_whether_the_call_or_its_answer_is_lost(
+    client: redis.Redis, proxy: FaultProxy, cipher: Cipher, producer: Producer, moment: Moment
+) -> None:
+    engine, may_end = Engine(proxy.url, cipher, graces=Graces(0.02, 600)), threading.Event()
+    engine.behaviour = lambda job, ctx: may_end.wait(60) and None
+    engine.broker.actors["work"].options["time_limit"] = 20
+    job_id = producer.enqueue(QUEUE, "work", {"number": 1}).job_id
+    proxy.arm("note_stuck", moment)
+    with engine.working(queues={QUEUE}):
+        until(lambda: proxy.dropped_count, what="the lost note")
+        until(lambda: client.hexists(KEYS.job(job_id), "stuck_at_ms"), what="the note")
+        may_end.set()
+        engine.broker.join(QUEUE, timeout=60_000)
+    engine.close()
+
+    assert Counter(entry["action"] for entry in dump_queue(client, KEYS).audit())["job.stuck"] == 1
     assert broken_promises(dump_queue(client, KEYS)) == []

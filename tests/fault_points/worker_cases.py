@@ -121,6 +121,13 @@ def _(state: Play) -> Call[Any]:
     return scripts.note_started(KEYS, worker="w:1", begun=[(JOB, held(state).delivery)])
 
 
+@CASES.add("note_stuck")
+def _(state: Play) -> Call[Any]:
+    return scripts.note_stuck(
+        KEYS, worker="w:1", job_id=JOB, delivery=held(state).delivery, detail="here", attempt="{}"
+    )
+
+
 @CASES.add("report_progress")
 def _(state: Play) -> Call[Any]:
     return scripts.report_progress(KEYS, job_id=JOB, delivery=held(state).delivery, fraction=0.5, note="half")

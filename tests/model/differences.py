@@ -123,11 +123,13 @@ def _facts(job: Job) -> dict[str, Any]:
         "state": job.state, "name": job.name, "payload": job.payload, "priority": job.priority, "key": job.key,
         "enqueued_at": job.enqueued_at, "delivery": job.delivery, "attempts": job.attempts, "lost": job.lost,
         "replays": job.replays, "worker": job.worker, "error_type": job.cause[0], "progress": job.progress,
+        "stuck": job.stuck,
     }  # fmt: skip
 
 
 def _stored_facts(fields: dict[str, str]) -> dict[str, Any]:
     numbers = {name: int(fields.get(name, 0)) for name in ("priority", "delivery", "attempts", "lost", "replays")}
+    numbers["stuck"] = int(fields.get("stuck_delivery", 0))
     return {
         "state": fields["state"], "name": fields["name"], "payload": fields["payload"],
         "key": fields.get("idempotency_key", ""), "enqueued_at": int(fields["enqueued_at_ms"]),

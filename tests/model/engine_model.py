@@ -301,6 +301,15 @@ class EngineModel(Trail):
                 noted += 1
         return noted
 
+    def note_stuck(self, worker: str, job_id: str, delivery: int) -> bool:
+        """Whether it was noted."""
+        job = self._held(job_id, delivery)
+        if job is None or job.stuck == delivery:
+            return False
+        job.stuck = delivery
+        self._note("job.stuck", job, worker, tries=job.attempts + 1, with_wait=True)
+        return True
+
     def report_progress(self, job_id: str, delivery: int, fraction: float, note: str) -> bool:
         """Whether it was written down."""
         job = self._held(job_id, delivery)

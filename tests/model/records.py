@@ -31,6 +31,7 @@ class Job:
     waited: int = 0
     marked: int = 0
     noted: int = 0
+    stuck: int = 0
     finished_at: int = 0
     cause: tuple[str, str] = ("", "")
     #: How far it said it had come, and what it said beside.

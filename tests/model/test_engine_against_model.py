@@ -286,6 +286,16 @@ class EngineAgainstModel(ReplayRules):
         call = scripts.note_started(KEYS, worker="w:1", begun=begun)
         expect(differ.AnswerDiffers, "note_started", self.model.note_started("w:1", begun), self.state.run(call))
 
+    @precondition(has_work)
+    @rule(pick=picks)
+    def note_stuck(self, pick: int) -> None:
+        for held in self._delivered([pick]):
+            call = scripts.note_stuck(
+                KEYS, worker="w:1", job_id=held.id, delivery=held.delivery, detail="here", attempt="{}"
+            )
+            intended = self.model.note_stuck("w:1", held.id, held.delivery)
+            expect(differ.AnswerDiffers, "note_stuck", intended, self.state.run(call))
+
     def _delivered(self, which: list[int]) -> list[Delivery]:
         """Some of the newest hand-overs: three in four are still held, others have ended or gone to another.
 

@@ -16,6 +16,7 @@ from teknav_ops.engine.broker import TekNavBroker
 from teknav_ops.engine.middleware import build_middleware
 from teknav_ops.engine.middleware.idempotency import EffectLedger
 from teknav_ops.engine.processor import JobContext, Processor
+from teknav_ops.engine.stuck_jobs import Graces
 from teknav_ops.errors import StorageUnavailable
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.redis_state.connection import connect
@@ -46,14 +47,14 @@ class Engine:
 
     def __init__(
         self, url: str, cipher: Cipher, *, topology: Topology = TOPOLOGY, lease_seconds: float = 30.0,
-        effects: EffectLedger | None = None,
+        effects: EffectLedger | None = None, graces: Graces | None = None,
     ) -> None:  # fmt: skip
         self.behaviour: Behaviour = lambda job, ctx: None
         self.runs: list[tuple[str, int]] = []
         self._lock = threading.Lock()
         self.broker = TekNavBroker(
             connect(url, timeout_seconds=2), topology, cipher=cipher,
-            middleware=build_middleware(topology, cipher=cipher, effects=effects, telemetry=False),
+            middleware=build_middleware(topology, cipher=cipher, effects=effects, telemetry=False, graces=graces),
             lease_seconds=lease_seconds, producer_timeout_seconds=2,
         )  # fmt: skip
         models = {"work": Work, "other": Work, "poison": Poison, "confide": Confide}

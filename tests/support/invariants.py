@@ -157,7 +157,7 @@ _ENTRIES = {
 
 
 #: Scripts that write into a record without moving its job, and the state in which they may.
-_NOTED = {("active", name) for name in ("mark_started", "note_started", "report_progress", "reclaim")}
+_NOTED = {("active", name) for name in ("mark_started", "note_started", "note_stuck", "report_progress", "reclaim")}
 
 
 def illegal_moves(script: str, before: QueueDump, after: QueueDump) -> list[str]:
@@ -199,9 +199,10 @@ def _expected_entries(
 ) -> list[list[str]]:
     if script == "postpone":
         return [["job.retried"], ["job.snoozed"]] if was != now else [[]]
-    if script == "note_started":
-        noted = [queue.hashes(queue.keys.job(job_id)).get("noted_delivery") for queue in (before, after)]
-        return [["job.started"]] if noted[0] != noted[1] else [[]]
+    if script in ("note_started", "note_stuck"):
+        field, action = ("noted", "job.started") if script == "note_started" else ("stuck", "job.stuck")
+        noted = [queue.hashes(queue.keys.job(job_id)).get(f"{field}_delivery") for queue in (before, after)]
+        return [[action]] if noted[0] != noted[1] else [[]]
     if script == "delete_dead_letters":
         gone = job_id in _place(before, "dlq") and job_id not in _place(after, "dlq")
         return [_ENTRIES[script]] if gone else [[]]

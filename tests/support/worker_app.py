@@ -113,4 +113,7 @@ settings = Settings()
 broker = build_broker(settings, os.environ["TEKNAV_REDIS_URL"], effects=Effects(), topology=TOPOLOGY)
 _with_crash_points(broker.runner)
 register(broker, [work, other, poison, confide], services=None)
+if limit_ms := os.environ.get("TEST_TIME_LIMIT_MS"):
+    for actor in broker.actors.values():
+        actor.options["time_limit"] = int(limit_ms)
 dramatiq.set_broker(broker)

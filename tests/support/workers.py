@@ -35,13 +35,15 @@ class Workers:
             "dramatiq_restart_delay": "200",
         }
 
-    def start(self, *, processes: int = 1, threads: int = 4, crash: str = "") -> subprocess.Popen[bytes]:
+    def start(
+        self, *, processes: int = 1, threads: int = 4, crash: str = "", **changes: str
+    ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "dramatiq", "tests.support.worker_app", "-p", str(processes)]
         # A worker that dies before it said that it booted is noticed only after this wait: 30 s unless told.
         command += ["-t", str(threads), "--skip-logging", "--worker-fork-timeout", "1000"]
         log = (self.folder / f"worker-{len(self._masters)}.log").open("wb")
         master = warm_python.Process(
-            command, cwd=ROOT, env={**self._environment, "TEST_CRASH": crash}, stdout=log, stderr=log,
+            command, cwd=ROOT, env={**self._environment, "TEST_CRASH": crash, **changes}, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
         log.close()

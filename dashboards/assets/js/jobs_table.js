@@ -1,5 +1,5 @@
 // JobsTable: a page of jobs in one state.
-import {Act, Copy, Empty, html, Progress, Time, Words} from 'teknav/js/kit.js';
+import {Act, Badge, Copy, Empty, html, Progress, Time, Words} from 'teknav/js/kit.js';
 import {count, ms} from 'teknav/js/format.js';
 import {openRow} from 'teknav/js/table.js';
 
@@ -20,7 +20,7 @@ export function JobsTable({client, jobs, state, mayAct, queue}) {
       ${state === 'active' ? html`<th>Progress</th><th>Worker</th>` : html`<th class="right">Waited</th><th class="right">Took</th>`}
       <th>${state === 'failed' || state === 'delayed' ? 'Error' : 'Payload'}</th><th></th></tr></thead>
     <tbody>${jobs.map((job) => html`<tr key=${job.id} tabindex="0" ...${openRow(job.href)}>
-      <td class="name"><a href=${job.href}>${job.name}</a></td><td data-label="Id"><${Copy} text=${job.id} short /></td>
+      <td class="name"><a href=${job.href}>${job.name}</a>${job.stuckAt && html` <${Badge} tone="bad">stuck</${Badge}>`}</td><td data-label="Id"><${Copy} text=${job.id} short /></td>
       <td data-label=${label}><${Time} at=${job[field]} relative /></td><td class="right" data-label="Attempts">${count(job.attempts)}</td>
       ${state === 'active' ? html`<td data-label="Progress">${job.progress === null ? html`<span class="faint">–</span>` : html`<${Progress} done=${job.progress} total=${1} />`}</td><td data-label="Worker" class="soft">${job.worker}</td>`
         : html`<td class="right" data-label="Waited">${ms(job.waitedMs)}</td><td class="right" data-label="Took">${ms(job.durationMs)}</td>`}

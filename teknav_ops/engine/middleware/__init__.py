@@ -11,14 +11,22 @@ from teknav_ops.engine.middleware.log_context import LogContext
 from teknav_ops.engine.middleware.payload_validation import PayloadValidation
 from teknav_ops.engine.middleware.retry import Retries
 from teknav_ops.engine.middleware.started import Started
+from teknav_ops.engine.middleware.stuck_jobs import StuckJobs
 from teknav_ops.engine.middleware.time_limit import TimeLimits
 from teknav_ops.engine.middleware.trace import Trace
+from teknav_ops.engine.stuck_jobs import Graces
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.topology import Topology
 
 
 def build_middleware(
-    topology: Topology, *, cipher: Cipher, effects: EffectLedger | None, telemetry: bool, audit_started: bool = False
+    topology: Topology,
+    *,
+    cipher: Cipher,
+    effects: EffectLedger | None,
+    telemetry: bool,
+    audit_started: bool = False,
+    graces: Graces | None = None,
 ) -> list[Middleware]:
     """The middleware in order. `before_*` runs down this list, `after_*` runs up it.
 
@@ -26,11 +34,13 @@ def build_middleware(
     before idempotency, since a skipped job must be a valid one. After a run, retries decide before
     dead letters: what no retry took goes there.
     """
+    time_limits = TimeLimits(topology)
     middleware: list[Middleware] = [
         Lifecycle(),
         LogContext(),
         *([Trace()] if telemetry else []),
-        TimeLimits(topology),
+        StuckJobs(time_limits, graces or Graces()),
+        time_limits,
         DeadLetters(),
         Retries(topology),
         CurrentMessage(),

@@ -2,14 +2,14 @@
 import {Act, Badge, Copy, Empty, html, Progress, Time, Words} from 'teknav/js/kit.js';
 import {count, ms} from 'teknav/js/format.js';
 
-const TONES = {'job.completed': 'good', 'job.failed': 'bad', 'dlq.added': 'bad', 'job.lost': 'bad', 'job.retried': 'warn', 'job.snoozed': 'warn', 'job.enqueued': 'info', 'job.started': 'info', 'job.replayed': 'info', 'dlq.replayed': 'info', 'job.run_again': 'info'};
+const TONES = {'job.completed': 'good', 'job.failed': 'bad', 'dlq.added': 'bad', 'job.lost': 'bad', 'job.stuck': 'bad', 'job.retried': 'warn', 'job.snoozed': 'warn', 'job.enqueued': 'info', 'job.started': 'info', 'job.replayed': 'info', 'dlq.replayed': 'info', 'job.run_again': 'info'};
 
 export default function Job({client, job, story, id, queue, again, effects, problem, shell}) {
   if (problem) return html`<div class="head"><h1>Job</h1></div><${Empty} icon="circle-alert" title="This job is not known">${problem}</${Empty}>`;
   if (!story) return html`<div class="head"><h1>Job</h1></div><div class="skeleton"></div>`;
   const args = {queue: queue.name, job_id: id};
   return html`
-    <div class="head"><h1>${job?.name ?? 'Job'}</h1>${job && html`<span class=${`state ${job.state}`}>${job.state}</span>`}<span class="grow"><${Copy} text=${id} /></span>
+    <div class="head"><h1>${job?.name ?? 'Job'}</h1>${job && html`<span class=${`state ${job.state}`}>${job.state}</span>${job.stuck_at && html` <${Badge} tone="bad">stuck</${Badge}>`}`}<span class="grow"><${Copy} text=${id} /></span>
       ${job && html`<a class="button" href=${`/api/owner/queues/${queue.name}/jobs/${id}/export`} download>Export</a>`}
       ${job && shell.mayAct && html`${job.state === 'failed' && html`<a class="button" href=${job.dlqHref}>Dead letters</a><${Act} client=${client} action="retry" args=${args} icon="rotate-ccw" tone="main">Retry</${Act}>`}
         ${(job.state === 'completed' || job.state === 'cancelled') && html`<${Act} client=${client} action="run_again" args=${args} icon="rotate-ccw"
@@ -23,7 +23,7 @@ export default function Job({client, job, story, id, queue, again, effects, prob
       <section class="card"><div class="title"><h2>What happened</h2></div><div class="body"><${Story} story=${story} /></div></section>
     </div>
     ${job?.error && html`<section class="card"><div class="title"><h2>${job.error_type}</h2><a href=${job.runbook}>Runbook</a></div><div class="body"><${Words} as="pre" text=${job.error} /></div></section>`}
-    ${job?.attempts.length > 0 && html`<section class="card"><div class="title"><h2>Attempts that failed</h2></div><div class="body">${job.attempts.map((attempt) => html`
+    ${job?.attempts.length > 0 && html`<section class="card"><div class="title"><h2>Attempts without success</h2></div><div class="body">${job.attempts.map((attempt) => html`
       <details key=${attempt.delivery} open=${attempt === job.attempts[0]}><summary><b>Attempt ${attempt.attempt}</b> <${Badge} tone="bad">${attempt.error_type}</${Badge}> <${Time} at=${attempt.started_at} /> <span class="soft">${ms(attempt.duration_ms)} on ${attempt.worker}</span></summary>
         <${Words} as="p" text=${attempt.error} /><pre>${attempt.stack}</pre></details>`)}</div></section>`}
     ${job && html`<div class="columns"><section class="card"><div class="title"><h2>Payload</h2></div><div class="body"><${Words} as="pre" text=${job.payload} /></div></section>
