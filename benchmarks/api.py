@@ -21,7 +21,7 @@ import httpx
 from teknav_ops.access.policy import Operation
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.topology import TOPOLOGY
-from tests.support.dead_letters import bury, line_up
+from tests.support.dead_letters import bury, letter_cursor, line_up
 from tests.support.folders import new_folder, remove_folder
 from tests.support.redis_server import RedisServer
 from tests.support.web import ROOT, api, served, settings_for
@@ -43,7 +43,9 @@ _READS: Final = {
         f"/api/owner/queues/{DLQ_QUEUE}/jobs/dead-{number:07}" for number in range(_CONNECTION_COUNT)
     ],
     "fifty dead letters, the same": [_LETTERS],
-    "fifty dead letters, each another page": [f"{_LETTERS}?offset={50 * page}" for page in range(_CONNECTION_COUNT)],
+    "fifty dead letters, each another page": [
+        f"{_LETTERS}?sort=failed_at&cursor={letter_cursor(50 * page)}" for page in range(_CONNECTION_COUNT)
+    ],
     "all queues, the same": ["/api/owner/queues"],
 }
 
@@ -53,8 +55,8 @@ def pages(dead: int) -> dict[str, str]:
     letters, jobs = _LETTERS, f"/api/owner/queues/{WAITING_QUEUE}/jobs"
     return {
         "dead letters: first page": letters,
-        "dead letters: in the middle": f"{letters}?offset={dead // 2}",
-        "dead letters: last, oldest first": f"{letters}?sort=failed_at&offset={dead - 50}",
+        "dead letters: in the middle": f"{letters}?cursor={letter_cursor(dead // 2)}",
+        "dead letters: last, oldest first": f"{letters}?sort=failed_at&cursor={letter_cursor(dead - 51)}",
         "dead letters: by error type": f"{letters}?error_type=HostUnreachable",
         "dead letters: by cause and type": f"{letters}?error_type=HostUnreachable&fingerprint=f02",
         "dead letters: within an hour": f"{letters}?since=2025-11-24T17:00:00Z&until=2025-11-24T18:00:00Z",
@@ -62,7 +64,7 @@ def pages(dead: int) -> dict[str, str]:
         "dead letters: text that none holds": f"{letters}?text=nowhere%20to%20be%20found",
         "dead letters: groups": f"{letters}/groups",
         "waiting jobs: first page": jobs,
-        "waiting jobs: in the middle": f"{jobs}?offset=500000",
+        "waiting jobs: behind all of priority 0": f"{jobs}?cursor={2**40}_x",
         "waiting jobs: by kind": f"{jobs}?name=optimize-image",
         "waiting jobs: text that none holds": f"{jobs}?text=nowhere",
     }
@@ -143,7 +145,7 @@ def report(web: Any, dead: int) -> None:
     client = web.with_token(token)
     for name, ms, answer in measure_pages(client, pages(dead)):
         verdict = "ok" if ms <= PAGE_LIMIT_MS else "TOO SLOW"
-        found = f"{len(answer['items'])} items, next {answer.get('next_offset')}"
+        found = f"{len(answer['items'])} items, next {answer.get('next_cursor')}"
         print(f"{ms:8.1f} ms  {verdict:8}  {name}: {found}")
     for name, paths in _READS.items():
         begun = time.process_time()

@@ -10,6 +10,7 @@ from dashboards.visit import Visit
 from teknav_ops.audit.trail import AuditEntry
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
+from teknav_ops.jobs.paging import Page
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.topology import TOPOLOGY
 
@@ -60,6 +61,12 @@ def letter_row(visit: Visit, letter: DeadLetter) -> dict[str, Any]:
         "error": visit.masked_text(letter.error)[:_PREVIEW_CHARACTERS], "traceId": letter.trace_id,
         "href": job_path(letter.original_queue, letter.original_job_id),
     }  # fmt: skip
+
+
+def paged(page: Page[Any], cursor: str | None) -> dict[str, Any]:
+    """Where a page of a list stands, for `Pager`: its first row's number where all before it were counted."""
+    first = page.looked_at_count - len(page.items) if page.is_counted else None
+    return {"first": first, "total": page.matching_count, "next": page.next_cursor, "isLater": cursor is not None}
 
 
 def replay_row(replay: Replay) -> dict[str, Any]:

@@ -57,13 +57,9 @@ class Visit:
         """The filter that looks inside payloads and errors. Raises NotAllowed for who may not read them."""
         return searched_text(self.operator, self.filter("text"))
 
-    def offset(self, name: str = "page") -> int:
-        """Where the list shown begins. Raises InvalidRequest."""
-        text = self.query.get(name) or "0"
-        # Digits of other scripts and exponents are digits to Python too, and not all of them numbers.
-        if not (text.isascii() and text.isdigit() and len(text) <= 10):
-            raise InvalidRequest(f"{name}: {text[:20]!r} is not a number")
-        return int(text)
+    def cursor(self) -> str | None:
+        """After what the list shown goes on; None at its beginning. Who reads the list refuses what is no cursor."""
+        return self.filter("page")
 
     def choice(self, name: str, options: tuple[str, ...]) -> str:
         """A filter that is one of `options`; the first when it is not set. Raises InvalidRequest."""

@@ -15,14 +15,15 @@ from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.batch_replay import Replay, cause_field, error_type_field, read_replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries, FrozenFailure
 from teknav_ops.jobs.identifiers import checked_id
-from teknav_ops.jobs.paging import NO_HASH, Page, check_page, read_hashes
+from teknav_ops.jobs.paging import NO_HASH, Cursor, Page, Window, check_limit, read_hashes
 from teknav_ops.jobs.queries import HEARTBEAT_MS
+from teknav_ops.jobs.scanning import Source
 from teknav_ops.one_line import is_one_line
 from teknav_ops.payloads import plain
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
-from teknav_ops.redis_state.scripts import ScriptRunner
+from teknav_ops.redis_state.scripts import ListedPart, ScriptRunner
 from teknav_ops.topology import Topology
 
 #: A batch larger than this is a purge of patience: split it by error type or time.
@@ -113,24 +114,29 @@ class Replays:
                 return read_replay(queue, replay_id, facts)
         raise UnknownJob(f"replay: there is no batch replay {replay_id!r}; they are kept for thirty days")
 
-    def page(self, *, queue: str | None = None, offset: int = 0, limit: int = 50) -> Page[Replay]:
-        """Batch replays of one queue, or of all, newest first."""
-        check_page(offset, limit)
+    def page(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 50) -> Page[Replay]:
+        """Batch replays of one queue, or of all, newest first, after `cursor`."""
+        check_limit(limit)
+        after = Cursor.parse(cursor)
         queues = [self._topology[queue].name] if queue else list(self._topology)
-        newest = sorted(
-            ((-created_ms, name, entry) for name in queues for entry, created_ms in self._newest(name, offset + limit)),
-        )[offset : offset + limit]
-        hashes = read_hashes(self._client, [QueueKeys(name).replay(entry) for _, name, entry in newest])
+        parts = [self._newest(QueueKeys(name), after, limit) for name in queues]
+        listed = [(name, entry) for name, part in zip(queues, parts, strict=True) for entry in part.entries]
+        listed.sort(key=lambda place: (float(place[1].score), place[1].id), reverse=True)
+        shown = listed[:limit]
+        hashes = read_hashes(self._client, [QueueKeys(name).replay(entry.id) for name, entry in shown])
         items = [
-            read_replay(name, entry, facts)
-            for (_, name, entry), facts in zip(newest, hashes, strict=True)
+            read_replay(name, entry.id, facts)
+            for (name, entry), facts in zip(shown, hashes, strict=True)
             if facts and facts != NO_HASH
         ]
-        total = sum(int(self._client.zcard(QueueKeys(name).replays)) for name in queues)
-        return Page(items, offset + limit if offset + limit < total else None, total)
+        has_more = len(listed) > limit or any(part.left_count for part in parts)
+        total, before = sum(part.total_count for part in parts), sum(part.before_count for part in parts)
+        next_cursor = str(Cursor.of(shown[-1][1])) if has_more else None
+        return Page(items, next_cursor, total, looked_at_count=before + len(shown))
 
-    def _newest(self, queue: str, count: int) -> list[tuple[str, float]]:
-        return self._client.zrange(QueueKeys(queue).replays, -count, -1, withscores=True)
+    def _newest(self, keys: QueueKeys, after: Cursor | None, count: int) -> ListedPart:
+        source = Source.of_set(keys.replays, keys.replay(""), Window(), newest_first=True)
+        return self._runner.run(source.part(after, count, ()))
 
     def running(self) -> list[tuple[str, str]]:
         """The (queue, id) of every batch replay that has been started and has not ended."""

@@ -73,10 +73,10 @@ def test_all_queues_replays_are_listed_newest_first_page_by_page(client: redis.R
         client.zadd(QueueKeys(queue).replays, {made[-1].id: number + 1})
 
     first = replays.page(limit=3)
-    rest = replays.page(offset=first.next_offset or 0, limit=3)
+    rest = replays.page(cursor=first.next_cursor, limit=3)
 
     assert [replay.name for replay in first.items + rest.items] == ["n4", "n3", "n2", "n1", "n0"]
-    assert (first.total_count, rest.next_offset) == (5, None)
+    assert (first.total_count, rest.next_cursor) == (5, None)
     assert [replay.name for replay in replays.page(queue=QUEUE).items] == ["n4", "n2", "n0"]
 
 

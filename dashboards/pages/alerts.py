@@ -9,6 +9,7 @@ from typing import Any
 from dashboards.page import ROOT, Page, queue_path
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.alerts.queries import ListedAlert, UndeliveredMessage
+from teknav_ops.payloads import plain
 from teknav_ops.topology import TOPOLOGY
 
 
@@ -25,13 +26,13 @@ class AlertsPage(Page):
 
     def load(self) -> dict[str, Any]:
         """Everything about alerts, with a page of the resolved ones."""
-        alerts, offset = self.visit.sources.alerts, self.visit.offset()
-        recent = alerts.recent(limit=PAGE_SIZE + 1, offset=offset)
+        alerts, cursor = self.visit.sources.alerts, self.visit.cursor()
+        before = None if cursor is None else plain.whole_number(plain.parse(cursor, "page"), "page", 1, 2**62)
+        recent = alerts.recent(limit=PAGE_SIZE + 1, before_id=before)
         return {
             "open": [_row(alert) for alert in alerts.open()],
-            "recent": [_row(alert) for alert in recent[:PAGE_SIZE]], "offset": offset,
-            "next": offset + PAGE_SIZE if len(recent) > PAGE_SIZE else None,
-            "previous": max(0, offset - PAGE_SIZE) if offset else None,
+            "recent": [_row(alert) for alert in recent[:PAGE_SIZE]], "isLater": cursor is not None,
+            "next": str(recent[PAGE_SIZE - 1].id) if len(recent) > PAGE_SIZE else None,
             "undelivered": [self._undelivered(message) for message in alerts.undelivered()],
             "silences": [dataclasses.asdict(silence) for silence in alerts.silences()],
         }  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, queue_path, short
-from dashboards.shown import group_rows, letter_row, payload_text, replay_row, runbook_path
+from dashboards.shown import group_rows, letter_row, paged, payload_text, replay_row, runbook_path
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.access.policy import Operation
 from teknav_ops.errors import InvalidPayload, InvalidRequest
@@ -48,21 +48,20 @@ class DlqPage(Page):
     def load(self) -> dict[str, Any]:
         """Causes, and a page of the entries that match the filters."""
         visit, queue = self.visit, self.queue
-        offset, order = visit.offset(), visit.choice("order", _ORDERS)
+        cursor, order = visit.cursor(), visit.choice("order", _ORDERS)
         where = self._filter()
         page = visit.sources.dead_letters.page(
-            queue, where=where, offset=offset, limit=PAGE_SIZE, newest_first=order == "newest"
+            queue, where=where, cursor=cursor, limit=PAGE_SIZE, newest_first=order == "newest"
         )
-        is_short = len(page.items) < PAGE_SIZE and page.next_offset is not None
-        note = f"looked at {page.next_offset:,} so far; the next page goes on" if is_short else None
+        is_short = len(page.items) < PAGE_SIZE and page.next_cursor is not None
+        note = f"looked at {page.looked_at_count:,} so far; the next page goes on" if is_short else None
         running = [replay_row(replay) for replay in visit.sources.replays.page(queue=queue, limit=3).items]
         return {
             "queue": {"name": queue, "href": dlq_path(queue), "jobNames": list(TOPOLOGY[queue].jobs),
                       "effects": TOPOLOGY[queue].effects, "exports": self._export_path(where)},
             "groups": group_rows(visit, queue),
             "letters": [letter_row(visit, letter) for letter in page.items],
-            "offset": offset, "next": page.next_offset, "previous": max(0, offset - PAGE_SIZE) if offset else None,
-            "total": page.matching_count, "isFiltered": where != DeadLetterFilter(), "note": note, "order": order,
+            **paged(page, cursor), "isFiltered": where != DeadLetterFilter(), "note": note, "order": order,
             "filters": {name: visit.filter(name) for name in ("type", "fingerprint", "name", "text", "since", "until")},
             "replays": [replay for replay in running if replay["state"] == "running"],
         }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any, Final
 from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, short
 from dashboards.pages.job_actions import JobActions
 from dashboards.pages.queue_metrics import RANGES, load_metrics
-from dashboards.shown import group_rows, job_row
+from dashboards.shown import group_rows, job_row, paged
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.access.policy import Operation
 from teknav_ops.errors import CorruptRecord, InvalidPayload
@@ -91,15 +91,14 @@ class QueuePage(JobActions, Page):
 
     def _jobs(self, queue: Queue, state: JobState) -> dict[str, Any]:
         visit = self.visit
-        offset, since = visit.offset(), visit.filter("since")
+        cursor, since = visit.cursor(), visit.filter("since")
         where = JobFilter(
             name=visit.filter("name"), trace_id=visit.filter("trace"), text=visit.searched_text(),
             window=Window(parse_moment(since, name="since") if state is not JobState.WAITING else None),
         )  # fmt: skip
-        page = visit.sources.jobs.page(queue.name, state, where=where, offset=offset, limit=PAGE_SIZE)
+        page = visit.sources.jobs.page(queue.name, state, where=where, cursor=cursor, limit=PAGE_SIZE)
         return {
-            "jobs": [job_row(visit, job) for job in page.items], "offset": offset, "total": page.matching_count,
-            "next": page.next_offset, "previous": max(0, offset - PAGE_SIZE) if offset else None,
+            "jobs": [job_row(visit, job) for job in page.items], **paged(page, cursor),
             "isFiltered": bool(where.fields) or where.window != Window(), "note": None, "name": where.name,
             "text": where.text, "trace": where.trace_id, "since": since,
         }  # fmt: skip

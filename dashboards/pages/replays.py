@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.page import Outcome, Page, action
-from dashboards.shown import replay_row
+from dashboards.shown import paged, replay_row
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.access.policy import Operation
 from teknav_ops.topology import TOPOLOGY
@@ -24,12 +24,11 @@ class ReplaysPage(Page):
 
     def load(self) -> dict[str, Any]:
         """A page of batch replays."""
-        queue, offset = self.visit.filter("queue"), self.visit.offset()
-        page = self.visit.sources.replays.page(queue=queue, offset=offset, limit=PAGE_SIZE)
+        queue, cursor = self.visit.filter("queue"), self.visit.cursor()
+        page = self.visit.sources.replays.page(queue=queue, cursor=cursor, limit=PAGE_SIZE)
         return {
             "replays": [replay_row(replay) for replay in page.items], "queues": list(TOPOLOGY), "queue": queue,
-            "offset": offset, "next": page.next_offset, "total": page.total_count,
-            "previous": max(0, offset - PAGE_SIZE) if offset else None,
+            **paged(page, cursor),
         }  # fmt: skip
 
     @action(Operation.ACT)

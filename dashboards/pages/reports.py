@@ -26,17 +26,15 @@ class ReportsPage(Page):
     def load(self) -> dict[str, Any]:
         """Runs, with their numbers."""
         store = ReportStore(self.visit.sources.services.settings.report_root)
-        report, offset = self.visit.filter("report"), self.visit.offset()
+        report, cursor = self.visit.filter("report"), self.visit.cursor()
         names = store.names()
         if report is None:
-            runs, total = store.newest()[offset : offset + PAGE_SIZE], len(names)
+            runs, total, before = store.newest(), len(names), None
         else:
-            runs, total = store.page(report, offset=offset, limit=PAGE_SIZE)
-        has_more = offset + PAGE_SIZE < total
+            runs, total, before = store.page(report, before=cursor, limit=PAGE_SIZE)
         return {
-            "runs": [self._row(run) for run in runs], "names": names, "report": report, "offset": offset,
-            "total": total, "next": offset + PAGE_SIZE if has_more else None,
-            "previous": max(0, offset - PAGE_SIZE) if offset else None,
+            "runs": [self._row(run) for run in runs], "names": names, "report": report, "total": total,
+            "next": before, "isLater": cursor is not None,
         }  # fmt: skip
 
     def concerns(self, event: Any) -> bool:

@@ -76,10 +76,11 @@ class AlertQueries:
         with self._database.reading() as session:
             return session.scalar(select(func.count()).select_from(Alert).where(Alert.resolved_at.is_(None))) or 0
 
-    def recent(self, *, limit: int = 20, offset: int = 0) -> list[ListedAlert]:
-        """Resolved alerts, the latest to open first."""
+    def recent(self, *, limit: int = 20, before_id: int | None = None) -> list[ListedAlert]:
+        """Resolved alerts, the latest to open first; those that opened before one."""
         over = select(Alert).where(Alert.resolved_at.is_not(None))
-        return self._alerts(over.order_by(Alert.opened_at.desc(), Alert.id.desc()).limit(limit).offset(offset))
+        over = over if before_id is None else over.where(Alert.id < before_id)
+        return self._alerts(over.order_by(Alert.id.desc()).limit(limit))
 
     def in_window(
         self, since: datetime, until: datetime, *, queues: Sequence[str] | None = None, limit: int = 500

@@ -25,8 +25,8 @@ _DESCRIPTION: Final = """
 Everything the owner's dashboard does, and enqueueing for producers in any language.
 
 Times are UTC. Names are snake_case; dead letters and stats have the names that the platform fixes (`originalQueue`,
-`avgDurationMs`). Lists are paged by `offset` and `limit`: go on at `next_offset` until it is null. Errors are problem
-details (RFC 9457): `type` names the kind and never changes, `detail` says what to do.
+`avgDurationMs`). Lists are paged by `cursor` and `limit`: go on with `next_cursor` until it is null. Errors are
+problem details (RFC 9457): `type` names the kind and never changes, `detail` says what to do.
 
 Sign in with a token (`Authorization: Bearer …`, made by `teknav tokens create`), or with the session cookie of the
 dashboard, which needs the session's token as `X-CSRF-Token` with everything but reading. A VIEWER reads with payloads,

@@ -16,13 +16,13 @@ Item = TypeVar("Item")
 class PageOf(BaseModel, Generic[Item]):
     """Some items, and where to go on.
 
-    A page may be short, even empty, and still have a `next_offset`: a filter looks for 0.2 s at most, and came as far
-    as that. Only `next_offset: null` is the end. `total_count` is how many match where `is_counted`; else how many
+    A page may be short, even empty, and still have a `next_cursor`: a filter looks for 0.2 s at most, and came as far
+    as that. Only `next_cursor: null` is the end. `total_count` is how many match where `is_counted`; else how many
     there are before name, trace and text are looked at.
     """
 
     items: list[Item]
-    next_offset: int | None = Field(examples=[50, None])
+    next_cursor: str | None = Field(examples=["1732444800000_0f3a", None])
     total_count: int = Field(examples=[100_000])
     is_counted: bool = Field(examples=[True])
 
@@ -31,7 +31,7 @@ class PageOf(BaseModel, Generic[Item]):
         """A page that was read, with its items or those shown in their place."""
         return cls(
             items=page.items if items is None else items,
-            next_offset=page.next_offset,
+            next_cursor=page.next_cursor,
             total_count=page.total_count,
             is_counted=page.is_counted,
         )

@@ -8,15 +8,18 @@ from typing import Annotated, Final
 from fastapi import Path, Query
 
 from teknav_ops.errors import InvalidRequest
-from teknav_ops.jobs.paging import OFFSET_LIMIT, PAGE_LIMIT, Window
+from teknav_ops.jobs.paging import PAGE_LIMIT, Window
 
-Offset = Annotated[int, Query(ge=0, le=OFFSET_LIMIT, description="Go on from here: `next_offset` of the last page.")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_LIMIT, description="At most so many.")]
 Since = Annotated[datetime | None, Query(description="From this time on; without a zone it is UTC.")]
 Until = Annotated[datetime | None, Query(description="Before this time.")]
 #: Text without control characters: PostgreSQL takes no null character, and nothing of ours holds another.
 PLAIN: Final = r"^[^\x00-\x1f\x7f]*$"
 Text = Annotated[str | None, Query(min_length=1, max_length=200, pattern=PLAIN, description="Values hold this.")]
+PageCursor = Annotated[
+    str | None,
+    Query(max_length=300, pattern=PLAIN, description="Go on after this: `next_cursor` of the page before."),
+]
 Short = Annotated[str | None, Query(max_length=200, pattern=PLAIN)]
 QueueName = Annotated[str, Path(max_length=100, description="The queue's name.", examples=["ai:content"])]
 JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="The job's id.")]

@@ -16,7 +16,7 @@ from teknav_ops.audit.story import story as tell
 from teknav_ops.audit.trail import AuditEntry, AuditFilter, AuditPage, AuditTrail
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.cli.options import JsonOption, LimitOption, SinceOption, UntilOption, parse_window
+from teknav_ops.cli.options import CursorOption, JsonOption, LimitOption, SinceOption, UntilOption, parse_window
 from teknav_ops.cli.snapshot_command import snapshot
 from teknav_ops.errors import InvalidRequest, StorageUnavailable
 from teknav_ops.jobs.paging import PAGE_LIMIT
@@ -106,7 +106,7 @@ def query(
     since: SinceOption = None,
     until: UntilOption = None,
     limit: LimitOption = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on from here (next_cursor of the last page).")] = None,
+    cursor: CursorOption = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="As CSV; --limit may then be any number.")] = False,
     json_output: JsonOption = False,
 ) -> None:

@@ -11,10 +11,10 @@ from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import (
     LOOKING_SECONDS,
+    CursorOption,
     JobArgument,
     JsonOption,
     LimitOption,
-    OffsetOption,
     QueueArgument,
     SinceOption,
     UntilOption,
@@ -65,12 +65,12 @@ def list_dead_letters(
     since: SinceOption = None,
     until: UntilOption = None,
     limit: LimitOption = 20,
-    offset: OffsetOption = 0,
+    cursor: CursorOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """A page of dead letters, newest first."""
     where = _filter(error_type, fingerprint, text, since, until)
-    page = Context().dead_letters.page(queue, where=where, offset=offset, limit=limit, looking_seconds=LOOKING_SECONDS)
+    page = Context().dead_letters.page(queue, where=where, cursor=cursor, limit=limit, looking_seconds=LOOKING_SECONDS)
     if json_output:
         show.as_json(page)
         return
@@ -82,8 +82,8 @@ def list_dead_letters(
         ],
         empty=f"No dead letters match on {queue}.",
     )
-    if page.next_offset is not None:
-        show.console.print(f"[dim]{show.total(page)}; go on with --offset {page.next_offset}[/dim]")
+    if page.next_cursor is not None:
+        show.console.print(f"[dim]{show.total(page)}; go on with --cursor {page.next_cursor}[/dim]", soft_wrap=True)
 
 
 @app.command("show")

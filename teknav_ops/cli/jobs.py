@@ -10,10 +10,10 @@ from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import (
     LOOKING_SECONDS,
+    CursorOption,
     JobArgument,
     JsonOption,
     LimitOption,
-    OffsetOption,
     QueueArgument,
     SinceOption,
     UntilOption,
@@ -36,12 +36,12 @@ def list_jobs(
     since: SinceOption = None,
     until: UntilOption = None,
     limit: LimitOption = 20,
-    offset: OffsetOption = 0,
+    cursor: CursorOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """A page of a queue's jobs in one state."""
     where = JobFilter(name=name, trace_id=trace, text=text, window=parse_window(since, until))
-    page = Context().jobs.page(queue, state, where=where, offset=offset, limit=limit, looking_seconds=LOOKING_SECONDS)
+    page = Context().jobs.page(queue, state, where=where, cursor=cursor, limit=limit, looking_seconds=LOOKING_SECONDS)
     if json_output:
         show.as_json(page)
         return
@@ -56,8 +56,8 @@ def list_jobs(
         ],
         empty=f"No {state} jobs match on {queue}.",
     )  # fmt: skip
-    if page.next_offset is not None:
-        show.console.print(f"[dim]{show.total(page)}; go on with --offset {page.next_offset}[/dim]")
+    if page.next_cursor is not None:
+        show.console.print(f"[dim]{show.total(page)}; go on with --cursor {page.next_cursor}[/dim]", soft_wrap=True)
 
 
 @app.command("show")

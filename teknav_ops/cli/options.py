@@ -18,7 +18,7 @@ LOOKING_SECONDS: Final = 60.0
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", help="At most so many.")]
-OffsetOption = Annotated[int, typer.Option("--offset", help="Go on from here (next_offset of the last page).")]
+CursorOption = Annotated[str | None, typer.Option("--cursor", help="Go on from here (next_cursor of the last page).")]
 SinceOption = Annotated[str | None, typer.Option("--since", help="From: 2026-11-24T10:00, or 30m, 6h, 2d ago.")]
 UntilOption = Annotated[str | None, typer.Option("--until", help="Before: as --since.")]
 QueueArgument = Annotated[str, typer.Argument(help="Name of the queue, such as media:optimize.")]

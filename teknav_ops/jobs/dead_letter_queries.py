@@ -15,9 +15,10 @@ from teknav_ops.jobs.identifiers import checked_id
 from teknav_ops.jobs.paging import (
     LOOKING_SECONDS,
     STEP,
+    Cursor,
     Page,
     Window,
-    check_page,
+    check_limit,
     check_texts,
     fill_page,
     read_fields,
@@ -123,13 +124,14 @@ class DeadLetterQueries:
         queue: str,
         *,
         where: DeadLetterFilter | None = None,
-        offset: int = 0,
+        cursor: str | None = None,
         limit: int = 50,
         newest_first: bool = True,
         looking_seconds: float = LOOKING_SECONDS,
     ) -> Page[DeadLetter]:
-        """Dead letters by when they failed. Raises InvalidRequest for an offset or limit out of range."""
-        check_page(offset, limit)
+        """Dead letters by when they failed, after `cursor`. Raises InvalidRequest for what is no limit or cursor."""
+        check_limit(limit)
+        after = Cursor.parse(cursor)
         where = where or DeadLetterFilter()
         keys = QueueKeys(self._topology[queue].name)
 
@@ -138,13 +140,10 @@ class DeadLetterQueries:
             # One without fields was replayed or deleted between the list and the look.
             return [_readable(queue, job_id, row) if row else None for job_id, row in zip(ids, hashes, strict=True)]
 
-        index = where.index(keys)
-        low, high = where.window.scores()
-        total = int(self._client.zcount(index, low, high))
-        source = Source.of_window(self._client, index, where.window, newest_first=newest_first)
-        steps = scan(self._client, source, keys.dlq_record_family, where.fields, offset=offset, step=limit)
+        source = _source(keys, where, newest_first=newest_first)
+        parts = scan(self._client, source, where.fields, after=after, step=limit)
         return fill_page(
-            steps, where.matches, load, offset=offset, limit=limit, total=total, is_settled=not where.fields,
+            parts, where.matches, load, after=after, limit=limit, is_settled=not where.fields,
             looking_seconds=looking_seconds,
         )  # fmt: skip
 
@@ -157,11 +156,10 @@ class DeadLetterQueries:
     def _ids(self, keys: QueueKeys, where: DeadLetterFilter, limit: int) -> Iterator[FrozenFailure]:
         found = 0
         fields = [*dict.fromkeys([*where.fields, *_FROZEN])]
-        source = Source.of_window(self._client, where.index(keys), where.window, newest_first=False)
-        for entries in scan(self._client, source, keys.dlq_record_family, fields, offset=0, step=STEP):
-            for job_id, row in entries:
-                failure = _frozen(job_id, row)
-                if failure is not None and where.matches(row):
+        for part in scan(self._client, _source(keys, where, newest_first=False), fields, step=STEP):
+            for entry in part.entries:
+                failure = _frozen(entry.id, entry.fields)
+                if failure is not None and where.matches(entry.fields):
                     yield failure
                     found += 1
                     if found == limit:
@@ -206,6 +204,10 @@ class DeadLetterQueries:
             ends = pipeline.execute()
         found = [end[0] if end else None for end in ends]
         return list(zip(found[::2], found[1::2], strict=True))
+
+
+def _source(keys: QueueKeys, where: DeadLetterFilter, *, newest_first: bool) -> Source:
+    return Source.of_set(where.index(keys), keys.dlq_record_family, where.window, newest_first=newest_first)
 
 
 def _frozen(job_id: str, row: Mapping[str, str]) -> FrozenFailure | None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from redis.exceptions import ResponseError
 
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.payloads import plain
 from teknav_ops.redis_state.connection import Client, is_cluster
+from teknav_ops.redis_state.scripts import ListedEntry, ListedPart
 
 Item = TypeVar("Item")
 
@@ -21,23 +23,25 @@ NO_HASH: Final[Mapping[str, str]] = {"damage": "its key holds no hash"}
 #: Records read per round trip.
 STEP: Final = 500
 PAGE_LIMIT: Final = 1_000
-OFFSET_LIMIT: Final = 1_000_000_000
+_CURSOR: Final = re.compile(r"(-?[0-9]{1,24}(?:\.[0-9]{1,24})?(?:e[+-]?[0-9]{1,3})?)_([^\0]{1,200})")
 #: How long a page looks for what a filter wants; then it says how far it came.
 LOOKING_SECONDS: Final = 0.2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Some items, and where to go on: `next_offset` is None at the end.
+    """Some items, and where to go on: `next_cursor` is None at the end.
 
-    A page may be short and still have a `next_offset`: looking is bounded in time, and went as far as that.
+    A page may be short and still have a `next_cursor`: looking is bounded in time, and went as far as that.
     `total_count` is how many match where `is_counted`; else how many there are before each is looked at.
+    `looked_at_count` is how many of those were passed when the page ended.
     """
 
     items: list[Item]
-    next_offset: int | None
+    next_cursor: str | None
     total_count: int
     is_counted: bool = True
+    looked_at_count: int = 0
 
     @property
     def matching_count(self) -> int | None:
@@ -59,9 +63,33 @@ class Window:
         return since, until
 
 
-def check_page(offset: int, limit: int) -> None:
-    """Raises InvalidRequest when a page is not one that can be read."""
-    plain.whole_number(offset, "offset", 0, OFFSET_LIMIT)
+class Cursor(NamedTuple):
+    """An entry of a list, by its score and id: the place after which to go on, also when the entry is gone."""
+
+    score: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.score}_{self.id}"
+
+    @classmethod
+    def of(cls, entry: ListedEntry) -> Cursor:
+        """The place of an entry."""
+        return cls(entry.score, entry.id)
+
+    @classmethod
+    def parse(cls, text: str | None) -> Cursor | None:
+        """A cursor that a page gave; None is the beginning. Raises InvalidRequest."""
+        if text is None:
+            return None
+        found = _CURSOR.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            raise InvalidRequest(f"cursor: {str(text)[:40]!r} is not one; give the next_cursor of the page before")
+        return cls(found[1], found[2])
+
+
+def check_limit(limit: int) -> None:
+    """Raises InvalidRequest when a page cannot be so long."""
     plain.whole_number(limit, "limit", 1, PAGE_LIMIT)
 
 
@@ -74,13 +102,12 @@ def check_texts(**texts: str | None) -> None:
 
 
 def fill_page(
-    steps: Iterator[list[tuple[str, Mapping[str, str]]]],
+    parts: Iterator[ListedPart],
     matches: Callable[[Mapping[str, str]], bool],
     load: Callable[[list[str]], list[Item | None]],
     *,
-    offset: int,
+    after: Cursor | None,
     limit: int,
-    total: int,
     is_settled: bool,
     looking_seconds: float = LOOKING_SECONDS,
 ) -> Page[Item]:
@@ -88,33 +115,27 @@ def fill_page(
 
     `matches` looks at what the filter needs and no more; only what passes is loaded whole. `load` answers None for what
     cannot be read. After `looking_seconds` the page ends where it is, if any are left: a hundred thousand entries
-    cannot be looked through at once without keeping everybody waiting. `is_settled`: all of the `total` match; where
+    cannot be looked through at once without keeping everybody waiting. `is_settled`: all that are listed match; where
     they do not, a page that holds everything has counted them.
     """
-    begins_at_first = offset == 0
     items: list[Item] = []
-    deadline, is_late = time.monotonic() + looking_seconds, False
-    for entries in steps:
-        if is_late:  # More have come since they were counted.
-            return Page(items, offset, total, is_settled)
-        position = 0
-        while position < len(entries):
+    deadline, total, looked_at = time.monotonic() + looking_seconds, 0, 0
+    for part in parts:
+        total, looked_at, position = part.total_count, part.before_count, 0
+        while position < len(part.entries):
             wanted: list[str] = []
-            while position < len(entries) and len(wanted) < limit - len(items):
-                entry_id, row = entries[position]
-                if matches(row):
-                    wanted.append(entry_id)
+            while position < len(part.entries) and len(wanted) < limit - len(items):
+                if matches(part.entries[position].fields):
+                    wanted.append(part.entries[position].id)
                 position += 1
             items += [item for item in load(wanted) if item is not None]
-            if len(items) == limit:
-                return Page(items, offset + position, total, is_settled)
-        offset += len(entries)
-        is_late = time.monotonic() > deadline
-        if is_late and offset < total:
-            return Page(items, offset, total, is_settled)
-    if begins_at_first and not is_settled:
-        return Page(items, None, len(items))
-    return Page(items, None, total, is_settled)
+            looked_at = part.before_count + position
+            is_full = len(items) == limit and looked_at < total
+            if is_full or (position == len(part.entries) and part.left_count and time.monotonic() > deadline):
+                return Page(items, str(Cursor.of(part.entries[position - 1])), total, is_settled, looked_at)
+    if after is None and not is_settled:
+        return Page(items, None, len(items), True, looked_at)
+    return Page(items, None, total, is_settled, looked_at)
 
 
 def read_hashes(client: Client, keys: Sequence[str]) -> list[dict[str, str]]:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
 from teknav_ops.jobs.identifiers import checked_id
-from teknav_ops.jobs.paging import LOOKING_SECONDS, Page, Window, check_page, check_texts, fill_page, read_hashes
+from teknav_ops.jobs.paging import (
+    LOOKING_SECONDS,
+    Cursor,
+    Page,
+    Window,
+    check_limit,
+    check_texts,
+    fill_page,
+    read_hashes,
+)
 from teknav_ops.jobs.record import JobRecord, damaged_record, read_record
 from teknav_ops.jobs.scanning import Source, scan
 from teknav_ops.jobs.states import JobState
 from teknav_ops.jobs.text_search import search_for
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
-from teknav_ops.redis_state.keys import PRIORITY_STEP, QueueKeys
+from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
 from teknav_ops.topology import Topology
 
@@ -105,19 +114,19 @@ class JobQueries:
         state: JobState,
         *,
         where: JobFilter | None = None,
-        offset: int = 0,
+        cursor: str | None = None,
         limit: int = 50,
         looking_seconds: float = LOOKING_SECONDS,
     ) -> Page[JobRecord]:
-        """Jobs in a state: what runs next first, what ended newest first.
+        """Jobs in a state, after `cursor`: what runs next first, what ended newest first.
 
         Raises:
-            InvalidRequest: offset or limit out of range, or a time window for waiting jobs, which have none.
+            InvalidRequest: a limit or cursor that cannot be, or a time window for waiting jobs, which have none.
         """
-        check_page(offset, limit)
+        check_limit(limit)
+        after = Cursor.parse(cursor)
         where = where or JobFilter()
         keys = QueueKeys(self._topology[queue].name)
-        total = self._total(keys, state, where.window)
 
         def load(ids: list[str]) -> list[JobRecord | None]:
             hashes = read_hashes(self._client, list(map(keys.job, ids)))
@@ -127,37 +136,11 @@ class JobQueries:
                 for job_id, row in zip(ids, hashes, strict=True)
             ]
 
-        steps = (
-            entries
-            for source, skipped in self._sources(keys, state, where.window, offset)
-            for entries in scan(self._client, source, keys.job_family, where.fields, offset=skipped, step=limit)
-        )
+        parts = scan(self._client, _source(keys, state, where.window), where.fields, after=after, step=limit)
         return fill_page(
-            steps, where.matches, load, offset=offset, limit=limit, total=total, is_settled=not where.fields,
+            parts, where.matches, load, after=after, limit=limit, is_settled=not where.fields,
             looking_seconds=looking_seconds,
         )  # fmt: skip
-
-    def _sources(self, keys: QueueKeys, state: JobState, window: Window, offset: int) -> Iterator[tuple[Source, int]]:
-        """Where a state's jobs are, in their order, each with how many of it to pass over."""
-        if state is not JobState.WAITING:
-            newest_first = state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
-            yield Source.of_window(self._client, _zset(keys, state), window, newest_first=newest_first), offset
-            return
-        if window != Window():
-            raise InvalidRequest("since/until: waiting jobs are listed in their order; leave the times out")
-        # What came back or fell due at priority 0 stands before the list, although the two are handed out as one.
-        early_count = int(self._client.zcount(keys.prioritized, "-inf", f"({PRIORITY_STEP}"))
-        new_count = int(self._client.llen(keys.waiting))
-        if offset < early_count:
-            yield Source(keys.prioritized, end=early_count), offset
-        if offset < early_count + new_count:
-            yield Source(keys.waiting, is_list=True), max(0, offset - early_count)
-        yield Source(keys.prioritized, first=early_count), max(0, offset - early_count - new_count)
-
-    def _total(self, keys: QueueKeys, state: JobState, window: Window) -> int:
-        if state is JobState.WAITING:
-            return int(self._client.llen(keys.waiting)) + int(self._client.zcard(keys.prioritized))
-        return int(self._client.zcount(_zset(keys, state), *window.scores()))
 
 
 def readable_record(queue: str, job_id: str, fields: Mapping[str, str], state: JobState | None = None) -> JobRecord:
@@ -167,6 +150,16 @@ def readable_record(queue: str, job_id: str, fields: Mapping[str, str], state: J
     except CorruptRecord as error:
         log.error("job.corrupt", queue=queue, job_id=job_id, error=str(error))
         return damaged_record(queue, job_id, fields, error, state)
+
+
+def _source(keys: QueueKeys, state: JobState, window: Window) -> Source:
+    """Where a state's jobs are, in their order."""
+    if state is JobState.WAITING:
+        if window != Window():
+            raise InvalidRequest("since/until: waiting jobs are listed in their order; leave the times out")
+        return Source.of_waiting(keys)
+    newest_first = state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+    return Source.of_set(_zset(keys, state), keys.job_family, window, newest_first=newest_first)
 
 
 def _zset(keys: QueueKeys, state: JobState) -> str:

@@ -128,9 +128,9 @@ class WorkflowRuns:
         with self._database.reading() as session:
             return [_saved(row) for row in session.scalars(rows.order_by(WorkflowDefinition.slug))]
 
-    def runs(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> Sequence[RunView]:
+    def runs(self, *, status: str | None = None, limit: int = 50) -> Sequence[RunView]:
         """Runs, newest first."""
-        wanted = select(WorkflowRun).order_by(WorkflowRun.id.desc()).limit(limit).offset(offset)
+        wanted = select(WorkflowRun).order_by(WorkflowRun.id.desc()).limit(limit)
         if status is not None:
             wanted = wanted.where(WorkflowRun.status == status)
         with self._database.reading() as session:

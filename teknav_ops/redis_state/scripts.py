@@ -472,6 +472,57 @@ def _parse_counts(raw: list[Any]) -> QueueCounts:
     return QueueCounts(**values)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListedEntry:
+    """An entry of a list: where it stands, and the fields that were asked for of its record."""
+
+    id: str
+    score: str
+    fields: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListedPart:
+    """Some entries of a list: how many it has in all, and how many stand before these."""
+
+    total_count: int
+    before_count: int
+    entries: Sequence[ListedEntry]
+
+    @property
+    def left_count(self) -> int:
+        """How many stand behind these."""
+        return self.total_count - self.before_count - len(self.entries) if self.entries else 0
+
+
+def _parse_part(fields: Sequence[str], raw: list[Any]) -> ListedPart:
+    total, before, *rows = raw
+    entries = [ListedEntry(row[0], row[1], _given(fields, row[2:])) for row in rows]
+    return ListedPart(total, before, entries)
+
+
+def _given(names: Sequence[str], values: Sequence[str | None]) -> dict[str, str]:
+    return {name: value for name, value in zip(names, values, strict=False) if value is not None}
+
+
+def list_after(
+    listed: str, record_family: str, *, newest_first: bool, between: tuple[str, str], after: tuple[str, str] | None,
+    count: int, fields: Sequence[str],
+) -> Call[ListedPart]:  # fmt: skip
+    """What a sorted set holds after an entry (its score and id), within two scores as ZCOUNT takes them."""
+    args = ["down" if newest_first else "up", *between, *(after or ("", "")), count, *fields]
+    return Call(load("list_after"), [listed, record_family], args, functools.partial(_parse_part, fields))
+
+
+def list_waiting(
+    keys: QueueKeys, *, after: tuple[str, str] | None, count: int, fields: Sequence[str]
+) -> Call[ListedPart]:
+    """What waits after an entry (where it stands in the order of hand-out, and its id)."""
+    names = [keys.waiting, keys.prioritized, keys.job_family]
+    args = [*(after or ("", "")), count, *fields]
+    return Call(load("list_waiting"), names, args, functools.partial(_parse_part, fields))
+
+
 def audit_lag(keys: QueueKeys) -> Call[tuple[int, int]]:
     """How many audit entries are not yet in AuditLog, and the age of the oldest in ms."""
     return Call(load("audit_lag"), [keys.audit], [], tuple)

@@ -49,10 +49,11 @@ class ReportStore:
         """A report's runs, newest first. One whose `meta.json` cannot be read is left out."""
         return list(itertools.islice(self._readable(name, self.runs(name)), limit))
 
-    def page(self, name: str, *, offset: int, limit: int) -> tuple[list[RunMeta], int]:
-        """So many of a report's runs, newest first, and how many there are in all; reads no others."""
+    def page(self, name: str, *, before: str | None, limit: int) -> tuple[list[RunMeta], int, str | None]:
+        """So many of a report's runs before one, newest first; how many there are in all; and before which to go on."""
         runs = self.runs(name)
-        return list(self._readable(name, runs[offset : offset + limit])), len(runs)
+        older = [run for run in runs if before is None or run < before]
+        return list(self._readable(name, older[:limit])), len(runs), older[limit - 1] if len(older) > limit else None
 
     def runs(self, name: str) -> list[str]:
         """Ids of a report's runs, newest first."""

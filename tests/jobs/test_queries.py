@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import redis
 
 from teknav_ops.errors import InvalidRequest, UnknownJob, UnknownQueue
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
-from teknav_ops.jobs.paging import Window, fill_page
+from teknav_ops.jobs.paging import Page, Window, fill_page
 from teknav_ops.jobs.queries import JobFilter, JobQueries
 from teknav_ops.jobs.states import JobState
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.scripts import NewJob
+from teknav_ops.redis_state.scripts import ListedEntry, ListedPart, NewJob
 from tests.support.state import KEYS, QUEUE, State, run_of
+
+
+def pages(read: Callable[[str | None], Page[Any]]) -> Iterator[Page[Any]]:
+    """A list's pages to its end, each after the one before."""
+    page = read(None)
+    yield page
+    while page.next_cursor is not None:
+        page = read(page.next_cursor)
+        yield page
 
 
 @pytest.fixture
@@ -59,14 +70,15 @@ def test_every_filter_finds_what_counting_by_hand_finds_page_by_page(
     ]  # fmt: skip
     where = DeadLetterFilter(**chosen)  # type: ignore[arg-type]
 
-    found, offset = [], 0
+    found: list[str] = []
+    cursor = None
     while True:
-        page = dead_letters.page(QUEUE, where=where, offset=offset, limit=70, looking_seconds=30)
+        page = dead_letters.page(QUEUE, where=where, cursor=cursor, limit=70, looking_seconds=30)
         assert page.matching_count in (None, len(expected))
         found += [letter.original_job_id for letter in page.items]
-        if page.next_offset is None:
+        if page.next_cursor is None:
             break
-        offset = page.next_offset
+        cursor = page.next_cursor
 
     assert found == expected
     # An index has counted its own; a page that holds all has counted whatever was asked.
@@ -82,7 +94,8 @@ def test_looking_ends_in_time_and_says_how_far_it_came(
 
     short = dead_letters.page(QUEUE, where=where, looking_seconds=0)
 
-    assert (short.items, short.next_offset, short.total_count) == ([], 250, 1_200)
+    assert (short.items, short.looked_at_count, short.total_count) == ([], 250, 1_200)
+    assert short.next_cursor == "950000_0950"
     assert not short.is_counted and short.matching_count is None
 
 
@@ -91,29 +104,28 @@ def test_all_are_counted_where_the_time_is_up_after_the_last_was_looked_at(
 ) -> None:
     where = DeadLetterFilter(text="number-7 ")
 
-    last = dead_letters.page(QUEUE, where=where, offset=1_000, looking_seconds=0)
+    last = dead_letters.page(QUEUE, where=where, cursor="200000_0200", looking_seconds=0)
     first_200 = DeadLetterFilter(text="number-7 ", window=Window(until=datetime.fromtimestamp(200, UTC)))
     whole = dead_letters.page(QUEUE, where=first_200, looking_seconds=0)
 
-    assert last.next_offset is None
-    assert whole.next_offset is None and whole.is_counted
+    assert last.next_cursor is None
+    assert whole.next_cursor is None and whole.is_counted
 
 
 def test_looking_ends_in_time_though_more_come_than_were_counted() -> None:
-    steps = iter([[("a", {})], [("b", {})], [("c", {})]])
+    parts = (ListedPart(number + 2, number, [ListedEntry(f"job-{number}", "1", {})]) for number in range(9))
 
     page = fill_page(
-        steps,
+        parts,
         lambda row: False,
         lambda ids: [None for _ in ids],
-        offset=0,
+        after=None,
         limit=5,
-        total=1,
         is_settled=False,
         looking_seconds=0,
     )
 
-    assert (page.items, page.next_offset, page.is_counted) == ([], 1, False)
+    assert (page.items, page.next_cursor, page.is_counted) == ([], "1_job-0", False)
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
@@ -122,13 +134,13 @@ def test_pages_within_a_window_have_no_seam(
 ) -> None:
     window = Window(datetime.fromtimestamp(300, UTC), datetime.fromtimestamp(900, UTC))
 
-    found, offset = [], 0
-    while offset is not None:
-        page = dead_letters.page(
-            QUEUE, where=DeadLetterFilter(window=window), offset=offset, limit=70, newest_first=newest_first
+    found = []
+    for page in pages(
+        lambda cursor: dead_letters.page(
+            QUEUE, where=DeadLetterFilter(window=window), cursor=cursor, limit=70, newest_first=newest_first
         )
+    ):
         found += [letter.original_job_id for letter in page.items]
-        offset = page.next_offset
 
     assert found == [f"{n:04}" for n in range(300, 900)][:: -1 if newest_first else 1]
 
@@ -168,11 +180,12 @@ def test_jobs_are_listed_in_the_order_they_will_run_and_filtered(queries: JobQue
     ordinary = [state.enqueue(payload=json.dumps({"n": n}), trace_id="a" * 32 if n % 5 == 0 else "") for n in range(60)]
     urgent = state.enqueue(priority=-1, name="rest")
 
-    def ids(where: JobFilter | None = None, **page: int) -> list[str]:
+    def ids(where: JobFilter | None = None, **page: Any) -> list[str]:
         return [job.id for job in queries.page(QUEUE, JobState.WAITING, where=where, **page).items]
 
     assert ids(limit=100) == [urgent, *ordinary]
-    assert ids(offset=1, limit=10) == ordinary[:10]
+    first = queries.page(QUEUE, JobState.WAITING, limit=1)
+    assert ids(cursor=first.next_cursor, limit=10) == ordinary[:10]
     assert ids(JobFilter(name="rest")) == [urgent]
     assert ids(JobFilter(trace_id="a" * 32)) == ordinary[::5]
     assert ids(JobFilter(text="59")) == [ordinary[59]]
@@ -211,9 +224,12 @@ def test_a_damaged_record_is_one_row_that_says_so(queries: JobQueries, state: St
 
 
 def test_what_is_asked_wrongly_is_refused(queries: JobQueries, dead_letters: DeadLetterQueries) -> None:
-    for offset, limit, word in ((-1, 10, "offset"), (0, 0, "limit"), (0, 1_001, "limit")):
-        with pytest.raises(InvalidRequest, match=word):
-            queries.page(QUEUE, JobState.FAILED, offset=offset, limit=limit)
+    for limit in (0, 1_001):
+        with pytest.raises(InvalidRequest, match="limit"):
+            queries.page(QUEUE, JobState.FAILED, limit=limit)
+    for cursor in ("", "0", "_x", "nan_x", "1_", "50", "-5", "1e99999_x", "1_" + "x" * 201, "۱_x"):
+        with pytest.raises(InvalidRequest, match=r"cursor: .*next_cursor of the page before"):
+            queries.page(QUEUE, JobState.FAILED, cursor=cursor)
     with pytest.raises(InvalidRequest, match="since/until"):
         queries.page(QUEUE, JobState.WAITING, where=JobFilter(window=Window(datetime.now(UTC))))
     with pytest.raises(UnknownQueue):
@@ -232,9 +248,63 @@ def test_waiting_jobs_are_listed_as_they_will_run(queries: JobQueries, state: St
     wanted = [ids[2], ids[5], ids[1], ids[4], ids[6], ids[3], ids[0]]
 
     listed = []
-    for offset in range(0, len(ids), limit):
-        page = queries.page(QUEUE, JobState.WAITING, offset=offset, limit=limit)
+    for page in pages(lambda cursor: queries.page(QUEUE, JobState.WAITING, cursor=cursor, limit=limit)):
         listed += [job.id for job in page.items]
         assert page.total_count == len(ids)
 
     assert listed == wanted == [delivery.id for delivery in state.fetch(7)]
+
+
+def failed_at(state: State, job_id: str, second: int) -> None:
+    """Say when a job failed."""
+    for index in (KEYS.failed, KEYS.dlq, KEYS.dlq_type("ValueError"), KEYS.dlq_fingerprint("abc123")):
+        state.client.zadd(index, {job_id: second * 1_000})
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize("where", [DeadLetterFilter(), DeadLetterFilter(job_name="work")])
+def test_what_goes_while_a_list_is_read_hides_nothing_of_the_rest(
+    dead_letters: DeadLetterQueries, state: State, newest_first: bool, where: DeadLetterFilter
+) -> None:
+    # Four at each moment, so that the place is often within one.
+    ids = [state.dead() for _ in range(24)]
+    for number, job_id in enumerate(ids):
+        failed_at(state, job_id, number // 4)
+
+    seen: list[str] = []
+    for page in pages(
+        lambda cursor: dead_letters.page(QUEUE, where=where, cursor=cursor, limit=5, newest_first=newest_first)
+    ):
+        seen += [letter.original_job_id for letter in page.items]
+        gone = [(job_id, None) for job_id in seen[-5:-1]]
+        state.run(scripts.replay_dead_letters(KEYS, actor="a", failures=gone))
+
+    assert sorted(seen) == sorted(ids)
+
+
+def test_what_fails_again_while_it_is_read_oldest_first_is_met_again(
+    dead_letters: DeadLetterQueries, state: State
+) -> None:
+    ids = [state.dead() for _ in range(6)]
+    for number, job_id in enumerate(ids):
+        failed_at(state, job_id, number)
+
+    first = dead_letters.page(QUEUE, limit=2, newest_first=False)
+    failed_at(state, ids[4], 9)
+    rest = dead_letters.page(QUEUE, cursor=first.next_cursor, newest_first=False)
+
+    seen = [letter.original_job_id for letter in first.items + rest.items]
+    assert seen == [*ids[:4], ids[5], ids[4]]
+
+
+def test_waiting_jobs_that_are_taken_while_the_list_is_read_hide_nothing(queries: JobQueries, state: State) -> None:
+    ids = [state.enqueue(priority=number % 3 - 1) for number in range(30)]
+    held = [(delivery.id, delivery.delivery) for delivery in state.fetch(4)]
+    state.run(scripts.release(KEYS, held=held))
+
+    seen, taken = [], []
+    for page in pages(lambda cursor: queries.page(QUEUE, JobState.WAITING, cursor=cursor, limit=4)):
+        seen += [job.id for job in page.items]
+        taken += [delivery.id for delivery in state.fetch(3)]
+
+    assert sorted(seen) == sorted(ids) and taken == seen[: len(taken)]

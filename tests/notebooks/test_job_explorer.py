@@ -38,11 +38,11 @@ def test_pages_follow_each_other_and_a_filter_begins_anew(model: JobExplorerMode
     first = [row.id for row in model.rows]
     model.next_page()
     model.next_page()
-    assert len(model.rows) == 5 and model.next_offset is None and not set(first) & {row.id for row in model.rows}
+    assert len(model.rows) == 5 and model.next_cursor is None and not set(first) & {row.id for row in model.rows}
     model.next_page()
     assert len(model.rows) == 5
 
-    model.param.update(offset=0, text="۴۴")
+    model.param.update(cursor=None, text="۴۴")
     model.refresh()
     assert [row.id for row in model.rows] == ["dead-0000044"]
 
@@ -96,7 +96,7 @@ def test_delayed_jobs_are_run_now_and_waiting_ones_cancelled(
     model: JobExplorerModel, bench: Workbench, producer: Producer
 ) -> None:
     later = producer.enqueue("media:optimize", "optimize-image", {"file_id": 1}, delay=9_000).job_id
-    model.param.update(queue="media:optimize", state="delayed", offset=0)
+    model.param.update(queue="media:optimize", state="delayed", cursor=None)
     model.refresh()
     model.open(later)
     model.ask("promote")

@@ -83,7 +83,7 @@ def test_any_idempotency_key_is_refused_by_name_or_taken(owner: httpx.Client, ke
 
 LISTS = ("queues/search:index/jobs", "queues/search:index/dead-letters", "queues/search:index/dead-letters/groups",
          "queues/search:index/dead-letters/export", "audit", "search", "jobs/x", "replays", "workers")  # fmt: skip
-PARAMETERS = ("text", "name", "trace", "since", "until", "offset", "limit", "state", "error_type", "fingerprint", "q",
+PARAMETERS = ("text", "name", "trace", "since", "until", "limit", "state", "error_type", "fingerprint", "q",
               "job_name", "sort", "action", "actor", "cursor", "queue", "format")  # fmt: skip
 
 

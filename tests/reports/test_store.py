@@ -46,9 +46,9 @@ def test_a_page_of_runs_reads_only_its_own_and_leaves_out_what_cannot_be_read(tm
     (tmp_path / "health" / runs[1].run / "meta.json").write_text("{")
     store = ReportStore(tmp_path)
 
-    assert store.page("health", offset=0, limit=2) == ([runs[0]], 5)
-    assert store.page("health", offset=2, limit=2) == (runs[2:4], 5)
-    assert store.page("health", offset=4, limit=2) == ([runs[4]], 5)
+    assert store.page("health", before=None, limit=2) == ([runs[0]], 5, runs[1].run)
+    assert store.page("health", before=runs[1].run, limit=2) == (runs[2:4], 5, runs[3].run)
+    assert store.page("health", before=runs[3].run, limit=2) == ([runs[4]], 5, None)
     assert store.history("health", limit=2) == [runs[0], runs[2]]
 
 

@@ -37,6 +37,11 @@ def make_dead_letters(
     client.hset(keys.dlq_groups, mapping=groups)
 
 
+def letter_cursor(number: int) -> str:
+    """The place of a dead letter in the lists of the API, which go on after it."""
+    return f"{FIRST_AT_MS + number * 1_000}_dead-{number:07}"
+
+
 def _write(pipeline: Any, keys: QueueKeys, number: int, kind: str, mark: str, job: str, error: str) -> None:
     job_id, at_ms = f"dead-{number:07}", FIRST_AT_MS + number * 1_000
     payload = json.dumps({"endpoint_id": number % 100, "event": "article.published", "data": {"article_id": number}})

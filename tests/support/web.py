@@ -110,3 +110,12 @@ def field(page: str, name: str) -> str:
     found = re.search(rf'name="{name}"[^>]*value="([^"]*)"', page)
     assert found, page
     return found[1]
+
+
+def every_page(client: httpx.Client, path: str, **params: Any) -> Iterator[dict[str, Any]]:
+    """A list's pages to its end, as a client reads them."""
+    page = client.get(path, params=params).json()
+    yield page
+    while page["next_cursor"] is not None:
+        page = client.get(path, params={**params, "cursor": page["next_cursor"]}).json()
+        yield page

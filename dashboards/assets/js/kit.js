@@ -86,13 +86,13 @@ export function Choice({client, name, label, value, options}) {
 }
 
 /** Pages of a list; `next` and `previous` are what the server said. */
-export function Pager({client, from, shown, total, next, previous, note}) {
-  if (!shown && !previous && !next) return null;
+export function Pager({client, first, shown, total, next, isLater, note}) {
+  if (!shown && !isLater && !next) return null;
+  const isPlaced = first !== null && first !== undefined;
   return html`<nav class="pager" aria-label="Pages">
-    <span>${shown ? html`<b>${(from + 1).toLocaleString('en-US')}–${(from + shown).toLocaleString('en-US')}</b>` : 'nothing here'}
+    <span>${!shown ? 'nothing here' : html`<b>${isPlaced ? `${(first + 1).toLocaleString('en-US')}–${(first + shown).toLocaleString('en-US')}` : shown.toLocaleString('en-US')}</b>`}
       ${total !== undefined && total !== null && html` of ${total.toLocaleString('en-US')}`} ${note && html`<span class="faint">${note}</span>`}</span>
-    <button type="button" class="button" disabled=${previous === null || previous === undefined} title="Previous page"
-      onClick=${() => client.go({page: previous || null})}><${Icon} name="chevron-left" /></button>
+    ${isLater && html`<button type="button" class="button" onClick=${() => client.go({page: null})}>First page</button>`}
     <button type="button" class="button" disabled=${next === null || next === undefined} title="Next page"
       onClick=${() => client.go({page: next})}><${Icon} name="chevron-right" /></button>
   </nav>`;

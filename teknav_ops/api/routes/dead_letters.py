@@ -19,7 +19,7 @@ from teknav_ops.api.models_jobs import (
     PurgeAnswer,
     ReplayEdit,
 )
-from teknav_ops.api.parameters import JobId, Limit, Offset, QueueName, Short, Since, Until, window_of
+from teknav_ops.api.parameters import JobId, Limit, PageCursor, QueueName, Short, Since, Until, window_of
 from teknav_ops.api.problems import answers
 from teknav_ops.api.rendering import rendered
 from teknav_ops.api.services import Services
@@ -74,12 +74,12 @@ def list_dead_letters(
     identity: MayRead,
     where: Where,
     sort: Annotated[LetterOrder, Query(description="By when they failed; `-` is newest first.")] = "-failed_at",
-    offset: Offset = 0,
+    cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> PageOf[DeadLetter]:
     """`text` looks into the error, the payload's values and the job's id, and needs the right to read payloads."""
     page = services.dead_letters.page(
-        queue, where=where, offset=offset, limit=limit, newest_first=sort == "-failed_at"
+        queue, where=where, cursor=cursor, limit=limit, newest_first=sort == "-failed_at"
     )  # fmt: skip
     return PageOf[DeadLetter].of(page, [shown_letter(letter, identity) for letter in page.items])
 
@@ -127,7 +127,9 @@ def export_dead_letters(
     where: Where,
     format: Annotated[Literal["json", "csv"], Query(description="CSV is UTF-8 with a byte order mark.")] = "json",
 ) -> StreamingResponse:
-    """Newest first, written as they are read. Cells that a spreadsheet would take for formulas begin with `'`."""
+    """Oldest first, written as they are read: what fails again meanwhile comes later, so that none is left out. Cells
+    that a spreadsheet would take for formulas begin with `'`.
+    """
     name = attachment_name("dead-letters", services.topology[queue].name)
     pages = _exported(services, queue, where, identity)
     chunks, media_type = (
@@ -142,13 +144,13 @@ def export_dead_letters(
 def _exported(
     services: Services, queue: str, where: DeadLetterFilter, identity: Identity
 ) -> Iterator[list[dict[str, Any]]]:  # fmt: skip
-    offset: int | None = 0
-    while offset is not None:
+    cursor, is_over = None, False
+    while not is_over:
         page = services.dead_letters.page(
-            queue, where=where, offset=offset, limit=_EXPORT_STEP, looking_seconds=_PATIENT_SECONDS
+            queue, where=where, cursor=cursor, limit=_EXPORT_STEP, newest_first=False, looking_seconds=_PATIENT_SECONDS
         )
         yield [shown_letter(letter, identity).model_dump(mode="json", by_alias=True) for letter in page.items]
-        offset = page.next_offset
+        cursor, is_over = page.next_cursor, page.next_cursor is None
 
 
 @router.get(

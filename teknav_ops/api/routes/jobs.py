@@ -20,7 +20,7 @@ from teknav_ops.api.models_jobs import (
     Timeline,
     TimelineEntry,
 )
-from teknav_ops.api.parameters import PLAIN, JobId, Limit, Offset, QueueName, Short, Since, Until, window_of
+from teknav_ops.api.parameters import PLAIN, JobId, Limit, PageCursor, QueueName, Short, Since, Until, window_of
 from teknav_ops.api.problems import answers
 from teknav_ops.api.rendering import rendered
 from teknav_ops.api.search import TRACE_LIMIT
@@ -52,14 +52,14 @@ def list_jobs(
     trace: Annotated[Short, Query(description="Only jobs of this trace.")] = None,
     since: Since = None,
     until: Until = None,
-    offset: Offset = 0,
+    cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> PageOf[JobRecord]:
     """What runs next comes first; what has ended, newest first. `text` looks into the payload's values, and needs
     the right to read them. Times are when a job ended, is due, or (active) when its lease ends; waiting jobs have none.
     """
     where = JobFilter(name=name, trace_id=trace, text=text, window=window_of(since, until))
-    page = services.jobs.page(queue, state, where=where, offset=offset, limit=limit)
+    page = services.jobs.page(queue, state, where=where, cursor=cursor, limit=limit)
     return PageOf[JobRecord].of(page, [shown_job(job, identity) for job in page.items])
 
 

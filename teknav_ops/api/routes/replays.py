@@ -10,7 +10,7 @@ from starlette.responses import Response
 from teknav_ops.api.dependencies import FromServices, MayAct, MayRead
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import ReplayRequest, ReplayStart, ReplayView
-from teknav_ops.api.parameters import Limit, Offset, QueueName, ReplayId, Short, window_of
+from teknav_ops.api.parameters import Limit, PageCursor, QueueName, ReplayId, Short, window_of
 from teknav_ops.api.problems import answers
 from teknav_ops.api.rendering import rendered
 from teknav_ops.api.services import Services
@@ -50,11 +50,11 @@ def list_replays(
     services: FromServices,
     _: MayRead,
     queue: Annotated[Short, Query(description="Only this queue's.")] = None,
-    offset: Offset = 0,
+    cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> PageOf[ReplayView]:
     """With their names and what became of them; kept for thirty days, and for seven as a preview."""
-    page = services.replays.page(queue=queue, offset=offset, limit=limit)
+    page = services.replays.page(queue=queue, cursor=cursor, limit=limit)
     return PageOf[ReplayView].of(page, [_view(services, replay) for replay in page.items])
 
 

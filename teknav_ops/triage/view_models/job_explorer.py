@@ -36,9 +36,9 @@ class JobExplorerModel(SpeakingModel):
     job_name = param.String(default="", doc="Filter; empty: any.")
     text = param.String(default="", doc="Filter: what the payload contains.")
     search = param.String(default="", doc="A job id or a trace id; finds it on any queue.")
-    offset = param.Integer(default=0, bounds=(0, None), doc="First row of the page.")
+    cursor = param.String(default=None, allow_None=True, doc="After what the page begins; None at the beginning.")
     rows: Any = param.List(default=[], item_type=JobRecord, doc="The page.")
-    next_offset = param.Integer(default=None, allow_None=True, doc="Where the next page begins; None at the end.")
+    next_cursor = param.String(default=None, allow_None=True, doc="After what the next page begins; None at the end.")
     total_count = param.Integer(default=0, doc="Jobs in this state, before filters.")
     opened: Any = param.ClassSelector(default=None, class_=JobRecord, doc="The job that is looked at.")
     story: Any = param.Parameter(default=None, doc="What happened to it (`acting.Told`).")
@@ -59,26 +59,26 @@ class JobExplorerModel(SpeakingModel):
 
     def next_page(self) -> None:
         """Go on, where there is more."""
-        if self.next_offset is not None:
-            self.offset = self.next_offset
+        if self.next_cursor is not None:
+            self.cursor = self.next_cursor
             self.attempt(self._list)
 
     def first_page(self) -> None:
         """Back to the beginning."""
-        self.offset = 0
+        self.cursor = None
         self.attempt(self._list)
 
     def _list(self) -> None:
         where = JobFilter(name=self.job_name or None, text=self.text.strip() or None)
         page = self._bench.jobs.page(
-            self.queue, JobState(self.state), where=where, offset=self.offset, limit=PAGE_SIZE
+            self.queue, JobState(self.state), where=where, cursor=self.cursor, limit=PAGE_SIZE
         )  # fmt: skip
-        self.param.update(rows=list(page.items), next_offset=page.next_offset, total_count=page.total_count)
+        self.param.update(rows=list(page.items), next_cursor=page.next_cursor, total_count=page.total_count)
         self.say(f"{len(page.items)} jobs shown of {page.total_count:,} that are {self.state} on {self.queue}.")
 
     def _find(self) -> None:
         told = self._bench.story(self.search.strip())
-        self.param.update(rows=list(told.records), next_offset=None, total_count=len(told.records))
+        self.param.update(rows=list(told.records), next_cursor=None, total_count=len(told.records))
         if len(told.records) == 1:
             self._show(told.records[0], told)
         else:

@@ -64,11 +64,11 @@ class JobExplorer(PaintedBox):
         for name, button in self.action_buttons.items():
             self.on_click(button, partial(model.ask, name))
         self.on_click(self.confirm_button, model.confirm)
-        self.follow("rows", "next_offset", "total_count", "opened", "story", "asked", "search")
+        self.follow("rows", "next_cursor", "total_count", "opened", "story", "asked", "search")
 
     def _changed(self, name: str, value: str) -> None:
         """A filter lists anew from the beginning, and ends a search; a search is one itself."""
-        self.model.param.update(**{"offset": 0} | ({} if name == "search" else {"search": ""}) | {name: value})
+        self.model.param.update(**{"cursor": None} | ({} if name == "search" else {"search": ""}) | {name: value})
         self.model.refresh()
 
     def _paint(self) -> None:
@@ -88,8 +88,8 @@ class JobExplorer(PaintedBox):
         opened = model.opened.id if model.opened is not None else None
         chosen = self.job.value if self.job.value in known else opened if opened in known else next(iter(known), None)
         choose(self.job, ids, chosen)
-        self.first_button.disabled = model.offset == 0
-        self.next_button.disabled = model.next_offset is None
+        self.first_button.disabled = model.cursor is None
+        self.next_button.disabled = model.next_cursor is None
         self.opened.value = self._opened_html()
         for name, button in self.action_buttons.items():
             button.disabled = name not in model.actions

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from tests.support.dead_letters import ERROR_TYPES, error_type_of, make_dead_letters
+from teknav_ops.redis_state import scripts
+from tests.support.dead_letters import ERROR_TYPES, error_type_of, letter_cursor, make_dead_letters
 from tests.support.scale import scaled
 from tests.support.state import KEYS, QUEUE, State
-from tests.support.web import Web
+from tests.support.web import Web, every_page
 
 LETTERS = f"/api/owner/queues/{QUEUE}/dead-letters"
 
@@ -38,11 +40,9 @@ def test_letters_have_the_names_that_the_platform_fixes(owner: httpx.Client, sta
 
 def test_pages_in_both_orders_have_no_seam(owner: httpx.Client, letter_count: int) -> None:
     for sort, expected in (("-failed_at", range(letter_count - 1, -1, -1)), ("failed_at", range(letter_count))):
-        found, offset = [], 0
-        while offset is not None:
-            page = owner.get(LETTERS, params={"sort": sort, "offset": offset, "limit": 500}).json()
+        found = []
+        for page in every_page(owner, LETTERS, sort=sort, limit=500):
             found += [letter["originalJobId"] for letter in page["items"]]
-            offset = page["next_offset"]
         assert found == [f"dead-{number:07}" for number in expected]
 
 
@@ -157,6 +157,22 @@ def test_a_json_export_holds_all_that_match(owner: httpx.Client, letter_count: i
     assert len(answer.json()) == sum(error_type_of(number) == ERROR_TYPES[0] for number in range(letter_count))
 
 
+def test_an_export_holds_what_is_replayed_or_fails_again_behind_it(owner: httpx.Client, state: State) -> None:
+    make_dead_letters(state.client, QUEUE, 1_500)
+    ids: list[str] = []
+
+    with owner.stream("GET", f"{LETTERS}/export") as answer:
+        for line in answer.iter_lines():
+            if line.startswith("{"):
+                ids.append(json.loads(line.rstrip(","))["originalJobId"])
+            if len(ids) == 1:
+                gone = [(f"dead-{number:07}", None) for number in range(300)]
+                state.run(scripts.replay_dead_letters(KEYS, actor="a", failures=gone))
+                state.client.zadd(KEYS.dlq, {"dead-0001400": 1_900_000_000_000})
+
+    assert len(set(ids)) == 1_500
+
+
 def test_a_csv_export_cannot_run_formulas(owner: httpx.Client, state: State) -> None:
     starts = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "ordinary", "سلام، «دنیا»", 'a "quoted", b')
     for number, error in enumerate(starts):
@@ -189,15 +205,12 @@ def test_many_letters_page_and_a_search_goes_on_to_the_end(owner: httpx.Client, 
     count = scaled(20_000)
     make_dead_letters(state.client, QUEUE, count)
 
-    middle = owner.get(LETTERS, params={"offset": count // 2}).json()
+    middle = owner.get(LETTERS, params={"cursor": letter_cursor(count // 2)}).json()
     assert middle["total_count"] == count
     assert middle["items"][0]["originalJobId"] == f"dead-{count // 2 - 1:07}"
-    found, offset, rounds = [], 0, 0
-    while offset is not None:
-        page = owner.get(LETTERS, params={"text": "number 4242", "offset": offset, "limit": 1_000}).json()
+    found = []
+    for page in every_page(owner, LETTERS, text="number 4242", limit=1_000):
         found += [letter["originalJobId"] for letter in page["items"]]
-        assert page["next_offset"] is None or page["next_offset"] > offset
-        offset, rounds = page["next_offset"], rounds + 1
 
     holding = [number for number in range(count) if f"number {number}".startswith("number 4242")]
     assert sorted(found) == [f"dead-{number:07}" for number in holding]

@@ -9,7 +9,7 @@ import pytest
 
 from teknav_ops.audit.writer import AuditWriter
 from tests.support.state import State
-from tests.support.web import Web
+from tests.support.web import Web, every_page
 
 JOBS = "/api/owner/queues/test:work/jobs"
 
@@ -117,11 +117,9 @@ def test_jobs_are_paged_and_filtered_on_the_server(owner: httpx.Client, state: S
     for number in range(25):
         state.enqueue(payload=json.dumps({"number": number}), name="work" if number % 2 else "poison")
 
-    found, offset = [], 0
-    while offset is not None:
-        page = owner.get(JOBS, params={"offset": offset, "limit": 10}).json()
+    found = []
+    for page in every_page(owner, JOBS, limit=10):
         found += [job["payload"]["number"] for job in page["items"]]
-        offset = page["next_offset"]
     named = owner.get(JOBS, params={"name": "work"}).json()["items"]
     texts = owner.get(JOBS, params={"text": "۱۷"}).json()["items"]
 
@@ -133,7 +131,8 @@ def test_jobs_are_paged_and_filtered_on_the_server(owner: httpx.Client, state: S
 @pytest.mark.parametrize(
     ("params", "word"),
     [
-        ({"limit": 0}, "limit"), ({"limit": 1_001}, "limit"), ({"offset": -1}, "offset"), ({"state": "lost"}, "state"),
+        ({"limit": 0}, "limit"), ({"limit": 1_001}, "limit"), ({"cursor": "-1"}, "cursor"),
+        ({"state": "lost"}, "state"),
         ({"since": "yesterday"}, "since"), ({"since": "2026-01-01T00:00:00Z"}, "since/until"),
         ({"state": "failed", "since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "until"),
     ],

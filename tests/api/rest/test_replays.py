@@ -96,7 +96,7 @@ def test_replays_stay_listed_with_their_names(owner: httpx.Client, state: State)
         state.client.zadd(KEYS.replays, {str(plan["id"]): place})
 
     listed = owner.get(REPLAYS, params={"limit": 2}).json()
-    rest = owner.get(REPLAYS, params={"limit": 2, "offset": listed["next_offset"], "queue": QUEUE}).json()
+    rest = owner.get(REPLAYS, params={"limit": 2, "cursor": listed["next_cursor"], "queue": QUEUE}).json()
 
     assert [replay["name"] for replay in listed["items"] + rest["items"]] == ["incident 2", "incident 1", "incident 0"]
 

@@ -11,7 +11,7 @@ export default function Alerts({client, open, recent, undelivered, silences, pro
           <td data-label="Next">${message.given_up_at ? html`<${Badge} tone="bad">given up</${Badge}>` : html`<${Time} at=${message.next_attempt_at} relative />`}</td><td class="fill soft"><${Words} text=${message.error ?? ''} /></td></tr>`)}</tbody></table></div></section>`}
       ${silences.length > 0 && html`<section class="card"><div class="title"><h2>Silences</h2></div><div class="scroll"><table class="cards"><tbody>${silences.map((silence, at) => html`<tr key=${at}><td class="name"><b>${silence.rule}</b> ${silence.queue || 'all queues'}</td><td data-label="Until"><${Time} at=${silence.until} /></td><td data-label="By"><${Words} text=${silence.created_by} /></td><td class="fill soft"><${Words} text=${silence.reason} /></td></tr>`)}</tbody></table></div></section>`}
       <section class="card"><div class="title"><h2>Over</h2></div>${recent.length ? html`<${List} alerts=${recent} />` : html`<${Empty} icon="bell" title="No alert has ended yet">Those that are over are kept here.</${Empty}>`}
-        <${Pager} client=${client} from=${list.offset} shown=${recent.length} next=${list.next} previous=${list.previous} /></section>`}`;
+        <${Pager} client=${client} first=${list.first} shown=${recent.length} next=${list.next} isLater=${list.isLater} /></section>`}`;
 }
 
 function List({alerts}) {

@@ -34,7 +34,7 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
         <span class="grow"></span><${Choice} client=${client} name="order" label="Order" value=${list.order} options=${[['newest', 'newest first'], ['oldest', 'oldest first']]} />
         ${shell.mayAct && html`<button type="button" class="button main" disabled=${!letters.length} onClick=${() => setDialog({kind: 'replay', ids: null})}><${Icon} name="rotate-ccw" /> Replay ${list.isFiltered ? 'all that match' : 'all'} …</button>`}</div>
       ${letters.length === 0 ? html`<${Empty} title="Nothing matches">No dead letter matches these filters${list.note ? ` (${list.note})` : ''}.</${Empty}>` : html`<${Letters} ...${{client, letters, selected, setSelected, toggle, inspect, mayAct: shell.mayAct}} />`}
-      <${Pager} client=${client} from=${list.offset} shown=${letters.length} total=${list.total} next=${list.next} previous=${list.previous} note=${list.note} /></section>`}
+      <${Pager} client=${client} first=${list.first} shown=${letters.length} total=${list.total} next=${list.next} isLater=${list.isLater} note=${list.note} /></section>`}
     ${selected.size > 0 && html`<div class="bar" role="toolbar" aria-label="Selected"><b>${count(selected.size)} selected</b>
       <button type="button" class="button main" onClick=${() => setDialog({kind: 'replay', ids: [...selected]})}><${Icon} name="rotate-ccw" /> Replay selected …</button>
       <button type="button" class="button" onClick=${() => setSelected(new Set())}>None</button></div>`}

@@ -32,7 +32,7 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
         <${SearchField} client=${client} name="trace" placeholder="Trace id" value=${list.trace} />
         ${state === 'failed' && html`<${Choice} client=${client} name="since" label="Since" value=${list.since} options=${[['', 'all'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day']]} />`}</div>
       <${JobsTable} client=${client} queue=${queue.name} jobs=${list.jobs} state=${state} mayAct=${shell.mayAct} />
-      <${Pager} client=${client} from=${list.offset} shown=${list.jobs.length} total=${list.total} next=${list.next} previous=${list.previous} note=${list.note} /></section>`}
+      <${Pager} client=${client} first=${list.first} shown=${list.jobs.length} total=${list.total} next=${list.next} isLater=${list.isLater} note=${list.note} /></section>`}
     ${dialog === 'new' && html`<${NewJob} client=${client} queue=${queue.name} jobs=${queue.schemas} onClose=${close} />`}
     ${dialog === 'limits' && html`<${Limits} client=${client} queue=${queue} onClose=${close} />`}`;
 }

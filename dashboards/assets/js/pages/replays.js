@@ -17,5 +17,5 @@ export default function Replays({client, replays, queues, queue, problem, shell,
         <td class="right" data-label="Skipped">${count(replay.skipped)}</td><td data-label="Rate">${replay.rate ? rate(replay.rate) : 'full'}</td><td data-label="By"><${Words} text=${replay.startedBy ?? replay.operator} /></td><td data-label="Made"><${Time} at=${replay.createdAt} relative /></td>
         <td class="acts"><div class="row">${shell.mayAct && replay.state === 'previewed' && replay.total > 0 && html`<${Act} client=${client} action="start" args=${{queue: replay.queue, replay_id: replay.id, rate: null}} tone="small" confirm=${{title: `Replay ${count(replay.total)} jobs?`, text: replay.effects, button: 'Replay'}}>Start</${Act}>`}
           ${shell.mayAct && replay.state === 'running' && html`<${Act} client=${client} action="abort" args=${{queue: replay.queue, replay_id: replay.id}} tone="small bad">Stop</${Act}>`}</div></td></tr>`)}</tbody></table></div>`}
-      <${Pager} client=${client} from=${list.offset} shown=${replays.length} total=${list.total} next=${list.next} previous=${list.previous} /></section>`}`;
+      <${Pager} client=${client} first=${list.first} shown=${replays.length} total=${list.total} next=${list.next} isLater=${list.isLater} /></section>`}`;
 }

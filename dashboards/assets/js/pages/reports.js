@@ -12,7 +12,7 @@ export default function Reports({client, runs, names, report, problem, ...list})
     ${runs && html`<section class="card">${runs.length === 0 ? html`<${Empty} icon="file-chart-column" title="No report has been run yet">Run one with <code>teknav report run queue_health</code>, or let the scheduler do it: set <code>TEKNAV_REPORT_SCHEDULES</code>.</${Empty}>`
       : html`<div class="scroll"><table class="cards" aria-label="Reports"><thead><tr><th>Report</th><th>Status</th><th>Said</th><th>Run</th><th class="right">Took</th><th>By</th><th>Told</th></tr></thead>
       <tbody>${runs.map((run) => html`<${Row} key=${run.name + run.run} client=${client} run=${run} report=${report} />`)}</tbody></table></div>`}
-      <${Pager} client=${client} from=${list.offset} shown=${runs.length} total=${list.total} next=${list.next} previous=${list.previous} /></section>`}`;
+      <${Pager} client=${client} first=${list.first} shown=${runs.length} total=${list.total} next=${list.next} isLater=${list.isLater} /></section>`}`;
 }
 
 function Row({client, run, report}) {
