@@ -24,7 +24,9 @@ LEAST_RATIO: Final = 0.9
 RECORDING: Final = ("complete", "postpone", "dead_letter")
 _AUDIT: Final = re.compile(r"redis\.call\('XADD', audit\b")
 #: Lines that count a bucket, a sum of durations, or waiting time.
-_COUNTED: Final = re.compile(r"^.*(?:\.\. '\|' \.\. ARGV\[|'\|sum_us'|'\|waited_ms').*$\n?", re.M)
+_COUNTED: Final = re.compile(
+    r"^.*(?:\.\. '\|(?:failed:)?' \.\. ARGV\[|'\|(?:failed:)?sum_us'|'\|waited_ms').*$\n?", re.M
+)
 
 BARE = dataclasses.replace(
     OURS,

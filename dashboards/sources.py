@@ -16,6 +16,7 @@ from teknav_ops.audit.trail import AuditTrail
 from teknav_ops.control import Control
 from teknav_ops.errors import NoSnapshot
 from teknav_ops.jobs.record import JobRecord
+from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.jobs.worker_queries import WorkerQueries
 from teknav_ops.metrics.live import read_all_stats
 from teknav_ops.metrics.overview import read_last_hour, read_now
@@ -70,19 +71,19 @@ class Sources:
         """Everything the audit trail says about a job or a trace."""
         return story(self.services.database, self.client, self.topology, job_or_trace)
 
-    def history(self, queue: str, window: timedelta, step: timedelta) -> tuple[pd.DataFrame, str]:
-        """A queue's time series, and what it is as of."""
+    def history(self, queue: str, window: timedelta, step: timedelta, outcome: RunOutcome) -> tuple[pd.DataFrame, str]:
+        """A queue's time series with durations of the runs of an outcome, and what it is as of."""
         from teknav_ops.metrics.history import history
         from teknav_ops.snapshots.open import open_snapshot
 
         if window <= _LIVE:
-            return history(queue, window, step, client=self.client), "live, from Redis"
+            return history(queue, window, step, client=self.client, outcome=outcome), "live, from Redis"
         try:
             with open_snapshot(self.services.settings) as snapshot:
-                frame = history(queue, window, step, client=self.client, snapshot=snapshot)
+                frame = history(queue, window, step, client=self.client, snapshot=snapshot, outcome=outcome)
                 return frame, f"the last day live; older from the snapshot of {snapshot.as_of:%Y-%m-%d %H:%M} UTC"
         except NoSnapshot:
-            frame = history(queue, _LIVE, step, client=self.client)
+            frame = history(queue, _LIVE, step, client=self.client, outcome=outcome)
             return frame, "the last day only: there is no snapshot yet. The scheduler makes one every minute."
 
     def leader(self) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from dashboards.reads import SharedReads
 from dashboards.sources import Sources
@@ -14,6 +14,7 @@ from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest
 
 PAGE_SIZE: Final = 50
+_Option = TypeVar("_Option", bound=str)
 
 
 @dataclasses.dataclass(slots=True)
@@ -61,9 +62,10 @@ class Visit:
         """After what the list shown goes on; None at its beginning. Who reads the list refuses what is no cursor."""
         return self.filter("page")
 
-    def choice(self, name: str, options: tuple[str, ...]) -> str:
+    def choice(self, name: str, options: tuple[_Option, ...]) -> _Option:
         """A filter that is one of `options`; the first when it is not set. Raises InvalidRequest."""
-        chosen = self.query.get(name) or options[0]
-        if chosen not in options:
-            raise InvalidRequest(f"{name}: {chosen!r} is not one of {', '.join(options)}")
+        asked = self.query.get(name) or options[0]
+        chosen = next((option for option in options if option == asked), None)
+        if chosen is None:
+            raise InvalidRequest(f"{name}: {asked!r} is not one of {', '.join(options)}")
         return chosen

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, short
 from dashboards.pages.job_actions import JobActions
-from dashboards.pages.queue_metrics import RANGES, load_metrics
+from dashboards.pages.queue_metrics import OUTCOMES, RANGES, load_metrics
 from dashboards.shown import group_rows, job_row, paged
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.access.policy import Operation
@@ -58,7 +58,8 @@ class QueuePage(JobActions, Page):
         elif tab == "dlq":
             shown["groups"] = group_rows(self.visit, queue.name)
         else:
-            shown["metrics"] = load_metrics(self.visit, queue.name, self.visit.choice("range", RANGES))
+            chosen, outcome = self.visit.choice("range", RANGES), self.visit.choice("outcome", OUTCOMES)
+            shown["metrics"] = load_metrics(self.visit, queue.name, chosen, outcome)
         return shown
 
     def _now(self) -> QueueStats:
@@ -83,8 +84,9 @@ class QueuePage(JobActions, Page):
             "isPaused": counts.is_paused, "pausedSince": since and datetime.fromtimestamp(since / 1000, UTC),
             "waiting": counts.waiting, "active": counts.active, "delayed": counts.delayed, "failed": counts.failed,
             "completed": counts.completed, "cancelled": counts.cancelled, "dlq": counts.dlq,
-            "workers": counts.workers, "rate": now.rate, "runs": now.runs, "p50Ms": now.p50_duration_ms,
-            "p95Ms": now.p95_duration_ms, "oldestMs": now.oldest_waiting_age_ms, "jobNames": list(queue.jobs),
+            "workers": counts.workers, "rate": now.rate, "runs": now.runs, "errorRate": now.error_rate,
+            "p50Ms": now.p50_duration_ms, "p95Ms": now.p95_duration_ms, "oldestMs": now.oldest_waiting_age_ms,
+            "jobNames": list(queue.jobs),
             "schemas": {name: model.model_json_schema() for name, model in queue.jobs.items()},
             "standard": standard, "limits": {name: changed[name] or standard[name] for name in standard},
         }  # fmt: skip

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from dashboards.visit import Visit
+from teknav_ops.jobs.states import RunOutcome
 
 #: Window -> (its length, one point).
 _STEPS: Final = {
@@ -19,14 +20,18 @@ _STEPS: Final = {
 RANGES: Final = tuple(_STEPS)
 
 
-def load_metrics(visit: Visit, queue: str, chosen: str) -> dict[str, Any]:
-    """One queue's history as columns for charts; NaN becomes null."""
+#: Whose durations are drawn.
+OUTCOMES: Final[tuple[RunOutcome, ...]] = ("completed", "failed", "any")
+
+
+def load_metrics(visit: Visit, queue: str, chosen: str, outcome: RunOutcome) -> dict[str, Any]:
+    """One queue's history as columns for charts, with durations of the runs of an outcome; NaN becomes null."""
     window, step = _STEPS[chosen]
     # A point of a long window changes slowly; the reading of thirty days is not repeated for each event.
     seconds = 5.0 if window <= timedelta(hours=6) else 30.0
     frame, as_of = visit.reads.get(
-        ("history", queue, chosen), lambda: visit.sources.history(queue, window, step), seconds=seconds,
-        outlives_events=True,
+        ("history", queue, chosen, outcome), lambda: visit.sources.history(queue, window, step, outcome),
+        seconds=seconds, outlives_events=True,
     )  # fmt: skip
     step_seconds = step.total_seconds()
 
@@ -34,7 +39,8 @@ def load_metrics(visit: Visit, queue: str, chosen: str) -> dict[str, Any]:
         return [None if value is None or math.isnan(value) else float(value) * scale for value in frame[name]]
 
     return {
-        "range": chosen, "stepSeconds": step_seconds, "asOf": as_of, "runs": int(frame["runs"].sum()),
+        "range": chosen, "outcome": outcome, "stepSeconds": step_seconds, "asOf": as_of,
+        "runs": int(frame["runs"].sum()), "ended": int(frame[["completed", "failed", "retried"]].sum().sum()),
         "at": [moment.timestamp() for moment in frame["at"]],
         "completedRate": column("completed", 1 / step_seconds), "failedRate": column("failed", 1 / step_seconds),
         "retriedRate": column("retried", 1 / step_seconds), "errorRate": column("error_rate"),

@@ -144,14 +144,14 @@ def _oldest_waiting_age(rule: OldestWaitingAge, queue: QueueFacts) -> _Measured:
 
 def _p95_over_target(rule: P95OverTarget, queue: QueueFacts) -> _Measured:
     target_ms = rule.target_for(queue.time_limit_ms)
-    counts = queue.counts_of_last(rule.window_minutes)
-    p95_ms = counts.percentile_ms(_P95)
-    if p95_ms is None or counts.measured < rule.least_run_count:
-        message = f"{counts.measured:,} runs in {rule.window_minutes} min, too few for a p95"
+    runs = queue.counts_of_last(rule.window_minutes).runs("completed")
+    p95_ms = runs.percentile_ms(_P95)
+    if p95_ms is None or runs.count < rule.least_run_count:
+        message = f"{runs.count:,} runs completed in {rule.window_minutes} min, too few for a p95"
         return _Measured(None, target_ms, "ms", message)
     message = (
-        f"p95 of run durations is {p95_ms:,.0f} ms (target {target_ms:,.0f} ms), "
-        f"{counts.measured:,} runs in {rule.window_minutes} min"
+        f"p95 of completed runs is {p95_ms:,.0f} ms (target {target_ms:,.0f} ms), "
+        f"{runs.count:,} runs in {rule.window_minutes} min"
     )
     return _Measured(p95_ms, target_ms, "ms", message)
 

@@ -11,7 +11,13 @@ import structlog
 from teknav_ops.alerts.rules import BurnRate, DlqInflow, P95OverTarget, RedisMemory, Rule, StuckJobs
 from teknav_ops.jobs.worker_queries import HeldJob, WorkerQueries
 from teknav_ops.metrics.live import QueueStats, count_queues, read_all_stats
-from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many_minutes
+from teknav_ops.metrics.minutes import (
+    MINUTE_MS,
+    MinuteCounts,
+    merge,
+    read_many_minutes,
+    without_durations,
+)
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
@@ -61,7 +67,8 @@ class QueueFacts:
         return self._merged(range(now - minutes + 1, now + 1))
 
     def events_of_last(self, seconds: int) -> EventCounts | None:
-        """Jobs that finished, and those of them that failed for good; None where that is not known.
+        """Jobs that finished for the first time, and those of them that failed for good; None where that is not known.
+        What a replay makes of a job that had ended is no event of its own.
 
         Beyond six hours in steps of hours on the clock, the current one included.
         """
@@ -145,7 +152,7 @@ class FactReader:
         remembered = self._minutes[queue] | {row.minute: row for row in rows}
         sketched_from = now - self._sketch_minutes + 1
         self._minutes[queue] = {
-            minute: dataclasses.replace(row, buckets={}) if row.buckets and minute < sketched_from else row
+            minute: without_durations(row) if minute < sketched_from else row
             for minute, row in remembered.items()
             if minute > now - self._kept_minutes
         }
@@ -186,4 +193,4 @@ def _needs(rules: Iterable[Rule]) -> tuple[int, int]:
 
 
 def _events(counts: MinuteCounts) -> EventCounts:
-    return EventCounts(counts.finished, counts.failed)
+    return EventCounts(counts.finished_first, counts.failed_first)

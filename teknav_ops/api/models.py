@@ -8,6 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from teknav_ops.jobs.paging import Page
+from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.metrics.live import QueueStats
 
 Item = TypeVar("Item")
@@ -129,7 +130,8 @@ class LimitsPatch(BaseModel):
 
 
 class HistoryPoint(BaseModel):
-    """One span of time: how many jobs came and ended, and how long runs took (None where nothing ran)."""
+    """One span of time: how many jobs came and ended, which share of runs ended in an error, and how long the `runs` of
+    the history's outcome took (None where nothing ran)."""
 
     at: datetime
     is_known: bool = Field(True, description="False where a part of it is on no record: the numbers say nothing then.")
@@ -137,6 +139,7 @@ class HistoryPoint(BaseModel):
     completed: int
     failed: int
     retried: int
+    error_rate: float | None
     runs: int
     mean_duration_ms: float | None
     p50_duration_ms: float | None
@@ -150,6 +153,7 @@ class History(BaseModel):
 
     queue: str
     step_seconds: int
+    outcome: RunOutcome = Field(description="Which runs the durations are of.")
     source: str = Field(examples=["redis", "snapshot"])
     as_of: datetime
     points: list[HistoryPoint]

@@ -6,8 +6,10 @@ constants serve writer and reader; a change needs a new field prefix, or merges 
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 ALPHA: Final = 0.02
@@ -19,6 +21,37 @@ PREFIX: Final = "b"
 #: A p95 of fewer runs is hardly more than the slowest of them; who shows it says of how many it is.
 FEW_RUNS: Final = 20
 _ZERO: Final = PREFIX + "z"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunDurations:
+    """How long some runs took: the sum in ms, and the sketch (bucket field -> how many runs)."""
+
+    sum_ms: float = 0.0
+    buckets: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many runs these are."""
+        return sum(self.buckets.values())
+
+    @property
+    def mean_ms(self) -> float | None:
+        """How long one took on average; None without runs."""
+        return self.sum_ms / self.count if self.buckets else None
+
+    def percentile_ms(self, q: float) -> float | None:
+        """The q-quantile, with a relative error of at most 2 %; None without runs."""
+        return quantile(self.buckets, q)
+
+
+def merge_durations(parts: Iterable[RunDurations]) -> RunDurations:
+    """Several as one."""
+    total_ms, buckets = 0.0, Counter[str]()
+    for part in parts:
+        total_ms += part.sum_ms
+        buckets.update(part.buckets)
+    return RunDurations(total_ms, dict(buckets))
 
 
 def bucket(duration_ms: float) -> str:

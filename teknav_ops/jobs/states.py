@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import enum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
+
+#: Which runs a duration is of. A run that was retried failed, as one that ended in a dead letter did.
+RunOutcome = Literal["completed", "failed", "any"]
 
 
 class JobState(enum.StrEnum):

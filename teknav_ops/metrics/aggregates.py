@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from teknav_ops.metrics.live import count_queues, rounded
+from teknav_ops.metrics.live import count_queues, durations, rounded
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many_minutes
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
@@ -48,12 +48,16 @@ class SlotStats(BaseModel):
     completed: int
     failed: int
     retried: int
-    runs: int
     rate: float
+    error_rate: float | None
+    runs: int
     avg_duration_ms: float | None
     p50_duration_ms: float | None
     p95_duration_ms: float | None
     p99_duration_ms: float | None
+    failed_runs: int
+    avg_failed_duration_ms: float | None
+    p95_failed_duration_ms: float | None
     avg_waited_ms: float | None
     waiting: int | None = None
     paused: int | None = None
@@ -171,12 +175,8 @@ def slot_stats(minutes: MinuteCounts, counts: QueueCounts | None) -> SlotStats:
         completed=minutes.completed,
         failed=minutes.failed,
         retried=minutes.retried,
-        runs=minutes.measured,
         rate=round(minutes.finished / SLOT_MS * 1000, 6),
-        avg_duration_ms=rounded(minutes.mean_duration_ms),
-        p50_duration_ms=rounded(minutes.percentile_ms(0.5)),
-        p95_duration_ms=rounded(minutes.percentile_ms(0.95)),
-        p99_duration_ms=rounded(minutes.percentile_ms(0.99)),
+        **durations(minutes),
         avg_waited_ms=rounded(minutes.mean_waited_ms),
         **state,
     )

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
-from teknav_ops.jobs.sketch import counts_up_to
+from teknav_ops.jobs.sketch import RunDurations, counts_up_to
 from teknav_ops.metrics.reading import JobTotals, QueueReading, Reading
 
 Kind = Literal["gauge", "counter", "histogram", "summary"]
@@ -74,15 +74,21 @@ def _states(reading: Reading) -> Iterator[Sample]:
             yield (queue, state), getattr(counts, state)
 
 
-def _durations(totals: JobTotals) -> Distribution:
-    counts = counts_up_to(totals.buckets, [seconds * 1000 for seconds in BOUNDS_SECONDS])
+def _durations(reading: Reading) -> Iterator[Sample]:
+    for queue, found in reading.queues.items():
+        for job, totals in found.jobs.items():
+            yield (queue, job, "completed"), _distribution(totals.completed_runs)
+            yield (queue, job, "failed"), _distribution(totals.failed_runs)
+
+
+def _distribution(runs: RunDurations) -> Distribution:
+    counts = counts_up_to(runs.buckets, [seconds * 1000 for seconds in BOUNDS_SECONDS])
     bounds = [str(float(seconds)) for seconds in BOUNDS_SECONDS]
-    buckets = (*zip(bounds, counts, strict=True), ("+Inf", totals.runs))
-    return Distribution(totals.runs, totals.sum_us / 1e6, buckets)
+    return Distribution(runs.count, runs.sum_ms / 1e3, (*zip(bounds, counts, strict=True), ("+Inf", runs.count)))
 
 
 def _waits(totals: JobTotals) -> Distribution:
-    return Distribution(totals.runs, totals.waited_ms / 1e3)
+    return Distribution(totals.runs.count, totals.waited_ms / 1e3)
 
 
 def _once(value: Callable[[Reading], float | None]) -> Callable[[Reading], Iterator[Sample]]:
@@ -136,8 +142,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
            "Runs put off without using an attempt: at another side's wish, or because Redis or SQL were away.",
            _per_job(lambda t: t.snoozed)),
     Family("teknav_jobs_lost", "counter", _JOB, "Runs whose worker fell silent.", _per_job(lambda t: t.lost)),
-    Family("teknav_job_duration_seconds", "histogram", _JOB,
-           "How long runs took, failed ones included; bounds hold within two per cent.", _per_job(_durations)),
+    Family("teknav_job_duration_seconds", "histogram", (*_JOB, "outcome"),
+           "How long runs took, by outcome (completed, failed); bounds hold within two per cent.", _durations),
     Family("teknav_job_wait_seconds", "summary", _JOB, "How long runs waited from when they could begin.",
            _per_job(_waits)),
     Family("teknav_scheduler_leading", "gauge", (), "Whether a scheduler leads: 1 or 0.", _once(lambda r: r.is_led)),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.sketch import GAMMA, PREFIX
+from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, read_minutes
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.snapshots.open import Snapshot
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 LIVE_MINUTES: Final = 24 * 60
 _STEPS_LIMIT: Final = 20_000
 _MINUTE: Final = timedelta(minutes=1)
-_COUNTERS: Final = ("enqueued", "completed", "failed", "retried", "duration_sum_ms", "waited_sum_ms")
+_COUNTERS: Final = ("enqueued", "completed", "failed", "retried", "duration_sum_ms", "waited_runs", "waited_sum_ms")
 _QUANTILES: Final = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 _ALL: Final = ""
 
@@ -39,13 +40,15 @@ def history(
     client: Client,
     snapshot: Snapshot | None = None,
     by_job: bool = False,
+    outcome: RunOutcome = "completed",
 ) -> pandas.DataFrame:
     """One row per step (and job name, with `by_job`) of the window that ends now; steps without jobs are there too.
 
     Steps begin at multiples of `step` since 1970 (UTC); the last one is still under way. `rate` is finished jobs per
-    second, `error_rate` the share of runs that ended in an error, `runs` those with a known duration; percentiles have
-    a relative error of at most 2 %. `enqueued` is counted per queue, not per job name. A step of which a part is known
-    to nobody (a snapshot that is too old, or too short) has `is_known` False and no numbers.
+    second, `error_rate` the share of runs that ended in an error, `runs` those of the outcome with a known duration.
+    Durations are theirs, and percentiles have a relative error of at most 2 %. `enqueued` is counted per queue, not per
+    job name. A step of which a part is known to nobody (a snapshot that is too old, or too short) has
+    `is_known` False and no numbers.
 
     Raises:
         InvalidRequest: the step is not in whole minutes, there are too many steps, or the window reaches back more than
@@ -54,11 +57,11 @@ def history(
     grid = _Grid(client, window, step)
     if grid.start < grid.seam and snapshot is None:
         raise InvalidRequest("window: Redis holds 24 hours; pass snapshot=open_snapshot(settings) to look further back")
-    cells: defaultdict[str, _Cells] = defaultdict(lambda: _Cells(grid.count))
+    cells: defaultdict[str, _Cells] = defaultdict(lambda: _Cells(grid.count, outcome))
     if not by_job:
         cells[_ALL]
     if snapshot is not None and grid.start < grid.seam:
-        _add_snapshot(cells, grid, snapshot, queue, by_job=by_job)
+        _add_snapshot(cells, grid, snapshot, queue, by_job=by_job, outcome=outcome)
     first_minute = max(grid.start, grid.seam) // MINUTE_MS
     for minute in read_minutes(client, queue, first_minute, grid.now // MINUTE_MS, by_job=by_job):
         cells[minute.job or _ALL].add_minute(grid.step_of(minute.minute * MINUTE_MS), minute)
@@ -101,10 +104,11 @@ class _Grid:
 class _Cells:
     """Counters and sketch of every step, for one job name or the whole queue."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, outcome: RunOutcome) -> None:
         import numpy as np
 
         self._count = count
+        self.outcome: RunOutcome = outcome
         self.counters = {name: np.zeros(count) for name in _COUNTERS}
         self.sketch: dict[str, numpy.ndarray] = {}
 
@@ -118,9 +122,12 @@ class _Cells:
 
     def add_minute(self, step: int, minute: MinuteCounts) -> None:
         """Add one minute of Redis."""
-        for name, values in self.counters.items():
-            values[step] += getattr(minute, name) or 0
-        for field, count in minute.buckets.items():
+        runs = minute.runs(self.outcome)
+        for name in ("enqueued", "completed", "failed", "retried", "waited_sum_ms"):
+            self.counters[name][step] += getattr(minute, name) or 0
+        self.counters["duration_sum_ms"][step] += runs.sum_ms
+        self.counters["waited_runs"][step] += minute.runs("any").count
+        for field, count in runs.buckets.items():
             self.bucket(field)[step] += count
 
     def quantiles(self) -> dict[str, numpy.ndarray]:
@@ -141,11 +148,11 @@ class _Cells:
 
 
 def _add_snapshot(
-    cells: Mapping[str, _Cells], grid: _Grid, snapshot: Snapshot, queue: str, *, by_job: bool
+    cells: Mapping[str, _Cells], grid: _Grid, snapshot: Snapshot, queue: str, *, by_job: bool, outcome: RunOutcome
 ) -> None:  # fmt: skip
     asked: dict[str, Any] = {
         "queues": queue, "width": timedelta(milliseconds=grid.step), "since": moment(grid.start),
-        "until": moment(grid.seam),
+        "until": moment(grid.seam), "outcome": outcome,
     }  # fmt: skip
     counts, sketch = run_counts(snapshot, **asked), duration_sketch(snapshot, **asked)
     for frame in (counts, sketch):
@@ -172,7 +179,7 @@ def _frame(cells: Mapping[str, _Cells], grid: _Grid, is_known: list[bool], *, by
     starts = pd.to_datetime(grid.starts(), utc=True)
     frames = [_frame_of(cells[job], grid, starts, is_known, job if by_job else None) for job in sorted(cells)]
     # Without jobs there are no rows, but their columns.
-    return pd.concat(frames) if frames else _frame_of(_Cells(grid.count), grid, starts, is_known, _ALL).head(0)
+    return pd.concat(frames) if frames else _frame_of(_Cells(grid.count, "any"), grid, starts, is_known, _ALL).head(0)
 
 
 def _frame_of(
@@ -195,7 +202,7 @@ def _frame_of(
             "error_rate": (sums["failed"] + sums["retried"]) / ended,
             "avg_ms": sums["duration_sum_ms"] / runs,
             **cells.quantiles(),
-            "avg_waited_ms": sums["waited_sum_ms"] / runs,
+            "avg_waited_ms": sums["waited_sum_ms"] / sums["waited_runs"],
         }
     frame = pd.DataFrame({"at": starts, **({} if job is None else {"job": job}), **numbers})
     frame.loc[~np.array(is_known), list(numbers)] = np.nan

@@ -56,6 +56,11 @@ class QueueStats(BaseModel):
     p50_duration_ms: float | None
     p95_duration_ms: float | None
     p99_duration_ms: float | None
+    #: Of runs that failed; the five above are of runs that completed.
+    failed_runs: int = 0
+    avg_failed_duration_ms: float | None = None
+    p95_failed_duration_ms: float | None = None
+    error_rate: float | None = None
     avg_waited_ms: float | None
     audit_backlog: int
     audit_lag_ms: int
@@ -175,11 +180,7 @@ def stats_of(queue: str, counts: QueueCounts, minutes: MinuteCounts, *, term: in
         is_paused=counts.is_paused,
         oldest_waiting_age_ms=counts.oldest_waiting_age_ms,
         rate=round(minutes.finished / window_ms * 1000, 6),
-        runs=minutes.measured,
-        avg_duration_ms=rounded(minutes.mean_duration_ms),
-        p50_duration_ms=rounded(minutes.percentile_ms(0.5)),
-        p95_duration_ms=rounded(minutes.percentile_ms(0.95)),
-        p99_duration_ms=rounded(minutes.percentile_ms(0.99)),
+        **durations(minutes),
         avg_waited_ms=rounded(minutes.mean_waited_ms),
         audit_backlog=counts.audit_backlog,
         audit_lag_ms=counts.audit_lag_ms,
@@ -187,6 +188,22 @@ def stats_of(queue: str, counts: QueueCounts, minutes: MinuteCounts, *, term: in
         term=term,
         publisher=publisher,
     )
+
+
+def durations(minutes: MinuteCounts) -> dict[str, Any]:
+    """How long runs took, by outcome, and which share of them failed: fields of stats and of aggregates."""
+    completed, failed, share = minutes.runs("completed"), minutes.runs("failed"), minutes.error_rate
+    return {
+        "runs": completed.count,
+        "avg_duration_ms": rounded(completed.mean_ms),
+        "p50_duration_ms": rounded(completed.percentile_ms(0.5)),
+        "p95_duration_ms": rounded(completed.percentile_ms(0.95)),
+        "p99_duration_ms": rounded(completed.percentile_ms(0.99)),
+        "failed_runs": failed.count,
+        "avg_failed_duration_ms": rounded(failed.mean_ms),
+        "p95_failed_duration_ms": rounded(failed.percentile_ms(0.95)),
+        "error_rate": None if share is None else round(share, 6),
+    }
 
 
 def read_stats(client: Client, queue: str) -> QueueStats | None:

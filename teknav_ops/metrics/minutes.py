@@ -11,7 +11,8 @@ import structlog
 from redis.exceptions import ResponseError
 
 from teknav_ops.errors import InvalidRequest
-from teknav_ops.jobs.sketch import PREFIX, quantile
+from teknav_ops.jobs.sketch import PREFIX, RunDurations, merge_durations
+from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
 
@@ -20,6 +21,8 @@ log = structlog.get_logger("teknav.metrics")
 MINUTE_MS: Final = 60_000
 #: As many minutes as Redis keeps.
 KEPT_MINUTES: Final = 25 * 60
+#: How the fields of failed runs' durations begin (postpone.lua, dead_letter.lua).
+FAILED: Final = "failed:"
 #: Hashes asked for per round trip: an answer of some megabytes at most.
 _CHUNK: Final = 240
 
@@ -28,8 +31,9 @@ _CHUNK: Final = 240
 class MinuteCounts:
     """One minute (since the epoch) of one job name, or of a whole queue where `job` is None.
 
-    `enqueued` is None by job: it is counted for the whole queue. A run that was retried, and one that failed for
-    good, has a duration as well as one that completed; snoozes are no runs. `buckets` is the sketch of durations.
+    `enqueued` is None by job: it is counted for the whole queue. `completed_again` and `failed_again` are those of
+    `completed` and `failed` whose job had been replayed, so had come to an end before. The durations of runs that
+    failed, for good or to be retried, are apart from those that completed; snoozes are no runs.
     """
 
     minute: int
@@ -38,9 +42,11 @@ class MinuteCounts:
     completed: int
     failed: int
     retried: int
-    duration_sum_ms: float
-    waited_sum_ms: float
-    buckets: dict[str, int]
+    completed_again: int = 0
+    failed_again: int = 0
+    waited_sum_ms: float = 0.0
+    completed_runs: RunDurations = RunDurations()
+    failed_runs: RunDurations = RunDurations()
 
     @property
     def finished(self) -> int:
@@ -48,23 +54,32 @@ class MinuteCounts:
         return self.completed + self.failed
 
     @property
-    def measured(self) -> int:
-        """Runs whose duration is known (a lost worker's is not)."""
-        return sum(self.buckets.values())
+    def finished_first(self) -> int:
+        """Jobs that came to their end for the first time: a replayed job counts once."""
+        return self.finished - self.completed_again - self.failed_again
 
     @property
-    def mean_duration_ms(self) -> float | None:
-        """How long a run took on average; None without runs."""
-        return self.duration_sum_ms / self.measured if self.measured else None
+    def failed_first(self) -> int:
+        """Those of them that failed."""
+        return self.failed - self.failed_again
+
+    def runs(self, outcome: RunOutcome = "completed") -> RunDurations:
+        """The runs of an outcome whose duration is known (a lost worker's is not)."""
+        if outcome == "any":
+            return merge_durations([self.completed_runs, self.failed_runs])
+        return self.failed_runs if outcome == "failed" else self.completed_runs
+
+    @property
+    def error_rate(self) -> float | None:
+        """Which share of the runs that ended failed, for good or to be retried; None where none ended."""
+        ended = self.finished + self.retried
+        return (self.failed + self.retried) / ended if ended else None
 
     @property
     def mean_waited_ms(self) -> float | None:
         """How long a run waited on average from when it could begin; None without runs."""
-        return self.waited_sum_ms / self.measured if self.measured else None
-
-    def percentile_ms(self, q: float) -> float | None:
-        """The q-quantile of durations, with a relative error of at most 2 %; None without runs."""
-        return quantile(self.buckets, q)
+        count = self.completed_runs.count + self.failed_runs.count
+        return self.waited_sum_ms / count if count else None
 
 
 def read_minutes(
@@ -102,9 +117,6 @@ def merge(counts: Iterable[MinuteCounts]) -> MinuteCounts:
     rows = list(counts)
     jobs = {row.job for row in rows}
     enqueued = [row.enqueued for row in rows if row.enqueued is not None]
-    buckets: Counter[str] = Counter()
-    for row in rows:
-        buckets.update(row.buckets)
     return MinuteCounts(
         minute=min((row.minute for row in rows), default=0),
         job=jobs.pop() if len(jobs) == 1 else None,
@@ -112,10 +124,17 @@ def merge(counts: Iterable[MinuteCounts]) -> MinuteCounts:
         completed=sum(row.completed for row in rows),
         failed=sum(row.failed for row in rows),
         retried=sum(row.retried for row in rows),
-        duration_sum_ms=sum(row.duration_sum_ms for row in rows),
+        completed_again=sum(row.completed_again for row in rows),
+        failed_again=sum(row.failed_again for row in rows),
         waited_sum_ms=sum(row.waited_sum_ms for row in rows),
-        buckets=dict(buckets),
+        completed_runs=merge_durations(row.completed_runs for row in rows),
+        failed_runs=merge_durations(row.failed_runs for row in rows),
     )
+
+
+def without_durations(row: MinuteCounts) -> MinuteCounts:
+    """The same counts without the sketches, which are most of what a row holds."""
+    return dataclasses.replace(row, completed_runs=RunDurations(), failed_runs=RunDurations())
 
 
 def _read_hashes(client: Client, keys: Sequence[str]) -> list[dict[str, str]]:
@@ -171,7 +190,16 @@ def _row(minute: int, job: str | None, enqueued: int | None, counters: Mapping[s
         completed=counters.get("completed", 0),
         failed=counters.get("failed", 0),
         retried=counters.get("retried", 0),
-        duration_sum_ms=counters.get("sum_us", 0) / 1000,
+        completed_again=counters.get("completed_again", 0),
+        failed_again=counters.get("failed_again", 0),
         waited_sum_ms=float(counters.get("waited_ms", 0)),
-        buckets={name: count for name, count in counters.items() if name[:1] == PREFIX},
+        completed_runs=durations_of(counters),
+        failed_runs=durations_of(counters, FAILED),
     )
+
+
+def durations_of(counters: Mapping[str, int], prefix: str = "") -> RunDurations:
+    """The durations among a job's counters; the fields of failed runs begin with `FAILED`."""
+    sketched = prefix + PREFIX
+    buckets = {name.removeprefix(prefix): n for name, n in counters.items() if name.startswith(sketched)}
+    return RunDurations(counters.get(f"{prefix}sum_us", 0) / 1000, buckets)

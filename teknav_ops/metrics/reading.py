@@ -11,8 +11,9 @@ from typing import Any, Final
 import structlog
 from redis.exceptions import ResponseError
 
-from teknav_ops.jobs.sketch import PREFIX
+from teknav_ops.jobs.sketch import RunDurations, merge_durations
 from teknav_ops.metrics.live import KEPT_MS, count_queues
+from teknav_ops.metrics.minutes import FAILED, durations_of
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.redis_state.keys import QueueKeys, lease, lease_term, stats
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
@@ -22,25 +23,26 @@ from teknav_ops.topology import Topology
 log = structlog.get_logger("teknav.metrics")
 
 _ROLE: Final = "scheduler"
+_COUNTED: Final = ("completed", "failed", "retried", "snoozed", "lost", "waited_ms")
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class JobTotals:
-    """What has happened to one kind of job since its queue's first; `buckets` is the sketch of all its runs."""
+    """What has happened to one kind of job since its queue's first, with the durations of its runs by outcome."""
 
     completed: int = 0
     failed: int = 0
     retried: int = 0
     snoozed: int = 0
     lost: int = 0
-    sum_us: int = 0
     waited_ms: int = 0
-    buckets: dict[str, int] = dataclasses.field(default_factory=dict)
+    completed_runs: RunDurations = RunDurations()
+    failed_runs: RunDurations = RunDurations()
 
     @property
-    def runs(self) -> int:
-        """Runs whose duration is known."""
-        return sum(self.buckets.values())
+    def runs(self) -> RunDurations:
+        """All runs whose duration is known."""
+        return merge_durations([self.completed_runs, self.failed_runs])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,14 +131,14 @@ def _stats_age_ms(live_ms: int) -> int | None:
 
 def parse_totals(fields: Mapping[str, str]) -> dict[str, JobTotals]:
     """A queue's lifetime counters by job. Fields of a later version are passed over."""
-    jobs: dict[str, JobTotals] = {}
+    jobs: dict[str, dict[str, int]] = {}
     for field, value in fields.items():
         job, _, name = field.rpartition("|")
-        if not job:
-            continue
-        totals = jobs.setdefault(job, JobTotals())
-        if name in ("completed", "failed", "retried", "snoozed", "lost", "sum_us", "waited_ms"):
-            setattr(totals, name, int(value))
-        elif name.startswith(PREFIX):
-            totals.buckets[name] = int(value)
-    return jobs
+        if job:
+            jobs.setdefault(job, {})[name] = int(value)
+    return {job: _totals(counters) for job, counters in jobs.items()}
+
+
+def _totals(counters: Mapping[str, int]) -> JobTotals:
+    counted = {name: counters.get(name, 0) for name in _COUNTED}
+    return JobTotals(**counted, completed_runs=durations_of(counters), failed_runs=durations_of(counters, FAILED))

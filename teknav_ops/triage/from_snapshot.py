@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from teknav_ops.snapshots import questions
 from teknav_ops.snapshots.open import Snapshot
+from teknav_ops.triage.proportions import ErrorRates
 from teknav_ops.triage.regression import LEAST_COUNT, Regression, compare
 from teknav_ops.triage.what_changed import Cause, JobCounts, WhatChanged, period_before, summarize
 
@@ -25,12 +27,25 @@ def compare_windows(
     snapshot: Snapshot, queue: str, window: Window, baseline: Window, *, job_name: str | None = None,
     quantile: float = 0.95, least_count: int = LEAST_COUNT,
 ) -> Regression:  # fmt: skip
-    """Did a queue's jobs (or one of them) get slower in `window` than they were in `baseline`?"""
+    """Did a queue's completed runs (or those of one job) get slower in `window` than they were in `baseline`, and did
+    the share of runs that fail move?
+    """
     before, now = (
         questions.run_durations(snapshot, queues=queue, job_name=job_name, since=since, until=until).duration_ms
         for since, until in (baseline, window)
     )
-    return compare(before.to_numpy(), now.to_numpy(), quantile=quantile, least_count=least_count)
+    found = compare(before.to_numpy(), now.to_numpy(), quantile=quantile, least_count=least_count)
+    rates = ErrorRates(*(n for period in (baseline, window) for n in _ended(snapshot, queue, job_name, period)))
+    return dataclasses.replace(found, error_rates=rates)
+
+
+def _ended(snapshot: Snapshot, queue: str, job_name: str | None, period: Window) -> tuple[int, int]:
+    """Runs that failed, and all that ended."""
+    counts = questions.run_summary(snapshot, queues=queue, since=period[0], until=period[1])
+    if job_name is not None:
+        counts = counts[counts["job_name"] == job_name]
+    completed, failed, retried = (int(counts[name].sum()) for name in ("completed", "failed", "retried"))
+    return failed + retried, completed + failed + retried
 
 
 def what_changed(

@@ -13,30 +13,37 @@ if TYPE_CHECKING:
 
 #: Below so many finished jobs a share says little.
 LEAST_COUNT: Final = 100
+_COLUMNS: Final = (
+    "queue", "jobs", "finished", "open", "success_share", "objective", "budget_used", "p95_ms", "p95_target_ms", "runs",
+    "is_kept", "words",
+)  # fmt: skip
+_COUNTED: Final = ("jobs", "completed", "failed", "open", "runs")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Objective:
-    """What is promised for a queue: the share of finished jobs that succeed, and the p95 of runs."""
+    """What is promised for a queue: the share of finished jobs that succeed, and the p95 of completed runs."""
 
     queue: str
     success_share: float
     p95_ms: float
 
 
-def attainment(totals: pandas.DataFrame, p95: Mapping[str, float], objectives: Iterable[Objective]) -> pandas.DataFrame:
+def attainment(
+    outcomes: pandas.DataFrame, p95: Mapping[str, float], objectives: Iterable[Objective]
+) -> pandas.DataFrame:
     """One row per objective, the fullest use of its budget first.
 
-    `totals` has queue, completed, failed (rows of one queue are summed); `p95` is per queue, in ms. Answers with
-    queue, finished, success_share, objective, budget_used (1 is all of it), p95_ms, p95_target_ms, is_kept and words.
-    Shares are null where nothing finished. `failed` are jobs given up: a retry is no failure.
+    `outcomes` counts jobs by arrival and final outcome, as the question job_outcomes does (rows of one queue are
+    summed); `p95` is per queue, of completed runs, in ms. Answers with queue, jobs, finished, open, success_share,
+    objective, budget_used (1 is all of it), p95_ms, p95_target_ms, runs, is_kept and words. Shares are of the jobs that
+    finished, and null where none did: a retry is no failure, and a replay no second job.
     """
     import pandas as pd
 
-    sums = totals.groupby("queue")[["completed", "failed"]].sum() if len(totals) else pd.DataFrame()
+    sums = outcomes.groupby("queue")[list(_COUNTED)].sum() if len(outcomes) else pd.DataFrame()
     rows = [_row(objective, sums, p95.get(objective.queue)) for objective in objectives]
-    frame = pd.DataFrame(rows, columns=["queue", "finished", "success_share", "objective", "budget_used", "p95_ms",
-                                        "p95_target_ms", "is_kept", "words"])  # fmt: skip
+    frame = pd.DataFrame(rows, columns=_COLUMNS)
     return frame.sort_values("budget_used", ascending=False, na_position="last", ignore_index=True)
 
 
@@ -85,15 +92,17 @@ def worst_days(daily: pandas.DataFrame, objectives: Iterable[Objective], *, limi
 def _row(objective: Objective, sums: pandas.DataFrame, p95_ms: float | None) -> dict[str, object]:
     known = objective.queue in sums.index
     counted = sums.loc[objective.queue].to_dict() if known else {}
-    completed, failed = (int(counted.get(name, 0)) for name in ("completed", "failed"))
+    jobs, completed, failed, waiting, runs = (int(counted.get(name, 0)) for name in _COUNTED)
     finished = completed + failed
     used = burn_rate(EventCounts(finished, failed), objective=objective.success_share)
     is_slow = p95_ms is not None and p95_ms > objective.p95_ms
     is_kept = None if used is None else used <= 1 and not is_slow
     return {
-        "queue": objective.queue, "finished": finished, "success_share": completed / finished if finished else None,
-        "objective": objective.success_share, "budget_used": used, "p95_ms": p95_ms,
-        "p95_target_ms": objective.p95_ms, "is_kept": is_kept, "words": _words(used, finished, is_slow=is_slow),
+        "queue": objective.queue, "jobs": jobs, "finished": finished, "open": waiting,
+        "success_share": completed / finished if finished else None, "objective": objective.success_share,
+        "budget_used": used,
+        "p95_ms": p95_ms, "p95_target_ms": objective.p95_ms, "runs": runs, "is_kept": is_kept,
+        "words": _words(used, finished, is_slow=is_slow),
     }  # fmt: skip
 
 

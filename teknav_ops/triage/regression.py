@@ -7,6 +7,7 @@ import math
 from typing import Final, Literal
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.triage.proportions import ErrorRates
 
 try:
     import numpy as np
@@ -49,6 +50,8 @@ class Regression:
     ratio_low: float | None = None
     ratio_high: float | None = None
     ranks: RankTest | None = None
+    #: Of the runs that ended, completed or not; None where the samples came without them.
+    error_rates: ErrorRates | None = None
 
     @property
     def has_distribution_moved(self) -> bool:
@@ -57,7 +60,18 @@ class Regression:
 
     @property
     def words(self) -> str:
-        """One line for a person."""
+        """One line for a person; the error rate first where it moved, since then the durations are of other runs."""
+        errors = self.error_rates
+        if errors is None or errors.before is None or errors.now is None:
+            return self._words
+        rates = f"error rate {errors.before:.1%} before, {errors.now:.1%} now"
+        if not errors.has_moved:
+            return f"{self._words}; {rates}"
+        counts = f"n={errors.ended_before:,} and {errors.ended_now:,}"
+        return f"errors moved: {rates} ({counts}); of the runs that completed: {self._words}"
+
+    @property
+    def _words(self) -> str:
         counts = f"n={self.baseline_count:,} before, {self.window_count:,} now"
         if self.ratio is None or self.ranks is None:
             return f"{self.verdict}: {counts}"

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.triage.proportions import LEAST_DOUBLINGS, LEAST_Z, ErrorRates
 
 if TYPE_CHECKING:
     import pandas
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 Kind = Literal["arrivals", "completions", "error rate", "p95", "new cause", "new job", "silent job", "workers"]
 Key = tuple[str, str | None]
 
-#: Changes smaller than this are not worth a line: a quarter more or a fifth less.
-_LEAST_SIZE: Final = math.log2(1.25)
-#: Counts must differ by so many standard errors; jobs come in bursts, so the usual two or three are too few.
-_LEAST_Z: Final = 5.0
 #: Fewer runs than this on either side say nothing about a p95.
 _LEAST_RUNS: Final = 200
 #: A job that should have come so often and never did has fallen silent.
@@ -150,7 +147,7 @@ def _count_change(kind: Kind, key: Key, old: int, new: int, share: float, second
     """Two Poisson counts over periods of different length (Przyborowski and Wilenski 1940, in its normal form)."""
     expected = old * share
     size = _doublings(expected, new)
-    if size < _LEAST_SIZE or abs(new - expected) < _LEAST_Z * math.sqrt(new + old * share**2 + _HALF):
+    if size < LEAST_DOUBLINGS or abs(new - expected) < LEAST_Z * math.sqrt(new + old * share**2 + _HALF):
         return None
     before, after = expected / seconds, new / seconds
     ratio = (new + _HALF) / (expected + _HALF)
@@ -159,26 +156,20 @@ def _count_change(kind: Kind, key: Key, old: int, new: int, share: float, second
 
 
 def _error_rate(key: Key, old: JobCounts, new: JobCounts) -> Change | None:
-    """Two proportions, with their pooled standard error (Fleiss, Statistical Methods for Rates, section 3.1)."""
-    if not old.ended or not new.ended:
+    rates = ErrorRates(old.failed + old.retried, old.ended, new.failed + new.retried, new.ended)
+    if not rates.has_moved or rates.before is None or rates.now is None:
         return None
-    bad_before, bad_after = old.failed + old.retried, new.failed + new.retried
-    before, after = bad_before / old.ended, bad_after / new.ended
-    pooled = (bad_before + bad_after) / (old.ended + new.ended)
-    error = math.sqrt(pooled * (1 - pooled) * (1 / old.ended + 1 / new.ended))
-    ratio = ((bad_after + _HALF) / (new.ended + 1)) / ((bad_before + _HALF) / (old.ended + 1))
-    size = abs(math.log2(ratio))
-    if size < _LEAST_SIZE or abs(after - before) < _LEAST_Z * error or error == 0:
-        return None
-    words = f"{key[0]} {key[1] or '?'}: {before:.1%} to {after:.1%} of runs end in an error ({new.ended:,} runs)"
-    return Change("error rate", *key, before, after, size, words)
+    words = (
+        f"{key[0]} {key[1] or '?'}: {rates.before:.1%} to {rates.now:.1%} of runs end in an error ({new.ended:,} runs)"
+    )
+    return Change("error rate", *key, rates.before, rates.now, rates.doublings, words)
 
 
 def _p95(key: Key, old: JobCounts, new: JobCounts) -> Change | None:
     if old.p95_ms is None or new.p95_ms is None or min(old.n, new.n) < _LEAST_RUNS:
         return None
     size = _doublings(old.p95_ms, new.p95_ms)
-    if size < _LEAST_SIZE:
+    if size < LEAST_DOUBLINGS:
         return None
     words = f"{key[0]} {key[1] or '?'}: p95 {old.p95_ms:,.0f} to {new.p95_ms:,.0f} ms ({new.n:,} runs)"
     return Change("p95", *key, old.p95_ms, new.p95_ms, size, words)

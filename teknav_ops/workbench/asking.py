@@ -47,6 +47,8 @@ class Questions(abc.ABC):
     failure_reach = _Question(questions.failure_reach)
     failures_in_window = _Question(questions.failures_in_window)
     fingerprints_over_time = _Question(questions.fingerprints_over_time)
+    first_ends = _Question(questions.first_ends)
+    job_outcomes = _Question(questions.job_outcomes)
     operator_actions = _Question(questions.operator_actions)
     p95_by_time = _Question(questions.p95_by_time)
     queue_metrics = _Question(questions.queue_metrics)

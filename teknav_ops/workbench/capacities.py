@@ -67,7 +67,7 @@ def loads_of(bench: Workbench, *, since: datetime, until: datetime) -> dict[str,
 
     A paused queue's backlog counts: it is work that waits for threads.
     """
-    counts = questions.run_counts(bench.snapshot, width=_HOUR, since=since, until=until)
+    counts = questions.run_counts(bench.snapshot, width=_HOUR, since=since, until=until, outcome="any")
     totals = questions.totals(bench.snapshot, since=since, until=until)
     firsts = dict(zip(totals["queue"], totals["first_at"], strict=True))
     now, workers = bench.jobs.all_counts(), WorkerQueries(bench.client, bench.topology).all()
@@ -94,7 +94,8 @@ def _load(
 def thread_seconds_per_job(counts: pandas.DataFrame) -> float:
     """A job's time on threads, its retried runs included: what arrivals must be multiplied with.
 
-    `counts` as of the question run_counts. Where no job ended yet it is a run's mean; 0 where none ran.
+    `counts` as of the question run_counts with `outcome="any"`. Where no job ended yet it is a run's mean; 0 where
+    none ran.
     """
     spent_seconds = float(counts["duration_sum_ms"].sum()) / 1000
     ended = int(counts["completed"].sum() + counts["failed"].sum())

@@ -34,30 +34,31 @@ def objectives_of(bench: Workbench) -> list[Objective]:
 
 def kept(bench: Workbench, *, since: datetime, until: datetime) -> pandas.DataFrame:
     """What of each objective was kept in the window; the columns are those of `triage.objectives.attainment`."""
-    totals = questions.run_summary(bench.snapshot, since=since, until=until)
+    outcomes = questions.job_outcomes(bench.snapshot, width=_WHOLE, since=since, until=until)
     whole = questions.p95_by_time(bench.snapshot, width=_WHOLE, since=since, until=until).dropna(subset=["p95_ms"])
-    return attainment(totals, dict(zip(whole["queue"], whole["p95_ms"], strict=True)), objectives_of(bench))
+    return attainment(outcomes, dict(zip(whole["queue"], whole["p95_ms"], strict=True)), objectives_of(bench))
 
 
 def burning(bench: Workbench) -> pandas.DataFrame:
-    """How fast each budget burns at the snapshot's moment, in the windows of the SRE Workbook."""
+    """How fast each budget burns at the snapshot's moment, in the windows of the SRE Workbook: by jobs that ended for
+    the first time then, as the alerts count.
+    """
     until = bench.snapshot.meta.exported_at
     seconds = sorted({each for window in WORKBOOK_WINDOWS for each in (window.long_seconds, window.short_seconds)})
     counts: dict[str, dict[int, EventCounts]] = {
         name: dict.fromkeys(seconds, EventCounts(0, 0)) for name in bench.topology
     }
     for length in seconds:
-        found = questions.run_summary(bench.snapshot, since=until - timedelta(seconds=length), until=until)
-        sums = found.groupby("queue", as_index=False)[["completed", "failed"]].sum()
-        for row in sums.to_dict("records"):
+        found = questions.first_ends(bench.snapshot, since=until - timedelta(seconds=length), until=until)
+        for row in found.to_dict("records"):
             if row["queue"] in counts:
-                counts[row["queue"]][length] = EventCounts(int(row["completed"] + row["failed"]), int(row["failed"]))
+                counts[row["queue"]][length] = EventCounts(int(row["finished"]), int(row["failed"]))
     return burns(counts, objectives_of(bench))
 
 
 def worst(bench: Workbench, *, since: datetime, until: datetime, limit: int = 10) -> pandas.DataFrame:
-    """The days (UTC) that cost most of a budget."""
-    daily = questions.run_counts(bench.snapshot, width=_DAY, since=since, until=until)
+    """The days (UTC) whose arrivals cost most of a budget."""
+    daily = questions.job_outcomes(bench.snapshot, width=_DAY, since=since, until=until)
     return worst_days(daily, objectives_of(bench), limit=limit)
 
 

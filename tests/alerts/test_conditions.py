@@ -8,7 +8,7 @@ import pytest
 
 from teknav_ops.alerts.conditions import Condition, evaluate
 from teknav_ops.alerts.facts import Facts, QueueFacts
-from teknav_ops.jobs.sketch import bucket
+from teknav_ops.jobs.sketch import RunDurations, bucket
 from teknav_ops.jobs.worker_queries import HeldJob
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts
 from teknav_ops.redis_state.scripts import ServerMemory
@@ -21,8 +21,8 @@ HOUR = NOW // 60
 
 def minute(at: int, *, completed: int = 0, failed: int = 0, duration_ms: float = 50.0) -> dict[int, MinuteCounts]:
     row = MinuteCounts(
-        minute=at, job=None, enqueued=0, completed=completed, failed=failed, retried=0, duration_sum_ms=0.0,
-        waited_sum_ms=0.0, buckets={bucket(duration_ms): completed + failed},
+        minute=at, job=None, enqueued=0, completed=completed, failed=failed, retried=0,
+        completed_runs=RunDurations(0.0, {bucket(duration_ms): completed}),
     )  # fmt: skip
     return {at: row}
 

@@ -34,7 +34,7 @@ def test_what_is_so_now_is_read(state: State, client: redis.Redis) -> None:
     assert facts.oldest_waiting_age_ms is not None and facts.audit_backlog == len(state.actions())
     assert facts.stats_age_ms is None and facts.hours is None and facts.time_limit_ms == 60_000
     counts = facts.counts_of_last(2)
-    assert (counts.completed, counts.failed, counts.measured) == (1, 1, 2)
+    assert (counts.completed, counts.failed, counts.runs("any").count) == (1, 1, 2)
     assert state.job(waiting)["state"] == "waiting"
 
     lease = LeaderLease(client, "scheduler")  # type: ignore[arg-type]
@@ -53,9 +53,9 @@ def test_minutes_that_are_over_are_read_once_and_forgotten_when_no_rule_needs_th
     reader = FactReader(client, TOPOLOGY, rules(BURN, P95))  # type: ignore[arg-type]
     first = reader.read().queues[QUEUE]
     assert first.counts_of_last(360).finished == 33
-    assert first.counts_of_last(5).measured == 11
+    assert first.counts_of_last(5).runs().count == 11
     # Sketches are kept as far back as a rule looks at them.
-    assert first.counts_of_last(360).measured == 11
+    assert first.counts_of_last(360).runs().count == 11
 
     for back in (3, 30, 300):
         client.delete(KEYS.minute(now - back))

@@ -19,6 +19,7 @@ from teknav_ops.access.policy import Operation
 from tests.entrances.callers import Caller, Callers
 from tests.entrances.prepared import QUEUE, PreparedData
 from tests.support.entry_points import EntryPoint
+from tests.support.waiting import ANSWER_SECONDS
 from tests.support.web import Web
 
 # Panel's and Bokeh's own, towards tornado; the app runs in this process.
@@ -29,8 +30,8 @@ QUEUES: Final = "/dashboard/owner/queues"
 def open_socket(web: Web, path: str, caller: Caller, protocols: list[str]) -> ClientConnection:
     headers = {name: value for name, value in caller.headers if name != "origin"}
     return connect(
-        f"ws://127.0.0.1:{web.port}{path}", additional_headers=headers, origin=caller.origin, open_timeout=20,
-        subprotocols=protocols,
+        f"ws://127.0.0.1:{web.port}{path}", additional_headers=headers, origin=caller.origin,
+        open_timeout=ANSWER_SECONDS, subprotocols=protocols,
     )  # type: ignore[arg-type]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import insert
 
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.sketch import ALPHA, bucket
+from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.metrics.history import LIVE_MINUTES, history
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
@@ -63,9 +64,10 @@ def tell_redis(client: redis.Redis, events: list[Event]) -> None:
             if not event.is_run:
                 counts[minute, "enqueued"] += 1
                 continue
+            kind = "" if event.action == "job.completed" else "failed:"
             for field, by in {
-                event.action.removeprefix("job."): 1, bucket(event.duration_ms): 1,
-                "sum_us": int(event.duration_ms * 1000), "waited_ms": event.waited_ms,
+                event.action.removeprefix("job."): 1, kind + bucket(event.duration_ms): 1,
+                f"{kind}sum_us": int(event.duration_ms * 1000), "waited_ms": event.waited_ms,
             }.items():  # fmt: skip
                 counts[minute, f"{event.job}|{field}"] += by
     pipeline = client.pipeline()
@@ -128,22 +130,26 @@ def in_step(events: list[Event], at: pd.Timestamp, step: timedelta) -> list[Even
     return [event for event in events if begin <= event.at < end]
 
 
-def check(row: object, events: list[Event]) -> None:
+def check(row: object, events: list[Event], outcome: RunOutcome = "completed") -> None:
     """A row against a computation from the raw durations."""
     counts = Counter(event.action for event in events)
-    runs = [event for event in events if event.is_run]
+    ended = [event for event in events if event.is_run]
+    runs = [each for each in ended if outcome == "any" or (each.action == "job.completed") == (outcome == "completed")]
     durations = np.sort([event.duration_ms for event in runs])
     assert (row.enqueued, row.completed, row.failed, row.retried, row.runs) == (  # type: ignore[attr-defined]
         counts["job.enqueued"], counts["job.completed"], counts["job.failed"], counts["job.retried"], len(runs),
     )  # fmt: skip
     if not runs:
-        assert np.isnan([row.error_rate, row.avg_ms, row.p50_ms, row.p95_ms, row.p99_ms, row.avg_waited_ms]).all()  # type: ignore[attr-defined]
+        assert np.isnan([row.avg_ms, row.p50_ms, row.p95_ms, row.p99_ms]).all()  # type: ignore[attr-defined]
+    if not ended:
+        assert np.isnan([row.error_rate, row.avg_waited_ms]).all()  # type: ignore[attr-defined]
+    if not runs:
         return
     for q, found in ((0.5, row.p50_ms), (0.95, row.p95_ms), (0.99, row.p99_ms)):  # type: ignore[attr-defined]
         assert found == pytest.approx(np.quantile(durations, q, method="inverted_cdf"), rel=ALPHA * 1.0001)
     assert row.avg_ms == pytest.approx(durations.mean(), rel=1e-3)  # type: ignore[attr-defined]
-    assert row.avg_waited_ms == pytest.approx(np.mean([event.waited_ms for event in runs]))  # type: ignore[attr-defined]
-    assert row.error_rate == pytest.approx((counts["job.failed"] + counts["job.retried"]) / len(runs))  # type: ignore[attr-defined]
+    assert row.avg_waited_ms == pytest.approx(np.mean([event.waited_ms for event in ended]))  # type: ignore[attr-defined]
+    assert row.error_rate == pytest.approx((counts["job.failed"] + counts["job.retried"]) / len(ended))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("step", [timedelta(minutes=5), timedelta(minutes=7), timedelta(hours=2), timedelta(days=1)])
@@ -163,7 +169,12 @@ def test_both_halves_together_are_what_happened(
             events.append(Event(at, "job.completed", "send", 50.0, 5))
     tell_redis(client, events)
 
-    found = history(QUEUE, timedelta(days=2), step, client=client, snapshot=snapshot_of(events))  # type: ignore[arg-type]
+    snapshot = snapshot_of(events)
+    for outcome in ("failed", "any"):
+        found = history(QUEUE, timedelta(days=2), step, client=client, snapshot=snapshot, outcome=outcome)  # type: ignore[arg-type]
+        for row in found.itertuples():
+            check(row, in_step(events, row.at, step), outcome)
+    found = history(QUEUE, timedelta(days=2), step, client=client, snapshot=snapshot)  # type: ignore[arg-type]
 
     starts = list(found["at"])
     assert all(later - earlier == step for earlier, later in pairwise(starts))

@@ -119,7 +119,7 @@ def test_the_dashboard_shows_every_metric_and_fits_its_grid() -> None:
         assert not cells & taken and place["x"] + place["w"] <= 24, panel["title"]
         taken |= cells
         assert panel["type"] == "row" or panel["description"], panel["title"]
-    assert {variable["name"] for variable in dashboard["templating"]["list"]} == {"datasource", "queue"}
+    assert {variable["name"] for variable in dashboard["templating"]["list"]} == {"datasource", "queue", "outcome"}
 
 
 def test_each_rule_says_what_to_do() -> None:

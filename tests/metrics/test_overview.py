@@ -63,7 +63,8 @@ def test_numbers_are_of_this_instant_without_a_scheduler(client: redis.Redis) ->
 
     stats = read_now(client, TOPOLOGY)["test:work"]  # type: ignore[arg-type]
 
-    assert (stats.waiting, stats.dlq, stats.runs, stats.p95_duration_ms) == (1, 1, 1, pytest.approx(5.0, rel=0.02))
+    assert (stats.waiting, stats.dlq, stats.runs, stats.p95_duration_ms) == (1, 1, 0, None)
+    assert (stats.failed_runs, stats.p95_failed_duration_ms) == (1, pytest.approx(5.0, rel=0.02))
     (minute,) = read_last_hour(client, ["test:work"], stats.last_updated_at_ms)["test:work"]  # type: ignore[arg-type]
     assert minute.failed == 1
 

@@ -36,7 +36,10 @@ class Trail:
 
     def _count_run(self, job: Job, outcome: str, duration_ms: float, bucket: str = BUCKET) -> None:
         self._count(f"{job.name}|{outcome}")
+        if job.replays and outcome != "retried":
+            self._count(f"{job.name}|{outcome}_again")
         if bucket:
-            self._count(f"{job.name}|{bucket}")
-            self._count(f"{job.name}|sum_us", int(duration_ms * 1000))
+            kind = "" if outcome == "completed" else "failed:"
+            self._count(f"{job.name}|{kind}{bucket}")
+            self._count(f"{job.name}|{kind}sum_us", int(duration_ms * 1000))
             self._count(f"{job.name}|waited_ms", job.waited)

@@ -19,11 +19,12 @@ def count(lab: Lab, action: str, **where: Any) -> int:
         return int(session.execute(found).scalar_one())
 
 
-def durations(lab: Lab) -> list[float]:
-    """Durations in ms of all runs that ended, ascending."""
-    asked = select(AuditLog.duration_ms).where(
-        AuditLog.action.in_(("job.completed", "job.failed", "job.retried")), AuditLog.duration_ms.is_not(None)
-    )
+ENDS = ("job.completed", "job.failed", "job.retried")
+
+
+def durations(lab: Lab, *actions: str) -> list[float]:
+    """Durations in ms of the runs that ended so, or in any way, ascending."""
+    asked = select(AuditLog.duration_ms).where(AuditLog.action.in_(actions or ENDS), AuditLog.duration_ms.is_not(None))
     with lab.system.services.database.reading() as session:
         return sorted(float(value) for value in session.scalars(asked))
 

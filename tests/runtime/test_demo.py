@@ -25,7 +25,7 @@ from teknav_ops.settings import Settings
 from teknav_ops.topology import TOPOLOGY
 from tests.support import warm_python
 from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 
 CONTENT = DemoContent(
     [1, 2, 3], [4, 5], {mood: number for number, mood in enumerate([*MOODS, "blocked"], 1)}, [6, 7], "http://127.0.0.1:1"
@@ -149,7 +149,7 @@ def test_receivers_have_the_moods_of_their_addresses(receivers: tuple[int, int],
         "ok": [200, 200], "moody": [500, 200], "busy": [429, 200], "broken": [500, 500], "refusing": [400, 400],
     }  # fmt: skip
 
-    with smtplib.SMTP("127.0.0.1", smtp_port, timeout=10) as server:
+    with smtplib.SMTP("127.0.0.1", smtp_port, timeout=ANSWER_SECONDS) as server:
         server.ehlo()
         assert server.mail("a@example.com")[0] == 250
         codes = [server.rcpt(f"{name}@example.com")[0] for name in ("nobody7", "greylisted7", "greylisted7", "reader")]

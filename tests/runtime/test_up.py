@@ -27,7 +27,7 @@ from teknav_ops.settings import Settings
 from teknav_ops.topology import TOPOLOGY
 from tests.support import warm_python
 from tests.support.folders import new_folder, remove_folder
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)
 #: Four programs start at once, in interpreters of their own: some ten seconds of CPU. Where thirty processes want two
@@ -198,7 +198,7 @@ def test_doctor_and_metrics_see_it(running: Installation) -> None:
     (url,) = re.findall(r"^Metrics +(http://\S+)$", running.log.read_text(), re.M)
 
     def page() -> str:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
             return str(answer.read().decode())
 
     sample = 'teknav_jobs_completed_total{job="optimize-image",queue="media:optimize"}'
@@ -211,7 +211,7 @@ def test_it_serves_the_dashboard_and_says_how_the_first_owner_gets_in(running: I
 
     def page() -> str:
         with suppress(httpx.TransportError):
-            return httpx.get(link[1], timeout=10).text
+            return httpx.get(link[1], timeout=ANSWER_SECONDS).text
         return ""
 
     running.wait_for(lambda: "Create owner" in page(), "the dashboard")

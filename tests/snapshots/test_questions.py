@@ -67,7 +67,8 @@ def snapshots_with_rows_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def _rows_at(at: datetime) -> list[dict[str, Any]]:
     metrics = event(at, "queue.metrics", detail={"stats": {"waiting": 3}})
     done = event(at, "dlq.purged", actor="owner", outcome="done")
-    return [run(at, 5.0, job_id=JOB_ID), failure(at), event(at, "dlq.added"), metrics, done]
+    arrival = event(at, "job.enqueued", job_id=str(uuid.uuid4()))
+    return [arrival, run(at, 5.0, job_id=JOB_ID), failure(at), event(at, "dlq.added"), metrics, done]
 
 
 @pytest.mark.parametrize("name", questions.__all__)
@@ -112,8 +113,21 @@ def test_p95_by_time(snapshot_of: SnapshotOf) -> None:
         run(NOON, 0.0, action="job.failed", error_type="WorkerLost", queue="lost"),
     ]
 
-    found = questions.p95_by_time(snapshot_of([*rows, *others]), width=timedelta(minutes=15), **WINDOW)
+    snapshot = snapshot_of([*rows, *others])
+    found = questions.p95_by_time(snapshot, width=timedelta(minutes=15), outcome="any", **WINDOW)
 
+    for outcome, is_wanted in (("completed", True), ("failed", False)):
+        of_outcome = questions.p95_by_time(snapshot, width=timedelta(days=1), outcome=outcome, **WINDOW)  # type: ignore[arg-type]
+        for row in of_outcome[of_outcome.queue != "lost"].itertuples():
+            durations = [
+                each["duration_ms"] for each in rows
+                if each["queue"] == row.queue and (each["action"] == "job.completed") is is_wanted
+            ]  # fmt: skip
+            assert (row.n, row.p95_ms) == (
+                len(durations),
+                pytest.approx(np.quantile(durations, 0.95, method="inverted_cdf")),
+            )
+            assert row.completed + row.failed + row.retried == sum(each["queue"] == row.queue for each in rows)
     lost = found[found.queue == "lost"].iloc[0]
     assert (lost.n, lost.failed, lost.error_rate) == (0, 1, 1.0) and np.isnan(lost.p95_ms)
     expected = pd.DataFrame(rows).assign(at=lambda frame: pd.to_datetime(frame["at"], utc=True).dt.floor("15min"))
@@ -251,10 +265,12 @@ def test_run_counts(snapshot_of: SnapshotOf) -> None:
     rows += [run(after(minutes=2), 100.0, waited_ms=7.0)] * 2 + [failure(after(minutes=6))]
     rows += [run(after(minutes=6), 0.0, action="job.failed", error_type="WorkerLost", waited_ms=99.0)]
 
-    found = questions.run_counts(snapshot_of(rows))
+    snapshot = snapshot_of(rows)
 
-    columns = ["enqueued", "completed", "failed", "retried", "runs", "duration_sum_ms", "waited_sum_ms"]
-    assert found[columns].values.tolist() == [[3, 2, 0, 0, 2, 200, 14], [0, 0, 2, 0, 1, 5, 10]]
+    columns = ["enqueued", "completed", "failed", "retried", "runs", "duration_sum_ms", "waited_runs", "waited_sum_ms"]
+    found, any_outcome = questions.run_counts(snapshot), questions.run_counts(snapshot, outcome="any")
+    assert found[columns].values.tolist() == [[3, 2, 0, 0, 2, 200, 2, 14], [0, 0, 2, 0, 0, 0, 1, 10]]
+    assert any_outcome[columns].values.tolist() == [[3, 2, 0, 0, 2, 200, 2, 14], [0, 0, 2, 0, 1, 5, 1, 10]]
 
 
 def test_duration_sketch(snapshot_of: SnapshotOf) -> None:
@@ -451,3 +467,69 @@ def test_run_durations(snapshot_of: SnapshotOf) -> None:
     assert len(sample) == 400 and sample.equals(questions.run_durations(snapshot, limit=400))
     # Neither the first rows nor the last: the mean of a fair sample is near the whole's (six standard errors).
     assert sample.duration_ms.mean() == pytest.approx(1_000, abs=6 * 577 / 20)
+
+
+OUTAGE = [
+    *[run(NOON, 1_000.0) for _ in range(30)],
+    *[failure(NOON, duration_ms=5.0, action=action) for action in ("job.failed", "job.retried") for _ in range(500)],
+]
+
+
+def test_what_fails_at_once_makes_no_duration_shorter(snapshot_of: SnapshotOf) -> None:
+    snapshot = snapshot_of(OUTAGE)
+
+    (by_time,) = questions.p95_by_time(snapshot).itertuples()
+    (summary,) = questions.run_summary(snapshot).itertuples()
+    (counts,) = questions.run_counts(snapshot).itertuples()
+    (sketched,) = questions.duration_sketch(snapshot).itertuples()
+
+    assert by_time.p95_ms == summary.p95_ms == summary.avg_ms == 1_000.0
+    assert by_time.n == summary.n == counts.runs == sketched.n == len(questions.run_durations(snapshot)) == 30
+    assert by_time.error_rate == summary.error_rate == pytest.approx(1_000 / 1_030)
+    assert (counts.duration_sum_ms, counts.waited_runs) == (30_000.0, 1_030)
+    assert set(questions.slowest_jobs(snapshot, limit=1_000).action) == {"job.completed"}
+
+
+@pytest.mark.parametrize("name", sorted(
+    name for name in questions.__all__ if "outcome" in inspect.signature(getattr(questions, name)).parameters
+))  # fmt: skip
+def test_a_question_about_durations_takes_an_outcome(snapshot_of: SnapshotOf, name: str) -> None:
+    ask, snapshot = getattr(questions, name), snapshot_of(OUTAGE)
+
+    answers = {outcome: ask(snapshot, outcome=outcome) for outcome in ("completed", "failed", "any")}
+
+    assert not answers["completed"].equals(answers["failed"]) and not answers["any"].equals(answers["failed"])
+    with pytest.raises(InvalidRequest, match="outcome: 'well' is none of completed, failed, any"):
+        ask(snapshot, outcome="well")
+
+
+def test_a_job_counts_once_with_its_last_outcome(snapshot_of: SnapshotOf) -> None:
+    def story(*actions: str, begin: datetime = NOON, job_id: str = "") -> list[dict[str, Any]]:
+        job_id = job_id or str(uuid.uuid4())
+        return [
+            event(begin + timedelta(minutes=number), action, job_id=job_id, duration_ms=5.0)
+            for number, action in enumerate(("job.enqueued", *actions))
+        ]
+
+    failed, done, replayed = "job.failed", "job.completed", "job.replayed"
+    snapshot = snapshot_of([
+        *story(done),
+        *story("job.retried", failed),
+        *story(failed, replayed, done),
+        *story(failed, replayed, failed, replayed, "job.retried", failed, job_id="not-a-uuid"),
+        *story(failed, replayed),
+        *story("job.retried"),
+        *story("job.cancelled"),
+        *story(),
+        # It arrived before the window, and comes to its end inside.
+        *story(failed, replayed, done, begin=after(minutes=-2)),
+        *story(done, begin=after(hours=2)),
+    ])  # fmt: skip
+
+    (found,) = questions.job_outcomes(snapshot, width=timedelta(days=1), **WINDOW).itertuples()
+    (ends,) = questions.first_ends(snapshot, **WINDOW).itertuples()
+
+    assert (found.jobs, found.completed, found.failed, found.cancelled, found.open) == (8, 2, 2, 1, 3)
+    assert found.runs == 1 + 2 + 2 + 4 + 1 + 1
+    # Those of the window, and none a second time; the early one failed first one minute before it.
+    assert (ends.finished, ends.failed) == (5, 4)

@@ -12,6 +12,7 @@ from fastapi.routing import iter_route_contexts
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from tests.support.waiting import ANSWER_SECONDS
 from tests.support.web import Web
 
 QUEUES: Final = "/dashboard/owner/queues"
@@ -25,7 +26,7 @@ def socket(
     headers = {**options.pop("headers", {}), **({"Cookie": cookies} if cookies else {})}
     return connect(
         f"ws://127.0.0.1:{web.port}{path}", additional_headers=headers,
-        origin=web.url if origin == "own" else origin, open_timeout=20, **options,
+        origin=web.url if origin == "own" else origin, open_timeout=ANSWER_SECONDS, **options,
     )  # type: ignore[arg-type]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from teknav_ops.jobs.sketch import bucket
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import Call, Delivery, Failure, NewJob, Run, ScriptRunner
@@ -37,8 +38,10 @@ class State:
         limits = {"global_concurrency": 0, "rate_count": 0, "rate_period_ms": 0, **limits}
         return self.run(scripts.fetch(KEYS, count=count, lease_ms=lease_ms, worker="w:1", **limits))
 
-    def complete(self, *deliveries: Delivery, kept: int = 1_000, wakes: bool = False) -> list[int]:
-        runs = [(run_of(delivery), '{"ok": true}') for delivery in deliveries]
+    def complete(
+        self, *deliveries: Delivery, kept: int = 1_000, wakes: bool = False, duration_ms: float = 5.0
+    ) -> list[int]:
+        runs = [(run_of(delivery, duration_ms=duration_ms), '{"ok": true}') for delivery in deliveries]
         return self.run(scripts.complete(KEYS, worker="w:1", completed_kept=kept, wakes=wakes, runs=runs))
 
     def postpone(self, delivery: Delivery, *, delay_ms: int = 60_000, uses_attempt: bool = True) -> int:
@@ -79,7 +82,7 @@ class State:
 
 
 def run_of(delivery: Delivery, *, duration_ms: float = 5.0) -> Run:
-    return Run(delivery.id, delivery.delivery, 1_700_000_000_000, duration_ms, "b41")
+    return Run(delivery.id, delivery.delivery, 1_700_000_000_000, duration_ms, bucket(duration_ms))
 
 
 def failure(error_type: str = "ValueError") -> Failure:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
+
+#: How long one answer of a server may take on a starved machine; nothing is measured by it.
+ANSWER_SECONDS: Final = 120.0
 
 
 def until(condition: Callable[[], T], *, seconds: float = 45.0, what: str = "the condition") -> T:

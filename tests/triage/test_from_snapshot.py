@@ -34,6 +34,30 @@ def test_two_windows_of_a_queue_are_compared(snapshot_of: SnapshotOf) -> None:
     assert compare_windows(snapshot, "nobody", WINDOW, BEFORE).words == "too few: n=0 before, 0 now"
 
 
+def test_an_outage_is_not_faster(snapshot_of: SnapshotOf) -> None:
+    """Most of it fails at once, and what still completes takes three times as long."""
+    snapshot = snapshot_of([
+        *runs(BEFORE[0], 5_000), *[failure(after(minutes=-1))] * 5,
+        *runs(WINDOW[0], 1_100, 3.0), *[failure(NOON, duration_ms=5.0) for _ in range(20_000)],
+    ])  # fmt: skip
+
+    found = compare_windows(snapshot, "mail", WINDOW, BEFORE)
+
+    assert (found.verdict, found.baseline_count, found.window_count) == ("slower", 5_000, 1_100)
+    assert found.ratio is not None and 2.5 < found.ratio < 3.5
+    assert found.error_rates is not None and found.error_rates.has_moved
+    assert found.words.startswith("errors moved: error rate 0.1% before, 94.8% now (n=5,005 and 21,100); of the runs")
+
+
+def test_an_outage_in_which_hardly_anything_completes_is_said_all_the_same(snapshot_of: SnapshotOf) -> None:
+    snapshot = snapshot_of([*runs(BEFORE[0], 2_000), *[failure(NOON) for _ in range(1_940)], *runs(WINDOW[0], 60, 3.0)])
+
+    found = compare_windows(snapshot, "mail", WINDOW, BEFORE)
+
+    assert found.verdict == "too few"
+    assert found.words.startswith("errors moved: error rate 0.0% before, 97.0% now")
+
+
 def test_an_incident_is_told_from_what_was_before(snapshot_of: SnapshotOf) -> None:
     def workers(at: datetime, count: int) -> dict[str, Any]:
         return event(at, "queue.metrics", detail={"stats": {"workers": count}})

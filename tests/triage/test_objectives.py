@@ -15,8 +15,13 @@ OBJECTIVES = [Objective("fast", 0.99, 100.0), Objective("slow", 0.9, 1_000.0), O
 
 def test_a_budget_is_the_share_that_may_fail() -> None:
     totals = pd.DataFrame(
-        [("fast", "a", 990, 5), ("fast", "b", 1_000, 5), ("slow", "c", 150, 50), ("elsewhere", "d", 0, 9)],
-        columns=["queue", "job_name", "completed", "failed"],
+        [
+            ("fast", 1_000, 990, 5, 5, 1_010),
+            ("fast", 1_005, 1_000, 5, 0, 1_020),
+            ("slow", 210, 150, 50, 8, 755),
+            ("elsewhere", 9, 0, 9, 0, 9),
+        ],
+        columns=["queue", "jobs", "completed", "failed", "open", "runs"],
     )
 
     kept = attainment(totals, {"fast": 120.0, "slow": 999.0}, OBJECTIVES).set_index("queue")
@@ -25,6 +30,7 @@ def test_a_budget_is_the_share_that_may_fail() -> None:
     assert kept.budget_used.to_dict() == pytest.approx({"slow": 2.5, "fast": 0.5, "idle": float("nan")}, nan_ok=True)
     assert list(kept.index) == ["slow", "fast", "idle"]
     assert kept.success_share["fast"] == pytest.approx(0.995)
+    assert kept.loc["slow", ["jobs", "finished", "open", "runs"]].to_list() == [210, 200, 8, 755]
     assert kept.is_kept.to_dict() == {"slow": False, "fast": False, "idle": None}
     assert kept.words.to_dict() == {
         "slow": "budget overspent", "fast": "kept; p95 above its target", "idle": "nothing finished",
@@ -32,7 +38,7 @@ def test_a_budget_is_the_share_that_may_fail() -> None:
 
 
 def test_without_any_job_every_objective_is_still_listed() -> None:
-    kept = attainment(pd.DataFrame(columns=["queue", "completed", "failed"]), {}, OBJECTIVES)
+    kept = attainment(pd.DataFrame(columns=["queue", "jobs", "completed", "failed", "open", "runs"]), {}, OBJECTIVES)
     assert set(kept.queue) == {"fast", "slow", "idle"} and kept.budget_used.isna().all()
 
 

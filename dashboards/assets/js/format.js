@@ -28,6 +28,11 @@ export function span(seconds) {
   return `${Math.floor(seconds / 86_400)} d ${Math.floor(seconds % 86_400 / 3_600)} h`;
 }
 
+/** A share of 1. */
+export function percent(share) {
+  return share === null || share === undefined ? '–' : `${Number((share * 100).toPrecision(3))} %`;
+}
+
 function trim(value) {
   return value >= 100 ? grouped.format(Math.round(value)) : String(Number(value.toPrecision(3)));
 }

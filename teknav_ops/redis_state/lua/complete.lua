@@ -29,7 +29,8 @@ end
 for i = 4, #ARGV, 6 do
     local id, delivery, duration_ms = ARGV[i], ARGV[i + 1], ARGV[i + 3]
     local job = job_family .. id
-    local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts', 'waited_ms')
+    local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts', 'replays',
+        'waited_ms')
     if record[2] ~= delivery then
         results[#results + 1] = 0
     elseif record[1] ~= 'active' then
@@ -40,14 +41,17 @@ for i = 4, #ARGV, 6 do
             'duration_ms', duration_ms, 'attempts', attempt, 'result', ARGV[i + 5])
         redis.call('XADD', audit, '*', 'action', 'job.completed', 'job_id', id, 'job_name', record[3],
             'actor', worker, 'trace_id', record[4], 'attempt', attempt, 'delivery', delivery,
-            'duration_ms', duration_ms, 'waited_ms', record[6] or 0)
+            'duration_ms', duration_ms, 'waited_ms', record[7] or 0)
         finished[#finished + 1] = id
         scored[#scored + 1] = now
         scored[#scored + 1] = id
         count(record[3] .. '|completed', 1)
+        if record[6] then
+            count(record[3] .. '|completed_again', 1)
+        end
         count(record[3] .. '|' .. ARGV[i + 4], 1)
         count(record[3] .. '|sum_us', math.floor(duration_ms * 1000))
-        count(record[3] .. '|waited_ms', record[6] or 0)
+        count(record[3] .. '|waited_ms', record[7] or 0)
         results[#results + 1] = 1
     end
 end

@@ -34,7 +34,7 @@ local wake, audit, job, job_family, minute_family, totals = KEYS[8], KEYS[9], KE
 local id, delivery, worker, duration_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local error_type, message, stack, fingerprint = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts', 'payload',
-    'waited_ms')
+    'waited_ms', 'replays')
 if record[2] ~= delivery then
     return 0
 elseif record[1] ~= 'active' then
@@ -67,9 +67,12 @@ end
 local minute = minute_family .. math.floor(now / 60000)
 for _, counters in ipairs({minute, totals}) do
     redis.call('HINCRBY', counters, name .. '|failed', 1)
+    if record[8] then
+        redis.call('HINCRBY', counters, name .. '|failed_again', 1)
+    end
     if ARGV[6] ~= '' then
-        redis.call('HINCRBY', counters, name .. '|' .. ARGV[6], 1)
-        redis.call('HINCRBY', counters, name .. '|sum_us', math.floor(duration_ms * 1000))
+        redis.call('HINCRBY', counters, name .. '|failed:' .. ARGV[6], 1)
+        redis.call('HINCRBY', counters, name .. '|failed:sum_us', math.floor(duration_ms * 1000))
         redis.call('HINCRBY', counters, name .. '|waited_ms', record[7] or 0)
     end
 end

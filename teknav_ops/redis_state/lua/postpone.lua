@@ -50,8 +50,8 @@ if is_retry then
     local minute = minute_family .. math.floor(now / 60000)
     for _, counters in ipairs({minute, totals}) do
         redis.call('HINCRBY', counters, record[3] .. '|retried', 1)
-        redis.call('HINCRBY', counters, record[3] .. '|' .. ARGV[8], 1)
-        redis.call('HINCRBY', counters, record[3] .. '|sum_us', math.floor(ARGV[7] * 1000))
+        redis.call('HINCRBY', counters, record[3] .. '|failed:' .. ARGV[8], 1)
+        redis.call('HINCRBY', counters, record[3] .. '|failed:sum_us', math.floor(ARGV[7] * 1000))
         redis.call('HINCRBY', counters, record[3] .. '|waited_ms', record[6] or 0)
     end
     redis.call('EXPIRE', minute, 90000, 'NX')

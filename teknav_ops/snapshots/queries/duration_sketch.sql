@@ -1,6 +1,6 @@
 -- How are the durations of runs distributed, in the buckets of the live sketch?
 -- Grain: one row per queue, job name, time bucket and duration bucket.
--- Parameters: $queues, $since, $until, $width_ms, $inverse_log_gamma, $smallest_ms
+-- Parameters: $outcome, $queues, $since, $until, $width_ms, $inverse_log_gamma, $smallest_ms
 
 with run as (
     select
@@ -15,6 +15,7 @@ with run as (
     where
         action in ('job.completed', 'job.failed', 'job.retried')
         and duration_ms is not null
+        and ($outcome = 'any' or (action = 'job.completed') = ($outcome = 'completed'))
         and occurred_at >= $since and occurred_at < $until
         and ($queues::varchar[] is null or list_contains($queues::varchar[], queue))
     group by queue, job_name, "at", number

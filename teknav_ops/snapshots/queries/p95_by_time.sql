@@ -1,6 +1,6 @@
 -- How fast did each queue's jobs run, how many, and how many failed?
 -- Grain: one row per queue and time bucket in which a run ended.
--- Parameters: $queues, $since, $until, $width_ms
+-- Parameters: $outcome, $queues, $since, $until, $width_ms
 
 with run as (
     select
@@ -8,12 +8,12 @@ with run as (
         -- A number: over ten million rows time_bucket costs a quarter more.
         epoch_us(occurred_at) // ($width_ms::bigint * 1000) as number,
         count(*) as ended,
-        count(duration_ms) as n,
+        count(duration_ms) filter ($outcome = 'any' or (action = 'job.completed') = ($outcome = 'completed')) as n,
         count(*) filter (action = 'job.completed') as completed,
         count(*) filter (action = 'job.failed') as failed,
         count(*) filter (action = 'job.retried') as retried,
-        avg(duration_ms) as avg_ms,
-        quantile_disc(duration_ms, [0.5, 0.95, 0.99]) as quantiles_ms
+        avg(duration_ms) filter ($outcome = 'any' or (action = 'job.completed') = ($outcome = 'completed')) as avg_ms,
+        quantile_disc(duration_ms, [0.5, 0.95, 0.99]) filter ($outcome = 'any' or (action = 'job.completed') = ($outcome = 'completed')) as quantiles_ms
     from audit
     where
         action in ('job.completed', 'job.failed', 'job.retried')

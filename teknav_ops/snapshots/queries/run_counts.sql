@@ -1,6 +1,6 @@
--- How many jobs came, ran and ended, and how long did that take in all?
+-- How many jobs came, ran and ended, and how long did runs of an outcome take in all?
 -- Grain: one row per queue, job name and time bucket in which something happened.
--- Parameters: $queues, $since, $until, $width_ms
+-- Parameters: $outcome, $queues, $since, $until, $width_ms
 
 select
     queue,
@@ -10,8 +10,9 @@ select
     count(*) filter (action = 'job.completed') as completed,
     count(*) filter (action = 'job.failed') as failed,
     count(*) filter (action = 'job.retried') as retried,
-    count(duration_ms) as runs,
-    coalesce(sum(duration_ms::double), 0) as duration_sum_ms,
+    count(duration_ms) filter ($outcome = 'any' or (action = 'job.completed') = ($outcome = 'completed')) as runs,
+    coalesce(sum(duration_ms::double) filter ($outcome = 'any' or (action = 'job.completed') = ($outcome = 'completed')), 0) as duration_sum_ms,
+    count(waited_ms) filter (duration_ms is not null) as waited_runs,
     coalesce(sum(waited_ms::double) filter (duration_ms is not null), 0) as waited_sum_ms
 from audit
 where

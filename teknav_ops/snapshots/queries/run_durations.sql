@@ -1,6 +1,6 @@
 -- How long did each run take?
 -- Grain: one row per run with a known duration; beyond the limit, the same fair sample each time.
--- Parameters: $queues, $job_name, $since, $until, $limit
+-- Parameters: $outcome, $queues, $job_name, $since, $until, $limit
 
 select
     occurred_at as "at",
@@ -11,6 +11,7 @@ from audit
 where
     action in ('job.completed', 'job.failed', 'job.retried')
     and duration_ms is not null
+    and ($outcome = 'any' or (action = 'job.completed') = ($outcome = 'completed'))
     and occurred_at >= $since and occurred_at < $until
     and ($queues::varchar[] is null or list_contains($queues::varchar[], queue))
     and ($job_name::varchar is null or job_name = $job_name::varchar)

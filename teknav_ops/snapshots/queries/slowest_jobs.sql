@@ -1,6 +1,6 @@
 -- Which runs took longest?
 -- Grain: one row per run, slowest first.
--- Parameters: $queues, $since, $until, $limit
+-- Parameters: $outcome, $queues, $since, $until, $limit
 
 select
     occurred_at as "at",
@@ -16,6 +16,7 @@ from audit
 where
     action in ('job.completed', 'job.failed', 'job.retried')
     and duration_ms is not null
+    and ($outcome = 'any' or (action = 'job.completed') = ($outcome = 'completed'))
     and occurred_at >= $since and occurred_at < $until
     and ($queues::varchar[] is null or list_contains($queues::varchar[], queue))
 order by audit.duration_ms desc, id

@@ -1,6 +1,6 @@
 -- How long did jobs wait, from when they could have begun until they did?
 -- Grain: one row per time bucket and queue in which a run ended.
--- Parameters: $queues, $since, $until, $width_ms
+-- Parameters: $outcome, $queues, $since, $until, $width_ms
 
 with waited as (
     select
@@ -14,6 +14,7 @@ with waited as (
     where
         action in ('job.completed', 'job.failed', 'job.retried')
         and duration_ms is not null and waited_ms is not null
+        and ($outcome = 'any' or (action = 'job.completed') = ($outcome = 'completed'))
         and occurred_at >= $since and occurred_at < $until
         and ($queues::varchar[] is null or list_contains($queues::varchar[], queue))
     group by "at", queue

@@ -11,6 +11,8 @@ from teknav_ops.snapshots.questions.failing import (
 )
 from teknav_ops.snapshots.questions.running import (
     duration_sketch,
+    first_ends,
+    job_outcomes,
     p95_by_time,
     queue_metrics,
     run_counts,
@@ -31,6 +33,8 @@ __all__ = [
     "failure_reach",
     "failures_in_window",
     "fingerprints_over_time",
+    "first_ends",
+    "job_outcomes",
     "job_story",
     "operator_actions",
     "p95_by_time",

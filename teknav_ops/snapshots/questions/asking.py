@@ -6,9 +6,10 @@ import functools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.snapshots.open import Snapshot
 
 if TYPE_CHECKING:
@@ -64,3 +65,10 @@ def at_most(limit: int, *, name: str = "limit") -> dict[str, int]:
     if not 1 <= limit <= _LIMIT:
         raise InvalidRequest(f"{name}: {limit} is not between 1 and {_LIMIT:,}")
     return {name: limit}
+
+
+def of_outcome(outcome: RunOutcome) -> dict[str, str]:
+    """Which runs a duration is of, as a parameter. Raises InvalidRequest."""
+    if outcome not in get_args(RunOutcome):
+        raise InvalidRequest(f"outcome: {outcome!r} is none of {', '.join(get_args(RunOutcome))}")
+    return {"outcome": outcome}

@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from teknav_ops.api.realtime import websocket
 from teknav_ops.redis_state.keys import EVENTS_STREAM
 from tests.api.realtime.conftest import Tell
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 from tests.support.web import ROOT, Web
 
 
@@ -30,7 +30,7 @@ class Socket:
         self.connection.send(json.dumps(message))
 
     def hear(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(self.connection.recv(timeout=20))
+        message: dict[str, Any] = json.loads(self.connection.recv(timeout=ANSWER_SECONDS))
         return message
 
     def subscribe(self, **wanted: Any) -> dict[str, Any]:
@@ -43,7 +43,8 @@ class Socket:
 @contextmanager
 def opened(site: Web, token: str, **options: Any) -> Iterator[Socket]:
     url = site.url.replace("http", "ws") + "/ws/queue-events"
-    with connect(url, additional_headers={"authorization": f"Bearer {token}"}, **options) as connection:
+    headers = {"authorization": f"Bearer {token}"}
+    with connect(url, additional_headers=headers, open_timeout=ANSWER_SECONDS, **options) as connection:
         yield Socket(connection)
 
 

@@ -18,7 +18,7 @@ from teknav_ops.storage.tables import Alert
 from tests.support.engine import Engine
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 from tests.support.web import Web, api, served, settings_for
 
 
@@ -127,7 +127,7 @@ def test_health_needs_no_sign_in_and_readiness_notices_what_is_away(tmp_path: Pa
         assert httpx.get(f"{web.url}/readyz").json() == {"status": "ok", "down": []}
 
         own_server.freeze()
-        answer = httpx.get(f"{web.url}/readyz", timeout=10)
+        answer = httpx.get(f"{web.url}/readyz", timeout=ANSWER_SECONDS)
         own_server.thaw()
 
         assert (answer.status_code, answer.json()["down"]) == (503, ["redis"])

@@ -19,7 +19,7 @@ def test_moves_the_job_and_files_its_letter_under_its_cause(state: State) -> Non
     assert state.client.hgetall(KEYS.dlq_groups) == {"ValueError|f1": "1"}
     assert state.actions()[-2:] == ["job.failed", "dlq.added"]
     totals = state.client.hgetall(KEYS.totals)
-    assert totals["work|failed"] == totals["work|b41"] == "1" and totals["work|sum_us"] == "5000"
+    assert totals["work|failed"] == totals["work|failed:b41"] == "1" and totals["work|failed:sum_us"] == "5000"
 
 
 def test_who_sleeps_is_woken_as_there_is_room_for_another(state: State) -> None:

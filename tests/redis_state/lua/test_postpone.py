@@ -33,14 +33,14 @@ def test_a_retry_is_counted_with_its_duration_and_its_wait_and_a_snooze_is_not(s
 
     minutes = [state.client.hgetall(key) for key in state.client.scan_iter(KEYS.minute_family + "*")]
     for counted in (state.client.hgetall(KEYS.totals), *(found for found in minutes if "work|retried" in found)):
-        found = [counted[f"work|{name}"] for name in ("retried", "b41", "sum_us", "waited_ms")]
+        found = [counted[f"work|{name}"] for name in ("retried", "failed:b41", "failed:sum_us", "waited_ms")]
         assert found == ["1", "1", "5000", "3000"]
     assert float(state.job(job_id)["duration_ms"]) == 5.0
 
     clock.advance(60)
     state.postpone(*state.fetch(), uses_attempt=False)
     totals = state.client.hgetall(KEYS.totals)
-    assert (totals["work|snoozed"], totals["work|retried"], totals["work|sum_us"]) == ("1", "1", "5000")
+    assert (totals["work|snoozed"], totals["work|retried"], totals["work|failed:sum_us"]) == ("1", "1", "5000")
 
 
 def test_postponing_twice_is_recognised_and_writes_nothing(state: State) -> None:

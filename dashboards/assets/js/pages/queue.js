@@ -2,7 +2,7 @@
 import {Act, Badge, Choice, Empty, html, Icon, Pager, SearchField, Tabs, Time, useState} from 'teknav/js/kit.js';
 import {Chart} from 'teknav/js/chart.js';
 import {Dialog} from 'teknav/js/dialog.js';
-import {count, ms, rate, span} from 'teknav/js/format.js';
+import {count, ms, percent, rate, span} from 'teknav/js/format.js';
 import {NewJob} from 'teknav/js/form.js';
 import {JobsTable} from 'teknav/js/jobs_table.js';
 import {Groups} from 'teknav/js/groups.js';
@@ -42,22 +42,26 @@ function Facts({queue}) {
     <div><b>${rate(queue.rate)}</b><span>finished, last 5 min</span></div>
     <div><b>${count(queue.waiting)}</b><span>waiting${queue.oldestMs ? `, the next for ${span(queue.oldestMs / 1_000)}` : ''}</span></div>
     <div><b>${count(queue.active)}</b><span>active on ${count(queue.workers)} worker processes</span></div>
-    <div><b>${ms(queue.p95Ms)}</b><span>p95 of ${count(queue.runs)} ${queue.runs === 1 ? 'run' : 'runs'} (p50 ${ms(queue.p50Ms)})</span></div>
+    <div class=${queue.errorRate ? 'bad' : ''}><b>${percent(queue.errorRate)}</b><span>error rate of runs, last 5 min</span></div>
+    <div><b>${ms(queue.p95Ms)}</b><span>p95 of ${count(queue.runs)} completed ${queue.runs === 1 ? 'run' : 'runs'} (p50 ${ms(queue.p50Ms)})</span></div>
     <div class=${queue.dlq ? 'bad' : ''}><b>${count(queue.dlq)}</b><span>dead letters</span></div>
     <div><b>${queue.limits.concurrency}</b><span>jobs per process${queue.limits.global_concurrency ? `, ${queue.limits.global_concurrency} in all` : ''}${queue.limits.rate_count ? `, ${queue.limits.rate_count} per ${span(queue.limits.rate_period_ms / 1_000)}` : ''}</span></div></section>`;
 }
 
+const DURATIONS_OF = {completed: 'completed runs', failed: 'failed runs', any: 'all runs'};
+const OUTCOMES = Object.entries(DURATIONS_OF);
 const RANGES = [['1h', '1 hour'], ['6h', '6 hours'], ['24h', '24 hours'], ['7d', '7 days'], ['30d', '30 days']];
 
 function Metrics({client, metrics}) {
   if (!metrics) return html`<div class="skeleton"></div>`;
   const {at} = metrics;
   return html`<section class="card"><div class="title filters"><${Choice} client=${client} name="range" label="Window" value=${metrics.range} options=${RANGES} />
-      <span class="faint grow">${metrics.asOf}</span><span class="faint">one point is ${span(metrics.stepSeconds)}; ${count(metrics.runs)} runs</span></div>
-    ${metrics.runs === 0 ? html`<${Empty} icon="activity" title="Nothing ran in this window">Choose a longer one, or look at the jobs that wait.</${Empty}>` : html`<div class="body columns">
+      <${Choice} client=${client} name="outcome" label="Durations of" value=${metrics.outcome} options=${OUTCOMES} />
+      <span class="faint grow">${metrics.asOf}</span><span class="faint">one point is ${span(metrics.stepSeconds)}; ${count(metrics.runs)} ${metrics.outcome === 'any' ? '' : `${metrics.outcome} `}runs with a duration</span></div>
+    ${metrics.ended === 0 ? html`<${Empty} icon="activity" title="Nothing ran in this window">Choose a longer one, or look at the jobs that wait.</${Empty}>` : html`<div class="body columns">
       <${Chart} title="Finished per second" at=${at} format=${(value) => rate(value)} series=${[{label: 'completed', values: metrics.completedRate, tone: 'accent', fill: true}, {label: 'failed', values: metrics.failedRate, tone: 'bad'}, {label: 'retried', values: metrics.retriedRate, tone: 'warn'}]} />
-      <${Chart} title="Duration" at=${at} format=${ms} series=${[{label: 'p50', values: metrics.p50, tone: 'good'}, {label: 'p95', values: metrics.p95, tone: 'accent'}, {label: 'p99', values: metrics.p99, tone: 'info'}]} />
-      <${Chart} title="Share of runs that failed" at=${at} format=${(value) => `${Number((value * 100).toPrecision(3))} %`} series=${[{label: 'errors', values: metrics.errorRate, tone: 'bad', fill: true}]} />
+      <${Chart} title="Error rate" at=${at} format=${percent} series=${[{label: 'runs that failed', values: metrics.errorRate, tone: 'bad', fill: true}]} />
+      <${Chart} title=${`Duration of ${DURATIONS_OF[metrics.outcome]}`} at=${at} format=${ms} series=${[{label: 'p50', values: metrics.p50, tone: 'good'}, {label: 'p95', values: metrics.p95, tone: 'accent'}, {label: 'p99', values: metrics.p99, tone: 'info'}]} />
       <${Chart} title="Waited before a worker took it (mean)" at=${at} format=${ms} series=${[{label: 'waited', values: metrics.waited, tone: 'info', fill: true}]} /></div>`}</section>`;
 }
 
