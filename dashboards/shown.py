@@ -75,8 +75,8 @@ def replay_row(replay: Replay) -> dict[str, Any]:
         "id": replay.id, "queue": replay.queue, "name": replay.name, "operator": replay.operator, "state": replay.state,
         "createdAt": replay.created_at, "startedBy": replay.started_by, "startedAt": replay.started_at,
         "endedAt": replay.ended_at, "abortedBy": replay.aborted_by, "rate": replay.rate_per_second,
-        "total": replay.total_count, "missing": replay.missing_count, "done": replay.done_count,
-        "replayed": replay.replayed_count, "skipped": replay.skipped_count,
+        "total": replay.total_count, "extent": replay.extent, "missing": replay.missing_count,
+        "done": replay.done_count, "replayed": replay.replayed_count, "skipped": replay.skipped_count,
         "causes": [cause.model_dump() for cause in replay.causes], "href": queue_path(replay.queue),
         "effects": TOPOLOGY[replay.queue].effects,
     }  # fmt: skip

@@ -27,6 +27,8 @@ class BatchReplayDoor:
     _operator: Operator
     _replays: Replays
     _topology: Topology
+    #: Told of each batch replay that is started, where this process runs some.
+    replay_started: Callable[[], None] | None = None
     _recorded: Callable[..., Any]
 
     @needs(Operation.ACT)
@@ -35,13 +37,13 @@ class BatchReplayDoor:
         queue: str,
         where: DeadLetterFilter,
         *,
-        limit: int,
+        limit: int | None = None,
         name: str = "",
         job_ids: Sequence[str] | None = None,
     ) -> Replay:
-        """Freeze the list of dead letters that a batch replay would take: what matches, or those of `job_ids`.
+        """Freeze the list of dead letters that a batch replay would take: all that match, or those of `job_ids`.
 
-        Nothing is replayed yet. Raises:
+        Nothing is replayed yet. `limit` bounds the list to the oldest. Raises:
             NotAllowed: the filter looks into payloads, which the operator may not read.
             InvalidRequest: a limit or a name out of range.
         """
@@ -66,6 +68,8 @@ class BatchReplayDoor:
                 queue, replay_id, actor=self._operator.name, rate_per_second=rate_per_second
             )  # fmt: skip
             entry.note(changed=changed)
+        if self.replay_started is not None:
+            self.replay_started()
         return self._replays.get(queue, replay_id)
 
     @needs(Operation.ACT)

@@ -53,29 +53,30 @@ class Replays:
         queue: str,
         where: DeadLetterFilter,
         *,
-        limit: int,
+        limit: int | None = None,
         operator: str,
         name: str = "",
         job_ids: Sequence[str] | None = None,
     ) -> Replay:
-        """Freeze up to `limit` matching dead letters, oldest first, or those of `job_ids`. Nothing is replayed yet.
+        """Freeze all matching dead letters, or the oldest `limit`, or those of `job_ids`. Nothing is replayed yet.
 
-        Raises:
+        No list is longer than 100,000; it says how many match in all. Raises:
             InvalidRequest: limit or name out of range, or more ids than the limit.
         """
-        plain.whole_number(limit, "limit", 1, REPLAY_LIMIT)
+        limit = plain.whole_number(REPLAY_LIMIT if limit is None else limit, "limit", 1, REPLAY_LIMIT)
         if not isinstance(name, str) or len(name) > NAME_LIMIT_CHARACTERS or not is_one_line(name):
             raise InvalidRequest(f"name: must be one line of at most {NAME_LIMIT_CHARACTERS} characters")
         if job_ids is None:
-            found = self._queries.ids(queue, where, limit=limit)
+            found, matching = self._queries.failures(queue, where, limit=limit)
         elif len(job_ids) > limit:
             raise InvalidRequest(f"job_ids: {len(job_ids):,} ids are more than the limit of {limit:,}")
         else:
             found = self._queries.failures_of(queue, job_ids)
+            matching = len(found)
         replay_id = secrets.token_hex(6)
         keys = QueueKeys(queue)
         now_ms = self._runner.run(scripts.queue_counts(keys, heartbeat_ms=HEARTBEAT_MS)).at_ms
-        self._freeze(keys, replay_id, found, _facts(found, operator, name, job_ids, now_ms))
+        self._freeze(keys, replay_id, found, _facts(found, matching, operator, name, job_ids, now_ms))
         return self.get(queue, replay_id)
 
     def _freeze(self, keys: QueueKeys, replay_id: str, found: Sequence[FrozenFailure], facts: dict[str, Any]) -> None:
@@ -182,7 +183,7 @@ class Replays:
 
 
 def _facts(
-    found: Sequence[FrozenFailure], operator: str, name: str, job_ids: Sequence[str] | None, now_ms: int
+    found: Sequence[FrozenFailure], matching: int, operator: str, name: str, job_ids: Sequence[str] | None, now_ms: int
 ) -> dict[str, Any]:  # fmt: skip
     facts: dict[str, Any] = {
         "operator": operator,
@@ -190,6 +191,7 @@ def _facts(
         "state": "previewed",
         "created_at_ms": now_ms,
         "total": len(found),
+        "matching": matching,
         "missing": 0 if job_ids is None else len(set(job_ids)) - len(found),
     }
     facts |= {error_type_field(kind): count for kind, count in Counter(failure.error_type for failure in found).items()}

@@ -116,7 +116,7 @@ class DlqPage(Page):
         return Outcome(f"{short(job_id)} waits again with the new payload. The old one is in the audit trail.")
 
     @action(Operation.ACT)
-    def preview(self, limit: int, name: str, job_ids: list[str] | None) -> Outcome:
+    def preview(self, limit: int | None, name: str, job_ids: list[str] | None) -> Outcome:
         """Freeze what a batch replay would take: the selected, or what matches the filters now."""
         if job_ids is not None and len(job_ids) > _SELECTED_LIMIT:
             raise InvalidRequest(f"job_ids: at most {_SELECTED_LIMIT:,} can be selected; use the filters")
@@ -129,7 +129,7 @@ class DlqPage(Page):
     def start(self, queue: str, replay_id: str, rate: float | None) -> Outcome:
         """Let a frozen list be replayed."""
         replay = self.visit.control.start_replay(queue, replay_id, rate_per_second=rate)
-        return Outcome(f"{replay.name or 'The replay'} of {replay.total_count:,} jobs has begun.")
+        return Outcome(f"{replay.name or 'The replay'} of {replay.extent} has begun.")
 
     @action(Operation.ACT)
     def abort(self, queue: str, replay_id: str) -> Outcome:

@@ -35,7 +35,7 @@ class ReplaysPage(Page):
     def start(self, queue: str, replay_id: str, rate: float | None) -> Outcome:
         """Let a frozen list be replayed."""
         replay = self.visit.control.start_replay(queue, replay_id, rate_per_second=rate)
-        return Outcome(f"{replay.name or 'The replay'} of {replay.total_count:,} jobs has begun.")
+        return Outcome(f"{replay.name or 'The replay'} of {replay.extent} has begun.")
 
     @action(Operation.ACT)
     def abort(self, queue: str, replay_id: str) -> Outcome:

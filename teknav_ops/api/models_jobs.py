@@ -130,19 +130,17 @@ class DeadLetterFilters(BaseModel):
 
 
 class ReplayRequest(BaseModel):
-    """Dead letters to freeze for a batch replay: all that match the filters, or the ids named, up to a limit."""
+    """Dead letters to freeze for a batch replay: all that match the filters, or the ids named."""
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={
-            "examples": [{"name": "payment outage", "filters": {"error_type": "WebhookFailed"}, "limit": 500}]
-        },
+        json_schema_extra={"examples": [{"name": "payment outage", "filters": {"error_type": "WebhookFailed"}}]},
     )
 
     name: str = Field("", max_length=120)
     filters: DeadLetterFilters = DeadLetterFilters()
     job_ids: list[str] | None = Field(None, min_length=1, max_length=10_000)
-    limit: int = Field(500, ge=1, le=100_000)
+    limit: int | None = Field(None, ge=1, le=100_000, description="Only the oldest so many; None is all that match.")
 
 
 class ReplayStart(BaseModel):

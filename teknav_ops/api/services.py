@@ -73,10 +73,12 @@ class Services:
 
     def control(self, operator: Operator) -> Control:
         """The operators' door, for this operator."""
-        return Control(
+        control = Control(
             self.client, operator, self.operator_log, cipher=self.cipher, topology=self.topology,
             payload_limit_bytes=self.settings.payload_limit_bytes,
         )  # fmt: skip
+        control.replay_started = self.background.look
+        return control
 
     def story(self, queue: str, job_id: str) -> list[AuditEntry]:
         """What the audit trail says of a job, oldest first, with what has not reached AuditLog yet."""

@@ -121,13 +121,13 @@ def replay_batch(
     text: TextOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
-    limit: LimitOption = 500,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Only the oldest so many of what matches.")] = None,
     rate: Annotated[float | None, typer.Option(help="Jobs per second; as fast as possible unless set.")] = None,
     resume: Annotated[str | None, typer.Option(help="Take up an earlier batch replay by its id.")] = None,
     yes: YesOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Preview all that match (up to --limit), freeze the list, and replay it after a confirmation."""
+    """Freeze the list of all that match, show it, and replay it after a confirmation."""
     control = Context().control
     if resume is None:
         where = _filter(error_type, fingerprint, text, since, until)
@@ -148,7 +148,7 @@ def _preview(plan: Replay, is_confirmed: bool) -> str | None:
         counts = sorted(plan.counts_by_error_type.items(), key=lambda pair: -pair[1])
         show.table(("error type", "count"), counts, empty=f"No dead letters match on {plan.queue}.")
     if not is_confirmed and plan.total_count:
-        question = f"Replay these {plan.total_count:,} jobs? (frozen as {plan.id}; --resume {plan.id} does it later)"
+        question = f"Replay {plan.extent}? (frozen as {plan.id}; --resume {plan.id} does it later)"
         if not typer.confirm(question):
             return None
     return plan.id if plan.total_count or is_confirmed else None

@@ -30,7 +30,8 @@ class Replay(BaseModel):
     """A batch replay: what it will do, and how far it has come.
 
     `operator` previewed it. `causes` are the fifty most frequent. `missing_count` counts ids that were asked for
-    and were no dead letters. `rate_per_second` None is as fast as it can.
+    and were no dead letters, `matching_count` all that matched: the list holds the oldest of them. `rate_per_second`
+    None is as fast as it can.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,11 +48,19 @@ class Replay(BaseModel):
     ended_at: datetime | None = None
     rate_per_second: float | None = None
     total_count: int
+    matching_count: int
     missing_count: int = 0
     done_count: int = 0
     replayed_count: int = 0
     counts_by_error_type: dict[str, int] = {}
     causes: list[ReplayCause] = []
+
+    @property
+    def extent(self) -> str:
+        """How many jobs it takes; and of how many, where it was bounded."""
+        if self.total_count < self.matching_count:
+            return f"{self.total_count:,} of {self.matching_count:,} jobs that match"
+        return f"{self.total_count:,} job{'' if self.total_count == 1 else 's'}"
 
     @property
     def skipped_count(self) -> int:
@@ -86,6 +95,7 @@ def read_replay(queue: str, replay_id: str, facts: Mapping[str, str]) -> Replay:
             "ended_at": moment(facts.get("ended_at_ms")),
             "rate_per_second": facts.get("rate"),
             "total_count": facts["total"],
+            "matching_count": facts.get("matching", facts["total"]),
             "missing_count": facts.get("missing", 0),
             "done_count": facts.get("done", 0),
             "replayed_count": facts.get("replayed", 0),

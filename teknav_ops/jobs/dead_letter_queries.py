@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -147,23 +147,22 @@ class DeadLetterQueries:
             looking_seconds=looking_seconds,
         )  # fmt: skip
 
-    def ids(self, queue: str, where: DeadLetterFilter, *, limit: int) -> list[FrozenFailure]:
-        """Up to `limit` matches, oldest first: a list to freeze."""
+    def failures(self, queue: str, where: DeadLetterFilter, *, limit: int) -> tuple[list[FrozenFailure], int]:
+        """Up to `limit` matches, oldest first, as a list to freeze; and how many match in all."""
         if limit < 1:
             raise InvalidRequest(f"limit: {limit} is not a positive number")
-        return list(self._ids(QueueKeys(self._topology[queue].name), where, limit))
-
-    def _ids(self, keys: QueueKeys, where: DeadLetterFilter, limit: int) -> Iterator[FrozenFailure]:
-        found = 0
+        keys = QueueKeys(self._topology[queue].name)
+        found: list[FrozenFailure] = []
+        matching = 0
         fields = [*dict.fromkeys([*where.fields, *_FROZEN])]
         for part in scan(self._client, _source(keys, where, newest_first=False), fields, step=STEP):
-            for entry in part.entries:
-                failure = _frozen(entry.id, entry.fields)
-                if failure is not None and where.matches(entry.fields):
-                    yield failure
-                    found += 1
-                    if found == limit:
-                        return
+            failures = [_frozen(entry.id, entry.fields) for entry in part.entries if where.matches(entry.fields)]
+            known = [failure for failure in failures if failure is not None]
+            matching += len(known)
+            found += known[: limit - len(found)]
+            if len(found) == limit and not where.fields:
+                return found, part.total_count
+        return found, matching
 
     def failures_of(self, queue: str, job_ids: Sequence[str]) -> list[FrozenFailure]:
         """The dead letters of these jobs, in their order and each once; jobs without one are left out."""

@@ -145,9 +145,10 @@ def test_a_batch_is_previewed_and_replayed_after_a_yes(teknav: Teknav, redis_ser
         kill_one(redis_server)
 
     asked = teknav("dlq", "replay-batch", "search:index", "--limit", "2", typed="n\n")
-    assert "Replay these 2 jobs?" in asked.stdout and "Broken" in asked.stdout
+    assert "Replay 2 of 3 jobs that match?" in asked.stdout and "Broken" in asked.stdout
+    assert "Replay 3 jobs?" in teknav("dlq", "replay-batch", "search:index", typed="n\n").stdout
     done = json.loads(teknav("dlq", "replay-batch", "search:index", "--limit", "2", "--json").stdout)
-    assert (done["state"], done["replayed_count"]) == ("finished", 2)
+    assert (done["state"], done["replayed_count"], done["matching_count"]) == ("finished", 2, 3)
     nothing = teknav("dlq", "replay-batch", "search:index", "--error-type", "Other")
     assert "No dead letters match" in nothing.stdout and nothing.returncode == 0
 

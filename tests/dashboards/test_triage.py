@@ -64,7 +64,7 @@ def test_a_storm_is_seen_grouped_previewed_replayed_and_written_down(working: Sy
     page.fill("[name=replay-name]", "پروندهٔ گم‌شده")
     page.get_by_role("button", name="Preview").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Replay 4 jobs of media:optimize?")
+    expect(dialog).to_contain_text("Replay 4 jobs on media:optimize?")
     expect(dialog.get_by_role("table", name="Causes in this replay")).to_contain_text("UnknownFile")
     page.fill("[name=rate]", "")
     start = dialog.get_by_role("button", name="Replay 4")

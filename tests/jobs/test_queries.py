@@ -84,7 +84,9 @@ def test_every_filter_finds_what_counting_by_hand_finds_page_by_page(
     # An index has counted its own; a page that holds all has counted whatever was asked.
     assert dead_letters.page(QUEUE, where=where, limit=1_000, looking_seconds=30).is_counted or len(expected) > 1_000
     assert page.is_counted is ((len(chosen) < 2 and not {"job_name", "text"} & chosen.keys()) or len(expected) <= 70)
-    assert [failure.job_id for failure in dead_letters.ids(QUEUE, where, limit=10_000)] == expected[::-1]
+    frozen, count = dead_letters.failures(QUEUE, where, limit=10_000)
+    assert [failure.job_id for failure in frozen] == expected[::-1] and count == len(expected)
+    assert dead_letters.failures(QUEUE, where, limit=30) == (frozen[:30], count)
 
 
 def test_looking_ends_in_time_and_says_how_far_it_came(
@@ -154,7 +156,7 @@ def test_a_window_of_time_and_a_limit_bound_the_list(
 
     assert [letter.original_job_id for letter in page.items] == [f"{n:04}" for n in range(109, 99, -1)]
     assert (page.total_count, page.is_counted) == (10, True)
-    assert len(dead_letters.ids(QUEUE, DeadLetterFilter(), limit=7)) == 7
+    assert len(dead_letters.failures(QUEUE, DeadLetterFilter(), limit=7)[0]) == 7
 
 
 def test_groups_say_how_many_since_when_and_what(

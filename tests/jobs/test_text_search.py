@@ -71,7 +71,7 @@ def test_lists_search_so(client: redis.Redis, queries: JobQueries, dead_letters:
     for asked, is_found in (('"HELLO" to', True), (r"c:\temp", True), ("۴۳۲۱", True), ("subject", False)):
         listed = queries.page(QUEUE, JobState.WAITING, where=JobFilter(text=asked)).items
         letters = dead_letters.page(QUEUE, where=DeadLetterFilter(text=asked)).items
-        frozen = dead_letters.ids(QUEUE, DeadLetterFilter(text=asked), limit=10)
+        frozen, _ = dead_letters.failures(QUEUE, DeadLetterFilter(text=asked), limit=10)
         assert [job.id for job in listed] == [waiting] * is_found
         assert [letter.original_job_id for letter in letters] == [dead] * is_found
         assert [failure.job_id for failure in frozen] == [dead] * is_found

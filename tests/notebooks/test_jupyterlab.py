@@ -171,7 +171,7 @@ def test_dead_letters_are_filtered_previewed_and_replayed_in_jupyterlab(running_
 
     # Previewed: the list is frozen, nothing is replayed.
     page.get_by_role("button", name="Preview").click()
-    replay = page.get_by_role("button", name="Replay these 9")
+    replay = page.get_by_role("button", name="Replay 9 jobs")
     expect(replay).to_be_enabled()
     assert count(running_lab, "dlq.batch_replayed") == 0
 

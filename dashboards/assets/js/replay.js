@@ -5,7 +5,7 @@ import {count, rate, span} from 'teknav/js/format.js';
 /** Two steps: what would be replayed, as a list that does not change any more; then go. */
 export function StartReplay({client, queue, ids, filters, onClose}) {
   const [name, setName] = useState('');
-  const [limit, setLimit] = useState(ids ? ids.length : 1000);
+  const [limit, setLimit] = useState('');
   const [perSecond, setPerSecond] = useState('20');
   const [preview, setPreview] = useState(null);
   const [isBusy, setBusy] = useState(false);
@@ -21,13 +21,13 @@ export function StartReplay({client, queue, ids, filters, onClose}) {
     const said = Object.entries(filters).filter(([, value]) => value).map(([key, value]) => `${key} ${value}`).join(', ');
     return html`<${Dialog} title=${ids ? `Replay ${count(ids.length)} selected` : 'Replay what matches'} onClose=${onClose}>
       <p class="soft">${ids ? 'These are frozen as a list, and shown to you before anything runs.' : html`What matches now (${said || 'no filter: all'}) is frozen as a list, the oldest first, and shown to you before anything runs.`}</p>
-      <form onSubmit=${(event) => ask(event, 'preview', {limit: Number(limit), name, job_ids: ids}, setPreview)}>
+      <form onSubmit=${(event) => ask(event, 'preview', {limit: Number(limit) || null, name, job_ids: ids}, setPreview)}>
         <label class="stacked">Name, such as the incident's<input name="replay-name" dir="auto" maxlength="120" autocomplete="off" value=${name} onInput=${(event) => setName(event.target.value)} /></label>
-        ${!ids && html`<label class="stacked">At most<input name="limit" type="number" min="1" max="100000" value=${limit} onInput=${(event) => setLimit(event.target.value)} /></label>`}
+        ${!ids && html`<label class="stacked">Only the oldest (empty: all that match)<input name="limit" type="number" min="1" max="100000" value=${limit} onInput=${(event) => setLimit(event.target.value)} /></label>`}
         <div class="row end"><button type="button" class="button" onClick=${onClose}>Cancel</button><button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Preview</button></div></form></${Dialog}>`;
   }
   const start = {queue: preview.queue, replay_id: preview.id, rate: Number(perSecond) > 0 ? Number(perSecond) : null};
-  return html`<${Dialog} title=${`Replay ${count(preview.total)} jobs of ${preview.queue}?`} onClose=${onClose}>
+  return html`<${Dialog} title=${`Replay ${preview.extent} on ${preview.queue}?`} onClose=${onClose}>
     <${Causes} causes=${preview.causes} total=${preview.total} />
     ${preview.missing > 0 && html`<p class="soft">${count(preview.missing)} of the selected are no dead letters any more and are left out.</p>`}
     ${queue.effects && html`<p class="badge-line"><${Badge} tone="warn">effects</${Badge}> <span class="soft">${queue.effects}</span></p>`}

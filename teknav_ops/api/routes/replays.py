@@ -27,8 +27,8 @@ router = APIRouter(prefix="/api/owner", tags=["batch replays"])
 def preview_replay(
     queue: QueueName, body: ReplayRequest, services: FromServices, identity: MayAct, response: Response
 ) -> ReplayView:
-    """All that match the filters at this moment, oldest first, up to `limit`; or those of `job_ids`. Nothing is
-    replayed yet: the answer says how many there are of each cause, and what their jobs could repeat.
+    """All that match the filters at this moment, or the oldest `limit` of them; or those of `job_ids`. Nothing is
+    replayed yet: the answer says how many match, how many are of each cause, and what their jobs could repeat.
     """
     chosen = body.filters
     where = DeadLetterFilter(
@@ -81,7 +81,6 @@ def start_replay(
     queue = services.replays.find(replay_id).queue
     rate = start.rate_per_second if start else None
     replay = services.control(identity.operator).start_replay(queue, replay_id, rate_per_second=rate)
-    services.background.look()
     return _view(services, replay)
 
 

@@ -23,7 +23,13 @@ class Door(Protocol):
     """The part of the operators' door that triage uses. Each call is authorised and recorded behind it."""
 
     def preview_replay(
-        self, queue: str, where: DeadLetterFilter, *, limit: int, name: str = "", job_ids: Sequence[str] | None = None
+        self,
+        queue: str,
+        where: DeadLetterFilter,
+        *,
+        limit: int | None = ...,
+        name: str = "",
+        job_ids: Sequence[str] | None = None,
     ) -> Replay: ...
     def run_replay(
         self, queue: str, replay_id: str, *, rate_per_second: float | None = None,

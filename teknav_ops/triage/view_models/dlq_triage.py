@@ -30,7 +30,7 @@ class DlqTriageModel(SpeakingModel):
     error_type = param.String(default="", doc="Filter; empty: any.")
     fingerprint = param.String(default="", doc="Filter; empty: any.")
     text = param.String(default="", doc="Filter: what error or payload contain.")
-    limit = param.Integer(default=500, bounds=(1, 100_000), doc="Most jobs that one preview freezes.")
+    limit = param.Integer(default=None, bounds=(1, 100_000), allow_None=True, doc="Only the oldest so many; None: all.")
     rate_per_second = param.Number(default=50.0, bounds=(0.05, 10_000.0), doc="How fast they are let go.")
     groups: Any = param.List(default=[], item_type=DeadLetterGroup, doc="Causes, most frequent first.")
     letters: Any = param.List(default=[], item_type=DeadLetter, doc="The newest that match the filters.")
@@ -96,7 +96,7 @@ class DlqTriageModel(SpeakingModel):
         frozen = self._bench.control.preview_replay(self.queue, self._filter(), limit=self.limit)
         with self._taking:
             self.preview = frozen if frozen.total_count else None
-        self.say(f"{frozen.total_count:,} jobs are on the list {frozen.id}; nothing is replayed yet.")
+        self.say(f"{frozen.extent} are on the list {frozen.id}; nothing is replayed yet.")
 
     def replay(self) -> None:
         """Replay what was previewed, in a thread. A second call finds no preview and does nothing."""

@@ -43,7 +43,9 @@ class DlqTriage(PaintedBox):
         self.effects = w.HTML(line(f"What a replay may do twice: {model.effects}", is_wrong=False))
         self.job = w.Dropdown(description="dead letter", options=[], style=WIDE)
         self.inspect_button = w.Button(description="Inspect")
-        self.limit = w.BoundedIntText(value=model.limit, min=1, max=100_000, description="at most", style=WIDE)
+        self.limit = w.BoundedIntText(
+            value=model.limit or 0, min=0, max=100_000, description="at most (0: all)", style=WIDE
+        )
         self.rate = w.BoundedFloatText(
             value=model.rate_per_second, min=0.05, max=10_000, description="jobs per second", style=WIDE
         )
@@ -65,7 +67,7 @@ class DlqTriage(PaintedBox):
         model = self.model
         for name in ("error_type", "fingerprint", "text"):
             self.on_choice(getattr(self, name), partial(self._filtered, name))
-        self.on_choice(self.limit, lambda value: setattr(model, "limit", value))
+        self.on_choice(self.limit, lambda value: setattr(model, "limit", value or None))
         self.on_choice(self.rate, lambda value: setattr(model, "rate_per_second", value))
         clicks: dict[w.Button, Callable[[], None]] = {
             self.refresh_button: model.refresh, self.preview_button: model.preview_replay,
@@ -108,7 +110,7 @@ class DlqTriage(PaintedBox):
         self.inspected.value = block(model.inspected)
         self.preview.value = _causes_of(model.preview)
         self.replay_button.disabled = model.preview is None or model.is_running
-        self.replay_button.description = f"Replay these {model.preview.total_count:,}" if model.preview else "Replay"
+        self.replay_button.description = f"Replay {model.preview.extent}" if model.preview else "Replay"
         self.preview_button.disabled = model.is_running
         self.cancel_button.disabled = not model.is_running
         running = model.running

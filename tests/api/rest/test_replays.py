@@ -5,9 +5,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
+from tests.support.dead_letters import ERROR_TYPES, error_type_of, make_dead_letters
 from tests.support.state import KEYS, QUEUE, State
 from tests.support.waiting import until
-from tests.support.web import Web
+from tests.support.web import ROOT, Web
 
 REPLAYS = "/api/owner/replays"
 
@@ -42,6 +44,33 @@ def test_a_preview_counts_causes_warns_of_effects_and_replays_nothing(owner: htt
     assert plan["causes"] == [{"error_type": "ValueError", "fingerprint": "f1", "count": 2}]
     assert "effects" in plan
     assert state.client.llen(KEYS.waiting) == 0
+
+
+def test_all_that_match_are_taken_unless_a_limit_says_otherwise_and_then_it_is_told(
+    owner: httpx.Client, state: State
+) -> None:
+    make_dead_letters(state.client, QUEUE, 1_200)
+
+    whole = preview(owner)
+    some = preview(owner, limit=100, filters={"error_type": ERROR_TYPES[0], "text": "number"})
+
+    matching = sum(error_type_of(number) == ERROR_TYPES[0] for number in range(1_200))
+    assert (whole["total_count"], whole["matching_count"]) == (1_200, 1_200)
+    assert (some["total_count"], some["matching_count"]) == (100, matching)
+
+
+def test_a_replay_begins_at_once_through_whichever_entrance_it_is_started(site: Web, state: State) -> None:
+    dead = state.dead()
+    background = site.services.background
+    background._look_seconds = 3_600  # Nobody will look by themselves any more.
+    background.look()
+    control = site.services.control(ROOT)
+
+    plan = control.preview_replay(QUEUE, DeadLetterFilter())
+    control.start_replay(QUEUE, plan.id)
+
+    until(lambda: site.services.replays.get(QUEUE, plan.id).state == "finished", what="the end of the replay")
+    assert state.places(dead) == ["waiting"]
 
 
 def test_twenty_starts_are_one_run_whose_end_is_on_record(owner: httpx.Client, state: State, site: Web) -> None:
