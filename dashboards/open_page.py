@@ -17,6 +17,7 @@ from dashboards.page import Outcome, Page
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import Operation
 from teknav_ops.errors import NotAllowed, RedisUnavailable, StorageUnavailable, TekNavError
+from teknav_ops.queue_patterns import is_every_queue
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 
 log = structlog.get_logger("teknav.dashboard")
@@ -144,11 +145,15 @@ class OpenPage:
         return count
 
     def _shell(self, alert_count: int) -> dict[str, Any]:
-        identity = self._page.visit.identity
-        viewer = {"name": identity.operator.name, "role": identity.operator.role.value, "csrf": identity.csrf_token}
+        visit, identity = self._page.visit, self._page.visit.identity
+        operator = identity.operator
+        viewer = {
+            "name": operator.name, "role": operator.role.value, "csrf": identity.csrf_token,
+            "queues": None if is_every_queue(operator.queues) else ", ".join(operator.queues),
+        }  # fmt: skip
         return {
             "place": self._page.place, "crumbs": self._page.crumbs(), "viewer": viewer, "alertCount": alert_count,
-            "mayAct": self._page.visit.may_act, "maySearch": identity.may(Operation.READ_PAYLOADS),
+            "rights": visit.rights(), "limits": visit.limits(), "maySearch": identity.may(Operation.READ_PAYLOADS),
         }  # fmt: skip
 
     # What the visitor does -----------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from dashboards.visit import Visit
-from teknav_ops.access.policy import Operation, needed_by
+from teknav_ops.access.policy import SOME_QUEUE, Operation, needed_by
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.payloads import plain
 
@@ -108,9 +108,14 @@ class Page:
         operation = needed_by(method)
         if operation is None or method is None:
             raise InvalidRequest(f"action: this page offers no {name!r}")
-        self.visit.identity.require(operation)
+        self.visit.identity.require(operation, self._queue_of(arguments))
         outcome: Outcome | None = method(**_checked(name, method, arguments))
         return outcome or Outcome()
+
+    def _queue_of(self, arguments: Mapping[str, Any]) -> str:
+        """The queue that an action is about: what does it asks again, of the queue that it really touches."""
+        named = arguments.get("queue", self.visit.route.get("queue"))
+        return named if isinstance(named, str) else SOME_QUEUE
 
 
 def _checked(name: str, method: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

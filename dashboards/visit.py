@@ -15,6 +15,7 @@ from teknav_ops.errors import InvalidRequest
 
 PAGE_SIZE: Final = 50
 _Option = TypeVar("_Option", bound=str)
+_SHOWN_RIGHTS: Final = (Operation.ACT, Operation.MANAGE, Operation.ENQUEUE)
 
 
 @dataclasses.dataclass(slots=True)
@@ -32,10 +33,23 @@ class Visit:
         """Who is looking."""
         return self.identity.operator
 
-    @property
-    def may_act(self) -> bool:
-        """Whether buttons that change something are shown; each action is checked again when it is asked for."""
-        return self.identity.may(Operation.ACT)
+    def rights(self) -> dict[str, bool | list[str]]:
+        """Which buttons are shown: True on every queue, or the queues. Each action is checked again when asked for."""
+        return {operation.value: self._queues_for(operation) for operation in _SHOWN_RIGHTS}
+
+    def _queues_for(self, operation: Operation) -> bool | list[str]:
+        if self.identity.may(operation):
+            return True
+        return [queue for queue in self.sources.topology if self.identity.may(operation, queue)]
+
+    def limits(self) -> str | None:
+        """Why buttons are missing on a page of one queue, for its visitor to read; None where none is."""
+        queue = self.route.get("queue")
+        if queue is None or self.identity.may(Operation.MANAGE, queue):
+            return None
+        if self.identity.may(Operation.ACT, queue):
+            return "Limits, payloads, new jobs, deleting and purging need an OWNER."
+        return f"You may look at {queue}, not act on it: {self.operator.why_not(Operation.ACT, queue)}."
 
     @property
     def control(self) -> Control:

@@ -47,7 +47,7 @@ class BatchReplayDoor:
             NotAllowed: the filter looks into payloads, which the operator may not read.
             InvalidRequest: a limit or a name out of range.
         """
-        searched_text(self._operator, where.text)
+        searched_text(self._operator, where.text, queue)
         return self._replays.preview(
             self._topology[queue].name, where, limit=limit, operator=self._operator.name, name=name, job_ids=job_ids
         )

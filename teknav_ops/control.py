@@ -99,7 +99,7 @@ class Control(BatchReplayDoor):
         """Hand out jobs again. False when the queue was not paused."""
         return self._set(queue, "queue.resumed", {"paused": ""})
 
-    @needs(Operation.ACT)
+    @needs(Operation.MANAGE)
     def configure(
         self,
         queue: str,
@@ -150,14 +150,9 @@ class Control(BatchReplayDoor):
     @needs(Operation.ACT)
     def cancel(self, queue: str, job_id: str) -> None:
         """Take a waiting or delayed job out. Raises WrongState or UnknownJob."""
-        known = self._topology[queue]
+        kept = self._topology[queue].cancelled_kept
         with self._recorded("job.cancelled", queue, job_id):
-            call = scripts.cancel(
-                QueueKeys(queue),
-                job_id=job_id,
-                actor=self._operator.name,
-                cancelled_kept=known.cancelled_kept,
-            )
+            call = scripts.cancel(QueueKeys(queue), job_id=job_id, actor=self._operator.name, cancelled_kept=kept)
             self._expect("cancelled", self._runner.run(call), job_id, "only waiting or delayed jobs can be cancelled")
 
     @needs(Operation.ACT)
@@ -199,10 +194,13 @@ class Control(BatchReplayDoor):
         Where `data` holds the mask that a view shows in place of a secret, the secret stays as it is.
 
         Raises:
+            NotAllowed: another payload is another job, which only those may make who may manage the queue.
             WrongState: the job is not failed (someone may have replayed it a moment ago).
             UnknownJob: there is no record of it.
             InvalidPayload: `data` does not fit the model. Nothing was changed.
         """
+        if data is not None:
+            require(self._operator, Operation.MANAGE, queue)
         record = self._jobs.get(queue, job_id)
         payload = "" if data is None else self._edited(queue, record, data)
         with self._recorded("dlq.replayed", queue, job_id, edited=data is not None):
@@ -221,7 +219,7 @@ class Control(BatchReplayDoor):
         payload = codec.validate(self._topology[queue].payload_of(record.name), whole, where=f"{queue} {record.name}")
         return codec.seal(payload, self._cipher, holder, limit_bytes=self._payload_limit_bytes)
 
-    @needs(Operation.ACT)
+    @needs(Operation.MANAGE)
     def delete(self, queue: str, job_id: str) -> None:
         """Delete one dead letter. Raises UnknownJob when it is not there."""
         keys = QueueKeys(self._topology[queue].name)
@@ -230,7 +228,7 @@ class Control(BatchReplayDoor):
             if not self._runner.run(call):
                 raise UnknownJob(f"job: {queue} holds no dead letter {job_id!r}")
 
-    @needs(Operation.ACT)
+    @needs(Operation.MANAGE)
     def purge(self, queue: str, *, confirmation: str, on_progress: Callable[[int], None] = _silent) -> int:
         """Delete all dead letters there are at this moment. `confirmation` must be the queue's name.
 
@@ -255,5 +253,5 @@ class Control(BatchReplayDoor):
         return deleted
 
     def _recorded(self, action: str, queue: str | None, job_id: str | None = None, **detail: Any) -> Any:
-        require(self._operator, Operation.ACT)
+        require(self._operator, Operation.ACT, queue)
         return self._log.record(action, actor=self._operator.name, queue=queue, job_id=job_id, **detail)

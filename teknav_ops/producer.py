@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Self
 
@@ -39,6 +39,7 @@ class Producer:
         payload_limit_bytes: int = 256 * 1024,
         timeout_seconds: float = 10.0,
         telemetry: bool = False,
+        admit: Callable[[Queue, int], None] | None = None,
     ) -> None:
         self._runner = ScriptRunner(client)
         self._cipher = cipher
@@ -46,6 +47,8 @@ class Producer:
         self._actor = actor
         self._payload_limit_bytes = payload_limit_bytes
         self._timeout_seconds = timeout_seconds
+        #: Asked before so many jobs are written to a queue; raises where that is not allowed.
+        self._admit = admit
         #: A span around each enqueue, where the application has set up an OpenTelemetry SDK.
         self._telemetry = telemetry
         if telemetry:
@@ -168,6 +171,8 @@ class Producer:
             yield origin
 
     def _submit(self, queue: Queue, jobs: list[NewJob]) -> list[Accepted]:
+        if self._admit is not None:
+            self._admit(queue, len(jobs))
         return submit(
             self._runner,
             queue,

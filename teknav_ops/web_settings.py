@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Self
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
+
+from teknav_ops.queue_patterns import is_pattern
 
 
 class WebSettings(BaseSettings):
@@ -33,7 +36,7 @@ class WebSettings(BaseSettings):
     )
     request_limit_bytes: int = Field(2 * 1024 * 1024, ge=64 * 1024, description="Largest request body accepted.")
     viewers_allowed: bool = Field(
-        False, description="Let VIEWERs in, who read with payloads masked. Off: only OWNERs may enter."
+        False, description="Let VIEWERs in, who read with payloads masked. Off: only OWNERs and OPERATORs may enter."
     )
     session_idle_minutes: int = Field(
         480, ge=5, description="A session ends after so long without a click; 480 is a shift."
@@ -55,6 +58,11 @@ class WebSettings(BaseSettings):
         description="Claim that makes an OWNER, such as `groups=sre`. Others are VIEWERs, where those are let in by "
         "`oidc_viewer_claim`.",
     )
+    oidc_operator_claims: dict[str, tuple[str, ...]] = Field(
+        {},
+        description="Claims that make an OPERATOR, each with the queues that it is for, as a JSON object: "
+        '`{"groups=oncall": ["*"], "groups=webhooks": ["webhooks:*"]}`. Who has several is let on all of their queues.',
+    )
     oidc_viewer_claim: str | None = Field(
         None, pattern=r"^[^=\s]+=.+$", description="Claim that makes a VIEWER, such as `groups=support`."
     )
@@ -63,9 +71,23 @@ class WebSettings(BaseSettings):
     def _sign_on_is_whole(self) -> Self:
         if self.oidc_issuer is not None and self.oidc_client_id is None:
             raise ValueError("oidc_issuer needs oidc_client_id: TEKNAV_OIDC_CLIENT_ID")
-        if self.oidc_issuer is not None and not (self.oidc_owners or self.oidc_owner_claim or self.oidc_viewer_claim):
-            raise ValueError("oidc_issuer lets nobody in without oidc_owners, oidc_owner_claim or oidc_viewer_claim")
+        let_in = (self.oidc_owners, self.oidc_owner_claim, self.oidc_operator_claims, self.oidc_viewer_claim)
+        if self.oidc_issuer is not None and not any(let_in):
+            raise ValueError(
+                "oidc_issuer lets nobody in without oidc_owners, oidc_owner_claim, oidc_operator_claims or "
+                "oidc_viewer_claim"
+            )
         return self
+
+    @field_validator("oidc_operator_claims")
+    @classmethod
+    def _operator_claims_are_whole(cls, claims: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for claim, patterns in claims.items():
+            if not re.fullmatch(r"[^=\s]+=.+", claim):
+                raise ValueError(f"oidc_operator_claims: {claim!r} is no claim with a value, such as groups=oncall")
+            if not patterns or any(not is_pattern(pattern) for pattern in patterns):
+                raise ValueError(f"oidc_operator_claims: {claim!r} needs queues or patterns, such as webhooks:*")
+        return claims
 
     @property
     def web_url(self) -> str:

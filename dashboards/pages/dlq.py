@@ -103,7 +103,7 @@ class DlqPage(Page):
         self.visit.control.replay(self.queue, job_id)
         return Outcome(f"{short(job_id)} waits again, with fresh attempts.")
 
-    @action(Operation.ACT)
+    @action(Operation.MANAGE)
     def replay_edited(self, job_id: str, payload: str) -> Outcome:
         """Run one again with another payload; problems come back by field."""
         data = plain.parse(payload, "payload")
@@ -137,13 +137,13 @@ class DlqPage(Page):
         replay = self.visit.control.abort_replay(queue, replay_id)
         return Outcome(f"Stopped after {replay.replayed_count:,} jobs; they stay replayed.")
 
-    @action(Operation.ACT)
+    @action(Operation.MANAGE)
     def delete(self, job_id: str) -> Outcome:
         """Delete one."""
         self.visit.control.delete(self.queue, job_id)
         return Outcome(f"The dead letter of {short(job_id)} is deleted.")
 
-    @action(Operation.ACT)
+    @action(Operation.MANAGE)
     def purge(self, confirmation: str) -> Outcome:
         """Delete all there are at this moment."""
         deleted = self.visit.control.purge(self.queue, confirmation=confirmation)

@@ -105,7 +105,7 @@ class QueuePage(JobActions, Page):
             "text": where.text, "trace": where.trace_id, "since": since,
         }  # fmt: skip
 
-    @action(Operation.ACT)
+    @action(Operation.MANAGE)
     def configure(
         self, queue: str, concurrency: int, global_concurrency: int, rate_count: int, rate_period_ms: int
     ) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from teknav_ops.access.attempts import Attempts
 from teknav_ops.access.identity import Identity
@@ -19,6 +19,7 @@ from teknav_ops.access.user_names import checked_name
 from teknav_ops.access.users import User, Users
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import NotAllowed
+from teknav_ops.queue_patterns import ALL_QUEUES, QueuePatterns
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.settings import Settings
 
@@ -86,17 +87,14 @@ class Entrance:
 
     def is_let_in(self, role: Role) -> bool:
         """Whether the role may enter at all: VIEWERs only where the setting lets them."""
-        return role is Role.OWNER or self._viewers_allowed
+        return role is not Role.VIEWER or self._viewers_allowed
 
     def _identity(self, session: Session) -> Identity | None:
         if not self.is_let_in(session.role) or not self._stands(session):
             return None
+        operator = Operator(session.name, session.role, queues=session.queues)
         return Identity(
-            Operator(session.name, session.role),
-            "session",
-            session_id=session.id,
-            csrf_token=session.csrf_token,
-            user_id=session.user_id,
+            operator, "session", session_id=session.id, csrf_token=session.csrf_token, user_id=session.user_id
         )
 
     def _stands(self, session: Session) -> bool:
@@ -109,7 +107,9 @@ class Entrance:
             user = self.users.by_id(session.user_id)
             self._standing[session.user_id] = (time.monotonic(), user)
         return (
-            user is not None and user.disabled_at is None and user.epoch == session.epoch and user.role is session.role
+            user is not None
+            and user.disabled_at is None
+            and (user.epoch, user.role, user.queues) == (session.epoch, session.role, session.queues)
         )
 
     # In and out ----------------------------------------------------------------------------------
@@ -156,16 +156,19 @@ class Entrance:
         user = self.users.add(Operator(name, Role.OWNER), name, Role.OWNER, password, only_as_first=True)
         return self._open(user, WayIn("first link", address, agent))
 
-    def sign_on(self, name: str, role: Role, *, address: str, agent: str = "") -> NewSession:
+    def sign_on(
+        self, name: str, role: Role, *, address: str, agent: str = "", queues: QueuePatterns = ALL_QUEUES
+    ) -> NewSession:
         """Open a session for somebody the OpenID provider vouches for. A disabled user of that name stays out."""
         found = self.users.find(name)
         if found is not None and found[0].disabled_at is not None:
             self._refuse(name, address, "disabled")
         if not self.is_let_in(role):
             self._refuse(name, address, "viewers are not let in")
-        with self._log.record("user.signed_in", actor=name, address=address, how="provider", role=role.value):
+        facts: dict[str, Any] = {"address": address, "how": "provider", "role": role.value, "queues": list(queues)}
+        with self._log.record("user.signed_in", actor=name, **facts):
             way = WayIn("provider", address, agent)
-            return self.sessions.open(name, role, user_id=None, epoch=0, hours=_SIGN_ON_HOURS, way=way)
+            return self.sessions.open(name, role, user_id=None, epoch=0, queues=queues, hours=_SIGN_ON_HOURS, way=way)
 
     def sign_out(self, identity: Identity) -> None:
         """End the session, everywhere and at once."""
@@ -199,7 +202,9 @@ class Entrance:
     def _open(self, user: User, way: WayIn) -> NewSession:
         facts = {"address": way.address, "how": way.how, "role": user.role.value}
         with self._log.record("user.signed_in", actor=user.name, **facts):
-            return self.sessions.open(user.name, user.role, user_id=user.id, epoch=user.epoch, way=way)
+            return self.sessions.open(
+                user.name, user.role, user_id=user.id, epoch=user.epoch, queues=user.queues, way=way
+            )
 
     def _check_standing(self, user: User, address: str) -> None:
         if user.disabled_at is not None:

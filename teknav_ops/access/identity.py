@@ -24,13 +24,13 @@ class Identity:
     #: Where the request came from. Another address makes nobody another.
     address: str = dataclasses.field(default="", compare=False)
 
-    def may(self, operation: Operation) -> bool:
-        """Whether role and scopes allow the operation."""
-        return self.operator.may(operation)
+    def may(self, operation: Operation, queue: str | None = None) -> bool:
+        """Whether the operation is allowed on this queue; without one, on all of them."""
+        return self.operator.may(operation, queue)
 
-    def require(self, operation: Operation) -> None:
-        """Raises NotAllowed unless role and scopes allow the operation."""
-        require(self.operator, operation)
+    def require(self, operation: Operation, queue: str | None = None) -> None:
+        """Raises NotAllowed unless the operation is allowed on this queue; without one, on all of them."""
+        require(self.operator, operation, queue)
 
 
 #: Whom the running request, page or socket belongs to; set by the guard. Pages read it while they are built.

@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from teknav_ops.access.policy import Role
 from teknav_ops.access.user_names import name_digest
+from teknav_ops.queue_patterns import ALL_QUEUES, QueuePatterns
 from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.scripts import ScriptRunner
@@ -44,6 +45,7 @@ class Session:
     csrf_token: str
     user_id: int | None
     epoch: int
+    queues: QueuePatterns = ALL_QUEUES
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,11 +83,19 @@ class Sessions:
         self._longest_ms = hours * 3_600_000
 
     def open(
-        self, name: str, role: Role, *, user_id: int | None, epoch: int, hours: int | None = None, way: WayIn = WayIn()
+        self,
+        name: str,
+        role: Role,
+        *,
+        user_id: int | None,
+        epoch: int,
+        queues: QueuePatterns = ALL_QUEUES,
+        hours: int | None = None,
+        way: WayIn = WayIn(),
     ) -> NewSession:
         """Open a session with a new cookie. `hours` shortens its life."""
         cookie, csrf_token = secrets.token_urlsafe(_COOKIE_BYTES), secrets.token_urlsafe(_COOKIE_BYTES)
-        session = Session(session_id_of(cookie), name, role, csrf_token, user_id, epoch)
+        session = Session(session_id_of(cookie), name, role, csrf_token, user_id, epoch, queues)
         longest_ms = min(self._longest_ms, hours * 3_600_000) if hours else self._longest_ms
         # First in the list of what ends with the user, then alive: a death in between leaves nothing that stays open.
         self._list(session, longest_ms)
@@ -95,6 +105,7 @@ class Sessions:
             "csrf": csrf_token,
             "user_id": user_id or "",
             "epoch": epoch,
+            "queues": " ".join(queues),
             "how": way.how,
             "address": way.address,
             "agent": way.agent[:_LONGEST_AGENT],
@@ -183,7 +194,7 @@ def _parse(session_id: str, fields: dict[str, str]) -> Session | None:
     user_id = fields.get("user_id")
     return Session(
         session_id, fields["name"], Role(fields["role"]), fields.get("csrf", ""),
-        int(user_id) if user_id else None, int(fields.get("epoch") or 0),
+        int(user_id) if user_id else None, int(fields.get("epoch") or 0), tuple(fields.get("queues", "*").split()),
     )  # fmt: skip
 
 

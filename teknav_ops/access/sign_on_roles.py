@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from teknav_ops.access.policy import Role
+from teknav_ops.queue_patterns import ALL_QUEUES, QueuePatterns, is_every_queue
 from teknav_ops.settings import Settings
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Person:
-    """A name for the audit trail, and a role."""
+    """A name for the audit trail, a role, and the queues that it is for."""
 
     name: str
     role: Role
+    queues: QueuePatterns = ALL_QUEUES
 
 
 def person_of(claims: Mapping[str, Any], settings: Settings) -> Person | None:
@@ -29,6 +31,13 @@ def person_of(claims: Mapping[str, Any], settings: Settings) -> Person | None:
     owners = {owner.strip().lower() for owner in settings.oidc_owners}
     if (address and address in owners) or _has(claims, settings.oidc_owner_claim):
         return Person(name, Role.OWNER)
+    queues = {
+        pattern
+        for claim, patterns in settings.oidc_operator_claims.items() if _has(claims, claim)
+        for pattern in patterns
+    }  # fmt: skip
+    if queues:
+        return Person(name, Role.OPERATOR, ALL_QUEUES if is_every_queue(tuple(queues)) else tuple(sorted(queues)))
     if _has(claims, settings.oidc_viewer_claim):
         return Person(name, Role.VIEWER)
     return None
@@ -38,6 +47,8 @@ def _has(claims: Mapping[str, Any], wanted: str | None) -> bool:
     if not wanted:
         return False
     name, _, value = wanted.partition("=")
+    if name == "email" and claims.get("email_verified") is not True:
+        return False
     found = claims.get(name)
     values = found if isinstance(found, list) else [found]
     return any(isinstance(item, str) and item == value for item in values)

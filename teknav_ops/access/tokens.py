@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 
-from teknav_ops.access.policy import Operation, Operator, Role, is_allowed, require
+from teknav_ops.access.policy import COMES_WITH, Operation, Operator, Role, is_allowed, require
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.storage.tables import AccessToken
@@ -23,7 +23,7 @@ from teknav_ops.storage.tables.base import utc_now
 BEGINNING: Final = "tko_"
 _SHOWN_CHARACTERS: Final = 8
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?")
-#: What may be asked for; READ_PAYLOADS comes with READ where the role allows it.
+#: What may be asked for; READ_PAYLOADS comes with READ, and MANAGE with ACT, where the role allows it.
 SCOPES: Final = (Operation.READ, Operation.ACT, Operation.ENQUEUE, Operation.METRICS)
 #: A use is written down at most this often: reading must not become writing.
 _COARSE_USE: Final = timedelta(minutes=5)
@@ -149,8 +149,7 @@ def _hash(secret: str) -> str:
 def _token(row: AccessToken | Row[Any]) -> Token:
     scopes = {Operation(scope) for scope in row.scopes}
     role = Role(row.role)
-    if Operation.READ in scopes:
-        scopes.add(Operation.READ_PAYLOADS)
+    scopes |= {COMES_WITH[scope] for scope in scopes if scope in COMES_WITH}
     return Token(
         row.id, row.name, row.beginning, role, frozenset(scopes), row.expires_at, row.last_used_at, row.revoked_at,
         row.created_by, row.created_at,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +17,10 @@ from teknav_ops.access.sessions import Sessions
 from teknav_ops.access.user_names import checked_name, name_key
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest, WrongState
+from teknav_ops.queue_patterns import QueuePatterns, checked_patterns
 from teknav_ops.storage.tables import AccessToken, AccessUser
 from teknav_ops.storage.tables.base import utc_now
+from teknav_ops.topology import TOPOLOGY
 
 
 class UnknownUser(InvalidRequest):
@@ -31,6 +34,7 @@ class User:
     id: int
     name: str
     role: Role
+    queues: QueuePatterns
     epoch: int
     disabled_at: datetime | None
     signed_in_at: datetime | None
@@ -69,25 +73,37 @@ class Users:
             row = session.get(AccessUser, user_id)
             return None if row is None else _user(row)
 
-    def add(self, by: Operator, name: str, role: Role, password: str, *, only_as_first: bool = False) -> User:
-        """Add a user. With `only_as_first`, only while there is none.
+    def add(
+        self,
+        by: Operator,
+        name: str,
+        role: Role,
+        password: str,
+        *,
+        queues: Iterable[str] | None = None,
+        only_as_first: bool = False,
+    ) -> User:
+        """Add a user. `queues` limits an OPERATOR to queues. With `only_as_first`, only while there is none.
 
         Raises:
-            InvalidRequest: the name is wrong or taken, or the password too weak. WrongState: there are users already.
+            InvalidRequest: the name is wrong or taken, the password too weak, or `queues` fits neither role nor
+            queues. WrongState: there are users already.
         """
         require(by, Operation.ADMINISTER)
         kept = checked_name(name)
+        kept_queues = _checked_queues(role, queues)
         check_strength(password, kept)
         row = AccessUser(
             name=kept,
             name_key=name_key(kept),
             role=role.value,
+            queues=list(kept_queues),
             password_hash=hash_password(password),
             created_by=by.name,
         )
         try:
             with (
-                self._log.record("user.added", actor=by.name, user=kept, role=role.value),
+                self._log.record("user.added", actor=by.name, user=kept, role=role.value, queues=list(kept_queues)),
                 self._database.session() as session,
             ):
                 if only_as_first and session.scalar(select(AccessUser.id).limit(1)) is not None:
@@ -117,9 +133,15 @@ class Users:
         values = {"password_hash": hash_password(password), "password_changed_at": utc_now()}
         return self._write("user.password_changed", by, by.name, values, keep=session_id)
 
-    def set_role(self, by: Operator, name: str, role: Role) -> int:
-        """Change a role; answers how many sessions that ended. Raises UnknownUser; WrongState for the last owner."""
-        return self._change(by, "user.role_changed", name, {"role": role.value}, role=role.value)
+    def set_role(self, by: Operator, name: str, role: Role, *, queues: Iterable[str] | None = None) -> int:
+        """Change a role, and the queues that it is for; answers how many sessions that ended.
+
+        Raises:
+            UnknownUser. WrongState: it is the last owner. InvalidRequest: `queues` fits neither role nor queues.
+        """
+        require(by, Operation.ADMINISTER)
+        values = {"role": role.value, "queues": list(_checked_queues(role, queues))}
+        return self._change(by, "user.role_changed", name, values, **values)
 
     def disable(self, by: Operator, name: str) -> int:
         """Let the user in no more; answers how many sessions that ended. Raises UnknownUser, WrongState."""
@@ -199,11 +221,30 @@ def _revoke_tokens(session: SqlSession, name: str) -> int:
 
 
 def _takes_ownership(values: dict[str, Any] | None) -> bool:
-    return values is None or values.get("disabled_at") is not None or values.get("role") == Role.VIEWER.value
+    return (
+        values is None
+        or values.get("disabled_at") is not None
+        or values.get("role", Role.OWNER.value) != Role.OWNER.value
+    )
+
+
+def _checked_queues(role: Role, queues: Iterable[str] | None) -> QueuePatterns:
+    """Only an OPERATOR can be limited: an OWNER could take the limit away, and a VIEWER acts on nothing."""
+    if queues is not None and role is not Role.OPERATOR:
+        raise InvalidRequest(f"queues: a role of {role} is not limited to queues; only OPERATOR is")
+    return checked_patterns(queues, TOPOLOGY)
 
 
 def _user(row: AccessUser) -> User:
     return User(
-        row.id, row.name, Role(row.role), row.epoch, row.disabled_at, row.signed_in_at, row.password_changed_at,
-        row.created_by, row.created_at,
-    )  # fmt: skip
+        row.id,
+        row.name,
+        Role(row.role),
+        tuple(row.queues),
+        row.epoch,
+        row.disabled_at,
+        row.signed_in_at,
+        row.password_changed_at,
+        row.created_by,
+        row.created_at,
+    )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
 from teknav_ops.access.identity import Identity
-from teknav_ops.access.policy import Operation, searched_text
+from teknav_ops.access.policy import SOME_QUEUE, Operation, searched_text
+from teknav_ops.api.models_jobs import ReplayEdit
 from teknav_ops.api.parameters import Text
 from teknav_ops.api.services import Services
 from teknav_ops.errors import NotAllowed
@@ -29,14 +30,20 @@ def identity_of(connection: HTTPConnection) -> Identity:
     return cast(Identity, identity)
 
 
-def _needs(operation: Operation) -> Callable[[Request], Awaitable[Identity]]:
+def _needs(operation: Operation, *, queue_is_found: bool = False) -> Callable[[Request], Awaitable[Identity]]:
+    """Asks for the operation on the queue in the path; on every queue where there is none.
+
+    With `queue_is_found` it is another part of the request that says which queue: the route asks again (`on_queue`).
+    """
+
     # Asynchronous, so that it costs no thread: it asks nobody.
     async def check(request: Request) -> Identity:
         identity = identity_of(request)
+        queue = SOME_QUEUE if queue_is_found else request.path_params.get("queue")
         try:
-            identity.require(operation)
+            identity.require(operation, queue)
         except NotAllowed:
-            await run_sync(lambda: _record(request, identity, operation))
+            await run_sync(lambda: record_refusal(request, identity, operation))
             raise
         return identity
 
@@ -44,7 +51,17 @@ def _needs(operation: Operation) -> Callable[[Request], Awaitable[Identity]]:
     return check
 
 
-def _record(request: Request, identity: Identity, operation: Operation) -> None:
+def on_queue(request: Request, identity: Identity, operation: Operation, queue: str) -> None:
+    """Ask for the operation on a queue that the path does not name. Raises NotAllowed, and records it."""
+    try:
+        identity.require(operation, queue)
+    except NotAllowed:
+        record_refusal(request, identity, operation)
+        raise
+
+
+def record_refusal(request: Request, identity: Identity, operation: Operation) -> None:
+    """Write down that somebody asked for what they may not do."""
     services_of(request).entrance.refusals.record(
         "user.refused", actor=identity.operator.name, address=request.state.origin.address,
         operation=operation.value, method=request.method, path=request.url.path,
@@ -58,14 +75,29 @@ async def _services(request: Request) -> Services:
 MayRead = Annotated[Identity, Depends(_needs(Operation.READ))]
 MayReadPayloads = Annotated[Identity, Depends(_needs(Operation.READ_PAYLOADS))]
 MayAct = Annotated[Identity, Depends(_needs(Operation.ACT))]
+MayManage = Annotated[Identity, Depends(_needs(Operation.MANAGE))]
 MayEnqueue = Annotated[Identity, Depends(_needs(Operation.ENQUEUE))]
 MayScrape = Annotated[Identity, Depends(_needs(Operation.METRICS))]
+#: For routes that name a batch replay, whose queue they find themselves.
+MayActOnSome = Annotated[Identity, Depends(_needs(Operation.ACT, queue_is_found=True))]
 FromServices = Annotated[Services, Depends(_services)]
 
 
-async def _searched_text(identity: MayRead, text: Text = None) -> str | None:
-    return searched_text(identity.operator, text)
+async def _searched_text(request: Request, identity: MayRead, text: Text = None) -> str | None:
+    return searched_text(identity.operator, text, request.path_params.get("queue"))
 
 
 #: The query parameter `text`. Who may not read payloads may not search in them either.
 SearchedText = Annotated[str | None, Depends(_searched_text)]
+
+
+async def _another_payload(request: Request, identity: MayAct, edit: ReplayEdit | None = None) -> dict[str, Any] | None:
+    payload = edit.payload if edit is not None else None
+    if payload is not None:
+        queue = request.path_params["queue"]
+        await run_sync(lambda: on_queue(request, identity, Operation.MANAGE, queue))
+    return payload
+
+
+#: What replaces a job's payload. Another payload is another job: only who may manage the queue may give one.
+AnotherPayload = Annotated[dict[str, Any] | None, Depends(_another_payload)]

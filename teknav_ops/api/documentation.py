@@ -29,8 +29,8 @@ Times are UTC. Names are snake_case; dead letters and stats have the names that 
 problem details (RFC 9457): `type` names the kind and never changes, `detail` says what to do.
 
 Sign in with a token (`Authorization: Bearer …`, made by `teknav tokens create`), or with the session cookie of the
-dashboard, which needs the session's token as `X-CSRF-Token` with everything but reading. A VIEWER reads with payloads,
-results and error texts masked.
+dashboard, which needs the session's token as `X-CSRF-Token` with everything but reading. VIEWERs and OPERATORs read
+with payloads, results and error texts masked; an OPERATOR acts on the queues that are theirs.
 """
 _TAGS: Final = [
     {"name": "queues", "description": "What the queues are doing, and how they run."},

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.identity import Identity, current_identity
-from teknav_ops.access.policy import Operation
+from teknav_ops.access.policy import SOME_QUEUE, Operation
 from teknav_ops.api.csrf import has_token
 from teknav_ops.api.live import SESSION_ENDED, LiveConnections, first_of
 from teknav_ops.api.origin import Origins
@@ -111,10 +111,10 @@ class Guard:
                     return problem(403, "CSRF token missing", "Send the session's token as X-CSRF-Token."), receive
             if visit.scope["path"] == "/sign-out":
                 return None, receive
-            wanted = Operation.ENQUEUE if identity.may(Operation.ENQUEUE) else Operation.ACT
+            wanted = Operation.ENQUEUE if identity.may(Operation.ENQUEUE, SOME_QUEUE) else Operation.ACT
         else:
             wanted = Operation.METRICS if visit.scope["path"] == "/metrics" else Operation.READ
-        if identity.may(wanted) or visit.is_open:
+        if identity.may(wanted, SOME_QUEUE) or visit.is_open:
             return None, receive
         await run_sync(lambda: self._record_refusal(visit, identity, wanted))
         return problem(403, "Not allowed", f"This needs the right to {wanted}."), receive

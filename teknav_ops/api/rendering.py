@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from teknav_ops.access.identity import Identity
-from teknav_ops.access.policy import Operation
+from teknav_ops.access.policy import SOME_QUEUE, Operation
 from teknav_ops.api.services import Services
 
 Parameters = ParamSpec("Parameters")
@@ -25,7 +25,7 @@ def rendered(
     what a small read costs. The route's `response_model` still describes it, and tests compare the two.
 
     With `shared`, those who ask the same at the same time share one reading. Only for answers that depend on who asks
-    in nothing but whether they may read payloads.
+    in nothing but which payloads they may read.
     """
 
     def decorate(function: Callable[Parameters, BaseModel]) -> Callable[Parameters, Response]:
@@ -44,10 +44,15 @@ def rendered(
     return decorate
 
 
+def _sight(identity: Identity) -> Hashable:
+    """What of an identity an answer may depend on."""
+    return identity.may(Operation.READ_PAYLOADS, SOME_QUEUE), identity.operator.queues
+
+
 def _question(function: Callable[..., BaseModel], arguments: dict[str, Any]) -> Hashable:
     """What makes two requests the same one."""
     told = [
-        (name, value.may(Operation.READ_PAYLOADS) if isinstance(value, Identity) else value)
+        (name, _sight(value) if isinstance(value, Identity) else value)
         for name, value in arguments.items()
         if not isinstance(value, Services)
     ]

@@ -9,7 +9,7 @@ from typing import Final
 
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.identity import Identity
-from teknav_ops.access.policy import Operation, Operator, require
+from teknav_ops.access.policy import SOME_QUEUE, Operation, Operator, require
 from teknav_ops.api.background import BackgroundReplays
 from teknav_ops.api.realtime.hub import Hub
 from teknav_ops.api.search import JobSearch
@@ -30,7 +30,7 @@ from teknav_ops.replays import Replays
 from teknav_ops.secret_key import cipher_keys
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
-from teknav_ops.topology import TOPOLOGY, Topology
+from teknav_ops.topology import TOPOLOGY, Queue, Topology
 
 _PUBLISHED_SECONDS: Final = 2.0
 
@@ -63,12 +63,16 @@ class Services:
         return Cipher(cipher_keys(self.settings))
 
     def producer(self, operator: Operator) -> Producer:
-        """Enqueueing, as this operator. Raises NotAllowed."""
-        require(operator, Operation.ENQUEUE)
+        """Enqueueing, as this operator, on the queues that are the operator's. Raises NotAllowed."""
+        require(operator, Operation.ENQUEUE, SOME_QUEUE)
+
+        def admit(queue: Queue, _: int) -> None:
+            require(operator, Operation.ENQUEUE, queue.name)
+
         return Producer(
             self.client, cipher=self.cipher, topology=self.topology, actor=operator.name,
             payload_limit_bytes=self.settings.payload_limit_bytes,
-            timeout_seconds=self.settings.producer_timeout_seconds,
+            timeout_seconds=self.settings.producer_timeout_seconds, admit=admit,
         )  # fmt: skip
 
     def control(self, operator: Operator) -> Control:

@@ -8,14 +8,15 @@ from typing import Any
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.masking import masked, masked_text
 from teknav_ops.access.policy import Operation
+from teknav_ops.audit.trail import AuditEntry
 from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.record import Attempt, JobRecord
-from teknav_ops.jobs.worker_queries import WorkerProcess
+from teknav_ops.jobs.worker_queries import HeldJob, WorkerProcess
 
 
 def shown_job(job: JobRecord, identity: Identity) -> JobRecord:
     """A job as this identity may see it."""
-    if identity.may(Operation.READ_PAYLOADS):
+    if identity.may(Operation.READ_PAYLOADS, job.queue):
         return job
     return job.model_copy(
         update={
@@ -39,7 +40,7 @@ def _text(text: str | None) -> str | None:
 
 def shown_letter(letter: DeadLetter, identity: Identity) -> DeadLetter:
     """A dead letter as this identity may see it."""
-    if identity.may(Operation.READ_PAYLOADS):
+    if identity.may(Operation.READ_PAYLOADS, letter.original_queue):
         return letter
     hidden = {
         "payload": masked(letter.payload),
@@ -51,17 +52,19 @@ def shown_letter(letter: DeadLetter, identity: Identity) -> DeadLetter:
 
 def shown_worker(worker: WorkerProcess, identity: Identity) -> WorkerProcess:
     """A worker process as this identity may see it: notes of running jobs may quote a payload."""
-    if identity.may(Operation.READ_PAYLOADS):
-        return worker
-    running = [dataclasses.replace(job, progress_note=_text(job.progress_note)) for job in worker.running]
+    running = [job if identity.may(Operation.READ_PAYLOADS, job.queue) else _masked_run(job) for job in worker.running]
     return dataclasses.replace(worker, running=running)
 
 
-def shown_text(text: str, identity: Identity) -> str:
-    """An error's words as this identity may see them."""
-    return text if identity.may(Operation.READ_PAYLOADS) else masked_text(text)
+def _masked_run(job: HeldJob) -> HeldJob:
+    return dataclasses.replace(job, progress_note=_text(job.progress_note))
 
 
-def shown_detail(detail: Any, identity: Identity) -> Any:
+def shown_text(text: str, identity: Identity, queue: str) -> str:
+    """An error's words, of this queue, as this identity may see them."""
+    return text if identity.may(Operation.READ_PAYLOADS, queue) else masked_text(text)
+
+
+def shown_detail(entry: AuditEntry, identity: Identity) -> Any:
     """An audit entry's detail as this identity may see it: it may hold the payload before an edit."""
-    return detail if identity.may(Operation.READ_PAYLOADS) else masked(detail)
+    return entry.detail if identity.may(Operation.READ_PAYLOADS, entry.queue) else masked(entry.detail)

@@ -39,7 +39,9 @@ def finish(request: Request) -> Response:
         person, next = _provider(request).finish(
             dict(request.query_params), _redirect_uri(request), request.cookies.get(_COOKIE, "")
         )
-        opened = entrance.sign_on(person.name, person.role, address=address, agent=agent_of(request))
+        opened = entrance.sign_on(
+            person.name, person.role, address=address, agent=agent_of(request), queues=person.queues
+        )
     except SignOnFailed as error:
         entrance.refusals.record("user.sign_in_refused", actor=None, address=address, why=str(error), how="provider")
         return sign_in_page(error=str(error), status=401, has_sign_on=True)

@@ -14,12 +14,19 @@ from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.queue_patterns import is_every_queue
 
 app = typer.Typer(help="Who may sign in to the dashboard.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the user.")]
 StdinOption = Annotated[bool, typer.Option("--stdin", help="Read the password from standard input, for scripts.")]
-RoleOption = Annotated[Role, typer.Option(help="OWNER may do all; VIEWER reads with payloads masked.")]
+RoleOption = Annotated[
+    Role, typer.Option(help="OWNER may do all; OPERATOR keeps queues running; VIEWER reads. The last two see masks.")
+]
+QueueOption = Annotated[
+    list[str] | None,
+    typer.Option("--queue", help="Only these queues, for an OPERATOR: otp:send, 'webhooks:*'; repeat for more."),
+]
 
 
 @app.command("list")
@@ -30,11 +37,12 @@ def list_users(json_output: JsonOption = False) -> None:
         show.as_json(users)
         return
     show.table(
-        ("name", "role", "state", "signed in", "password changed", "added by"),
+        ("name", "role", "queues", "state", "signed in", "password changed", "added by"),
         [
             (
                 u.name,
                 u.role,
+                ", ".join(u.queues),
                 "disabled" if u.disabled_at else "enabled",
                 u.signed_in_at,
                 u.password_changed_at,
@@ -47,11 +55,14 @@ def list_users(json_output: JsonOption = False) -> None:
 
 
 @app.command()
-def add(name: NameArgument, role: RoleOption = Role.OWNER, stdin: StdinOption = False) -> None:
+def add(
+    name: NameArgument, role: RoleOption = Role.OWNER, queue: QueueOption = None, stdin: StdinOption = False
+) -> None:
     """Add a user. Asks for the password on the terminal."""
     context = Context()
-    user = context.entrance.users.add(local_operator(context.settings), name, role, _password(stdin))
-    show.console.print(f"{user.name} is added as {user.role}", markup=False)
+    by, users = local_operator(context.settings), context.entrance.users
+    user = users.add(by, name, role, _password(stdin), queues=queue or None)
+    show.console.print(f"{user.name} is added as {user.role}{_limited(user.queues)}", markup=False)
     if role is Role.VIEWER and not context.settings.viewers_allowed:
         show.console.print("VIEWERs are not let in at present: set TEKNAV_VIEWERS_ALLOWED=true")
 
@@ -68,11 +79,16 @@ def password(name: NameArgument, stdin: StdinOption = False) -> None:
 
 
 @app.command()
-def role(name: NameArgument, new_role: Annotated[Role, typer.Argument(metavar="ROLE")]) -> None:
-    """Change a user's role; signs the user out everywhere."""
+def role(
+    name: NameArgument, new_role: Annotated[Role, typer.Argument(metavar="ROLE")], queue: QueueOption = None
+) -> None:
+    """Change a user's role, and the queues that it is for; signs the user out everywhere."""
     context = Context()
-    ended = context.entrance.users.set_role(local_operator(context.settings), name, new_role)
-    show.console.print(f"{name} is {new_role}; {_ended(ended)}", markup=False)
+    users = context.entrance.users
+    ended = users.set_role(local_operator(context.settings), name, new_role, queues=queue or None)
+    found = users.find(name)
+    limits = _limited(found[0].queues) if found else ""
+    show.console.print(f"{name} is {new_role}{limits}; {_ended(ended)}", markup=False)
 
 
 @app.command()
@@ -156,6 +172,10 @@ def _password(from_stdin: bool) -> str:
     if not sys.stdin.isatty():
         raise InvalidRequest("password: there is no terminal to ask on; give --stdin and write it there")
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt="Once more"))
+
+
+def _limited(queues: tuple[str, ...]) -> str:
+    return "" if is_every_queue(queues) else f" of {', '.join(queues)}"
 
 
 def _ended(count: int) -> str:

@@ -107,7 +107,7 @@ class Plugins:
             ordered = newest.order_by(PluginExecutionLog.at.desc(), PluginExecutionLog.id.desc()).limit(limit)
             return [_view(row, Execution) for row in session.scalars(ordered)]
 
-    @needs(Operation.ACT)
+    @needs(Operation.MANAGE)
     def install(self, source: bytes, manifest: Mapping[str, Any]) -> str:
         """Install a plugin, or a new version of it; answers the hash that is pinned.
 
@@ -136,13 +136,13 @@ class Plugins:
                     setattr(plugin, name, value)
         return digest
 
-    @needs(Operation.ACT)
+    @needs(Operation.MANAGE)
     def enable(self, slug: str) -> None:
         """Run it again. Raises UnknownPluginName, or WrongState when it is enabled."""
         with self._record("plugin.enabled", None, plugin=slug):
             self._switch(slug, "enabled")
 
-    @needs(Operation.ACT)
+    @needs(Operation.MANAGE)
     def disable(self, slug: str) -> None:
         """Run it no more. Raises UnknownPluginName, or WrongState when it is disabled."""
         with self._record("plugin.disabled", None, plugin=slug):

@@ -95,7 +95,7 @@ class WebhookEndpoints:
                 for row in session.scalars(newest)
             ]
 
-    @needs(Operation.ACT)
+    @needs(Operation.MANAGE)
     def add(self, name: str, url: str, *, event_types: Sequence[str] = ()) -> str:
         """Add an endpoint; answers its secret, which is shown this once.
 
@@ -120,7 +120,7 @@ class WebhookEndpoints:
             )  # fmt: skip
         return secret
 
-    @needs(Operation.ACT)
+    @needs(Operation.MANAGE)
     def enable(self, name: str) -> None:
         """Deliver again, with a clean slate. Raises UnknownEndpoint, or WrongState when it is enabled."""
         with self._record("webhook.enabled", None, endpoint=name), self._database.session() as session:
@@ -130,7 +130,7 @@ class WebhookEndpoints:
             endpoint.status, endpoint.disabled_at, endpoint.disabled_reason = "enabled", None, None
             endpoint.failure_count, endpoint.first_failure_at = 0, None
 
-    @needs(Operation.ACT)
+    @needs(Operation.MANAGE)
     def disable(self, name: str, *, reason: str) -> None:
         """Deliver nothing more. Raises UnknownEndpoint, or WrongState when it is disabled."""
         with (
@@ -142,7 +142,7 @@ class WebhookEndpoints:
                 raise WrongState(f"webhook: {name} is disabled already")
             endpoint.status, endpoint.disabled_at, endpoint.disabled_reason = "disabled", utc_now(), reason
 
-    @needs(Operation.ACT)
+    @needs(Operation.MANAGE)
     def rotate_secret(self, name: str, *, overlap: timedelta) -> str:
         """Give it a new secret, shown this once; the old one signs too until `overlap` has passed."""
         if not timedelta(0) <= overlap <= timedelta(days=30):

@@ -32,6 +32,10 @@ _LYING_DOWN_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.02
 
 
+def _queue_of_runs(runs: WorkflowRuns) -> str:
+    return own_queue(runs._topology)
+
+
 class UnknownRun(InvalidRequest):
     """There is no run with this id."""
 
@@ -97,7 +101,7 @@ class WorkflowRuns:
         self._record = record
         self._operator = operator
 
-    @needs(Operation.ACT)
+    @needs(Operation.MANAGE)
     def save(self, definition: Mapping[str, Any]) -> SavedWorkflow:
         """Save a workflow as a new version; the text that is saved already keeps its version.
 
@@ -143,19 +147,19 @@ class WorkflowRuns:
             run = _view(_find(session, run_id), RunView)
             return run, [_view(row, StepView) for row in session.scalars(rows.order_by(WorkflowStepExecution.sequence))]
 
-    @needs(Operation.ACT)
+    @needs(Operation.ACT, of=_queue_of_runs)
     def approve(self, run_id: int, step_id: str, *, comment: str = "") -> None:
         """Let a run that waits for a person go on. Raises UnknownRun, or WrongState when it does not wait there."""
         with self._record("workflow.approved", own_queue(self._topology), run=run_id, step=step_id, comment=comment):
             self._decide(run_id, step_id, is_approved=True, comment=comment)
 
-    @needs(Operation.ACT)
+    @needs(Operation.ACT, of=_queue_of_runs)
     def reject(self, run_id: int, step_id: str, *, comment: str = "") -> None:
         """Say no. What that means is the step's to say (`on_reject`). Raises UnknownRun or WrongState."""
         with self._record("workflow.rejected", own_queue(self._topology), run=run_id, step=step_id, comment=comment):
             self._decide(run_id, step_id, is_approved=False, comment=comment)
 
-    @needs(Operation.ACT)
+    @needs(Operation.ACT, of=_queue_of_runs)
     def cancel(self, run_id: int) -> None:
         """Stop a run: nothing more is begun, jobs it waits for are taken out. Raises UnknownRun or WrongState."""
         with self._record("workflow.cancelled", own_queue(self._topology), run=run_id):

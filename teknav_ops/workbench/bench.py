@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from teknav_ops.access.entrance import Entrance
-from teknav_ops.access.policy import Operation, Operator, local_operator
+from teknav_ops.access.policy import SOME_QUEUE, Operation, Operator, local_operator
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest, NotAllowed, RedisUnavailable
@@ -198,7 +198,7 @@ class Workbench(Questions, Reviews, Telling):
         identity = Entrance(self.settings, self.client, OperatorLog(self.database)).by_token(token.get_secret_value())
         if identity is None:
             raise NotAllowed("TEKNAV_API_TOKEN: this token is not, or no more, accepted; see `teknav tokens list`")
-        if not identity.may(Operation.ACT):
+        if not identity.may(Operation.ACT, SOME_QUEUE):
             raise NotAllowed(f"TEKNAV_API_TOKEN: {identity.operator.name} lacks the scope `act`")
         return identity.operator
 

@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import update
 
 from teknav_ops.access.entrance import Entrance, SignInRefused
-from teknav_ops.access.policy import Operator, Role
+from teknav_ops.access.policy import Operation, Operator, Role
 from teknav_ops.access.users import UnknownUser
 from teknav_ops.errors import InvalidRequest, NotAllowed, WrongState
 from teknav_ops.storage.database import Database
@@ -89,6 +89,36 @@ def test_what_takes_a_right_away_ends_all_sessions_at_once_in_every_process(
             entrance.users.enable(ROOT, "sara")
 
 
+@pytest.mark.each_database
+def test_an_operator_may_be_limited_to_queues_and_the_limit_changes_at_once(
+    entrance: Entrance, new_entrance: NewEntrance, trail: Callable[[], list[AuditLog]]
+) -> None:
+    elsewhere = new_entrance()
+    user = entrance.users.add(ROOT, "sara", Role.OPERATOR, PASSWORD, queues=["webhooks:*", "otp:send"])
+    kept = cookie(elsewhere)
+
+    identity = elsewhere.by_cookie(kept, is_use=True)
+    assert identity is not None and user.queues == identity.operator.queues == ("otp:send", "webhooks:*")
+    assert identity.may(Operation.ACT, "otp:send") and not identity.may(Operation.ACT, "email:send")
+    entrance.users.add(ROOT, "root", Role.OWNER, PASSWORD)
+    entrance.users.set_role(ROOT, "sara", Role.OPERATOR, queues=["email:send"])
+    assert elsewhere.by_cookie(kept, is_use=True) is None
+    again = elsewhere.by_cookie(cookie(elsewhere), is_use=True)
+    assert again is not None and again.operator.queues == ("email:send",)
+    added, changed = (row for row in trail() if row.actor == ROOT.name and (row.detail or {}).get("user") == "sara")
+    assert added.detail is not None and added.detail["queues"] == ["otp:send", "webhooks:*"]
+    assert changed.detail is not None and changed.detail["queues"] == ["email:send"]
+
+
+@pytest.mark.parametrize("role", [Role.OWNER, Role.VIEWER])
+def test_only_an_operator_can_be_limited(entrance: Entrance, role: Role) -> None:
+    with pytest.raises(InvalidRequest, match=f"queues: a role of {role} is not limited"):
+        entrance.users.add(ROOT, "sara", role, PASSWORD, queues=["otp:send"])
+    with pytest.raises(InvalidRequest, match="queues: 'webhook:\\*' names no queue"):
+        entrance.users.add(ROOT, "sara", Role.OPERATOR, PASSWORD, queues=["webhook:*"])
+    assert entrance.users.count() == 0
+
+
 def test_a_session_that_redis_kept_does_not_outlive_its_user(entrance: Entrance, database: Database) -> None:
     """As if the process had died between the change in SQL and the end of the sessions in Redis."""
     entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
@@ -117,6 +147,7 @@ def test_the_last_owner_stays(entrance: Entrance) -> None:
         lambda: entrance.users.disable(ROOT, "sara"),
         lambda: entrance.users.remove(ROOT, "sara"),
         lambda: entrance.users.set_role(ROOT, "sara", Role.VIEWER),
+        lambda: entrance.users.set_role(ROOT, "sara", Role.OPERATOR),
     ):
         with pytest.raises(WrongState, match="last owner"):
             take_away()

@@ -34,6 +34,7 @@ def web(provider: OidcProvider, redis_server: RedisServer, tmp_path: Path) -> It
         tmp_path, redis_server.url, oidc_issuer=provider.issuer, oidc_client_id=CLIENT_ID,
         oidc_client_secret=SecretStr(CLIENT_SECRET), oidc_owners=("Sara@TekNav.example",),
         oidc_owner_claim="groups=sre", oidc_viewer_claim="groups=support",
+        oidc_operator_claims={"groups=hooks": ["webhooks:*"], "groups=codes": ["otp:send"], "email=o@x.example": ["*"]},
     )  # fmt: skip
     with served(api(settings)) as running:
         yield running
@@ -89,6 +90,7 @@ def test_a_group_makes_an_owner_and_an_unverified_address_makes_no_name(web: Web
         {"email": "sara@teknav.example"},
         {"groups": "sresre"},
         {"groups": {"sre": True}},
+        {"email": "o@x.example", "email_verified": False},
         # VIEWERs are not let in here.
         {"groups": ["support"]},
     ],
@@ -102,6 +104,25 @@ def test_who_is_on_no_list_stays_out(web: Web, provider: OidcProvider, claims: d
         assert "teknav_session" not in browser.cookies
     with web.services.database.reading() as session:
         assert session.scalars(select(AuditLog.action)).all() == ["user.sign_in_refused"]
+
+
+@pytest.mark.parametrize(
+    ("claims", "queues"),
+    [
+        ({"groups": ["hooks"]}, ("webhooks:*",)),
+        ({"groups": ["codes", "hooks", "support"]}, ("otp:send", "webhooks:*")),
+        ({"groups": ["codes"], "email": "o@x.example", "email_verified": True}, ("*",)),
+    ],
+)
+def test_claims_make_an_operator_of_the_queues_they_are_given(
+    web: Web, provider: OidcProvider, claims: dict[str, Any], queues: tuple[str, ...]
+) -> None:
+    provider.claims = {"sub": "9", **claims}
+    with web.browser() as browser:
+        assert through(browser).status_code == 303
+        identity = web.services.entrance.by_cookie(browser.cookies["teknav_session"], is_use=False)
+        assert identity is not None
+        assert (identity.operator.role, identity.operator.queues) == (Role.OPERATOR, queues)
 
 
 def test_a_local_user_who_was_disabled_does_not_come_in_by_the_other_door(web: Web) -> None:
@@ -224,6 +245,9 @@ def test_a_provider_that_calls_itself_otherwise_is_not_believed(
         ({"oidc_issuer": "https://id.example", "oidc_client_id": "x"}, "lets nobody in"),
         ({"oidc_issuer": "id.example"}, "oidc_issuer"),
         ({"oidc_owner_claim": "sre"}, "oidc_owner_claim"),
+        ({"oidc_operator_claims": {"sre": ["*"]}}, "'sre' is no claim with a value"),
+        ({"oidc_operator_claims": {"groups=sre": []}}, "'groups=sre' needs queues or patterns"),
+        ({"oidc_operator_claims": {"groups=sre": ["a b"]}}, "'groups=sre' needs queues or patterns"),
         ({"web_public_url": "https://ops.example/path"}, "web_public_url"),
         ({"web_address": "8800"}, "web_address"),
     ],

@@ -134,6 +134,18 @@ def test_a_link_for_somebody_locked_out(teknav: Teknav) -> None:
     assert entrance().sign_in_by_link(found[1], address="10.0.0.1")
 
 
+def test_an_operator_of_some_queues(teknav: Teknav) -> None:
+    limits = ("--queue", "webhooks:*", "--queue", "otp:send")
+    _, told, _ = teknav("users", "add", "omid", "--role", "OPERATOR", *limits, "--stdin", typed=f"{PASSWORD}\n")
+    assert told == "omid is added as OPERATOR of otp:send, webhooks:*\n"
+    assert "otp:send, webhooks:*" in teknav("users", "list")[1]
+
+    assert teknav("users", "role", "omid", "OPERATOR")[1] == "omid is OPERATOR; 0 sessions ended\n"
+    assert json.loads(teknav("users", "list", "--json")[1])[0]["queues"] == ["*"]
+    code, told, errors = teknav("users", "role", "omid", "OPERATOR", "--queue", "webhook:*")
+    assert code == 2 and "queues: 'webhook:*' names no queue; there are " in told + errors
+
+
 def test_a_viewer_is_added_with_a_word_about_the_setting(teknav: Teknav) -> None:
     _, told, _ = teknav("users", "add", "vida", "--role", "VIEWER", "--stdin", typed=f"{PASSWORD}\n")
 

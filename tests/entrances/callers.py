@@ -14,11 +14,18 @@ from teknav_ops.access.tokens import SCOPES
 from teknav_ops.redis_state import keys
 from teknav_ops.storage.tables import AccessToken
 from teknav_ops.storage.tables.base import utc_now
-from tests.entrances.prepared import PREPARER
+from tests.entrances.prepared import PAUSED_QUEUE, PREPARER, QUEUE
 from tests.support.web import PASSWORD, ROOT, Web
 
 _ALL: Final = frozenset(Operation)
 _VIEWING: Final = frozenset({Operation.READ, Operation.METRICS})
+_OPERATING: Final = _VIEWING | {Operation.ACT}
+#: Who is an OPERATOR of which queues: as patterns, and as what these stand for in the prepared data and elsewhere.
+_OPERATORS: Final[dict[str, tuple[list[str] | None, frozenset[str] | None]]] = {
+    "operator": (None, None),
+    "operator of the queues": (["email:*", PAUSED_QUEUE], frozenset({QUEUE, PAUSED_QUEUE})),
+    "operator of other queues": (["w*:*"], frozenset({"webhooks:deliver", "workflows:run"})),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +34,8 @@ class Caller:
 
     name: str
     rights: frozenset[Operation] = frozenset()
+    #: The queues that the rights are for; None: all of them. Reading the masked parts is for every queue.
+    queues: frozenset[str] | None = None
     headers: tuple[tuple[str, str], ...] = ()
     identity: Identity | None = None
     is_token: bool = False
@@ -34,6 +43,11 @@ class Caller:
     is_forged: bool = False
     #: A browser says where a socket's page came from.
     origin: str | None = None
+
+    def may(self, operation: Operation, queue: str | None = QUEUE) -> bool:
+        """Whether the documentation promises it to this one, on this queue; with None, on what belongs to no queue."""
+        is_there = self.queues is None or operation in _VIEWING or queue in self.queues
+        return operation in self.rights and is_there
 
     @property
     def is_let_in(self) -> bool:
@@ -43,10 +57,11 @@ class Caller:
 
 NAMES: Final = (
     "nobody", "wrong cookie", "ended session", "session of a disabled user", "session of a removed user",
-    "viewer", "owner", "owner without CSRF token", "owner with another's CSRF token", "owner from another site",
-    "owner from a page without an address", "unknown token", "revoked token", "expired token",
-    "token of a disabled user", "token of a removed user", "token without scopes", "token read", "token act",
-    "token enqueue", "token metrics", "token of a viewer", "token act of a viewer", "token read, act and enqueue",
+    "viewer", *_OPERATORS, "owner", "owner without CSRF token", "owner with another's CSRF token",
+    "owner from another site", "owner from a page without an address", "unknown token", "revoked token",
+    "expired token", "token of a disabled user", "token of a removed user", "token without scopes", "token read",
+    "token act", "token enqueue", "token metrics", "token of a viewer", "token act of a viewer",
+    "token act of an operator", "token read, act and enqueue",
 )  # fmt: skip
 
 
@@ -75,9 +90,9 @@ class Callers:
 
     # Browsers --------------------------------------------------------------------------------------
 
-    def _session(self, name: str, role: Role) -> tuple[str, Identity]:
-        self._web.add_user(name, role)
+    def _session(self, name: str, role: Role, queues: list[str] | None = None) -> tuple[str, Identity]:
         entrance = self._web.services.entrance
+        entrance.users.add(ROOT, name, role, PASSWORD, queues=queues)
         cookie = entrance.sign_in(name, PASSWORD, address="127.0.0.1").cookie
         identity = entrance.by_cookie(cookie, is_use=False)
         assert identity is not None
@@ -91,7 +106,11 @@ class Callers:
         for name, role, rights in (("owner", Role.OWNER, _ALL), ("viewer", Role.VIEWER, _VIEWING)):
             cookie, identity = self._session(name, role)
             headers = self._browser(cookie, identity.csrf_token)
-            self._add(Caller(name, rights, headers, identity, origin=self._web.url))
+            self._add(Caller(name, rights, headers=headers, identity=identity, origin=self._web.url))
+        for name, (patterns, queues) in _OPERATORS.items():
+            cookie, identity = self._session(name, Role.OPERATOR, patterns)
+            headers = self._browser(cookie, identity.csrf_token)
+            self._add(Caller(name, _OPERATING, queues, headers, identity, origin=self._web.url))
 
     def _add_ended_sessions(self) -> None:
         services = self._web.services
@@ -122,7 +141,7 @@ class Callers:
         }
         for name, headers in forgeries.items():
             origin = dict(headers).get("origin", self._web.url)
-            self._add(Caller(name, _ALL, headers, owner.identity, is_forged=True, origin=origin))
+            self._add(Caller(name, _ALL, None, headers, owner.identity, is_forged=True, origin=origin))
 
     # Programs --------------------------------------------------------------------------------------
 
@@ -137,16 +156,18 @@ class Callers:
         with self._web.services.database.session() as session:
             session.execute(change.values(role=role.value, scopes=[scope.value for scope in scopes]))
         identity = self._web.services.entrance.by_token(secret)
-        self._add(Caller(caller, frozenset(rights), (("authorization", f"Bearer {secret}"),), identity, is_token=True))
+        headers = (("authorization", f"Bearer {secret}"),)
+        self._add(Caller(caller, frozenset(rights), headers=headers, identity=identity, is_token=True))
 
     def _add_tokens(self) -> None:
         self._token("token without scopes", set())
         for scope in SCOPES:
-            self._token(f"token {scope}", {scope} | _with_payloads(scope), scope)
+            self._token(f"token {scope}", {scope} | _implied(scope), scope)
         self._token("token of a viewer", {Operation.READ}, Operation.READ, role=Role.VIEWER)
         self._token("token act of a viewer", set(), Operation.ACT, role=Role.VIEWER)
+        self._token("token act of an operator", {Operation.ACT}, Operation.ACT, role=Role.OPERATOR)
         several = (Operation.READ, Operation.ACT, Operation.ENQUEUE)
-        self._token("token read, act and enqueue", {*several, Operation.READ_PAYLOADS}, *several)
+        self._token("token read, act and enqueue", {*several, Operation.READ_PAYLOADS, Operation.MANAGE}, *several)
 
     def _add_ended_tokens(self) -> None:
         entrance = self._web.services.entrance
@@ -168,5 +189,7 @@ class Callers:
                 self._made[caller.name] = dataclasses.replace(caller, rights=frozenset(), identity=None)
 
 
-def _with_payloads(scope: Operation) -> set[Operation]:
-    return {Operation.READ_PAYLOADS} if scope is Operation.READ else set()
+def _implied(scope: Operation) -> set[Operation]:
+    """What an owner's token may besides, with this scope."""
+    implied = {Operation.READ: {Operation.READ_PAYLOADS}, Operation.ACT: {Operation.MANAGE}}
+    return implied.get(scope, set())

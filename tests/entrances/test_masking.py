@@ -32,7 +32,15 @@ PROBES: Final = (("zebra-", "quagg-"), ("zebra-key-dead-1", "quagg-key-dead-1"))
 #: What pages share is read once for all of them here.
 READS: Final = SharedReads()
 #: Who may look, but not into payloads.
-MASKED: Final = ("viewer", "token of a viewer", "token act", "token enqueue", "token metrics")
+MASKED: Final = (
+    "viewer",
+    "operator",
+    "operator of the queues",
+    "token of a viewer",
+    "token act",
+    "token enqueue",
+    "token metrics",
+)
 
 
 def found_in(text: str) -> set[str]:

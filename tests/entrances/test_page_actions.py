@@ -73,6 +73,7 @@ def test_an_action_needs_the_right_to_act_unless_it_is_known_to_need_another() -
     others = {"find": Operation.READ, "inspect": Operation.READ, "enqueue": Operation.ENQUEUE}
     # What everybody may do to their own account.
     others |= dict.fromkeys(("end_session", "end_sessions", "change_password"), Operation.READ)
+    others |= dict.fromkeys(("configure", "delete", "purge", "replay_edited"), Operation.MANAGE)
 
     assert {action.name: action.needs for action in ACTIONS} == {
         action.name: others.get(action.name, Operation.ACT) for action in ACTIONS
@@ -84,7 +85,7 @@ def test_an_action_is_refused_to_who_may_not(web: Web, caller: Caller, prepared:
         return  # Nobody's page does not open, and a forger has no page: see the sockets.
     before, wrong = prepared.state(), []
     for action in ACTIONS:
-        if action.needs not in caller.rights:
+        if not caller.may(action.needs):
             answer = opened(web, action, caller.identity)._act(
                 action.name, arguments(action, prepared, caller.identity)
             )
@@ -97,12 +98,13 @@ def test_an_action_is_refused_to_who_may_not(web: Web, caller: Caller, prepared:
     assert after == before
 
 
-@pytest.mark.parametrize("name", ["owner", "viewer"])
+@pytest.mark.parametrize("name", ["owner", "operator", "operator of the queues", "operator of other queues", "viewer"])
 def test_an_action_is_done_for_who_may(web: Web, callers: Callers, prepared: PreparedData, name: str) -> None:
     caller, wrong = callers[name], []
     assert caller.identity is not None
+    prepared.reset()
     for action in DISTINCT:
-        if action.needs in caller.rights:
+        if caller.may(action.needs):
             answer = opened(web, action, caller.identity)._act(
                 action.name, arguments(action, prepared, caller.identity)
             )
@@ -113,6 +115,17 @@ def test_an_action_is_done_for_who_may(web: Web, callers: Callers, prepared: Pre
                 wrong.append((str(action), "tells what is in a payload", answer))
 
     assert wrong == []
+
+
+def test_a_page_offers_what_its_visitor_may_and_says_why_it_offers_no_more(web: Web, caller: Caller) -> None:
+    if caller.identity is None or not caller.is_let_in or caller.is_forged or caller.is_token:
+        return
+    shell = opened(web, ACTIONS[0], caller.identity)._shell(0)
+    offered = {name: allowed is True or QUEUE in (allowed or ()) for name, allowed in shell["rights"].items()}
+
+    assert offered == {name: caller.may(Operation(name)) for name in ("act", "manage", "enqueue")}
+    assert (shell["limits"] is None) == caller.may(Operation.MANAGE)
+    assert caller.may(Operation.ACT) or f"not act on it: {caller.name} is " in shell["limits"]
 
 
 @pytest.mark.parametrize("page", PAGES)

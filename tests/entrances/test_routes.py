@@ -37,15 +37,15 @@ def recipes(data: PreparedData) -> dict[tuple[str, str], Recipe]:
     return {
         ("PUT", f"{queue}/pause"): Recipe(),
         ("DELETE", f"{queue}/pause"): Recipe(values={"queue": PAUSED_QUEUE}),
-        ("PATCH", f"{queue}/limits"): Recipe({"concurrency": 3}),
+        ("PATCH", f"{queue}/limits"): Recipe({"concurrency": 3}, Operation.MANAGE),
         ("POST", f"{queue}/jobs"): Recipe({"job": "send-email", "payload": _MAIL}, Operation.ENQUEUE),
         ("POST", f"{queue}/jobs/{{job_id}}/retry"): Recipe(),
         ("POST", f"{queue}/jobs/{{job_id}}/promote"): Recipe(values={"job_id": "delayed-1"}),
         ("POST", f"{queue}/jobs/{{job_id}}/cancel"): Recipe(values={"job_id": "waiting-1"}),
         ("POST", f"{queue}/jobs/{{job_id}}/run-again"): Recipe(values={"job_id": "done-1"}),
-        ("POST", f"{queue}/dead-letters/{{job_id}}/replay"): Recipe({"payload": _MAIL}),
-        ("DELETE", f"{queue}/dead-letters/{{job_id}}"): Recipe(),
-        ("DELETE", f"{queue}/dead-letters"): Recipe(query={"confirm": QUEUE}),
+        ("POST", f"{queue}/dead-letters/{{job_id}}/replay"): Recipe(),
+        ("DELETE", f"{queue}/dead-letters/{{job_id}}"): Recipe(needs=Operation.MANAGE),
+        ("DELETE", f"{queue}/dead-letters"): Recipe(needs=Operation.MANAGE, query={"confirm": QUEUE}),
         ("POST", f"{queue}/replays"): Recipe({"limit": 5, "filters": {}}),
         ("POST", f"{replays}/start"): Recipe(),
         ("POST", f"{replays}/abort"): Recipe(values={"replay_id": data.running}),
@@ -62,7 +62,7 @@ def wanted(caller: Caller, entry: EntryPoint) -> int | None:
         return 403
     if caller.is_forged and entry.method not in ("GET", "WS"):
         return 403
-    return None if entry.needs <= caller.rights else 403
+    return None if all(caller.may(need) for need in entry.needs) else 403
 
 
 def ask(client: httpx.Client, caller: Caller, entry: EntryPoint, data: PreparedData) -> httpx.Response:
@@ -138,5 +138,24 @@ def test_requests_that_are_let_in_do_what_they_say(
             wrong.append((entry, "tells what is in a payload"))
         if entry.changes and not prepared.reset():
             wrong.append((entry, "changed nothing"))
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("place", ["jobs/dead-1/retry", "dead-letters/dead-1/replay"])
+def test_another_payload_needs_the_right_to_manage(
+    client: httpx.Client, callers: Callers, prepared: PreparedData, place: str
+) -> None:
+    """It is another job, under the name of the one that failed."""
+    wrong = []
+    for caller in callers.all():
+        if caller.may(Operation.ACT) and not caller.is_forged:
+            client.cookies.clear()
+            answer = client.post(
+                f"/api/owner/queues/{QUEUE}/{place}", json={"payload": _MAIL}, headers=dict(caller.headers)
+            )
+            is_done = prepared.reset()
+            if (answer.status_code, is_done) != ((200, True) if caller.may(Operation.MANAGE) else (403, False)):
+                wrong.append((caller.name, answer.status_code, is_done))
 
     assert wrong == []

@@ -165,4 +165,4 @@ def test_a_page_s_socket_carries_out_only_what_its_visitor_may(
     prepared.reset()
 
     assert (answer["ok"], is_changed) == (is_done, is_done), answer
-    assert is_done or answer["text"] == "act: viewer is VIEWER; this needs an OWNER"
+    assert is_done or answer["text"] == "act: viewer is VIEWER; this needs an OPERATOR"

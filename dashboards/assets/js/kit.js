@@ -29,6 +29,12 @@ export function mount(view, {model}) {
   return root;
 }
 
+/** Whether the visitor may do something on this queue; the server asks again when it is done. */
+export function may(shell, operation, queue) {
+  const allowed = shell.rights?.[operation];
+  return allowed === true || Boolean(queue && allowed?.includes(queue));
+}
+
 /** A button that shows that its action is under way, and cannot be pressed meanwhile. */
 export function Act({client, action, args, children, tone, title, disabled, confirm, icon}) {
   const [isBusy, setBusy] = useState(false);

@@ -36,6 +36,7 @@ export function Shell({client, children}) {
     ${shell.notice && html`<div class="banner warn" role="status"><${Icon} name="triangle-alert" /> ${shell.notice}</div>`}
     <main id="main" tabindex="-1">
       <${Crumbs} crumbs=${shell.crumbs ?? []} />
+      ${shell.limits && html`<p class="limits faint"><${Icon} name="info" size=${12} /> ${shell.limits}</p>`}
       ${children}
     </main>
     <div class="toasts" role="status" aria-live="polite">${client.toasts.map((toast) => html`
@@ -87,7 +88,7 @@ function Theme() {
 function Viewer({viewer}) {
   if (!viewer) return null;
   return html`<details class="viewer"><summary title="Who is signed in"><${Icon} name="user" /> <span dir="auto">${viewer.name}</span></summary>
-    <div class="menu"><p><b dir="auto">${viewer.name}</b><br />${viewer.role}</p>
+    <div class="menu"><p><b dir="auto">${viewer.name}</b><br />${viewer.role}${viewer.queues && ` of ${viewer.queues}`}</p>
       <a href=${`${ROOT}/account`}>Your account and sessions</a>
       <form method="post" action="/sign-out"><input type="hidden" name="csrf_token" value=${viewer.csrf} />
         <button class="button"><${Icon} name="log-out" /> Sign out</button></form></div></details>`;

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import StreamingResponse
 
 from teknav_ops.access.identity import Identity
-from teknav_ops.api.dependencies import FromServices, MayAct, MayRead, SearchedText
+from teknav_ops.api.dependencies import AnotherPayload, FromServices, MayAct, MayManage, MayRead, SearchedText
 from teknav_ops.api.exports import attachment_name, csv_chunks, json_chunks
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import (
@@ -17,7 +17,6 @@ from teknav_ops.api.models_jobs import (
     DeadLetterGroups,
     JobActionAnswer,
     PurgeAnswer,
-    ReplayEdit,
 )
 from teknav_ops.api.parameters import JobId, Limit, PageCursor, QueueName, Short, Since, Until, window_of
 from teknav_ops.api.problems import answers
@@ -103,13 +102,13 @@ def group_dead_letters(
         group for group in services.dead_letters.groups(queue) if error_type is None or group.error_type == error_type
     ]
     groups.sort(key=order, reverse=is_descending)
-    shown = [_shown_group(group, identity) for group in groups[:limit]]
+    shown = [_shown_group(group, identity, queue) for group in groups[:limit]]
     return DeadLetterGroups(items=shown, total_count=sum(group.count for group in shown))
 
 
-def _shown_group(group: DeadLetterGroup, identity: Identity) -> DeadLetterGroupModel:
+def _shown_group(group: DeadLetterGroup, identity: Identity, queue: str) -> DeadLetterGroupModel:
     model = DeadLetterGroupModel.model_validate(group)
-    return model.model_copy(update={"example_error": shown_text(group.example_error, identity)})
+    return model.model_copy(update={"example_error": shown_text(group.example_error, identity, queue)})
 
 
 @router.get(
@@ -168,12 +167,12 @@ def get_dead_letter(queue: QueueName, job_id: JobId, services: FromServices, ide
     responses=answers(404, 409, 413), response_model=JobActionAnswer,
 )  # fmt: skip
 def replay_dead_letter(
-    queue: QueueName, job_id: JobId, services: FromServices, identity: MayAct, edit: ReplayEdit | None = None
+    queue: QueueName, job_id: JobId, services: FromServices, identity: MayAct, payload: AnotherPayload
 ) -> JobActionAnswer:
     """With fresh attempts, and with another payload if one is given: it is validated, and the old one stays in the
     audit trail. Doing it again is a 409: it runs once.
     """
-    services.control(identity.operator).replay(queue, job_id, data=edit.payload if edit else None)
+    services.control(identity.operator).replay(queue, job_id, data=payload)
     return JobActionAnswer(action="replayed", job=shown_job(services.jobs.get(queue, job_id), identity))
 
 
@@ -181,7 +180,7 @@ def replay_dead_letter(
     "/{job_id}", operation_id="delete_dead_letter", summary="Delete one dead letter", status_code=204,
     responses=answers(404),
 )  # fmt: skip
-def delete_dead_letter(queue: QueueName, job_id: JobId, services: FromServices, identity: MayAct) -> None:
+def delete_dead_letter(queue: QueueName, job_id: JobId, services: FromServices, identity: MayManage) -> None:
     """It needs no more work. The job stays in the failed history while that lasts."""
     services.control(identity.operator).delete(queue, job_id)
 
@@ -193,7 +192,7 @@ def delete_dead_letter(queue: QueueName, job_id: JobId, services: FromServices, 
 def purge_dead_letters(
     queue: QueueName,
     services: FromServices,
-    identity: MayAct,
+    identity: MayManage,
     confirm: Annotated[str, Query(max_length=100, description="The queue's name, so that nobody does it by mistake.")],
 ) -> PurgeAnswer:
     """All that there are at this moment. The answer comes when it is done; whoever hangs up does not stop it."""

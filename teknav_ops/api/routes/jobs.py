@@ -8,14 +8,13 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from teknav_ops.access.identity import Identity
-from teknav_ops.api.dependencies import FromServices, MayAct, MayRead, SearchedText
+from teknav_ops.api.dependencies import AnotherPayload, FromServices, MayAct, MayRead, SearchedText
 from teknav_ops.api.exports import attachment_name
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import (
     FoundJob,
     JobActionAnswer,
     JobExport,
-    ReplayEdit,
     SearchAnswer,
     Timeline,
     TimelineEntry,
@@ -126,7 +125,7 @@ def _story(services: Services, queue: QueueName, job_id: str, identity: Identity
     entries = services.story(services.topology[queue].name, job_id)
     return [
         TimelineEntry.model_validate(entry, from_attributes=True).model_copy(
-            update={"detail": shown_detail(entry.detail, identity), "is_on_record": entry.id is not None}
+            update={"detail": shown_detail(entry, identity), "is_on_record": entry.id is not None}
         )
         for entry in entries
     ]
@@ -154,12 +153,12 @@ def export_job(
     responses=answers(404, 409), response_model=JobActionAnswer,
 )  # fmt: skip
 def retry_job(
-    queue: QueueName, job_id: JobId, services: FromServices, identity: MayAct, edit: ReplayEdit | None = None
+    queue: QueueName, job_id: JobId, services: FromServices, identity: MayAct, payload: AnotherPayload
 ) -> JobActionAnswer:
     """With fresh attempts and the same id, whether or not its dead letter is still there; with another payload if one
     is given. 409 when it has not failed: someone may have retried it a moment ago.
     """
-    services.control(identity.operator).replay(queue, job_id, data=edit.payload if edit else None)
+    services.control(identity.operator).replay(queue, job_id, data=payload)
     return JobActionAnswer(action="retried", job=shown_job(services.jobs.get(queue, job_id), identity))
 
 

@@ -63,7 +63,7 @@ def list_audit(
     page = services.trail.page(where, cursor=cursor, limit=limit)
     items = [
         AuditEntryModel.model_validate(entry, from_attributes=True).model_copy(
-            update={"detail": shown_detail(entry.detail, identity)}
+            update={"detail": shown_detail(entry, identity)}
         )
         for entry in page.items
     ]

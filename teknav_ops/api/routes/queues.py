@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from teknav_ops.api.dependencies import FromServices, MayAct, MayRead
+from teknav_ops.api.dependencies import FromServices, MayAct, MayManage, MayRead
 from teknav_ops.api.models import (
     AttentionModel,
     JobKind,
@@ -96,7 +96,7 @@ def resume_queue(queue: QueueName, services: FromServices, identity: MayAct) -> 
     "/{queue}/limits", operation_id="change_limits", summary="Change concurrency and rate limit while it runs",
     responses=answers(404), response_model=QueueChange,
 )  # fmt: skip
-def change_limits(queue: QueueName, limits: LimitsPatch, services: FromServices, identity: MayAct) -> QueueChange:
+def change_limits(queue: QueueName, limits: LimitsPatch, services: FromServices, identity: MayManage) -> QueueChange:
     """Takes effect with the next job that is handed out. 0 puts the catalogue's value back."""
     changed = services.control(identity.operator).configure(queue, **limits.model_dump())
     return QueueChange(changed=changed, queue=_summary_of(services, queue))

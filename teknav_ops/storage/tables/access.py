@@ -23,6 +23,8 @@ class AccessUser(Base):
     name_key: Mapped[str] = mapped_column(String(200), unique=True)
     password_hash: Mapped[str] = mapped_column(Text)
     role: Mapped[str] = mapped_column(String(20))
+    #: Patterns of the queues that the role is for.
+    queues: Mapped[list[Any]] = mapped_column(server_default=text("'[\"*\"]'"))
     epoch: Mapped[int] = mapped_column(default=1)
     disabled_at: Mapped[datetime | None]
     signed_in_at: Mapped[datetime | None]

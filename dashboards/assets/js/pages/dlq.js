@@ -1,5 +1,5 @@
 // DlqTable: what is broken, and which jobs run again?
-import {Act, Choice, Copy, Dialog, Empty, html, Icon, Pager, SearchField, Time, useEffect, useState, Words} from 'teknav/js/kit.js';
+import {Act, Choice, Copy, Dialog, Empty, html, Icon, may, Pager, SearchField, Time, useEffect, useState, Words} from 'teknav/js/kit.js';
 import {count} from 'teknav/js/format.js';
 import {Groups} from 'teknav/js/groups.js';
 import {Running, StartReplay} from 'teknav/js/replay.js';
@@ -12,16 +12,17 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
   const shownIds = (letters ?? []).map((letter) => letter.id);
   useEffect(() => setSelected((before) => new Set([...before].filter((id) => shownIds.includes(id)))), [shownIds.join()]);
   const close = () => setDialog(null);
+  const mayAct = may(shell, 'act', queue?.name), mayManage = may(shell, 'manage', queue?.name);
   const toggle = (id) => setSelected((before) => { const next = new Set(before); if (!next.delete(id)) next.add(id); return next; });
   const inspect = async (id) => { const answer = await client.ask('inspect', {job_id: id}); if (answer.ok) setDialog({kind: 'inspect', letter: answer.data}); };
   if (!letters && !problem) return html`<div class="head"><h1>Dead letters</h1></div><div class="skeleton"></div>`;
   return html`
     <div class="head"><h1>Dead letters${queue && ` of ${queue.name}`}</h1><span class="grow"></span>
-      ${queue && letters && shell.mayAct && html`<a class="button" href=${`${queue.exports}&format=csv`} download><${Icon} name="download" /> CSV</a>
-        <a class="button" href=${`${queue.exports}&format=json`} download><${Icon} name="download" /> JSON</a>
-        <button type="button" class="button bad" disabled=${!groups?.length} onClick=${() => setDialog({kind: 'purge'})}><${Icon} name="trash-2" /> Purge</button>`}</div>
+      ${queue && letters && mayAct && html`<a class="button" href=${`${queue.exports}&format=csv`} download><${Icon} name="download" /> CSV</a>
+        <a class="button" href=${`${queue.exports}&format=json`} download><${Icon} name="download" /> JSON</a>`}
+      ${queue && letters && mayManage && html`<button type="button" class="button bad" disabled=${!groups?.length} onClick=${() => setDialog({kind: 'purge'})}><${Icon} name="trash-2" /> Purge</button>`}</div>
     ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
-    ${replays?.map((replay) => html`<${Running} key=${replay.id} client=${client} replay=${replay} mayAct=${shell.mayAct} />`)}
+    ${replays?.map((replay) => html`<${Running} key=${replay.id} client=${client} replay=${replay} mayAct=${mayAct} />`)}
     ${groups && html`<${Groups} groups=${groups} href=${queue.href} chosen=${filters.fingerprint} />`}
     ${letters && (groups.length > 0 || list.isFiltered) && html`<section class="card">
       <div class="title filters">
@@ -32,18 +33,18 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
         ${filters.fingerprint && html`<button type="button" class="button small" onClick=${() => client.go({fingerprint: null, page: null})}>cause ${filters.fingerprint} <${Icon} name="x" size=${12} /></button>`}
         ${list.isFiltered && html`<button type="button" class="button small" onClick=${() => client.go({type: null, name: null, since: null, until: null, text: null, fingerprint: null, page: null})}>Clear</button>`}
         <span class="grow"></span><${Choice} client=${client} name="order" label="Order" value=${list.order} options=${[['newest', 'newest first'], ['oldest', 'oldest first']]} />
-        ${shell.mayAct && html`<button type="button" class="button main" disabled=${!letters.length} onClick=${() => setDialog({kind: 'replay', ids: null})}><${Icon} name="rotate-ccw" /> Replay ${list.isFiltered ? 'all that match' : 'all'} …</button>`}</div>
-      ${letters.length === 0 ? html`<${Empty} title="Nothing matches">No dead letter matches these filters${list.note ? ` (${list.note})` : ''}.</${Empty}>` : html`<${Letters} ...${{client, letters, selected, setSelected, toggle, inspect, mayAct: shell.mayAct}} />`}
+        ${mayAct && html`<button type="button" class="button main" disabled=${!letters.length} onClick=${() => setDialog({kind: 'replay', ids: null})}><${Icon} name="rotate-ccw" /> Replay ${list.isFiltered ? 'all that match' : 'all'} …</button>`}</div>
+      ${letters.length === 0 ? html`<${Empty} title="Nothing matches">No dead letter matches these filters${list.note ? ` (${list.note})` : ''}.</${Empty}>` : html`<${Letters} ...${{client, letters, selected, setSelected, toggle, inspect, mayAct, mayManage}} />`}
       <${Pager} client=${client} first=${list.first} shown=${letters.length} total=${list.total} next=${list.next} isLater=${list.isLater} note=${list.note} /></section>`}
     ${selected.size > 0 && html`<div class="bar" role="toolbar" aria-label="Selected"><b>${count(selected.size)} selected</b>
       <button type="button" class="button main" onClick=${() => setDialog({kind: 'replay', ids: [...selected]})}><${Icon} name="rotate-ccw" /> Replay selected …</button>
       <button type="button" class="button" onClick=${() => setSelected(new Set())}>None</button></div>`}
-    ${dialog?.kind === 'inspect' && html`<${Inspect} client=${client} letter=${dialog.letter} mayAct=${shell.mayAct} onClose=${close} />`}
+    ${dialog?.kind === 'inspect' && html`<${Inspect} client=${client} letter=${dialog.letter} ...${{mayAct, mayManage}} onClose=${close} />`}
     ${dialog?.kind === 'purge' && html`<${Purge} client=${client} queue=${queue.name} total=${groups.reduce((sum, group) => sum + group.count, 0)} onClose=${close} />`}
     ${dialog?.kind === 'replay' && html`<${StartReplay} client=${client} queue=${queue} ids=${dialog.ids} filters=${filters} onClose=${() => { close(); setSelected(new Set()); }} />`}`;
 }
 
-function Letters({client, letters, selected, setSelected, toggle, inspect, mayAct}) {
+function Letters({client, letters, selected, setSelected, toggle, inspect, mayAct, mayManage}) {
   const isAll = letters.every((letter) => selected.has(letter.id));
   return html`<div class="scroll"><table class="cards" aria-label="Dead letters"><thead><tr>
       ${mayAct && html`<th><input type="checkbox" aria-label="Select all on this page" checked=${isAll} onChange=${() => setSelected(isAll ? new Set() : new Set(letters.map((letter) => letter.id)))} /></th>`}
@@ -56,11 +57,11 @@ function Letters({client, letters, selected, setSelected, toggle, inspect, mayAc
       <td data-label="Failed"><${Time} at=${letter.failedAt} relative /></td><td class="right" data-label="Attempts">${count(letter.attempts)}</td>
       <td class="fill soft"><${Words} text=${letter.error} title=${letter.error} /></td>
       <td class="acts"><div class="row"><button type="button" class="button small" title="Inspect" onClick=${() => inspect(letter.id)}><${Icon} name="eye" /></button>
-        ${mayAct && html`<${Act} client=${client} action="replay" args=${{job_id: letter.id}} icon="rotate-ccw" tone="small" title="Replay" />
-        <${Act} client=${client} action="delete" args=${{job_id: letter.id}} icon="trash-2" tone="small bad" title="Delete" confirm=${{title: 'Delete this dead letter?', text: `${letter.name} ${letter.id} will not run again. The audit trail keeps what happened.`, button: 'Delete'}} />`}</div></td></tr>`)}</tbody></table></div>`;
+        ${mayAct && html`<${Act} client=${client} action="replay" args=${{job_id: letter.id}} icon="rotate-ccw" tone="small" title="Replay" />`}
+        ${mayManage && html`<${Act} client=${client} action="delete" args=${{job_id: letter.id}} icon="trash-2" tone="small bad" title="Delete" confirm=${{title: 'Delete this dead letter?', text: `${letter.name} ${letter.id} will not run again. The audit trail keeps what happened.`, button: 'Delete'}} />`}</div></td></tr>`)}</tbody></table></div>`;
 }
 
-function Inspect({client, letter, mayAct, onClose}) {
+function Inspect({client, letter, mayAct, mayManage, onClose}) {
   const [payload, setPayload] = useState(null);
   const [problems, setProblems] = useState({});
   const [isBusy, setBusy] = useState(false);
@@ -81,7 +82,7 @@ function Inspect({client, letter, mayAct, onClose}) {
     <form onSubmit=${send}>${payload === null ? html`<${Words} as="pre" text=${letter.payload} />` : html`<label class="stacked">Payload; the old one is kept in the audit trail, and •••• keeps the secret it stands for
         <textarea name="payload" dir="auto" rows="12" value=${payload} onInput=${(event) => setPayload(event.target.value)}></textarea></label>`}
       ${Object.entries(problems).map(([field, text]) => html`<p class="problem" role="alert" key=${field} style="color: var(--bad)"><b>${field}</b>: ${text}</p>`)}
-      <div class="row end">${mayAct && payload === null && html`<button type="button" class="button" onClick=${() => setPayload(letter.payload)}><${Icon} name="pencil" /> Edit payload</button>`}
+      <div class="row end">${mayManage && payload === null && html`<button type="button" class="button" onClick=${() => setPayload(letter.payload)}><${Icon} name="pencil" /> Edit payload</button>`}
         <button type="button" class="button" onClick=${onClose}>Close</button>
         ${mayAct && html`<button class="button main" disabled=${isBusy} aria-busy=${isBusy}><${Icon} name="rotate-ccw" /> ${payload === null ? 'Replay' : 'Replay with this payload'}</button>`}</div></form></${Dialog}>`;
 }

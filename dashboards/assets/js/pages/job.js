@@ -1,5 +1,5 @@
 // JobDetail: what was asked, what happened, and what can be done?
-import {Act, Badge, Copy, Empty, html, Progress, Time, Words} from 'teknav/js/kit.js';
+import {Act, Badge, Copy, Empty, html, may, Progress, Time, Words} from 'teknav/js/kit.js';
 import {count, ms} from 'teknav/js/format.js';
 
 const TONES = {'job.completed': 'good', 'job.failed': 'bad', 'dlq.added': 'bad', 'job.lost': 'bad', 'job.stuck': 'bad', 'job.retried': 'warn', 'job.snoozed': 'warn', 'job.enqueued': 'info', 'job.started': 'info', 'job.replayed': 'info', 'dlq.replayed': 'info', 'job.run_again': 'info'};
@@ -11,7 +11,7 @@ export default function Job({client, job, story, id, queue, again, effects, prob
   return html`
     <div class="head"><h1>${job?.name ?? 'Job'}</h1>${job && html`<span class=${`state ${job.state}`}>${job.state}</span>${job.stuck_at && html` <${Badge} tone="bad">stuck</${Badge}>`}`}<span class="grow"><${Copy} text=${id} /></span>
       ${job && html`<a class="button" href=${`/api/owner/queues/${queue.name}/jobs/${id}/export`} download>Export</a>`}
-      ${job && shell.mayAct && html`${job.state === 'failed' && html`<a class="button" href=${job.dlqHref}>Dead letters</a><${Act} client=${client} action="retry" args=${args} icon="rotate-ccw" tone="main">Retry</${Act}>`}
+      ${job && may(shell, 'act', queue.name) && html`${job.state === 'failed' && html`<a class="button" href=${job.dlqHref}>Dead letters</a><${Act} client=${client} action="retry" args=${args} icon="rotate-ccw" tone="main">Retry</${Act}>`}
         ${(job.state === 'completed' || job.state === 'cancelled') && html`<${Act} client=${client} action="run_again" args=${args} icon="rotate-ccw"
           confirm=${{title: 'Run this job again?', text: `A new job with the same payload is made. ${effects ? `What a second run may do twice: ${effects}` : ''}`, button: 'Run again'}}>Run again</${Act}>`}
         ${job.state === 'delayed' && html`<${Act} client=${client} action="promote" args=${args} icon="fast-forward">Run now</${Act}>`}

@@ -1,5 +1,5 @@
 // QueueDetailTabs: what is on this queue, what failed, and how fast is it?
-import {Act, Badge, Choice, Empty, html, Icon, Pager, SearchField, Tabs, Time, useState} from 'teknav/js/kit.js';
+import {Act, Badge, Choice, Empty, html, Icon, may, Pager, SearchField, Tabs, Time, useState} from 'teknav/js/kit.js';
 import {Chart} from 'teknav/js/chart.js';
 import {Dialog} from 'teknav/js/dialog.js';
 import {count, ms, percent, rate, span} from 'teknav/js/format.js';
@@ -16,9 +16,9 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
     <div class="head"><h1>${queue?.name ?? 'Queue'}</h1>
       ${queue && html`${queue.isPaused ? html`<${Badge} tone="warn">paused <${Time} at=${queue.pausedSince} relative /></${Badge}>` : queue.workers ? html`<${Badge} tone="good">running</${Badge}>` : html`<${Badge} tone="bad">no workers</${Badge}>`}
         <p class="grow">${queue.purpose}</p>
-        ${shell.mayAct && html`<button type="button" class="button" onClick=${() => setDialog('new')}><${Icon} name="plus" /> New job</button>
-          <button type="button" class="button" onClick=${() => setDialog('limits')}><${Icon} name="sliders-horizontal" /> Limits</button>
-          <${Act} client=${client} action=${queue.isPaused ? 'resume' : 'pause'} args=${{queue: queue.name}} icon=${queue.isPaused ? 'play' : 'pause'}>${queue.isPaused ? 'Resume' : 'Pause'}</${Act}>`}`}</div>
+        ${may(shell, 'enqueue', queue.name) && html`<button type="button" class="button" onClick=${() => setDialog('new')}><${Icon} name="plus" /> New job</button>`}
+        ${may(shell, 'manage', queue.name) && html`<button type="button" class="button" onClick=${() => setDialog('limits')}><${Icon} name="sliders-horizontal" /> Limits</button>`}
+        ${may(shell, 'act', queue.name) && html`<${Act} client=${client} action=${queue.isPaused ? 'resume' : 'pause'} args=${{queue: queue.name}} icon=${queue.isPaused ? 'play' : 'pause'}>${queue.isPaused ? 'Resume' : 'Pause'}</${Act}>`}`}</div>
     ${!queue && !problem && html`<div class="skeleton"></div>`}
     ${queue && html`<${Facts} queue=${queue} />
       <${Tabs} client=${client} value=${tab} tabs=${[['jobs', 'Jobs', queue.waiting + queue.active + queue.delayed], ['failed', 'Failed', queue.failed], ['dlq', 'DLQ', queue.dlq], ['metrics', 'Metrics']]} />`}
@@ -31,7 +31,7 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
         ${shell.maySearch && html`<${SearchField} client=${client} name="text" placeholder="In the payload" value=${list.text} />`}
         <${SearchField} client=${client} name="trace" placeholder="Trace id" value=${list.trace} />
         ${state === 'failed' && html`<${Choice} client=${client} name="since" label="Since" value=${list.since} options=${[['', 'all'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day']]} />`}</div>
-      <${JobsTable} client=${client} queue=${queue.name} jobs=${list.jobs} state=${state} mayAct=${shell.mayAct} />
+      <${JobsTable} client=${client} queue=${queue.name} jobs=${list.jobs} state=${state} mayAct=${may(shell, 'act', queue.name)} />
       <${Pager} client=${client} first=${list.first} shown=${list.jobs.length} total=${list.total} next=${list.next} isLater=${list.isLater} note=${list.note} /></section>`}
     ${dialog === 'new' && html`<${NewJob} client=${client} queue=${queue.name} jobs=${queue.schemas} onClose=${close} />`}
     ${dialog === 'limits' && html`<${Limits} client=${client} queue=${queue} onClose=${close} />`}`;

@@ -1,5 +1,5 @@
 // QueueListTable: is anything wrong, and where?
-import {Act, Empty, html, Icon, Spark, useMemo} from 'teknav/js/kit.js';
+import {Act, Empty, html, Icon, may, Spark, useMemo} from 'teknav/js/kit.js';
 import {count, ms, rate} from 'teknav/js/format.js';
 import {Heading, numbers, openRow} from 'teknav/js/table.js';
 
@@ -11,7 +11,7 @@ export default function Queues({client, queues, attention, totals, sort, problem
     ${queues && html`
       <${Attention} list=${attention} />
       <${Totals} totals=${totals} />
-      <${QueueListTable} client=${client} queues=${queues} sort=${sort} mayAct=${shell.mayAct} />`}`;
+      <${QueueListTable} client=${client} queues=${queues} sort=${sort} shell=${shell} />`}`;
 }
 
 function Attention({list}) {
@@ -36,10 +36,10 @@ function Totals({totals}) {
 
 const COLUMNS = [['catalogue', 'Queue'], ['waiting', 'Waiting'], ['active', 'Active'], ['delayed', 'Delayed'], ['failed', 'Failed'], ['dlq', 'DLQ'], ['rate', 'Rate'], [null, 'Average'], ['p95', 'p95'], [null, 'Last hour'], [null, '']];
 
-function QueueListTable({client, queues, sort, mayAct}) {
+function QueueListTable({client, queues, sort, shell}) {
   return html`<section class="card scroll"><table class="cards" aria-label="Queues"><thead><tr>${COLUMNS.map(([key, text], at) => html`
       <${Heading} client=${client} key=${text} name=${key} text=${text} sort=${sort} right=${at > 0 && at < 9} />`)}</tr></thead>
-    <tbody>${queues.map((queue) => html`<${Row} key=${queue.name} client=${client} queue=${queue} mayAct=${mayAct} />`)}</tbody></table></section>`;
+    <tbody>${queues.map((queue) => html`<${Row} key=${queue.name} client=${client} queue=${queue} mayAct=${may(shell, 'act', queue.name)} />`)}</tbody></table></section>`;
 }
 
 /** Drawn again only when something of its queue has changed. */

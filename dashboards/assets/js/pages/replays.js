@@ -1,5 +1,5 @@
 // Batch replays: what was run again, by whom, and what came of it?
-import {Act, Choice, Empty, html, Pager, Progress, Time, Words} from 'teknav/js/kit.js';
+import {Act, Choice, Empty, html, may, Pager, Progress, Time, Words} from 'teknav/js/kit.js';
 import {count, rate} from 'teknav/js/format.js';
 import {ReplayState} from 'teknav/js/replay.js';
 
@@ -15,7 +15,7 @@ export default function Replays({client, replays, queues, queue, problem, shell,
         <td data-label="Queue"><a href=${replay.href}>${replay.queue}</a></td><td data-label="State"><${ReplayState} replay=${replay} /></td>
         <td data-label="Progress"><${Progress} done=${replay.done} total=${replay.total} tone=${replay.state === 'aborted' ? 'warn' : ''} /></td><td class="right" data-label="Replayed">${count(replay.replayed)} of ${count(replay.total)}</td>
         <td class="right" data-label="Skipped">${count(replay.skipped)}</td><td data-label="Rate">${replay.rate ? rate(replay.rate) : 'full'}</td><td data-label="By"><${Words} text=${replay.startedBy ?? replay.operator} /></td><td data-label="Made"><${Time} at=${replay.createdAt} relative /></td>
-        <td class="acts"><div class="row">${shell.mayAct && replay.state === 'previewed' && replay.total > 0 && html`<${Act} client=${client} action="start" args=${{queue: replay.queue, replay_id: replay.id, rate: null}} tone="small" confirm=${{title: `Replay ${replay.extent}?`, text: replay.effects, button: 'Replay'}}>Start</${Act}>`}
-          ${shell.mayAct && replay.state === 'running' && html`<${Act} client=${client} action="abort" args=${{queue: replay.queue, replay_id: replay.id}} tone="small bad">Stop</${Act}>`}</div></td></tr>`)}</tbody></table></div>`}
+        <td class="acts"><div class="row">${may(shell, 'act', replay.queue) && replay.state === 'previewed' && replay.total > 0 && html`<${Act} client=${client} action="start" args=${{queue: replay.queue, replay_id: replay.id, rate: null}} tone="small" confirm=${{title: `Replay ${replay.extent}?`, text: replay.effects, button: 'Replay'}}>Start</${Act}>`}
+          ${may(shell, 'act', replay.queue) && replay.state === 'running' && html`<${Act} client=${client} action="abort" args=${{queue: replay.queue, replay_id: replay.id}} tone="small bad">Stop</${Act}>`}</div></td></tr>`)}</tbody></table></div>`}
       <${Pager} client=${client} first=${list.first} shown=${replays.length} total=${list.total} next=${list.next} isLater=${list.isLater} /></section>`}`;
 }
