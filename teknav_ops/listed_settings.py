@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.payloads import plain
 
 
 def load_list(setting: str, text: str) -> list[Any]:
@@ -22,7 +22,8 @@ def load_list(setting: str, text: str) -> list[Any]:
         except OSError as error:
             raise InvalidRequest(f"{setting}: {text[1:]}: {error.strerror}") from None
     try:
-        listed = json.loads(text)
+        listed = plain.read(text)
+        plain.check(listed)
     except ValueError as error:
         raise InvalidRequest(f"{setting}: not JSON: {error}") from None
     if not isinstance(listed, list):

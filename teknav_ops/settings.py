@@ -15,15 +15,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from teknav_ops.checked_settings import CheckedSettings
 from teknav_ops.one_line import is_one_line
 from teknav_ops.report_settings import ReportSettings
 from teknav_ops.web_settings import WebSettings
 
 
-class Settings(ReportSettings, WebSettings):
+class Settings(ReportSettings, WebSettings, CheckedSettings):
     """All settings, validated once. Frozen: a process never changes its mind."""
 
-    model_config = SettingsConfigDict(env_prefix="TEKNAV_", env_file=None, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TEKNAV_", env_file=None, frozen=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     environment: Literal["development", "production"] = Field(
         "development", description="`production` logs JSON and refuses the embedded defaults for secrets."

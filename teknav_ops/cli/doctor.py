@@ -18,6 +18,7 @@ from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption
 from teknav_ops.errors import TekNavError
 from teknav_ops.jobs.worker_queries import WorkerQueries
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.private_files import open_folders
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.reports.cron import Cron
@@ -74,6 +75,9 @@ def _guarded(check: str, look: Callable[[], Finding], remedy: str) -> Finding:
         return look()
     except _TROUBLE as error:
         return Finding(check, False, str(error), remedy)
+    except Exception as error:
+        # Of a library that was given what it cannot use: the other checks go on.
+        return Finding(check, False, f"{type(error).__name__}: {error_text(error)}", remedy)
 
 
 def _versions() -> Finding:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlsplit
 
 from teknav_ops.errors import InvalidRequest, PermanentError
+from teknav_ops.web_addresses import ascii_url
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -59,16 +59,9 @@ def _inner_ipv4(address: Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def check_url(url: str) -> None:
-    """Refuse a URL that is not absolute http(s), or that carries a login. Raises InvalidUrl."""
+def check_url(url: str) -> str:
+    """The URL as it is sent (`ascii_url`). Raises InvalidUrl for one that cannot be called."""
     try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
+        return ascii_url(url)
     except ValueError as error:
         raise InvalidUrl(f"url: {error}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise InvalidUrl("url: must begin with https:// (or http://) and name a host")
-    if parts.username is not None or parts.password is not None:
-        raise InvalidUrl("url: must not carry a login; send a header instead")
-    if any(character <= " " or character == "\x7f" for character in url):
-        raise InvalidUrl("url: must not contain spaces or control characters")

@@ -33,6 +33,7 @@ from teknav_ops.outbound.addresses import (
     is_blocked,
 )
 from teknav_ops.settings import Settings
+from teknav_ops.web_addresses import header_problem
 
 Resolver = Callable[[str, int], Sequence[str]]
 
@@ -87,12 +88,15 @@ class OutboundHttp:
             InvalidUrl, RequestMalformed, AddressBlocked: never to be tried again.
             HostUnreachable, AnswerTimedOut: perhaps later.
         """
-        check_url(url)
+        url = check_url(url)
         started = time.monotonic()
         backend = _CheckedBackend(self._allowed, self._resolver, started + timeout_seconds)
         sent = {"user-agent": "TekNav/1", **{name.lower(): value for name, value in (headers or {}).items()}}
         if own := sorted(OWN_HEADERS & sent.keys()):
             raise RequestMalformed(f"request: header {own[0]}: is set by the sender; remove it")
+        for name, value in sent.items():
+            if problem := header_problem(value, name):
+                raise RequestMalformed(f"request: header {name!a}: {problem}")
         with _translated(url), httpcore.ConnectionPool(
             network_backend=backend, ssl_context=self._tls or ssl.create_default_context(), max_connections=1
         ) as pool, pool.stream(method, url, headers=[*sent.items()], content=content) as response:  # fmt: skip

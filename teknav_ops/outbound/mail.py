@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
+from teknav_ops.checked_settings import SMTP_SCHEMES, require_server
 from teknav_ops.errors import InvalidRequest, PermanentError, TransientError
 from teknav_ops.settings import Settings
+from teknav_ops.web_addresses import ascii_host
 
 _TIMEOUT_SECONDS: Final = 30.0
 _QUIT_TIMEOUT_SECONDS: Final = 2.0
@@ -52,10 +54,12 @@ class SmtpMailer:
 
     def __init__(self, url: str, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-            raise InvalidRequest(f"TEKNAV_SMTP_URL: scheme must be one of {', '.join(_DEFAULT_PORTS)}, with a host")
+        try:
+            require_server(url, SMTP_SCHEMES)
+            self._host = ascii_host(parts.hostname or "")
+        except ValueError as error:
+            raise InvalidRequest(f"TEKNAV_SMTP_URL: {error}") from None
         self._scheme = parts.scheme
-        self._host = parts.hostname
         self._port = parts.port or _DEFAULT_PORTS[parts.scheme]
         self._user = unquote(parts.username or "")
         self._password = unquote(parts.password or "")

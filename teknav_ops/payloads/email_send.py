@@ -33,6 +33,13 @@ class SendEmail(Payload):
             raise ValueError("must be one line: line breaks and control characters could add mail headers")
         return subject
 
+    @field_validator("to", "reply_to")
+    @classmethod
+    def _can_be_delivered(cls, address: str | None) -> str | None:
+        if address is not None and not address.rpartition("@")[0].isascii():
+            raise ValueError("the part before the @ must be ASCII: few mail servers take anything else")
+        return address
+
     @model_validator(mode="after")
     def _secrets_are_used(self) -> Self:
         unused = [name for name in self.secrets if "{{" + name + "}}" not in self.text + (self.html or "")]

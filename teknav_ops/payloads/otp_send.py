@@ -38,7 +38,7 @@ class SendOtp(Payload):
             raise ValueError("recipient: must be a phone number such as +989121234567")
         if self.channel == "mail":
             try:
-                validate_email(recipient, check_deliverability=False)
+                validate_email(recipient, check_deliverability=False, allow_smtputf8=False)
             except EmailNotValidError:
                 # Its own words quote the address.
                 raise ValueError("recipient: must be a mail address") from None

@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
 from teknav_ops.access.policy import Operation, Operator, needs
 from teknav_ops.audit.operator_log import OperatorAction
 from teknav_ops.errors import InvalidRequest, WrongState
+from teknav_ops.one_line import is_one_line
 from teknav_ops.platform.plugin_module import compile_module, new_engine, sha256_of, to_binary
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Plugin, PluginExecutionLog
@@ -47,6 +48,13 @@ class Manifest(BaseModel):
         tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,253}$")], ...], Field(max_length=20)
     ] = ()
     limits: Limits = Limits()
+
+    @field_validator("name")
+    @classmethod
+    def _one_line(cls, name: str) -> str:
+        if not is_one_line(name):
+            raise ValueError("must be one line of printable text")
+        return name
 
 
 class UnknownPluginName(InvalidRequest):

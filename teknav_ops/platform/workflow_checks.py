@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from teknav_ops.errors import InvalidRequest
-from teknav_ops.outbound.addresses import OWN_HEADERS
+from teknav_ops.outbound.addresses import OWN_HEADERS, InvalidUrl, check_url
 from teknav_ops.platform.article_changes import ArticleChanges
 from teknav_ops.platform.workflow_definition import (
     ApprovalStep,
@@ -29,8 +29,9 @@ from teknav_ops.platform.workflow_definition import (
     place_of,
     read_definition,
 )
-from teknav_ops.platform.workflow_templates import BadExpression, expressions, is_template, paths_read
+from teknav_ops.platform.workflow_templates import BadExpression, expressions, is_template, literal_text, paths_read
 from teknav_ops.topology import TOPOLOGY, Topology
+from teknav_ops.web_addresses import header_problem
 
 STEP_LIMIT: Final = 200
 DEPTH_LIMIT: Final = 8
@@ -182,11 +183,16 @@ class _Checker:
     def _http(self, step: HttpStep, place: str) -> None:
         if not step.url.startswith(("https://", "http://", "{{")):
             self._problem(f"{place}.url", "must begin with https:// (or http://)")
+        elif not is_template(step.url):
+            try:
+                check_url(step.url)
+            except InvalidUrl as error:
+                self._problem(f"{place}.url", str(error).removeprefix("url: "))
         for name, value in step.headers.items():
             if name.lower() in _OWN_HEADERS:
                 self._problem(f"{place}.headers.{name}", "is set by the sender; remove it")
-            elif any(character in value for character in "\r\n"):
-                self._problem(f"{place}.headers.{name}", "must be one line")
+            elif problem := header_problem(literal_text(value)):
+                self._problem(f"{place}.headers.{name}", problem)
 
     def _expressions(self, value: Any, place: str, seen: frozenset[str], *, is_repeated: bool) -> None:
         if isinstance(value, Mapping):

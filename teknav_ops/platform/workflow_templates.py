@@ -38,6 +38,11 @@ def is_template(value: Any) -> bool:
     return any(True for _ in _texts(value))
 
 
+def literal_text(text: str) -> str:
+    """The text with a letter in place of each expression: what stands in it whatever the run brings."""
+    return "x" if _whole_expression(text) is not None else _MARKED.sub("x", text)
+
+
 def expressions(value: Any) -> Iterator[str]:
     """Every expression in the value, lists and objects included."""
     for text in _texts(value):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.one_line import is_one_line
 from teknav_ops.reports.parameters import TYPES, Parameter
 from teknav_ops.reports.runs import NAME
 
@@ -75,7 +76,9 @@ def _source(cell: dict[str, Any]) -> str:
 def _title(cells: list[dict[str, Any]]) -> str:
     """The first heading."""
     lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in _source(cell).splitlines())
-    return next((line.lstrip("# ").strip() for line in lines if line.startswith("#")), "")
+    title = next((line.lstrip("# ").strip() for line in lines if line.startswith("#")), "")
+    # It becomes a mail's subject.
+    return "".join(sign if is_one_line(sign) else " " for sign in title)
 
 
 def _parameters(cells: list[dict[str, Any]]) -> dict[str, Parameter]:

@@ -134,6 +134,52 @@ def test_headers_that_http_cannot_carry_are_refused(http: OutboundHttp, receiver
     assert receiver.requests == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x-note", "سلام"),
+        ("x-note", "caf\u00e9"),
+        ("x-note", " padded"),
+        ("x-note", "a\u2028b"),
+        ("یادداشت", "x"),
+        ("a b", "x"),
+    ],
+)
+def test_a_header_that_is_not_ascii_is_refused_by_name(
+    http: OutboundHttp, receiver: HttpReceiver, name: str, value: str
+) -> None:
+    with pytest.raises(RequestMalformed, match=r"^request: header "):
+        http.request("GET", receiver.url, headers={name: value})
+    assert receiver.requests == []
+
+
+def test_a_url_in_any_script_is_called_as_http_carries_it(receiver: HttpReceiver) -> None:
+    asked: list[str] = []
+
+    def resolver(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    http = OutboundHttp(allowed_networks=LOOPBACK, resolver=resolver)
+    answer = http.request("GET", f"http://نمونه.ایران:{receiver.port}/hook/سلام%20؟/100%?نام=ی%DB%8C#بخش")
+
+    assert answer.status == 200 and asked == ["xn--hhbbbed.xn--mgba3a4f16a"]
+    (request,) = receiver.requests
+    assert request.headers["host"] == f"xn--hhbbbed.xn--mgba3a4f16a:{receiver.port}"
+    assert request.path == "/hook/%D8%B3%D9%84%D8%A7%D9%85%20%D8%9F/100%25?%D9%86%D8%A7%D9%85=%DB%8C%DB%8C"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://☃.example/", "http://a..example/", "http://-a.example/", f"http://{'a' * 64}.example/",
+     f"http://{'ن' * 60}.example/", "http://a.example/\u2028", "http://a.example/\x85", "http://half\ud800.example/",
+     "http://\u202eexample.com/", "http://a%2fb.example/"],
+)  # fmt: skip
+def test_a_url_that_no_name_server_knows_is_refused(url: str) -> None:
+    with pytest.raises(InvalidUrl, match=r"^url: "):
+        check_url(url)
+
+
 @pytest.mark.parametrize("name", ["Host", "host", "Content-Length", "Transfer-Encoding", "Connection"])
 def test_headers_that_would_lead_elsewhere_are_refused(http: OutboundHttp, receiver: HttpReceiver, name: str) -> None:
     with pytest.raises(RequestMalformed, match=f"header {name.lower()}: is set by the sender"):

@@ -289,8 +289,9 @@ def test_a_domain_in_any_script_is_written_as_dns_knows_it(
 def test_an_address_that_mail_servers_cannot_take_is_refused(smtp: Services, make_context: MakeContext) -> None:
     ctx = make_context(services=smtp)
 
+    # As jobs that were enqueued by an earlier version: today the payload is refused.
     with pytest.raises(AddressNotDeliverable):
-        send_email(order(to="کاربر@example.com"), ctx)
+        send_email(order().model_copy(update={"to": "کاربر@example.com"}), ctx)
 
     assert row(smtp, ctx.job_id).status == "failed"
 

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from sqlalchemy import func, select
 
 from teknav_ops.errors import PermanentError, TekNavError
-from teknav_ops.outbound.addresses import AddressBlocked
+from teknav_ops.outbound.addresses import AddressBlocked, InvalidUrl, check_url
 from teknav_ops.outbound.http import OutboundHttp
+from teknav_ops.payloads import plain
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Article, PluginKv
 
@@ -127,7 +128,7 @@ class PluginHost:
         """Answer an HTTP request as JSON; what went wrong on the way is an answer too."""
         self._count("http_fetch")
         request = _request(read_text(caller, pointer, length))
-        host = urlsplit(request["url"]).hostname or ""
+        host = _host_of(request["url"])
         if host not in self._grant.allowed_hosts:
             raise HostNotAllowed(f"http_fetch: {host or request['url'][:100]} is not on the plugin's list")
         try:
@@ -154,6 +155,14 @@ class PluginHost:
             raise PluginHostCallLimit(f"more than {HOST_CALL_LIMIT:,} calls of host functions")
 
 
+def _host_of(url: str) -> str:
+    """The host as the plugin's list has it, in ASCII; '' where there is none."""
+    try:
+        return urlsplit(check_url(url)).hostname or ""
+    except InvalidUrl:
+        return ""
+
+
 def _key(key: str) -> str:
     if not key or len(key) > _KEY_LIMIT_CHARACTERS or "\0" in key:
         raise PluginMisbehaved(f"kv: a key has 1 to {_KEY_LIMIT_CHARACTERS} characters")
@@ -162,7 +171,7 @@ def _key(key: str) -> str:
 
 def _request(text: str) -> dict[str, Any]:
     try:
-        request = json.loads(text)
+        request = plain.read(text)
         method, url = str(request.get("method", "GET")).upper(), str(request["url"])
         headers = {str(name): str(value) for name, value in dict(request.get("headers") or {}).items()}
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from teknav_ops.errors import PermanentError
+from teknav_ops.payloads import plain
 from teknav_ops.platform.plugin_module import HOST_FUNCTIONS, HOST_MODULE
 from workers.services.plugin_host import (
     MESSAGE_LIMIT_BYTES,
@@ -130,9 +131,10 @@ class PluginRun:
             raise PluginOutputTooLarge(f"{size:,} bytes; an answer may have {MESSAGE_LIMIT_BYTES:,}")
         assert self._memory is not None
         try:
-            output = json.loads(read_bytes(self._store, self._memory, at, size).decode())
-        except (UnicodeDecodeError, ValueError, RecursionError):
-            raise PluginMisbehaved("the answer is not JSON in UTF-8") from None
+            output = plain.read(read_bytes(self._store, self._memory, at, size).decode())
+            plain.check(output, nulls=True)
+        except ValueError as error:
+            raise PluginMisbehaved(f"the answer is not JSON in UTF-8: {error}") from None
         if not isinstance(output, dict):
             raise PluginMisbehaved(f"the answer is a JSON {type(output).__name__}, not an object")
         return output

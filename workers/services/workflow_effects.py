@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from teknav_ops.errors import InvalidRequest, PermanentError, TransientError
 from teknav_ops.outbound.http import OutboundHttp
+from teknav_ops.payloads import plain
 from teknav_ops.platform.article_changes import ArticleChanges
 from teknav_ops.platform.workflow_definition import HttpStep
 from teknav_ops.storage.database import Database
@@ -51,7 +52,7 @@ def call_http(http: OutboundHttp, step: HttpStep, filled: dict[str, Any], *, key
     if answer.status >= 300:
         raise HttpStepRefused(f"the address answered {answer.status}: {text[:200]}")
     try:
-        parsed: Any = json.loads(text)
+        parsed: Any = plain.read(text)
     except ValueError:
         parsed = text
     return {"status": answer.status, "body": parsed, "duration_ms": round(answer.duration_ms, 1)}

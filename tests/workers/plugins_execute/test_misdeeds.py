@@ -55,6 +55,14 @@ BOMBS = [
     pytest.param(
         wat("(i64.const 0x0000080000000002)", data="\\ff\\fe"), {}, PluginMisbehaved, "misbehaved", id="no UTF-8"
     ),
+    pytest.param(
+        wat("(i64.const 0x000008000000000b)", data="{\\22a\\22:1e999}"), {}, PluginMisbehaved, "misbehaved",
+        id="endless number",
+    ),
+    pytest.param(
+        wat("(i64.const 0x0000080000000009)", data="{\\22a\\22:NaN}"), {}, PluginMisbehaved, "misbehaved",
+        id="not a number",
+    ),
     pytest.param(wat("(i64.const 0x0000080000000002)", data="[]"), {}, PluginMisbehaved, "misbehaved", id="no object"),
     pytest.param(wat(FINE, alloc="(i32.const -5)"), {}, PluginMisbehaved, "misbehaved", id="alloc out of memory"),
     pytest.param(

@@ -1,0 +1,108 @@
+"""Settings are refused by name where they could not be used: numbers, lines, URLs, hosts, keys."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from teknav_ops.alerts.rules import rules_of
+from teknav_ops.errors import InvalidRequest
+from teknav_ops.reports.schedules import written_schedules
+from teknav_ops.settings import Settings
+
+LAID_OUT = {"alert_rules", "report_schedules"}
+
+
+def fields_of(*kinds: type) -> list[str]:
+    return [
+        name
+        for name, field in Settings.model_fields.items()
+        if any(kind is field.annotation or kind in get_args(field.annotation) for kind in kinds)
+    ]
+
+
+def refused(**values: Any) -> str:
+    with pytest.raises(ValidationError) as caught:
+        Settings(**values)
+    assert {str(error["loc"][0]) for error in caught.value.errors()} == set(values)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", fields_of(float))
+def test_no_number_is_endless_or_none(name: str) -> None:
+    for value in ("inf", "-inf", "nan", "1e999"):
+        refused(**{name: value})
+
+
+@pytest.mark.parametrize("name", sorted({*fields_of(str, SecretStr)} - LAID_OUT))
+def test_every_text_is_one_line_and_is_not_repeated(name: str) -> None:
+    for sign in "\n\x00\x0b\x1b\x85\u2028\u2029":
+        assert "hunter2" not in refused(**{name: f"hunter2{sign}x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("sms_url", "sms.example/send", "must begin with https://"),
+        ("sms_url", "https://user:hunter2@sms.example", "must not carry a login"),
+        ("alert_webhook_url", "https://a..example/hook", "no name that DNS knows"),
+        ("ai_base_url", "ftp://ai.example", "must begin with https://"),
+        ("oidc_issuer", "https://☃.example", "IDNA"),
+        ("alert_site_url", "ops.example", "must begin with https://"),
+        ("web_public_url", "https://☃.example", "IDNA"),
+        ("site_host", "tek nav", "no name that DNS knows"),
+        ("site_host", "", "no name that DNS knows"),
+        ("allowed_hosts", ("☃.example",), "IDNA"),
+        ("ai_api_key", "کلید", "ASCII"),
+        ("sms_token", "caf\u00e9", "ASCII"),
+        ("redis_url", "foo", "scheme must be one of redis"),
+        ("redis_url", "redis://host:99999", "Port"),
+        ("redis_url", "redis:///0", "must name a host"),
+        ("smtp_url", "imap://mail.example", "scheme must be one of smtp"),
+        ("smtp_url", "smtp://mail.example:abc", "Port"),
+        ("smtp_url", "smtp://user:%D8%B3@mail.example", "ASCII"),
+        ("smtp_url", "smtp://", "must name a host"),
+        ("database_url", "foo", "SQLAlchemy URL"),
+    ],
+)
+def test_what_could_not_be_used_is_refused(name: str, value: Any, problem: str) -> None:
+    words = refused(**{name: value})
+    assert problem in words and "hunter2" not in words
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sms_url", "https://پیامک.ایران/send"),
+        ("site_host", "نمونه.ایران"),
+        ("site_host", "localhost:8000"),
+        ("redis_url", "unix:///run/valkey.sock"),
+        ("redis_url", "redis+sentinel://a:26379,b:26379/main"),
+        ("redis_url", "redis+cluster://:p%20w@a:6379"),
+        ("redis_url", "rediss://u:p@[::1]:6380/2"),
+        ("smtp_url", "smtp+plain://mail.example:25"),
+        ("database_url", "sqlite:////tmp/x.sqlite3"),
+    ],
+)
+def test_what_can_be_used_is_kept_as_it_is(name: str, value: str) -> None:
+    kept = getattr(Settings(**{name: value}), name)
+    assert (kept.get_secret_value() if isinstance(kept, SecretStr) else kept) == value
+
+
+def test_names_that_browsers_send_are_kept_in_ascii() -> None:
+    settings = Settings(web_public_url="https://پنل.ایران", allowed_hosts=("پنل.ایران", "ops.example"))
+    assert settings.web_public_url == f"https://{settings.allowed_hosts[0]}"
+    assert settings.allowed_hosts == ("xn--ghbd1o.xn--mgba3a4f16a", "ops.example")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_lists_in_settings_hold_numbers_that_json_knows(number: str) -> None:
+    rule = json.dumps([{"kind": "oldest_waiting_age", "limit_seconds": "NUMBER"}]).replace('"NUMBER"', number)
+    with pytest.raises(InvalidRequest, match=r"^alert_rules: "):
+        rules_of(Settings(alert_rules=rule))
+    schedule = json.dumps([{"name": "queue_health", "params": {"hours": "NUMBER"}}]).replace('"NUMBER"', number)
+    with pytest.raises(InvalidRequest, match=r"^report_schedules: "):
+        written_schedules(Settings(report_schedules=schedule))
