@@ -20,7 +20,7 @@ from teknav_ops.api.services import Services
 from teknav_ops.settings import Settings
 from tests.support.databases import migrate
 from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 
 PASSWORD = "correct horse battery"
 ROOT = Operator("root", Role.OWNER)
@@ -30,12 +30,19 @@ TRUSTED_PROXY = '["127.0.0.0/8"]'
 
 
 class Web:
-    """A served app, and browsers to visit it with. Requests come from 127.0.0.1, which is trusted to say otherwise."""
+    """A served app, and browsers to visit it with, which are closed with it. Requests come from 127.0.0.1, which is
+    trusted to say otherwise.
+    """
 
     def __init__(self, app: FastAPI, port: int) -> None:
         self.app = app
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self._clients = contextlib.ExitStack()
+
+    def close(self) -> None:
+        """Close all clients that were handed out."""
+        self._clients.close()
 
     @property
     def services(self) -> Services:
@@ -44,8 +51,7 @@ class Web:
 
     def browser(self, **options: Any) -> httpx.Client:
         """A client with cookies of its own that follows nothing."""
-        headers = {"accept": "text/html"}
-        return httpx.Client(base_url=self.url, timeout=20, headers=headers, verify=PLAIN_HTTP, **options)
+        return self._client({"accept": "text/html"}, **options)
 
     def add_user(self, name: str = "sara", role: Role = Role.OWNER, password: str = PASSWORD) -> None:
         self.services.entrance.users.add(ROOT, name, role, password)
@@ -68,8 +74,14 @@ class Web:
         return secret
 
     def with_token(self, secret: str) -> httpx.Client:
-        headers = {"authorization": f"Bearer {secret}"}
-        return httpx.Client(base_url=self.url, timeout=20, headers=headers, verify=PLAIN_HTTP)
+        return self._client({"authorization": f"Bearer {secret}"})
+
+    def _client(self, headers: dict[str, str], **options: Any) -> httpx.Client:
+        made = httpx.Client(
+            base_url=self.url, timeout=ANSWER_SECONDS, headers=headers, verify=PLAIN_HTTP, **options
+        )  # fmt: skip
+        self._clients.callback(made.close)
+        return made
 
 
 def settings_for(folder: Path, redis_url: str, **changes: Any) -> Settings:
@@ -94,9 +106,11 @@ def served(app: FastAPI) -> Iterator[Web]:
     thread.start()
     until(lambda: server.started or not thread.is_alive(), what="the web server's start")
     assert server.started
+    web = Web(app, port)
     try:
-        yield Web(app, port)
+        yield web
     finally:
+        web.close()
         server.should_exit = True
         thread.join(20)
 
