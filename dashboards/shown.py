@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from dashboards.page import ROOT, job_path, queue_path
+from dashboards.page import ROOT, dlq_path, job_path, queue_path
 from dashboards.visit import Visit
 from teknav_ops.audit.trail import AuditEntry
-from teknav_ops.jobs.batch_replay import Replay
+from teknav_ops.jobs.batch_replay import SKIP_WORDS, Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.paging import Page
 from teknav_ops.jobs.record import JobRecord
@@ -16,6 +16,7 @@ from teknav_ops.topology import TOPOLOGY
 
 _PREVIEW_CHARACTERS: Final = 240
 _DETAIL_CHARACTERS: Final = 600
+_CAUSES_SHOWN: Final = 5
 
 
 def runbook_path(error_type: str) -> str:
@@ -77,6 +78,11 @@ def replay_row(replay: Replay) -> dict[str, Any]:
         "endedAt": replay.ended_at, "abortedBy": replay.aborted_by, "rate": replay.rate_per_second,
         "total": replay.total_count, "extent": replay.extent, "missing": replay.missing_count,
         "done": replay.done_count, "replayed": replay.replayed_count, "skipped": replay.skipped_count,
+        "hasOutcome": replay.has_outcome, "completed": replay.completed_count, "failedAgain": replay.failed_again_count,
+        "unsettled": replay.unsettled_count, "cancelled": replay.cancelled_count, "outcome": replay.outcome,
+        "skips": [f"{count:,} {SKIP_WORDS.get(why, why)}" for why, count in replay.skipped_by_reason.items()],
+        "againCauses": [cause.model_dump() for cause in replay.failed_again[:_CAUSES_SHOWN]],
+        "againHref": f"{dlq_path(replay.queue)}?replay={replay.id}",
         "causes": [cause.model_dump() for cause in replay.causes], "href": queue_path(replay.queue),
         "effects": TOPOLOGY[replay.queue].effects,
     }  # fmt: skip

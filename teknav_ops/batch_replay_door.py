@@ -85,24 +85,24 @@ class BatchReplayDoor:
     ) -> Replay:
         """Replay a previewed list in this thread, or take one up again that was interrupted.
 
+        That it was started is recorded before; that it came to its end, once, by whoever brought it there.
+
         Raises:
             WrongState: it has ended. InvalidRequest: the rate is out of range.
         """
         if rate_per_second is not None:
             check_rate(rate_per_second)
-        with self._recorded("dlq.batch_replayed", self._topology[queue].name, replay=replay_id) as entry:
-            if runner is None:
-                self._start_here(queue, replay_id, rate_per_second)
-            replay = (runner or ReplayRunner(self._client, self._replays)).run(
-                queue, replay_id, actor=self._operator.name, on_progress=on_progress, stopped=stopped
-            )
-            entry.note(state=replay.state, replayed=replay.replayed_count, skipped=replay.skipped_count)
+        if runner is None:
+            if self._replays.get(self._topology[queue].name, replay_id).state == "finished":
+                raise WrongState(f"replay: {replay_id} is finished; preview a new one")
+            self.start_replay(queue, replay_id, rate_per_second=rate_per_second)
+        runner = runner or ReplayRunner(self._client, self._replays)
+        replay = runner.run(queue, replay_id, actor=self._operator.name, on_progress=on_progress, stopped=stopped)
+        if runner.has_finished:
+            counts = {"replayed": replay.replayed_count, "skipped": replay.skipped_count}
+            with self._recorded("dlq.batch_replayed", queue, replay=replay_id, state=replay.state, **counts):
+                pass
         return replay
-
-    def _start_here(self, queue: str, replay_id: str, rate_per_second: float | None) -> None:
-        if self._replays.get(queue, replay_id).state == "finished":
-            raise WrongState(f"replay: {replay_id} is finished; preview a new one")
-        self._replays.start(queue, replay_id, actor=self._operator.name, rate_per_second=rate_per_second)
 
     @needs(Operation.ACT)
     def abort_replay(self, queue: str, replay_id: str) -> Replay:

@@ -37,6 +37,8 @@ class ReplayRunner:
         self._replays = replays
         self._scripts = ScriptRunner(client)
         self._lease_ms = lease_ms
+        #: Whether it came to the end of a list.
+        self.has_finished = False
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
     def run(
@@ -87,9 +89,8 @@ class ReplayRunner:
         size = _CHUNK if rate is None else max(1, min(_CHUNK, int(rate)))
         count = self._replay_chunk(keys, replay, actor, size)
         if count == 0:
-            self._scripts.run(
-                scripts.move_replay(keys, replay.id, wanted="finished", by=self.name, kept_ms=KEPT_MS)
-            )  # fmt: skip
+            call = scripts.move_replay(keys, replay.id, wanted="finished", by=self.name, kept_ms=KEPT_MS)
+            _, self.has_finished = self._scripts.run(call)
         elif rate is not None and replay.done_count + count < replay.total_count:
             self._pause(keys, replay.id, begun + count / rate, stopped)
 

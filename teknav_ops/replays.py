@@ -151,6 +151,12 @@ class Replays:
             members = pipeline.execute()
         return [(key.queue, replay_id) for key, found in zip(keys, members, strict=True) for replay_id in sorted(found)]
 
+    def running_of(self, queue: str) -> list[Replay]:
+        """The batch replays of a queue that run now, whoever started them and from where."""
+        ids = [replay_id for name, replay_id in self.running() if name == queue]
+        hashes = read_hashes(self._client, [QueueKeys(queue).replay(replay_id) for replay_id in ids])
+        return [read_replay(queue, *known) for known in zip(ids, hashes, strict=True) if known[1].get("state")]
+
     def start(self, queue: str, replay_id: str, *, actor: str, rate_per_second: float | None) -> bool:
         """Let it run, at a rate or as fast as it can. Starting again is the same run; a new rate takes effect.
 
@@ -192,6 +198,7 @@ def _facts(
         "created_at_ms": now_ms,
         "total": len(found),
         "matching": matching,
+        "has_outcome": "1",
         "missing": 0 if job_ids is None else len(set(job_ids)) - len(found),
     }
     facts |= {error_type_field(kind): count for kind, count in Counter(failure.error_type for failure in found).items()}

@@ -255,7 +255,13 @@ def test_a_batch_replay_acts_on_its_frozen_list(control: Control, records: Datab
     assert state.places(later) == ["failed"]
     with pytest.raises(WrongState, match="finished"):
         control.run_replay(QUEUE, plan.id)
-    assert entries(records)[0].detail == {"replay": plan.id, "state": "finished", "replayed": 4, "skipped": 0}
+    started, ended = entries(records)
+    assert (started.action, started.detail) == (
+        "dlq.replay_started", {"replay": plan.id, "name": "", "total": 4, "rate": None, "changed": True}
+    )  # fmt: skip
+    assert (ended.action, ended.detail) == (
+        "dlq.batch_replayed", {"replay": plan.id, "state": "finished", "replayed": 4, "skipped": 0}
+    )  # fmt: skip
 
 
 def test_a_job_that_failed_again_meanwhile_is_skipped(control: Control, state: State) -> None:
@@ -302,6 +308,31 @@ def test_an_interrupted_batch_replay_goes_on_where_it_stood(control: Control, st
 
     assert (done.state, done.replayed_count) == ("finished", 6)
     assert all(state.places(job_id) == ["waiting"] for job_id in dead)
+
+
+def test_a_replay_whose_process_died_leaves_no_request_beside_its_end(
+    control: Control, records: Database, state: State
+) -> None:
+    for _ in range(3):
+        state.dead()
+    plan = control.preview_replay(QUEUE, DeadLetterFilter())
+    is_stuck, goes_on = threading.Event(), threading.Event()
+
+    def hang(now: Replay) -> None:
+        is_stuck.set()
+        goes_on.wait()
+
+    silent = threading.Thread(target=control.run_replay, args=(QUEUE, plan.id), kwargs={"on_progress": hang})
+    silent.start()
+    is_stuck.wait()
+    state.client.hset(KEYS.replay(plan.id), "runner_until_ms", 1)
+    control.run_replay(QUEUE, plan.id)
+
+    actions = [(entry.action, entry.outcome) for entry in entries(records) if (entry.detail or {}).get("replay")]
+    goes_on.set()
+    silent.join()
+    assert actions.count(("dlq.batch_replayed", "done")) == 1
+    assert {outcome for _, outcome in actions} == {"done"}
 
 
 def test_purging_needs_the_queues_name(control: Control, state: State) -> None:

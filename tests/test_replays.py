@@ -11,6 +11,7 @@ import redis
 from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
+from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.replay_runner import ReplayRunner
 from teknav_ops.replays import Replays
@@ -31,8 +32,8 @@ def replays(client: redis.Redis, dead_letters: DeadLetterQueries) -> Replays:
     return Replays(client, dead_letters, TOPOLOGY)  # type: ignore[arg-type]
 
 
-def preview(replays: Replays, **chosen: object) -> Replay:
-    return replays.preview(QUEUE, EVERYTHING, **{"limit": 1_000, "operator": "sara", **chosen})  # type: ignore[arg-type]
+def preview(replays: Replays, where: DeadLetterFilter = EVERYTHING, **chosen: object) -> Replay:
+    return replays.preview(QUEUE, where, **{"limit": 1_000, "operator": "sara", **chosen})  # type: ignore[arg-type]
 
 
 def run(client: redis.Redis, replays: Replays, plan: Replay, **more: object) -> Replay:
@@ -185,3 +186,76 @@ def test_a_replay_that_does_not_exist_is_named(replays: Replays) -> None:
     ):
         with pytest.raises(UnknownJob, match="no batch replay 'ghost'"):
             ask()
+
+
+def test_what_became_of_each_job_is_told_by_outcome_and_cause(
+    client: redis.Redis, replays: Replays, state: State
+) -> None:
+    dead = {name: state.dead() for name in ("completed", "again", "retried", "cancelled", "by hand", "anew", "gone")}
+    plan = preview(replays)
+    state.run(scripts.replay_dead_letters(KEYS, actor="a", failures=[(dead["by hand"], None)]))
+    client.hset(KEYS.job(dead["anew"]), "finished_at_ms", 1)
+    client.delete(KEYS.job(dead["gone"]))
+
+    replays.start(QUEUE, plan.id, actor="sara", rate_per_second=None)
+    done = run(client, replays, plan)
+
+    assert (done.replayed_count, done.unsettled_count) == (4, 4)
+    assert done.skipped_by_reason == {"other": 1, "anew": 1, "gone": 1} and done.skipped_count == 3
+    state.run(scripts.cancel(KEYS, job_id=dead["cancelled"], actor="a", cancelled_kept=10))
+    for delivery in state.fetch(10):
+        if delivery.id == dead["completed"]:
+            state.complete(delivery)
+        elif delivery.id == dead["again"]:
+            state.dead_letter(delivery)
+        elif delivery.id == dead["retried"]:
+            state.postpone(delivery)
+
+    now = replays.get(QUEUE, plan.id)
+    assert (now.completed_count, now.failed_again_count, now.cancelled_count, now.unsettled_count) == (1, 1, 1, 1)
+    assert [(cause.error_type, cause.fingerprint, cause.count) for cause in now.failed_again] == [
+        ("ValueError", "f1", 1)
+    ]
+    assert now.outcome == (
+        "1 completed, 1 failed again, 1 still waiting or running, 1 taken out; "
+        "3 skipped: 1 not failed any more, 1 failed anew meanwhile, 1 no longer kept"
+    )
+
+
+def test_what_failed_again_is_found_and_replayed_by_its_replay(
+    client: redis.Redis, replays: Replays, dead_letters: DeadLetterQueries, state: State
+) -> None:
+    first, second, _other = state.dead(), state.dead(), state.dead()
+    plan = preview(replays, job_ids=[first, second])
+    replays.start(QUEUE, plan.id, actor="sara", rate_per_second=None)
+    run(client, replays, plan)
+    for delivery in state.fetch(2):
+        state.dead_letter(delivery)
+
+    where = DeadLetterFilter(replay=plan.id)
+    again = preview(replays, where=where)
+    found = dead_letters.page(QUEUE, where=where).items
+    assert {letter.original_job_id for letter in found} == {first, second}
+    assert again.total_count == again.matching_count == 2
+    replays.start(QUEUE, again.id, actor="sara", rate_per_second=None)
+    run(client, replays, again)
+    (delivery,) = state.fetch(1)
+    state.dead_letter(delivery)
+
+    # It belongs to the newer replay now; the older one's counts stay what they were.
+    assert dead_letters.page(QUEUE, where=where).items == []
+    assert replays.get(QUEUE, plan.id).failed_again_count == 2
+    newer = dead_letters.page(QUEUE, where=DeadLetterFilter(replay=again.id)).items
+    assert [letter.original_job_id for letter in newer] == [delivery.id]
+
+
+def test_those_that_run_are_found_however_many_were_previewed_since(replays: Replays, state: State) -> None:
+    state.dead()
+    plan = preview(replays)
+    replays.start(QUEUE, plan.id, actor="sara", rate_per_second=1)
+    for _ in range(5):
+        preview(replays)
+
+    assert [replay.id for replay in replays.running_of(QUEUE)] == [plan.id]
+    replays.abort(QUEUE, plan.id, actor="olga")
+    assert replays.running_of(QUEUE) == []

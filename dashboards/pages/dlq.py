@@ -16,6 +16,7 @@ from teknav_ops.payloads import plain
 from teknav_ops.spans import parse_moment
 from teknav_ops.topology import TOPOLOGY
 
+_FILTERS: Final = ("type", "fingerprint", "name", "text", "since", "until", "replay")
 _ORDERS: Final = ("newest", "oldest")
 _SELECTED_LIMIT: Final = 1_000
 
@@ -55,15 +56,16 @@ class DlqPage(Page):
         )
         is_short = len(page.items) < PAGE_SIZE and page.next_cursor is not None
         note = f"looked at {page.looked_at_count:,} so far; the next page goes on" if is_short else None
-        running = [replay_row(replay) for replay in visit.sources.replays.page(queue=queue, limit=3).items]
+        recent = visit.sources.replays.page(queue=queue, limit=3).items
+        open_replays = [replay for replay in recent if replay.state != "running" and replay.unsettled_count]
         return {
             "queue": {"name": queue, "href": dlq_path(queue), "jobNames": list(TOPOLOGY[queue].jobs),
                       "effects": TOPOLOGY[queue].effects, "exports": self._export_path(where)},
             "groups": group_rows(visit, queue),
             "letters": [letter_row(visit, letter) for letter in page.items],
             **paged(page, cursor), "isFiltered": where != DeadLetterFilter(), "note": note, "order": order,
-            "filters": {name: visit.filter(name) for name in ("type", "fingerprint", "name", "text", "since", "until")},
-            "replays": [replay for replay in running if replay["state"] == "running"],
+            "filters": {name: visit.filter(name) for name in _FILTERS},
+            "replays": [replay_row(each) for each in [*visit.sources.replays.running_of(queue), *open_replays]],
         }  # fmt: skip
 
     def _export_path(self, where: DeadLetterFilter) -> str:
@@ -71,7 +73,7 @@ class DlqPage(Page):
         window = where.window
         wanted = {
             "error_type": where.error_type, "fingerprint": where.fingerprint, "job_name": where.job_name,
-            "text": where.text, "since": window.since and window.since.isoformat(),
+            "text": where.text, "replay": where.replay, "since": window.since and window.since.isoformat(),
             "until": window.until and window.until.isoformat(),
         }  # fmt: skip
         query = urlencode({name: value for name, value in wanted.items() if value})
@@ -84,7 +86,7 @@ class DlqPage(Page):
         )
         return DeadLetterFilter(
             error_type=visit.filter("type"), fingerprint=visit.filter("fingerprint"), job_name=visit.filter("name"),
-            text=visit.searched_text(), window=window,
+            text=visit.searched_text(), replay=visit.filter("replay"), window=window,
         )  # fmt: skip
 
     @action(Operation.READ)

@@ -125,6 +125,7 @@ class DeadLetterFilters(BaseModel):
     fingerprint: str | None = Field(None, max_length=64)
     job_name: str | None = Field(None, max_length=100)
     text: str | None = Field(None, min_length=1, max_length=200, description="In error, payload or job id.")
+    replay: str | None = Field(None, pattern=r"^[0-9a-f]{1,32}$", description="What failed again after this replay.")
     since: datetime | None = None
     until: datetime | None = None
 

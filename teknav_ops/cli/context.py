@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
     from teknav_ops.jobs.queries import JobQueries
     from teknav_ops.producer import Producer
+    from teknav_ops.replays import Replays
     from teknav_ops.storage.database import Database
 
 
@@ -56,6 +57,13 @@ class Context:
         from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 
         return DeadLetterQueries(self.client, TOPOLOGY)
+
+    @cached_property
+    def replays(self) -> Replays:
+        """Reading batch replays."""
+        from teknav_ops.replays import Replays
+
+        return Replays(self.client, self.dead_letters, TOPOLOGY)
 
     @cached_property
     def producer(self) -> Producer:

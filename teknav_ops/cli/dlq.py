@@ -29,14 +29,16 @@ app = typer.Typer(help="List, show, replay, delete and purge dead letters.", no_
 ErrorTypeOption = Annotated[str | None, typer.Option("--error-type", help="Only this error type.")]
 FingerprintOption = Annotated[str | None, typer.Option("--fingerprint", help="Only this cause (see `dlq groups`).")]
 TextOption = Annotated[str | None, typer.Option("--text", help="Only with this in error, id or a payload value.")]
+AgainOption = Annotated[str | None, typer.Option("--replay", help="Only what failed again after this batch replay.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def _filter(
-    error_type: str | None, fingerprint: str | None, text: str | None, since: str | None, until: str | None
-) -> DeadLetterFilter:
+    error_type: str | None, fingerprint: str | None, text: str | None, replay: str | None, since: str | None,
+    until: str | None,
+) -> DeadLetterFilter:  # fmt: skip
     window = parse_window(since, until)
-    return DeadLetterFilter(error_type=error_type, fingerprint=fingerprint, text=text, window=window)
+    return DeadLetterFilter(error_type=error_type, fingerprint=fingerprint, text=text, replay=replay, window=window)
 
 
 @app.command()
@@ -62,6 +64,7 @@ def list_dead_letters(
     error_type: ErrorTypeOption = None,
     fingerprint: FingerprintOption = None,
     text: TextOption = None,
+    failed_again: AgainOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     limit: LimitOption = 20,
@@ -69,7 +72,7 @@ def list_dead_letters(
     json_output: JsonOption = False,
 ) -> None:
     """A page of dead letters, newest first."""
-    where = _filter(error_type, fingerprint, text, since, until)
+    where = _filter(error_type, fingerprint, text, failed_again, since, until)
     page = Context().dead_letters.page(queue, where=where, cursor=cursor, limit=limit, looking_seconds=LOOKING_SECONDS)
     if json_output:
         show.as_json(page)
@@ -119,6 +122,7 @@ def replay_batch(
     error_type: ErrorTypeOption = None,
     fingerprint: FingerprintOption = None,
     text: TextOption = None,
+    failed_again: AgainOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", help="Only the oldest so many of what matches.")] = None,
@@ -130,7 +134,7 @@ def replay_batch(
     """Freeze the list of all that match, show it, and replay it after a confirmation."""
     control = Context().control
     if resume is None:
-        where = _filter(error_type, fingerprint, text, since, until)
+        where = _filter(error_type, fingerprint, text, failed_again, since, until)
         replay_id = _preview(control.preview_replay(queue, where, limit=limit), yes or json_output)
     else:
         replay_id = resume
@@ -141,6 +145,41 @@ def replay_batch(
         show.as_json({**show.plain(done), "skipped_count": done.skipped_count})
     else:
         show.console.print(f"{done.state}: {done.replayed_count:,} replayed, {done.skipped_count:,} skipped")
+        show.console.print(f"what becomes of them: teknav dlq replays {queue}", soft_wrap=True)
+
+
+@app.command()
+def replays(
+    queue: Annotated[str | None, typer.Argument(help="Only this queue's.")] = None,
+    limit: LimitOption = 20,
+    cursor: CursorOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Batch replays, newest first: which run, and what became of their jobs."""
+    page = Context().replays.page(queue=queue, cursor=cursor, limit=limit)
+    if json_output:
+        show.as_json(page)
+        return
+    show.table(
+        ("id", "queue", "name", "state", "done", "of", "by", "made", "outcome"),
+        [
+            (r.id, r.queue, r.name, r.state, r.done_count, r.total_count, r.started_by or r.operator, r.created_at,
+             r.outcome)
+            for r in page.items
+        ],
+        empty="No batch was previewed or replayed in the last days.",
+    )  # fmt: skip
+    if page.next_cursor is not None:
+        show.console.print(f"[dim]{show.total(page)}; go on with --cursor {page.next_cursor}[/dim]", soft_wrap=True)
+
+
+@app.command("stop-replay")
+def stop_replay(
+    queue: QueueArgument, replay_id: Annotated[str, typer.Argument(help="Its id; see `dlq replays`.")]
+) -> None:
+    """Stop a batch replay, whoever runs it; what was replayed stays replayed."""
+    stopped = Context().control.abort_replay(queue, replay_id)
+    show.console.print(f"stopped after {stopped.done_count:,} of {stopped.total_count:,}: {stopped.outcome}")
 
 
 def _preview(plan: Replay, is_confirmed: bool) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from teknav_ops.jobs.record import moment
 
@@ -14,6 +14,13 @@ ReplayState = Literal["previewed", "running", "finished", "aborted"]
 
 _TYPE: Final = "type:"
 _CAUSE: Final = "cause:"
+_AGAIN: Final = "again:"
+_SKIPPED: Final = "skipped:"
+#: Why a job was left alone when its turn came, in words.
+SKIP_WORDS: Final = {
+    "gone": "no longer kept", "other": "not failed any more", "anew": "failed anew meanwhile",
+    "unreadable": "unreadable",
+}  # fmt: skip
 
 
 class ReplayCause(BaseModel):
@@ -32,6 +39,10 @@ class Replay(BaseModel):
     `operator` previewed it. `causes` are the fifty most frequent. `missing_count` counts ids that were asked for
     and were no dead letters, `matching_count` all that matched: the list holds the oldest of them. `rate_per_second`
     None is as fast as it can.
+
+    `replayed_count` is how many were put back to wait; each of them then ends in one of `completed_count`,
+    `failed_again_count` and `cancelled_count`, or is among `unsettled_count`. `has_outcome` is False for
+    replays of versions that did not follow their jobs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,6 +65,12 @@ class Replay(BaseModel):
     replayed_count: int = 0
     counts_by_error_type: dict[str, int] = {}
     causes: list[ReplayCause] = []
+    has_outcome: bool = False
+    completed_count: int = 0
+    failed_again_count: int = 0
+    cancelled_count: int = 0
+    failed_again: list[ReplayCause] = []
+    skipped_by_reason: dict[str, int] = {}
 
     @property
     def extent(self) -> str:
@@ -66,6 +83,25 @@ class Replay(BaseModel):
     def skipped_count(self) -> int:
         """Dead letters that were gone, or had failed anew, when their turn came."""
         return self.done_count - self.replayed_count
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def unsettled_count(self) -> int:
+        """Jobs that were put back and have not ended: they wait, run, or wait for another attempt."""
+        ended = self.completed_count + self.failed_again_count + self.cancelled_count
+        return max(0, self.replayed_count - ended) if self.has_outcome else 0
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def outcome(self) -> str:
+        """What became of its jobs, in words: those that have ended, those that have not, and those left alone."""
+        if not self.has_outcome:
+            return f"{self.replayed_count:,} replayed"
+        told = [f"{self.completed_count:,} completed", f"{self.failed_again_count:,} failed again"]
+        told += [f"{self.unsettled_count:,} still waiting or running"] if self.unsettled_count else []
+        told += [f"{self.cancelled_count:,} taken out"] if self.cancelled_count else []
+        skipped = [f"{count:,} {SKIP_WORDS.get(why, why)}" for why, count in self.skipped_by_reason.items()]
+        return ", ".join(told) + (f"; {self.skipped_count:,} skipped: {', '.join(skipped)}" if skipped else "")
 
 
 def error_type_field(error_type: str) -> str:
@@ -100,15 +136,23 @@ def read_replay(queue: str, replay_id: str, facts: Mapping[str, str]) -> Replay:
             "done_count": facts.get("done", 0),
             "replayed_count": facts.get("replayed", 0),
             "counts_by_error_type": types,
-            "causes": _causes(facts),
+            "causes": _causes(facts, _CAUSE),
+            "has_outcome": facts.get("has_outcome", False),
+            "completed_count": facts.get("completed", 0),
+            "failed_again_count": facts.get("failed_again", 0),
+            "cancelled_count": facts.get("cancelled", 0),
+            "failed_again": _causes(facts, _AGAIN),
+            "skipped_by_reason": {
+                name.removeprefix(_SKIPPED): int(n) for name, n in facts.items() if name.startswith(_SKIPPED)
+            },
         }
     )
 
 
-def _causes(facts: Mapping[str, str]) -> list[Any]:
+def _causes(facts: Mapping[str, str], prefix: str) -> list[Any]:
     causes = []
     for field, count in facts.items():
-        if field.startswith(_CAUSE):
-            error_type, _, fingerprint = field.removeprefix(_CAUSE).rpartition("|")
+        if field.startswith(prefix):
+            error_type, _, fingerprint = field.removeprefix(prefix).rpartition("|")
             causes.append({"error_type": error_type, "fingerprint": fingerprint, "count": int(count)})
     return sorted(causes, key=lambda cause: -int(str(cause["count"])))

@@ -47,18 +47,24 @@ class DeadLetterFilter:
     fingerprint: str | None = None
     job_name: str | None = None
     text: str | None = None
+    #: Only what failed again after this batch replay.
+    replay: str | None = None
     window: Window = Window()
 
     def __post_init__(self) -> None:
         """Raises InvalidRequest for a text that nothing stored can hold, or that asks for nothing."""
         check_texts(error_type=self.error_type, fingerprint=self.fingerprint, job_name=self.job_name, text=self.text)
         search_for(self.text)
+        if self.replay is not None:
+            checked_id(self.replay)
 
     @property
     def fields(self) -> list[str]:
         """What `matches` looks at beyond what the index has settled; stack traces are never read for it."""
-        settled_by_index = self.fingerprint is None or self.error_type is None
+        settled_by_index = self.replay is None and (self.fingerprint is None or self.error_type is None)
         looked_at = [] if settled_by_index else ["errorType", "fingerprint"]
+        # A job that failed again stays listed so when it has failed once more.
+        looked_at += ["replay"] if self.replay is not None else []
         looked_at += ["jobName"] if self.job_name is not None else []
         return looked_at + (["error", "payload", "originalJobId"] if self.text is not None else [])
 
@@ -67,6 +73,7 @@ class DeadLetterFilter:
         return (
             (self.error_type is None or fields.get("errorType", self.error_type) == self.error_type)
             and (self.fingerprint is None or fields.get("fingerprint", self.fingerprint) == self.fingerprint)
+            and (self.replay is None or fields.get("replay") == self.replay)
             and (self.job_name is None or fields.get("jobName") == self.job_name)
             and search_for(self.text).is_in(
                 fields.get("error", ""), fields.get("originalJobId", ""), stored_json=fields.get("payload", "")
@@ -75,6 +82,8 @@ class DeadLetterFilter:
 
     def index(self, keys: QueueKeys) -> str:
         """The smallest sorted set that holds all matches."""
+        if self.replay is not None:
+            return keys.replay_again(self.replay)
         if self.fingerprint is not None:
             return keys.dlq_fingerprint(self.fingerprint)
         if self.error_type is not None:

@@ -167,7 +167,7 @@ class QueueKeys:
         self.workers = prefix + "workers"
         #: ZSET of job ids whose record could not be read (score: found at, ms).
         self.corrupt = prefix + "corrupt"
-        #: HASH per batch replay, and a LIST of its frozen ids under `<id>:ids`.
+        #: HASH per batch replay; a LIST of its frozen ids under `<id>:ids`, a ZSET of what failed again under `:again`.
         self.replay_family = prefix + "replay:"
         #: ZSET of batch replays' ids; score is when they were previewed (ms).
         self.replays = prefix + "replays"
@@ -197,6 +197,10 @@ class QueueKeys:
     def replay(self, replay_id: str) -> str:
         """HASH: one batch replay."""
         return self.replay_family + replay_id
+
+    def replay_again(self, replay_id: str) -> str:
+        """ZSET: the jobs of one batch replay that failed again; score: when, ms."""
+        return f"{self.replay_family}{replay_id}:again"
 
     def replay_ids(self, replay_id: str) -> str:
         """LIST: the frozen `<job id>|<failed at>` entries of one batch replay."""

@@ -260,7 +260,7 @@ def complete(
     for run, result in runs:
         args += (run.job_id, run.delivery, run.started_at_ms, run.duration_ms, run.bucket, result)
     names = [keys.active, keys.completed, keys.wake, keys.audit, keys.job_family, keys.minute_family]
-    names.append(keys.totals)
+    names += [keys.totals, keys.replay_family]
     return Call(load("complete"), names, args)
 
 
@@ -281,6 +281,7 @@ def dead_letter(keys: QueueKeys, *, worker: str, run: Run, failure: Failure, fai
     names = [keys.active, keys.failed, keys.dlq, keys.dlq_record(run.job_id)]
     names += [keys.dlq_type(failure.error_type), keys.dlq_fingerprint(failure.fingerprint), keys.dlq_groups]
     names += [keys.wake, keys.audit, keys.job(run.job_id), keys.job_family, keys.minute_family, keys.totals]
+    names.append(keys.replay_family)
     args = [run.job_id, run.delivery, worker, run.started_at_ms, run.duration_ms, run.bucket]
     args += [failure.error_type, failure.error, failure.stack, failure.fingerprint, failure.attempt]
     return Call(load("dead_letter"), names, [*args, failed_kept, keys.queue])
@@ -345,7 +346,7 @@ def release(keys: QueueKeys, *, held: Iterable[tuple[str, int]]) -> Call[int]:
 def cancel(keys: QueueKeys, *, job_id: str, actor: str, cancelled_kept: int) -> Call[str]:
     """Cancel a job that has not begun; answers 'cancelled' or the state in the way."""
     names = [keys.waiting, keys.prioritized, keys.delayed, keys.cancelled]
-    names += [keys.audit, keys.job(job_id), keys.job_family, keys.idempotency_family]
+    names += [keys.audit, keys.job(job_id), keys.job_family, keys.idempotency_family, keys.replay_family]
     return Call(load("cancel"), names, [job_id, actor, cancelled_kept])
 
 
@@ -424,6 +425,7 @@ def set_control(keys: QueueKeys, *, actor: str, action: str, fields: dict[str, s
 def flush(keys: QueueKeys, *, actor: str, count: int) -> Call[int]:
     """Drop up to `count` of the jobs that have not begun from each place they wait in."""
     names = [keys.waiting, keys.prioritized, keys.delayed, keys.audit, keys.job_family, keys.idempotency_family]
+    names.append(keys.replay_family)
     return Call(load("flush"), names, [actor, count])
 
 

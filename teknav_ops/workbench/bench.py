@@ -22,6 +22,7 @@ from teknav_ops.metrics.overview import attention, read_now
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.redis_state.connection import Client, connect
 from teknav_ops.redis_url import find_redis_url
+from teknav_ops.replays import Replays
 from teknav_ops.secret_key import cipher_keys
 from teknav_ops.settings import Settings
 from teknav_ops.snapshots.open import Snapshot, open_snapshot
@@ -151,6 +152,11 @@ class Workbench(Questions, Reviews, Telling):
     def dead_letters(self) -> DeadLetterQueries:
         """Reading dead letters; secrets are masked."""
         return DeadLetterQueries(self.client, self.topology)
+
+    @cached_property
+    def replays(self) -> Replays:
+        """Reading batch replays: which run, and what became of their jobs."""
+        return Replays(self.client, self.dead_letters, self.topology)
 
     def queue(self, name: str) -> Queue:
         """What the catalogue says of a queue. Raises UnknownQueue."""

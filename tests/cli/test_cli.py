@@ -149,6 +149,13 @@ def test_a_batch_is_previewed_and_replayed_after_a_yes(teknav: Teknav, redis_ser
     assert "Replay 3 jobs?" in teknav("dlq", "replay-batch", "search:index", typed="n\n").stdout
     done = json.loads(teknav("dlq", "replay-batch", "search:index", "--limit", "2", "--json").stdout)
     assert (done["state"], done["replayed_count"], done["matching_count"]) == ("finished", 2, 3)
+    assert done["outcome"] == "0 completed, 0 failed again, 2 still waiting or running"
+    newest, *before = json.loads(teknav("dlq", "replays", "search:index", "--json").stdout)["items"]
+    assert (newest["id"], newest["unsettled_count"]) == (done["id"], 2) and len(before) == 2
+    stopped = teknav("dlq", "stop-replay", "search:index", before[0]["id"])
+    assert stopped.stdout == "stopped after 0 of 3: 0 completed, 0 failed again\n"
+    again = teknav("dlq", "replay-batch", "search:index", "--replay", done["id"])
+    assert "No dead letters match" in again.stdout
     nothing = teknav("dlq", "replay-batch", "search:index", "--error-type", "Other")
     assert "No dead letters match" in nothing.stdout and nothing.returncode == 0
 

@@ -5,6 +5,8 @@
 - A runner holds it until its lease ends; then another may take it. Only who holds it, and knows how many of the list
   are done, goes on: so no failure is replayed twice, whoever died in between.
 - A failure is a job and the moment it failed: one that failed anew since is left alone.
+- Each job that it put back is counted once: completed, failed again (also by cause, and listed), or taken out. What it
+  left alone is counted by why.
 - It goes some time after it last moved; who is told a rate, or holds it, moves it.
 """
 
@@ -14,6 +16,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from tests.model.engine_model import EngineModel
+from tests.model.records import Job
 
 
 @dataclasses.dataclass
@@ -26,6 +29,9 @@ class Batch:
     ends_at: int | None = None
     list_ends_at: int | None = None
     has_list: bool = True
+    #: Jobs that failed again after it, with when; and when that list goes.
+    again: dict[str, float] = dataclasses.field(default_factory=dict)
+    again_ends_at: int | None = None
 
     @property
     def state(self) -> str:
@@ -47,6 +53,7 @@ class BatchReplays:
         self.batches: dict[str, Batch] = {}
         #: Those that were started and have not ended, also when their record has gone.
         self.running: set[str] = set()
+        model.ended = self._settle
 
     def preview(self, replay_id: str, failures: Sequence[tuple[str, int]]) -> None:
         """A list of failures is frozen."""
@@ -58,6 +65,17 @@ class BatchReplays:
         for replay_id, batch in list(self.batches.items()):
             if batch.ends_at is not None and batch.ends_at <= now:
                 del self.batches[replay_id]
+            elif batch.again_ends_at is not None and batch.again_ends_at <= now:
+                batch.again, batch.again_ends_at = {}, None
+
+    def _settle(self, job: Job, outcome: str) -> None:
+        """A job that was replayed has ended, or failed once more."""
+        batch, job.batch = self.batches.get(job.batch), ""
+        if batch is not None:
+            _count(batch, outcome)
+            if outcome == "failed_again":
+                _count(batch, f"again:{'|'.join(job.cause)}")
+                batch.again[job.id], batch.again_ends_at = self.model.now, batch.ends_at
 
     def _keep(self, batch: Batch, *, with_list: bool) -> None:
         batch.ends_at = self.model.now + self.kept_ms
@@ -119,7 +137,17 @@ class BatchReplays:
         batch = self.batches.get(replay_id)
         if batch is None or (batch.state, batch.facts.get("runner"), batch.done) != ("running", runner, done):
             return -1
-        replayed = self.model.replay(failures, actor)
+        for job_id, failed_at in failures:
+            state = self.model.state_of(job_id)
+            if state != "failed":
+                _count(batch, "skipped:other" if state else "skipped:gone")
+            elif self.model.jobs[job_id].finished_at != failed_at:
+                _count(batch, "skipped:anew")
+        replayed = self.model.replay(failures, actor, batch=replay_id)
         batch.facts["done"] = str(done + len(failures))
         batch.facts["replayed"] = str(int(batch.facts.get("replayed", 0)) + replayed)
         return replayed
+
+
+def _count(batch: Batch, name: str) -> None:
+    batch.facts[name] = str(int(batch.facts.get(name, 0)) + 1)

@@ -93,6 +93,8 @@ def compare_batches(replays: BatchReplays, dump: QueueDump, keys: QueueKeys) -> 
         if batch.has_list:
             intended[f"{replay_id}:ids"] = [f"{job_id}|{at}" for job_id, at in batch.failures]
             ends[keys.replay_ids(replay_id)] = batch.list_ends_at
+        if batch.again:
+            intended[f"{replay_id}:again"], ends[keys.replay_again(replay_id)] = batch.again, batch.again_ends_at
     expect(BatchDiffers, "batch replays", intended, dump.family(keys.replay_family))
     expect(BatchDiffers, "when they go", ends, {key: dump.ends_at_ms.get(key) for key in ends})
     expect(BatchDiffers, "which run", replays.running, set(dump.content.get(keys.replays_running, ())))
@@ -122,8 +124,8 @@ def _facts(job: Job) -> dict[str, Any]:
     return {
         "state": job.state, "name": job.name, "payload": job.payload, "priority": job.priority, "key": job.key,
         "enqueued_at": job.enqueued_at, "delivery": job.delivery, "attempts": job.attempts, "lost": job.lost,
-        "replays": job.replays, "worker": job.worker, "error_type": job.cause[0], "progress": job.progress,
-        "stuck": job.stuck,
+        "replays": job.replays, "replay": job.batch, "worker": job.worker, "error_type": job.cause[0],
+        "progress": job.progress, "stuck": job.stuck,
     }  # fmt: skip
 
 
@@ -134,6 +136,7 @@ def _stored_facts(fields: dict[str, str]) -> dict[str, Any]:
         "state": fields["state"], "name": fields["name"], "payload": fields["payload"],
         "key": fields.get("idempotency_key", ""), "enqueued_at": int(fields["enqueued_at_ms"]),
         "worker": fields.get("worker", ""), "error_type": fields.get("error_type", ""),
+        "replay": fields.get("replay", ""),
         "progress": (fields.get("progress", ""), fields.get("progress_note", "")), **numbers,
     }  # fmt: skip
 

@@ -16,7 +16,7 @@ The promises that the scripts' own headers do not spell out:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from tests.model.records import Job, Limits
@@ -43,6 +43,8 @@ class EngineModel(Trail):
         self.heartbeats: dict[str, int] = {}
         self.token = False
         self._arrivals = 0
+        #: Told of each job that ends, with its outcome.
+        self.ended: Callable[[Job, str], None] = lambda job, outcome: None
 
     # What can be asked ---------------------------------------------------------------------------
 
@@ -205,6 +207,7 @@ class EngineModel(Trail):
             done.append(job)
             self._note("job.completed", job, worker, tries=job.attempts, with_wait=True)
             self._count_run(job, "completed", duration_ms)
+            self.ended(job, "completed")
         self._file(*done)
         self.token |= bool(done) and wakes
         return answers
@@ -241,6 +244,7 @@ class EngineModel(Trail):
         for action in ("job.failed", "dlq.added"):
             self._note(action, job, worker, tries=job.attempts, with_wait=True)
         self._count_run(job, "failed", duration_ms, bucket)
+        self.ended(job, "failed_again")
         self._file(job)
         self.token = True
         return 1
@@ -328,6 +332,7 @@ class EngineModel(Trail):
         job.state = "cancelled"
         self._free_key(job)
         self._note("job.cancelled", job, actor)
+        self.ended(job, "cancelled")
         self._file(job)
         return "cancelled"
 
@@ -341,7 +346,7 @@ class EngineModel(Trail):
         self.token = True
         return "promoted"
 
-    def replay(self, failures: Iterable[tuple[str, int | None]], actor: str, payload: str = "") -> int:
+    def replay(self, failures: Iterable[tuple[str, int | None]], actor: str, payload: str = "", batch: str = "") -> int:
         """How many were failed, at their moment if one is given, and now wait with fresh attempts."""
         failed = [(self.jobs[job_id], at) for job_id, at in failures if self.state_of(job_id) == "failed"]
         replayed = [job for job, at in failed if at in (None, job.finished_at)]
@@ -351,6 +356,7 @@ class EngineModel(Trail):
             self._note("job.replayed", job, actor, tries=job.attempts)
             job.attempts = job.lost = 0
             job.replays += 1
+            job.batch = batch
             job.cause = job.progress = ("", "")
             job.payload = payload or job.payload
             self._arrive(job)
@@ -375,6 +381,7 @@ class EngineModel(Trail):
         for job in dropped:
             self._free_key(job)
             self._note("job.dropped", job, actor)
+            self.ended(job, "cancelled")
             del self.jobs[job.id]
         return len(dropped)
 

@@ -30,6 +30,8 @@ class Job:
     replays: int = 0
     waited: int = 0
     marked: int = 0
+    #: The batch replay that put it back, until it ends.
+    batch: str = ""
     noted: int = 0
     stuck: int = 0
     finished_at: int = 0

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from teknav_ops.errors import NotAllowed
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.settings import Settings
 from teknav_ops.triage.view_models import DlqTriageModel
+from teknav_ops.triage.widgets.dlq_triage import DlqTriage
 from teknav_ops.workbench import Workbench
 from tests.notebooks.conftest import recorded
 from tests.support.dead_letters import make_dead_letters
@@ -92,6 +94,26 @@ def test_a_slow_replay_is_cancelled_and_what_was_done_stays(model: DlqTriageMode
     assert 0 < left <= 40
     assert model.status.startswith("Stopped after ") and f"{40 - left} of 40" in model.status
     assert len(recorded(bench, "dlq.replay_aborted")) == 1
+
+
+def test_whoever_opens_it_sees_what_runs_and_can_stop_it_and_what_failed_again(
+    model: DlqTriageModel, bench: Workbench, client: Any
+) -> None:
+    frozen = bench.control.preview_replay(QUEUE, DeadLetterFilter(), limit=3, name="from a kernel that is gone")
+    bench.control.start_replay(QUEUE, frozen.id, rate_per_second=1)
+    for _ in range(9):
+        bench.control.preview_replay(QUEUE, DeadLetterFilter(), limit=1)
+
+    model.refresh()
+    assert (model.replays[0].id, model.replays[0].state) == (frozen.id, "running")
+    widget = DlqTriage(model)
+    assert "from a kernel that is gone" in widget.replays.value and widget.replay.value == frozen.id
+    model.stop(frozen.id)
+    assert model.status == f"Stopped {frozen.id} after 0 of 3: 0 completed, 0 failed again."
+    assert bench.replays.running_of(QUEUE) == []
+    model.failed_again_of = frozen.id
+    model.refresh()
+    assert model.letters == []
 
 
 def test_a_purge_needs_the_queues_name(model: DlqTriageModel, bench: Workbench) -> None:

@@ -43,11 +43,22 @@ export function Causes({causes, total}) {
     <td class="right">${count(cause.count)}</td><td style="width: 40%"><${Progress} done=${cause.count} total=${total} tone="warn" /></td></tr>`)}</tbody></table>`;
 }
 
+/** What became of the jobs that were put back; those that failed again are a click away. */
+export function Outcome({replay}) {
+  if (!replay.hasOutcome) return html`${count(replay.replayed)} replayed`;
+  const causes = replay.againCauses.map((cause) => `${cause.error_type} ${count(cause.count)}`).join(', ');
+  return html`<span class="outcome"><${Badge} tone=${replay.completed ? 'good' : ''}>${count(replay.completed)} completed</${Badge}>
+    ${replay.failedAgain > 0 ? html` <a href=${replay.againHref} title=${causes}><${Badge} tone="bad">${count(replay.failedAgain)} failed again</${Badge}></a> <small class="faint">${causes}</small>` : html` <span class="faint">0 failed again</span>`}
+    ${replay.unsettled > 0 && html` <${Badge} tone="info">${count(replay.unsettled)} still waiting or running</${Badge}>`}
+    ${replay.cancelled > 0 && html` <${Badge}>${count(replay.cancelled)} taken out</${Badge}>`}
+    ${replay.skips.length > 0 && html` <small class="faint">${count(replay.skipped)} skipped: ${replay.skips.join(', ')}</small>`}</span>`;
+}
+
 export function Running({client, replay, mayAct}) {
   return html`<section class="card"><div class="body row"><b>Replay <${Words} text=${replay.name || replay.id} /></b><span class="soft">${count(replay.done)} of ${count(replay.total)}${replay.rate ? `, ${rate(replay.rate)}` : ''}, by <${Words} text=${replay.startedBy ?? replay.operator} /></span>
     <div class="grow"><${Progress} done=${replay.done} total=${replay.total} /></div>
-    ${replay.skipped > 0 && html`<span class="faint">${count(replay.skipped)} were gone or had failed anew</span>`}
-    ${mayAct && html`<${Act} client=${client} action="abort" args=${{queue: replay.queue, replay_id: replay.id}} tone="bad">Stop</${Act}>`}</div></section>`;
+    <${Outcome} replay=${replay} />
+    ${mayAct && replay.state === 'running' && html`<${Act} client=${client} action="abort" args=${{queue: replay.queue, replay_id: replay.id}} tone="bad">Stop</${Act}>`}</div></section>`;
 }
 
 export function ReplayState({replay}) {

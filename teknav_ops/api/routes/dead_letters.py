@@ -51,12 +51,14 @@ async def _filter(
     error_type: Annotated[Short, Query(description="Only this error type.")] = None,
     fingerprint: Annotated[Short, Query(description="Only this cause.")] = None,
     job_name: Annotated[Short, Query(description="Only jobs of this kind.")] = None,
+    replay: Annotated[Short, Query(description="Only what failed again after this batch replay.")] = None,
     since: Since = None,
     until: Until = None,
 ) -> DeadLetterFilter:
     return DeadLetterFilter(
-        error_type=error_type, fingerprint=fingerprint, job_name=job_name, text=text, window=window_of(since, until)
-    )
+        error_type=error_type, fingerprint=fingerprint, job_name=job_name, text=text, replay=replay,
+        window=window_of(since, until),
+    )  # fmt: skip
 
 
 Where = Annotated[DeadLetterFilter, Depends(_filter)]

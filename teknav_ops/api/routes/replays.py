@@ -34,6 +34,7 @@ def preview_replay(
     chosen = body.filters
     where = DeadLetterFilter(
         error_type=chosen.error_type, fingerprint=chosen.fingerprint, job_name=chosen.job_name, text=chosen.text,
+        replay=chosen.replay,
         window=window_of(chosen.since, chosen.until),
     )  # fmt: skip
     replay = services.control(identity.operator).preview_replay(
@@ -65,7 +66,9 @@ def list_replays(
 )  # fmt: skip
 @rendered()
 def get_replay(replay_id: ReplayId, services: FromServices, _: MayRead) -> ReplayView:
-    """`done_count` of `total_count`; of these, `replayed_count` were replayed."""
+    """`done_count` of `total_count`; of these, `replayed_count` were replayed, and what became of them. Those that
+    failed again are the dead letters that the filter `replay` finds, and can be previewed by it.
+    """
     return _view(services, services.replays.find(replay_id))
 
 

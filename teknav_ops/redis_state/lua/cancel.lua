@@ -9,15 +9,19 @@
 -- KEYS[6]  job           hash
 -- KEYS[7]  job family    hash each
 -- KEYS[8]  idempotency family   string each
+-- KEYS[9]  replay family        hash each
 -- ARGV[1]  id
 -- ARGV[2]  actor
 -- ARGV[3]  cancelled_kept
 -- Returns  'cancelled', or the state that does not allow it ('' for no such job; nothing is written)
 
 local waiting, prioritized, delayed, cancelled = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local audit, job, job_family, idempotency_family = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local audit, job, job_family, idempotency_family, replay_family = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local id, actor = ARGV[1], ARGV[2]
-local record = redis.call('HMGET', job, 'state', 'name', 'trace', 'idempotency_key')
+
+--@include settling
+
+local record = redis.call('HMGET', job, 'state', 'name', 'trace', 'idempotency_key', 'replay')
 local state = record[1] or ''
 if state == 'waiting' then
     if redis.call('ZREM', prioritized, id) == 0 then
@@ -35,6 +39,10 @@ redis.call('HSET', job, 'state', 'cancelled', 'finished_at_ms', now)
 redis.call('ZADD', cancelled, now, id)
 if record[4] and redis.call('GET', idempotency_family .. record[4]) == id then
     redis.call('UNLINK', idempotency_family .. record[4])
+end
+if record[5] then
+    redis.call('HDEL', job, 'replay')
+    settle(record[5], 'cancelled', 1)
 end
 redis.call('XADD', audit, '*', 'action', 'job.cancelled', 'job_id', id, 'job_name', record[2], 'actor', actor,
     'trace_id', record[3])

@@ -14,6 +14,7 @@
 -- KEYS[11] job family               hash each
 -- KEYS[12] minute family            hash each
 -- KEYS[13] totals                   hash
+-- KEYS[14] replay family            hash each, and a zset of those that failed again
 -- ARGV[1]  id
 -- ARGV[2]  delivery
 -- ARGV[3]  worker
@@ -31,10 +32,11 @@
 
 local active, failed, dlq, dlq_record, dlq_type, dlq_fingerprint, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local wake, audit, job, job_family, minute_family, totals = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+local replay_family = KEYS[14]
 local id, delivery, worker, duration_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local error_type, message, stack, fingerprint = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local record = redis.call('HMGET', job, 'state', 'delivery', 'name', 'trace', 'attempts', 'payload',
-    'waited_ms', 'replays')
+    'waited_ms', 'replays', 'replay')
 if record[2] ~= delivery then
     return 0
 elseif record[1] ~= 'active' then
@@ -43,6 +45,24 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+--@include settling
+
+-- By cause, of which a record names so many; and as a list, so that just these can be replayed.
+local CAUSE_LIMIT = 300
+local function fail_again(replay)
+    local record, cause = replay_family .. replay, 'again:' .. error_type .. '|' .. fingerprint
+    settle(replay, 'failed_again', 1)
+    if redis.call('HEXISTS', record, cause) == 1 or redis.call('HLEN', record) < CAUSE_LIMIT then
+        settle(replay, cause, 1)
+    end
+    local left_ms = redis.call('PTTL', record)
+    if left_ms > 0 then
+        redis.call('ZADD', record .. ':again', now, id)
+        redis.call('PEXPIRE', record .. ':again', left_ms)
+    end
+end
+
 local attempt = (record[5] or 0) + 1
 local name, trace = record[3] or '', record[4] or ''
 redis.call('HSET', job, 'state', 'failed', 'attempts', attempt, 'started_at_ms', ARGV[4], 'finished_at_ms', now,
@@ -57,7 +77,11 @@ redis.call('ZADD', dlq_fingerprint, now, id)
 redis.call('HINCRBY', groups, error_type .. '|' .. fingerprint, 1)
 redis.call('HSET', dlq_record, 'originalQueue', ARGV[13], 'originalJobId', id, 'error', message, 'stack', stack,
     'attemptsMade', attempt, 'failedAt', now, 'payload', record[6] or '', 'traceId', trace, 'jobName', name,
-    'errorType', error_type, 'fingerprint', fingerprint)
+    'errorType', error_type, 'fingerprint', fingerprint, 'replay', record[9] or '')
+if record[9] then
+    redis.call('HDEL', job, 'replay')
+    fail_again(record[9])
+end
 for _, action in ipairs({'job.failed', 'dlq.added'}) do
     redis.call('XADD', audit, '*', 'action', action, 'job_id', id, 'job_name', name, 'actor', worker,
         'trace_id', trace, 'attempt', attempt, 'delivery', delivery, 'duration_ms', duration_ms,

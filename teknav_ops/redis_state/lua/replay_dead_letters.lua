@@ -54,7 +54,11 @@ local function take_letter(id, error_type, fingerprint)
     end
 end
 
-local replayed = 0
+local replayed, skipped = 0, {}
+local function skip(why)
+    skipped[why] = (skipped[why] or 0) + 1
+end
+
 for i = 6, #ARGV, 2 do
     local id, failed_at_ms = ARGV[i], ARGV[i + 1]
     local job = job_family .. id
@@ -80,7 +84,16 @@ for i = 6, #ARGV, 2 do
         redis.call('XADD', audit, '*', 'action', 'job.replayed', 'job_id', id, 'job_name', record[2] or '', 'actor', actor,
             'trace_id', record[3] or '', 'attempt', record[8] or '', 'error_type', error_type, 'fingerprint', fingerprint,
             'detail', payload ~= '' and ('payload before the edit: ' .. (record[7] or '')) or '')
+        if batch ~= '' then
+            redis.call('HSET', job, 'replay', batch)
+        end
         replayed = replayed + 1
+    elseif record.err then
+        skip('unreadable')
+    elseif not record[1] then
+        skip('gone')
+    else
+        skip(record[1] == 'failed' and 'anew' or 'other')
     end
 end
 
@@ -90,6 +103,9 @@ end
 if batch ~= '' then
     redis.call('HINCRBY', replay_family .. batch, 'done', (#ARGV - 5) / 2)
     redis.call('HINCRBY', replay_family .. batch, 'replayed', replayed)
+    for why, count in pairs(skipped) do
+        redis.call('HINCRBY', replay_family .. batch, 'skipped:' .. why, count)
+    end
 end
 if replayed > 0 and redis.call('LLEN', wake) == 0 then
     redis.call('RPUSH', wake, '1')

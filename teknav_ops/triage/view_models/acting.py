@@ -13,6 +13,7 @@ from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.redis_state.scripts import Accepted
+from teknav_ops.replays import Replays
 from teknav_ops.topology import Topology
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Bench(Protocol):
     def topology(self) -> Topology: ...
     @property
     def dead_letters(self) -> DeadLetterQueries: ...
+    @property
+    def replays(self) -> Replays: ...
     @property
     def jobs(self) -> JobQueries: ...
     @property

@@ -21,6 +21,7 @@ from teknav_ops.triage.view_models.speaking import SpeakingModel
 #: Rows shown; a batch may be larger.
 PAGE_SIZE: Final = 50
 _CANCEL_SECONDS: Final = 5.0
+_REPLAYS_SHOWN: Final = 8
 
 
 class DlqTriageModel(SpeakingModel):
@@ -30,6 +31,7 @@ class DlqTriageModel(SpeakingModel):
     error_type = param.String(default="", doc="Filter; empty: any.")
     fingerprint = param.String(default="", doc="Filter; empty: any.")
     text = param.String(default="", doc="Filter: what error or payload contain.")
+    failed_again_of = param.String(default="", doc="Filter: only what failed again after this batch replay.")
     limit = param.Integer(default=None, bounds=(1, 100_000), allow_None=True, doc="Only the oldest so many; None: all.")
     rate_per_second = param.Number(default=50.0, bounds=(0.05, 10_000.0), doc="How fast they are let go.")
     groups: Any = param.List(default=[], item_type=DeadLetterGroup, doc="Causes, most frequent first.")
@@ -38,6 +40,9 @@ class DlqTriageModel(SpeakingModel):
     is_counted = param.Boolean(default=True, doc="All that match were counted.")
     preview: Any = param.ClassSelector(default=None, class_=Replay, doc="The frozen list that `replay` would take.")
     inspected = param.String(default="", doc="One dead letter, whole.")
+    replays: Any = param.List(
+        default=[], item_type=Replay, doc="Those that run, whoever started them, then the newest."
+    )
     done_count = param.Integer(default=0, doc="How many of the running replay are done.")
     is_running = param.Boolean(default=False, doc="A replay of this model is under way.")
 
@@ -59,14 +64,22 @@ class DlqTriageModel(SpeakingModel):
     def _refresh(self) -> None:
         page = self._bench.dead_letters.page(self.queue, where=self._filter(), limit=PAGE_SIZE)
         groups = self._bench.dead_letters.groups(self.queue)
+        running = self._bench.replays.running_of(self.queue)
+        newest = self._bench.replays.page(queue=self.queue, limit=_REPLAYS_SHOWN).items
+        ids = {replay.id for replay in running}
         self.param.update(
-            groups=groups, letters=list(page.items), total_count=page.total_count, is_counted=page.is_counted
+            replays=[*running, *(replay for replay in newest if replay.id not in ids)],
+            groups=groups,
+            letters=list(page.items),
+            total_count=page.total_count,
+            is_counted=page.is_counted,
         )
 
     def _filter(self) -> DeadLetterFilter:
         return DeadLetterFilter(
-            error_type=self.error_type or None, fingerprint=self.fingerprint or None, text=self.text.strip() or None
-        )
+            error_type=self.error_type or None, fingerprint=self.fingerprint or None, text=self.text.strip() or None,
+            replay=self.failed_again_of or None,
+        )  # fmt: skip
 
     def inspect(self, job_id: str) -> None:
         """Show one dead letter, whole."""
@@ -165,6 +178,15 @@ class DlqTriageModel(SpeakingModel):
         self._stopped.set()
         self._bench.control.abort_replay(running.queue, running.id)
         self.wait(_CANCEL_SECONDS)
+
+    def stop(self, replay_id: str) -> None:
+        """Stop a batch replay of this queue, whoever started it and whichever process runs it."""
+        self.attempt(lambda: self._stop(replay_id))
+
+    def _stop(self, replay_id: str) -> None:
+        stopped = self._bench.control.abort_replay(self.queue, replay_id)
+        self._refresh()
+        self.say(f"Stopped {replay_id} after {stopped.done_count:,} of {stopped.total_count:,}: {stopped.outcome}.")
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the running replay has ended; False when it has not by then."""

@@ -28,7 +28,8 @@ class DlqTriage(PaintedBox):
             w.HBox([self.error_type, self.fingerprint]), w.HBox([self.text, self.refresh_button]), self.causes,
             self.letters, w.HBox([self.job, self.inspect_button]), self.inspected, self.effects,
             w.HBox([self.limit, self.rate]), w.HBox([self.preview_button, self.replay_button, self.cancel_button]),
-            self.preview, self.progress, w.HBox([self.confirmation, self.purge_button]), self.status,
+            self.preview, self.progress, self.replays, w.HBox([self.replay, self.stop_button, self.again_button]),
+            w.HBox([self.confirmation, self.purge_button]), self.status,
         ])  # fmt: skip
         self._connect()
         model.refresh()
@@ -54,6 +55,10 @@ class DlqTriage(PaintedBox):
             description="Replay", disabled=True, button_style="warning", layout={"width": "auto"}
         )
         self.cancel_button = w.Button(description="Cancel", disabled=True)
+        self.replays = w.HTML()
+        self.replay = w.Dropdown(description="batch replay", options=[], style=WIDE)
+        self.stop_button = w.Button(description="Stop it")
+        self.again_button = w.Button(description="Show what failed again", layout={"width": "auto"})
         self.progress = w.IntProgress(min=0, max=1, description="done", style=WIDE)
         self.confirmation = w.Text(
             description="purge all",
@@ -72,17 +77,32 @@ class DlqTriage(PaintedBox):
         clicks: dict[w.Button, Callable[[], None]] = {
             self.refresh_button: model.refresh, self.preview_button: model.preview_replay,
             self.replay_button: model.replay, self.cancel_button: model.cancel,
+            self.stop_button: lambda: model.stop(self.replay.value or ""),
+            self.again_button: lambda: self._filtered("failed_again_of", self._other_replay()),
             self.inspect_button: lambda: model.inspect(self.job.value or ""), self.purge_button: self._purge,
         }  # fmt: skip
         for button, action in clicks.items():
             self.on_click(button, action)
         self.follow(
-            "groups", "letters", "total_count", "is_counted", "preview", "inspected", "done_count", "is_running"
+            "groups",
+            "letters",
+            "total_count",
+            "is_counted",
+            "preview",
+            "inspected",
+            "done_count",
+            "is_running",
+            "replays",
+            "failed_again_of",
         )
 
     def _filtered(self, name: str, value: str) -> None:
         setattr(self.model, name, value or "")
         self.model.refresh()
+
+    def _other_replay(self) -> str:
+        """The chosen replay as a filter; none where it is the filter already."""
+        return "" if self.model.failed_again_of else self.replay.value or ""
 
     def _purge(self) -> None:
         typed = self.confirmation.value
@@ -107,6 +127,7 @@ class DlqTriage(PaintedBox):
             [_letter_row(letter) for letter in model.letters[:_LETTERS]],
             empty="Nothing matches the filters.",
         )  # fmt: skip
+        self._paint_replays()
         self.inspected.value = block(model.inspected)
         self.preview.value = _causes_of(model.preview)
         self.replay_button.disabled = model.preview is None or model.is_running
@@ -118,6 +139,20 @@ class DlqTriage(PaintedBox):
             self.progress.max = max(1, running.total_count)
         self.progress.value = min(model.done_count, self.progress.max)
         self.status.value = line(model.status, is_wrong=model.is_wrong)
+
+    def _paint_replays(self) -> None:
+        model = self.model
+        self.replays.value = table(
+            ("replay", "state", "done", "by", "what became of them"), [_replay_row(replay) for replay in model.replays],
+            empty="No batch of this queue was replayed lately.",
+        )  # fmt: skip
+        known = [replay.id for replay in model.replays]
+        chosen = self.replay.value if self.replay.value in known else next(iter(known), None)
+        choose(self.replay, [(f"{replay.name or replay.id} ({replay.state})", replay.id) for replay in model.replays],
+               chosen)  # fmt: skip
+        self.stop_button.disabled = not known
+        self.again_button.disabled = not known and not model.failed_again_of
+        self.again_button.description = "Show all again" if model.failed_again_of else "Show what failed again"
 
     def _paint_choices(self) -> None:
         model = self.model
@@ -151,3 +186,8 @@ def _causes_of(replay: Replay | None) -> str:
     return f"<b>List {replay.id}: {replay.total_count:,} jobs</b>" + table(
         ("jobs", "error type", "fingerprint"), rows, empty=""
     )
+
+
+def _replay_row(replay: Replay) -> tuple[str, ...]:
+    done = f"{replay.done_count:,} of {replay.total_count:,}"
+    return (replay.name or replay.id, replay.state, done, replay.started_by or replay.operator, replay.outcome)

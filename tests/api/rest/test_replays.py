@@ -84,6 +84,11 @@ def test_twenty_starts_are_one_run_whose_end_is_on_record(owner: httpx.Client, s
     assert statuses == {202}
     assert (done["state"], done["replayed_count"], done["skipped"]) == ("finished", 150, 0)
     assert state.client.llen(KEYS.waiting) == 150
+    assert done["outcome"] == "0 completed, 0 failed again, 150 still waiting or running"
+    assert done["unsettled_count"] == 150
+    again = preview(owner, filters={"replay": plan["id"]})
+    listed = owner.get(f"/api/owner/queues/{QUEUE}/dead-letters", params={"replay": plan["id"]}).json()
+    assert again["total_count"] == listed["total_count"] == 0
     actions = owner.get("/api/owner/audit", params={"action": "dlq."}).json()["items"]
     mine = [entry for entry in actions if (entry["detail"] or {}).get("replay") == plan["id"]]
     assert [entry["action"] for entry in reversed(mine)].count("dlq.batch_replayed") == 1

@@ -31,7 +31,8 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
         <${Choice} client=${client} name="since" label="Failed since" value=${filters.since} options=${SPANS} />
         ${shell.maySearch && html`<${SearchField} client=${client} name="text" placeholder="In error or payload" value=${filters.text} />`}
         ${filters.fingerprint && html`<button type="button" class="button small" onClick=${() => client.go({fingerprint: null, page: null})}>cause ${filters.fingerprint} <${Icon} name="x" size=${12} /></button>`}
-        ${list.isFiltered && html`<button type="button" class="button small" onClick=${() => client.go({type: null, name: null, since: null, until: null, text: null, fingerprint: null, page: null})}>Clear</button>`}
+        ${filters.replay && html`<button type="button" class="button small" onClick=${() => client.go({replay: null, page: null})}>failed again after replay ${filters.replay} <${Icon} name="x" size=${12} /></button>`}
+        ${list.isFiltered && html`<button type="button" class="button small" onClick=${() => client.go({type: null, name: null, since: null, until: null, text: null, fingerprint: null, replay: null, page: null})}>Clear</button>`}
         <span class="grow"></span><${Choice} client=${client} name="order" label="Order" value=${list.order} options=${[['newest', 'newest first'], ['oldest', 'oldest first']]} />
         ${mayAct && html`<button type="button" class="button main" disabled=${!letters.length} onClick=${() => setDialog({kind: 'replay', ids: null})}><${Icon} name="rotate-ccw" /> Replay ${list.isFiltered ? 'all that match' : 'all'} …</button>`}</div>
       ${letters.length === 0 ? html`<${Empty} title="Nothing matches">No dead letter matches these filters${list.note ? ` (${list.note})` : ''}.</${Empty}>` : html`<${Letters} ...${{client, letters, selected, setSelected, toggle, inspect, mayAct, mayManage}} />`}
