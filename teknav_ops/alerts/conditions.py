@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, assert_never
+from typing import Final, assert_never
 
 from teknav_ops.alerts.facts import Facts, QueueFacts
+from teknav_ops.alerts.measures import Measured, State, server_clock, span, stuck_jobs
 from teknav_ops.alerts.rules import (
     AuditLagging,
     BurnRate,
+    ClockOff,
     DlqInflow,
     NoHeartbeat,
     OldestWaitingAge,
@@ -22,7 +24,6 @@ from teknav_ops.alerts.rules import (
 )
 from teknav_ops.triage.burn_rate import WORKBOOK_WINDOWS, BurnFinding, assess
 
-State = Literal["firing", "clear", "unknown"]
 _P95: Final = 0.95
 
 
@@ -56,24 +57,6 @@ class Condition:
         return self.state == "firing"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Measured:
-    """What a rule saw: value against limit, and the sentence for a person."""
-
-    value: float | None
-    limit: float
-    unit: str
-    message: str
-    judged: State | None = None
-
-    @property
-    def state(self) -> State:
-        """As judged, or by comparing: nothing to measure is clear."""
-        if self.judged is not None:
-            return self.judged
-        return "firing" if self.value is not None and self.value > self.limit else "clear"
-
-
 def condition_key(rule: str, queue: str) -> str:
     """`<rule>|<queue>`: rules' names hold no bar."""
     return f"{rule}|{queue}"
@@ -98,7 +81,7 @@ def _condition(rule: Rule, queue: QueueFacts, facts: Facts) -> Condition:
     )  # fmt: skip
 
 
-def _measure(rule: Rule, queue: QueueFacts, facts: Facts) -> _Measured:
+def _measure(rule: Rule, queue: QueueFacts, facts: Facts) -> Measured:
     match rule:
         case DlqInflow():
             return _dlq_inflow(rule, queue)
@@ -113,60 +96,62 @@ def _measure(rule: Rule, queue: QueueFacts, facts: Facts) -> _Measured:
         case NoHeartbeat():
             return _no_heartbeat(queue)
         case StuckJobs():
-            return _stuck_jobs(rule, queue)
+            return stuck_jobs(rule, queue)
         case RedisMemory():
             return _redis_memory(rule, queue, facts)
+        case ClockOff():
+            return server_clock(rule, queue, facts)
         case StatsStale():
             return _stats_stale(rule, queue)
     assert_never(rule)
 
 
-def _dlq_inflow(rule: DlqInflow, queue: QueueFacts) -> _Measured:
+def _dlq_inflow(rule: DlqInflow, queue: QueueFacts) -> Measured:
     count = queue.counts_of_last(rule.window_minutes).failed
     message = (
         f"{count:,} new dead letters in {rule.window_minutes} min (limit {rule.limit_count:,}), {queue.dlq:,} in all"
     )
-    return _Measured(count, rule.limit_count, "jobs", message)
+    return Measured(count, rule.limit_count, "jobs", message)
 
 
-def _oldest_waiting_age(rule: OldestWaitingAge, queue: QueueFacts) -> _Measured:
+def _oldest_waiting_age(rule: OldestWaitingAge, queue: QueueFacts) -> Measured:
     if queue.oldest_waiting_age_ms is None or (queue.is_paused and not rule.counts_paused):
         paused = ", paused" if queue.is_paused else ""
-        return _Measured(None, rule.limit_seconds, "s", f"{queue.waiting:,} jobs wait{paused}")
+        return Measured(None, rule.limit_seconds, "s", f"{queue.waiting:,} jobs wait{paused}")
     age_seconds = queue.oldest_waiting_age_ms / 1000
     paused = "; the queue is paused" if queue.is_paused else ""
     message = (
-        f"the oldest of {queue.waiting:,} waiting jobs has waited {_span(age_seconds)} "
-        f"(limit {_span(rule.limit_seconds)}){paused}"
+        f"the oldest of {queue.waiting:,} waiting jobs has waited {span(age_seconds)} "
+        f"(limit {span(rule.limit_seconds)}){paused}"
     )
-    return _Measured(age_seconds, rule.limit_seconds, "s", message)
+    return Measured(age_seconds, rule.limit_seconds, "s", message)
 
 
-def _p95_over_target(rule: P95OverTarget, queue: QueueFacts) -> _Measured:
+def _p95_over_target(rule: P95OverTarget, queue: QueueFacts) -> Measured:
     target_ms = rule.target_for(queue.time_limit_ms)
     runs = queue.counts_of_last(rule.window_minutes).runs("completed")
     p95_ms = runs.percentile_ms(_P95)
     if p95_ms is None or runs.count < rule.least_run_count:
         message = f"{runs.count:,} runs completed in {rule.window_minutes} min, too few for a p95"
-        return _Measured(None, target_ms, "ms", message)
+        return Measured(None, target_ms, "ms", message)
     message = (
         f"p95 of completed runs is {p95_ms:,.0f} ms (target {target_ms:,.0f} ms), "
         f"{runs.count:,} runs in {rule.window_minutes} min"
     )
-    return _Measured(p95_ms, target_ms, "ms", message)
+    return Measured(p95_ms, target_ms, "ms", message)
 
 
-def _burn_rate(rule: BurnRate, queue: QueueFacts) -> _Measured:
+def _burn_rate(rule: BurnRate, queue: QueueFacts) -> Measured:
     windows = [window for window in WORKBOOK_WINDOWS if window.severity == rule.severity]
     lengths = {seconds for window in windows for seconds in (window.long_seconds, window.short_seconds)}
     counts = {seconds: events for seconds in lengths if (events := queue.events_of_last(seconds)) is not None}
     if len(counts) < len(lengths):
-        return _Measured(None, windows[0].factor, "×", "how jobs ended before is not known", "unknown")
+        return Measured(None, windows[0].factor, "×", "how jobs ended before is not known", "unknown")
     findings = assess(counts, objective=rule.objective, least_event_count=rule.least_event_count, windows=windows)
     # The fastest burn that fires speaks for all; else the window that is nearest to it.
     nearest = max(findings, key=lambda finding: _nearness(finding) / finding.window.factor)
     worst = next((finding for finding in findings if finding.is_firing), nearest)
-    return _Measured(
+    return Measured(
         _nearness(worst), worst.window.factor, "×", _burn_message(rule, worst),
         "firing" if worst.is_firing else "clear",
     )  # fmt: skip
@@ -187,47 +172,36 @@ def _nearness(finding: BurnFinding) -> float:
     return min(finding.long_burn or 0.0, finding.short_burn or 0.0)
 
 
-def _audit_lag(rule: AuditLagging, queue: QueueFacts) -> _Measured:
+def _audit_lag(rule: AuditLagging, queue: QueueFacts) -> Measured:
     lag_seconds = queue.audit_lag_ms / 1000
     message = (
-        f"{queue.audit_backlog:,} audit entries are not yet in AuditLog, the oldest for {_span(lag_seconds)} "
-        f"(limit {_span(rule.limit_seconds)})"
+        f"{queue.audit_backlog:,} audit entries are not yet in AuditLog, the oldest for {span(lag_seconds)} "
+        f"(limit {span(rule.limit_seconds)})"
     )
-    return _Measured(lag_seconds, rule.limit_seconds, "s", message)
+    return Measured(lag_seconds, rule.limit_seconds, "s", message)
 
 
-def _no_heartbeat(queue: QueueFacts) -> _Measured:
+def _no_heartbeat(queue: QueueFacts) -> Measured:
     is_over = queue.workers == 0 and queue.waiting > 0 and not queue.is_paused
     message = f"{queue.waiting:,} jobs wait and {queue.workers or 'no'} worker processes answer"
-    return _Measured(queue.waiting if is_over else 0, 0, "jobs", message, "firing" if is_over else "clear")
+    return Measured(queue.waiting if is_over else 0, 0, "jobs", message, "firing" if is_over else "clear")
 
 
-def _stuck_jobs(rule: StuckJobs, queue: QueueFacts) -> _Measured:
-    if not queue.stuck:
-        return _Measured(0, rule.limit_count, "jobs", "no job is stuck")
-    first = queue.stuck[0]
-    message = (
-        f"{len(queue.stuck):,} running past their time limit and not to be interrupted (limit {rule.limit_count:,}), "
-        f"such as {first.name} {first.job_id} on {first.worker}"
-    )
-    return _Measured(len(queue.stuck), rule.limit_count, "jobs", message)
-
-
-def _redis_memory(rule: RedisMemory, queue: QueueFacts, facts: Facts) -> _Measured:
+def _redis_memory(rule: RedisMemory, queue: QueueFacts, facts: Facts) -> Measured:
     memory, limit = queue.redis_memory, rule.limit_ratio * 100
     if memory is None:
-        return _Measured(None, limit, "%", "how full its Redis is could not be read", "unknown")
+        return Measured(None, limit, "%", "how full its Redis is could not be read", "unknown")
     if not memory.limit_bytes:
-        return _Measured(None, limit, "%", "the Redis that holds it has no limit of memory")
+        return Measured(None, limit, "%", "the Redis that holds it has no limit of memory")
     speaker = _speaker(rule, memory.server, facts)
     if speaker != queue.queue:
-        return _Measured(None, limit, "%", f"on the same Redis as {speaker}, which speaks for it")
+        return Measured(None, limit, "%", f"on the same Redis as {speaker}, which speaks for it")
     ratio = memory.used_bytes / memory.limit_bytes
     message = (
         f"the Redis that holds it has used {ratio:.0%} of {memory.limit_bytes / 2**20:,.0f} MiB "
         f"(limit {rule.limit_ratio:.0%}); full, it takes no new job, for this queue and all that it holds"
     )
-    return _Measured(ratio * 100, limit, "%", message)
+    return Measured(ratio * 100, limit, "%", message)
 
 
 def _speaker(rule: RedisMemory, server: str, facts: Facts) -> str:
@@ -239,19 +213,12 @@ def _speaker(rule: RedisMemory, server: str, facts: Facts) -> str:
     )
 
 
-def _stats_stale(rule: StatsStale, queue: QueueFacts) -> _Measured:
+def _stats_stale(rule: StatsStale, queue: QueueFacts) -> Measured:
     if queue.stats_age_ms is None:
-        return _Measured(None, rule.limit_seconds, "s", "nobody has published stats", "firing")
+        return Measured(None, rule.limit_seconds, "s", "nobody has published stats", "firing")
     age_seconds = queue.stats_age_ms / 1000
-    message = f"published stats are {_span(age_seconds)} old (limit {_span(rule.limit_seconds)})"
-    return _Measured(age_seconds, rule.limit_seconds, "s", message)
-
-
-def _span(seconds: float) -> str:
-    """`95 s`, `12 min`, `3.5 h`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
+    message = f"published stats are {span(age_seconds)} old (limit {span(rule.limit_seconds)})"
+    return Measured(age_seconds, rule.limit_seconds, "s", message)
 
 
 def by_key(conditions: Sequence[Condition]) -> Mapping[str, Condition]:

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from teknav_ops.alerts.rules import BurnRate, DlqInflow, P95OverTarget, RedisMemory, Rule, StuckJobs
+from teknav_ops.alerts.rules import BurnRate, ClockOff, DlqInflow, P95OverTarget, RedisMemory, Rule, StuckJobs
 from teknav_ops.jobs.worker_queries import HeldJob, WorkerQueries
 from teknav_ops.metrics.live import QueueStats, count_queues, read_all_stats
 from teknav_ops.metrics.minutes import (
@@ -22,6 +22,7 @@ from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner, ServerMemory
+from teknav_ops.redis_state.server_clock import ClockFacts, ClockReader, steady_seconds
 from teknav_ops.topology import Topology
 from teknav_ops.triage.burn_rate import EventCounts
 
@@ -95,6 +96,8 @@ class Facts:
     """All queues that could be read; one whose structures are damaged is left out."""
 
     queues: Mapping[str, QueueFacts]
+    #: None where no rule asks for it.
+    clock: ClockFacts | None = None
 
     @property
     def at_ms(self) -> int:
@@ -113,11 +116,16 @@ class FactReader:
         self._read_to: dict[str, int] = {}
         self._kept_minutes, self._sketch_minutes = _needs(rules)
         self._workers = WorkerQueries(client, topology) if any(isinstance(rule, StuckJobs) for rule in rules) else None
+        self._clock = ClockReader(client) if any(isinstance(rule, ClockOff) for rule in rules) else None
         self._reads_memory = any(isinstance(rule, RedisMemory) for rule in rules)
 
     def read(self, hours: Hours = None) -> Facts:
         """What is so now. Raises redis-py's errors during an outage."""
+        asked = steady_seconds()
         counts = count_queues(self._runner, self._topology)
+        answered = steady_seconds()
+        moments = {queue: found.at_ms for queue, found in counts.items()}
+        clock = self._clock.look(moments, asked, answered) if self._clock else None
         stats = read_all_stats(self._client, counts)
         memory = self._read_memory(counts)
         stuck = self._workers.stuck() if self._workers else []
@@ -129,7 +137,8 @@ class FactReader:
                     stuck=[job for job in stuck if job.queue == queue],
                 )
                 for queue, found in counts.items()
-            }
+            },
+            clock,
         )
 
     def _read_memory(self, queues: Iterable[str]) -> dict[str, ServerMemory]:

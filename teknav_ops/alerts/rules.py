@@ -121,6 +121,15 @@ class RedisMemory(_Rule):
     limit_ratio: float = Field(NEARLY_FULL, gt=0, le=1)
 
 
+class ClockOff(_Rule):
+    """The server's clock was set by more than `limit_seconds` within `window_minutes`, or is so far from ours."""
+
+    kind: Literal["server_clock"]
+    limit_seconds: float = Field(5.0, gt=0)
+    window_minutes: int = Field(60, ge=1, le=1_440)
+    for_seconds: int = Field(0, ge=0, le=86_400)
+
+
 class StatsStale(_Rule):
     """The queue's published numbers are older than `limit_seconds`, or there are none."""
 
@@ -137,6 +146,7 @@ Rule = (
     | NoHeartbeat
     | StuckJobs
     | RedisMemory
+    | ClockOff
     | StatsStale
 )
 
@@ -162,6 +172,7 @@ DEFAULT_RULES: Final[tuple[Rule, ...]] = (
     StuckJobs(kind="stuck_jobs"),
     RedisMemory(kind="redis_memory", name="redis-full", severity="page", limit_ratio=0.95),
     RedisMemory(kind="redis_memory"),
+    ClockOff(kind="server_clock"),
     StatsStale(kind="stats_stale"),
 )  # fmt: skip
 

@@ -21,6 +21,7 @@ from teknav_ops.jobs.worker_queries import WorkerQueries
 from teknav_ops.payloads.redaction import error_text
 from teknav_ops.private_files import open_folders
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+from teknav_ops.redis_state.server_clock import read_clock
 from teknav_ops.reports.cron import Cron
 from teknav_ops.reports.desk import require_extra
 from teknav_ops.reports.schedules import schedules_of
@@ -30,6 +31,7 @@ from teknav_ops.topology import TOPOLOGY
 
 #: The scripts say in their first line how they may be run; older servers do not read that.
 _OLDEST_REDIS: Final = 7
+_CLOCK_LIMIT_MS: Final = 5_000
 _TROUBLE: tuple[type[Exception], ...] = (TekNavError, *OUTAGE_ERRORS)
 
 
@@ -65,6 +67,7 @@ def examine(context: Context) -> Iterator[Finding]:
     yield _guarded("alerts", lambda: _alerts(context), "Correct the named TEKNAV_ALERT_ variable; see docs/alerts.md.")
     yield _guarded("reports", lambda: _reports(context), "Correct TEKNAV_REPORT_SCHEDULES; see docs/reports.md.")
     yield _guarded("redis", lambda: _redis(context), "Start it with `teknav up`, or set TEKNAV_REDIS_URL.")
+    yield _guarded("clock", lambda: _clock(context), "Start Redis first.")
     yield _guarded("database", lambda: _database(context), "Check TEKNAV_DATABASE_URL and that the server runs.")
     yield _guarded("workers", lambda: _workers(context), "Start Redis first.")
     yield _guarded("jobs", lambda: _jobs(context), "Start Redis first.")
@@ -151,6 +154,15 @@ def _redis_troubles(facts: dict[str, Any], used: int, limit: int) -> list[tuple[
         (not facts.get("aof_enabled"), "append-only file off",
          "Set appendonly yes, or a crash of the server loses jobs."),
     ]  # fmt: skip
+
+
+def _clock(context: Context) -> Finding:
+    clock = read_clock(context.client)
+    seen = f"the server's is {clock.difference_ms / 1000:+,.1f} s from this machine's"
+    jumped = f", and was set by {clock.jump_ms / 1000:+,.0f} s within the last day" if clock.jump_ms else ""
+    remedy = "Let NTP keep both, and slew instead of step; docs/runbook/alerts/ServerClock.md says what a jump does."
+    is_well = abs(clock.difference_ms) <= _CLOCK_LIMIT_MS and not jumped
+    return Finding("clock", is_well, seen + jumped, remedy)
 
 
 def _database(context: Context) -> Finding:

@@ -16,6 +16,7 @@ from teknav_ops.errors import WorkerLost
 from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.redis_state.scripts import Run, ScriptRunner
+from teknav_ops.redis_state.server_clock import ServerClock, steady_seconds
 
 log = structlog.get_logger("teknav.engine")
 
@@ -41,6 +42,7 @@ class LeaseKeeper:
         self._lost_limit = lost_limit
         self._beat_at = time.monotonic()
         self._reclaims_from = self._beat_at
+        self._clocks: dict[str, ServerClock] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="teknav-lease-keeper", daemon=True)
         self._thread.start()
@@ -94,12 +96,26 @@ class LeaseKeeper:
             scripts.extend_leases(lane.keys, worker=self._worker, lease_ms=self._lease_ms, held=list(lane.held.items()))
             for lane in lanes
         ]
-        for lane, lost in zip(lanes, self._answers(calls), strict=True):
+        asked = steady_seconds()
+        answers = self._answers(calls)
+        self._watch_clocks(lanes, answers, asked)
+        for lane, extended in zip(lanes, answers, strict=True):
             # A finish may have been committed since the list was taken: only what is still held is lost.
-            gone = [job_id for job_id in lost or () if job_id in lane.held]
+            gone = [job_id for job_id in (extended.lost if extended else ()) if job_id in lane.held]
             if gone:
                 log.warning("lease.lost", queue=lane.queue.name, job_ids=gone)
                 lane.drop(gone)
+
+    def _watch_clocks(self, lanes: list[Lane], answers: Sequence[scripts.Extended | None], asked: float) -> None:
+        """A server's clock that was set forward ends leases of workers that live: they get a lease's time to beat."""
+        answered = steady_seconds()
+        for lane, extended in zip(lanes, answers, strict=True):
+            clock = self._clocks.setdefault(lane.queue.name, ServerClock())
+            jump_ms = clock.jump_ms(extended.at_ms, asked, answered) if extended else 0
+            if jump_ms:
+                log.warning("server_clock.jumped", queue=lane.queue.name, by_seconds=round(jump_ms / 1000, 1))
+            if jump_ms > self._lease_ms / 3:
+                self._reclaims_from = time.monotonic() + self._lease_ms / 1000
 
     def _reclaim(self, lanes: Iterable[Lane]) -> None:
         lanes = list(lanes)

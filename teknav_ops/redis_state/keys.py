@@ -24,6 +24,9 @@ ALERTS_SINCE: Final = "teknav:{alerts}:since"
 #: HASH `<rule>|<queue>` -> JSON: alerts that are open, also those that SQL could not yet be told of.
 ALERTS_OPEN: Final = "teknav:{alerts}:open"
 
+#: STRING, JSON: the last jump of the server's clock that somebody saw (jump_ms, at_ms); kept for a day.
+CLOCK_JUMP: Final = "teknav:{alerts}:clock-jump"
+
 #: HASH key of a report's schedule -> when it last came (ms), or was first heard of.
 REPORTS_CAME: Final = "teknav:{reports}:came"
 

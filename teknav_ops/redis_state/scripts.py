@@ -287,10 +287,22 @@ def dead_letter(keys: QueueKeys, *, worker: str, run: Run, failure: Failure, fai
     return Call(load("dead_letter"), names, [*args, failed_kept, keys.queue])
 
 
-def extend_leases(keys: QueueKeys, *, worker: str, lease_ms: int, held: Iterable[tuple[str, int]]) -> Call[list[str]]:
-    """Heartbeat; answers with the ids that are no longer ours."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Extended:
+    """The server's time at a heartbeat, and the ids that are no longer ours."""
+
+    at_ms: int
+    lost: list[str]
+
+
+def extend_leases(keys: QueueKeys, *, worker: str, lease_ms: int, held: Iterable[tuple[str, int]]) -> Call[Extended]:
+    """Heartbeat."""
     args = [worker, lease_ms, *(part for pair in held for part in pair)]
-    return Call(load("extend_leases"), [keys.active, keys.workers, keys.job_family], args)
+    return Call(load("extend_leases"), [keys.active, keys.workers, keys.job_family], args, _parse_extended)
+
+
+def _parse_extended(raw: list[Any]) -> Extended:
+    return Extended(*raw)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from teknav_ops.jobs.sketch import RunDurations, bucket
 from teknav_ops.jobs.worker_queries import HeldJob
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts
 from teknav_ops.redis_state.scripts import ServerMemory
+from teknav_ops.redis_state.server_clock import ClockFacts
 from teknav_ops.triage.burn_rate import EventCounts
 from tests.alerts.conftest import rules
 
@@ -76,6 +77,26 @@ def test_p95_is_judged_by_the_target_or_by_half_the_time_limit_and_only_with_eno
     few = look(rule, minutes=minute(NOW, completed=99, duration_ms=31_000))
     assert (few.state, few.value) == ("clear", None) and "too few for a p95" in few.message
     assert not look(rule, minutes=minute(NOW - 5, completed=100, duration_ms=31_000)).is_firing
+
+
+@pytest.mark.parametrize(
+    ("clock", "message"),
+    [
+        (ClockFacts(200, 0, 0), None),
+        (ClockFacts(-7_000, 0, 0), "is 7 s behind the scheduler's machine (limit 5 s)"),
+        (ClockFacts(0, 3_600_000, NOW * MINUTE_MS - 60_000), "was set 60 min forward, 60 s ago (limit 5 s)"),
+        (ClockFacts(0, -20_000, NOW * MINUTE_MS - 1_000), "was set 20 s back, 1 s ago (limit 5 s)"),
+        (ClockFacts(0, 3_600_000, NOW * MINUTE_MS - 3_600_000), None),
+        (ClockFacts(0, 4_000, NOW * MINUTE_MS), None),
+    ],
+)
+def test_a_clock_that_was_set_or_is_far_from_ours_fires_once(clock: ClockFacts, message: str | None) -> None:
+    facts = Facts({name: queue(queue=name) for name in ("test:work", "test:other")}, clock)
+
+    first, second = evaluate(rules({"kind": "server_clock"}), facts)
+
+    assert first.is_firing == (message is not None) and (message or "") in first.message
+    assert (second.state, second.value) == ("clear", None)
 
 
 def test_a_stuck_job_fires_and_the_message_names_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import redis
 
@@ -10,11 +11,13 @@ from teknav_ops.alerts.facts import FactReader
 from teknav_ops.metrics.live import StatsPublisher
 from teknav_ops.metrics.minutes import MINUTE_MS
 from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.server_clock import read_clock
 from teknav_ops.runtime.leader import LeaderLease
 from tests.alerts.conftest import rules
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, QUEUE, State
 from tests.support.topology import TOPOLOGY
+from tests.support.virtual_time import Clock
 
 BURN = {"kind": "burn_rate", "severity": "page"}
 P95 = {"kind": "p95_over_target", "window_minutes": 5}
@@ -109,3 +112,21 @@ def test_jobs_that_are_stuck_are_found_where_a_rule_looks_for_them(state: State,
     assert [(job.job_id, job.worker) for job in facts.queues[QUEUE].stuck] == [(held[0].id, "w:1")]
     assert not facts.queues["test:other"].stuck
     assert not FactReader(client, TOPOLOGY, rules(BURN)).read().queues[QUEUE].stuck  # type: ignore[arg-type]
+
+
+def test_a_jump_of_the_servers_clock_is_seen_once_and_known_to_those_who_look_later(
+    client: redis.Redis, clock: Clock
+) -> None:
+    clock.set(time.time())
+    reader = FactReader(client, TOPOLOGY, rules({"kind": "server_clock"}))  # type: ignore[arg-type]
+    first = reader.read().clock
+    assert first is not None and (first.jump_ms, abs(first.difference_ms) < 5_000) == (0, True)
+
+    clock.set(time.time() - 3_600)
+    after = reader.read().clock
+    assert after is not None and abs(after.jump_ms + 3_600_000) < 5_000
+    assert abs(after.difference_ms + 3_600_000) < 5_000 and after.jumped_at_ms == clock.now_ms
+    clock.set(time.time() - 3_600)
+    assert (reader.read().clock or first).jump_ms == after.jump_ms
+    assert read_clock(client).jump_ms == after.jump_ms  # type: ignore[arg-type]
+    assert FactReader(client, TOPOLOGY, rules(BURN)).read().clock is None  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.keys import CLOCK_JUMP, QueueKeys
 from teknav_ops.storage.schema import head_revision
 from tests.conftest import SECRET_KEY
 from tests.support import warm_python
@@ -198,6 +198,7 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(teknav: Teknav) -> N
     found = {item["check"]: item for item in json.loads(teknav("doctor", "--json").stdout)}
     assert found["database"]["is_well"] and found["settings"]["is_well"] and found["versions"]["is_well"]
     assert not found["redis"]["is_well"] and "appendonly" in found["redis"]["remedy"]
+    assert found["clock"]["is_well"] and "from this machine's" in found["clock"]["seen"]
     assert not found["workers"]["is_well"] and "dramatiq workers" in found["workers"]["remedy"]
     sick = teknav("doctor", TEKNAV_REDIS_URL=f"redis://127.0.0.1:{free_port()}", TEKNAV_SECRET_KEY="short")
     assert sick.returncode == 1
@@ -220,6 +221,15 @@ def test_a_stuck_job_is_marked_and_the_doctor_names_it(teknav: Teknav, redis_ser
     assert "stuck" in teknav("jobs", "list", "search:index", "--state", "active").stdout
     shown = teknav("jobs", "show", held.id).stdout
     assert "stuck_at" in shown and "File a.py, in wait" in shown
+
+
+def test_the_doctor_tells_of_a_clock_that_was_set(teknav: Teknav, redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        client.set(CLOCK_JUMP, json.dumps({"jump_ms": -3_600_000, "at_ms": 1}))
+
+    found = {item["check"]: item for item in json.loads(teknav("doctor", "--json").stdout)}
+    assert not found["clock"]["is_well"] and "was set by -3,600 s within the last day" in found["clock"]["seen"]
+    assert "NTP" in found["clock"]["remedy"]
 
 
 def test_the_doctor_sees_a_data_folder_that_others_can_look_into(teknav: Teknav, tmp_path: Path) -> None:

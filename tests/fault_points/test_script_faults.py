@@ -186,7 +186,7 @@ def test_a_pipeline_of_two_scripts_cut_between_them_runs_the_first_twice_and_the
     lost, reclaimed = ScriptRunner(lossy).run_many([extend, reclaim])
 
     assert proxy.seen == ["extend_leases", "reclaim", "extend_leases", "reclaim"]
-    assert (lost, reclaimed.returned_count) == (["gone"], 1)
+    assert (lost.lost, reclaimed.returned_count) == (["gone"], 1)
 
 
 def test_a_server_that_does_not_know_the_script_yet_loses_nothing_either(

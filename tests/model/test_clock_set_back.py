@@ -120,7 +120,7 @@ class ClockSetBack(PlayedQueue):
     def extend(self, pick: int) -> None:
         for job in self._held(pick):
             held = [(job.held.id, job.held.delivery)]
-            assert self.state.run(scripts.extend_leases(KEYS, worker="w:1", lease_ms=LEASE_MS, held=held)) == []
+            assert self.state.run(scripts.extend_leases(KEYS, worker="w:1", lease_ms=LEASE_MS, held=held)).lost == []
             job.leased_at = self.elapsed
 
     @rule()

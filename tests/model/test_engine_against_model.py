@@ -233,7 +233,7 @@ class EngineAgainstModel(ReplayRules):
         expect(
             differ.AnswerDiffers,
             "extend_leases",
-            self.model.extend_leases(worker, held, LEASE_MS),
+            scripts.Extended(self.model.now, self.model.extend_leases(worker, held, LEASE_MS)),
             self.state.run(call),
         )
 

@@ -7,7 +7,7 @@
 -- ARGV[1]  worker
 -- ARGV[2]  lease_ms
 -- ARGV[3+] two per job: id, delivery
--- Returns  the ids that this worker no longer holds
+-- Returns  {now in ms, the ids that this worker no longer holds}
 
 local active, workers, job_family = KEYS[1], KEYS[2], KEYS[3]
 local worker, lease_ms = ARGV[1], tonumber(ARGV[2])
@@ -25,4 +25,4 @@ for i = 3, #ARGV, 2 do
 end
 redis.call('ZADD', workers, now, worker)
 redis.call('ZREMRANGEBYSCORE', workers, '-inf', now - 20 * lease_ms)
-return lost
+return {now, lost}
