@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.scripts import Call
-from tests.fault_points.cases import FAR_FUTURE_MS, CaseList, Play, held
+from tests.fault_points.cases import FAR_FUTURE_MS, JOB, CaseList, Play, held
 from tests.support.state import KEYS
 
 CASES: Final = CaseList()
@@ -16,6 +16,20 @@ CASES: Final = CaseList()
 def _(state: Play) -> Call[Any]:
     held(state)
     return scripts.queue_counts(KEYS, heartbeat_ms=30_000)
+
+
+@CASES.add("list_after")
+def _(state: Play) -> Call[Any]:
+    held(state)
+    return scripts.list_after(
+        KEYS.active, KEYS.job_family, newest_first=False, between=("-inf", "+inf"), after=None, count=5, fields=["name"]
+    )
+
+
+@CASES.add("list_waiting")
+def _(state: Play) -> Call[Any]:
+    state.enqueue(id=JOB)
+    return scripts.list_waiting(KEYS, after=None, count=5, fields=["name"])
 
 
 @CASES.add("audit_lag")
