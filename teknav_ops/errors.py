@@ -3,7 +3,8 @@
 A processor raises one of three sorts. `PermanentError`: another attempt cannot help, so the
 job goes to the dead letters at once. `TransientError`, like any exception not named here: the
 job is retried with backoff. `Throttled`: the other side asked us to slow down, so the job
-waits without using up an attempt. So it does when what is ours is `Away`.
+waits without using up an attempt, as often and as long as its queue's policy allows. So it
+does when what is ours is `Away`.
 """
 
 from __future__ import annotations
@@ -101,6 +102,10 @@ class StorageUnavailable(Away):
     """The SQL database did not answer. Nothing was done; try again."""
 
 
+class StorageRefused(StorageUnavailable, PermanentError):
+    """The SQL database refuses what is asked of it and will again: no such table or column, bad SQL, no right to it."""
+
+
 class NoSnapshot(InvalidRequest):
     """There is no snapshot that this version can read; the message says how to make one."""
 
@@ -134,6 +139,10 @@ class GuardFailed(MiddlewareError):
 
 class WorkerLost(PermanentError):
     """The worker died three times while it ran this job, so the job is set aside."""
+
+
+class ThrottledTooLong(PermanentError):
+    """The other side asked for a pause as often, or for as long, as the queue's policy allows."""
 
 
 class InvalidResult(PermanentError):

@@ -25,20 +25,15 @@ from teknav_ops.payloads.plugins_execute import ExecutePlugin
 from teknav_ops.payloads.search_index import IndexArticle
 from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
 from teknav_ops.payloads.workflows_run import RunWorkflow
-
-SECOND_MS = 1_000
-MINUTE_MS = 60 * SECOND_MS
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
-    """How often and how patiently a job is tried again."""
-
-    attempts: int = 5
-    min_backoff_ms: int = 2 * SECOND_MS
-    max_backoff_ms: int = 2 * MINUTE_MS
+from teknav_ops.retry_policies import (
+    AI_RETRY,
+    CODE_RETRY,
+    DAY_MS,
+    MAIL_RETRY,
+    MINUTE_MS,
+    WEBHOOK_RETRY,
+    RetryPolicy,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +138,7 @@ TOPOLOGY = Topology(
             "enhance-content": EnhanceContent,
         },
         concurrency=4,
+        retry=AI_RETRY,
         time_limit_ms=10 * MINUTE_MS,
     ),
     Queue(
@@ -151,6 +147,7 @@ TOPOLOGY = Topology(
         effects="A model may be asked, and paid for, a second time. The article is changed once.",
         jobs={"generate-seo": GenerateSeo},
         concurrency=4,
+        retry=AI_RETRY,
         time_limit_ms=6 * MINUTE_MS,
     ),
     Queue(
@@ -159,6 +156,7 @@ TOPOLOGY = Topology(
         effects="A model may be asked, and paid for, a second time. The report is written once.",
         jobs={"review-article": ReviewArticle},
         concurrency=4,
+        retry=AI_RETRY,
         time_limit_ms=6 * MINUTE_MS,
     ),
     Queue(
@@ -200,6 +198,7 @@ TOPOLOGY = Topology(
         effects="A mail whose delivery was not confirmed may arrive twice, with the same Message-ID.",
         jobs={"send-email": SendEmail},
         concurrency=8,
+        retry=MAIL_RETRY,
         time_limit_ms=2 * MINUTE_MS,
     ),
     Queue(
@@ -208,6 +207,7 @@ TOPOLOGY = Topology(
         effects="A code whose delivery was not confirmed may arrive twice; expired codes are not sent.",
         jobs={"send-otp": SendOtp},
         concurrency=8,
+        retry=CODE_RETRY,
         time_limit_ms=MINUTE_MS,
     ),
     Queue(
@@ -216,6 +216,7 @@ TOPOLOGY = Topology(
         effects="A receiver may get the event twice, with the same webhook-id.",
         jobs={"deliver-webhook": DeliverWebhook},
         concurrency=8,
+        retry=WEBHOOK_RETRY,
         time_limit_ms=MINUTE_MS,
     ),
     Queue(

@@ -59,7 +59,7 @@ def _record_failure(ctx: JobContext[Services], error: Exception, secrets: frozen
         error.args = (redact(str(error), secrets),)
         answer = error.server_answer = redact(error.server_answer or "", secrets) or None
     words = redact(f"{type(error).__name__}: {error}", secrets)
-    _settle(ctx, status="failed", server_answer=answer, error=words)
+    _settle(ctx, status="failed" if ctx.is_last_try(error) else "delayed", server_answer=answer, error=words)
 
 
 def _row(session: Session, job_id: str) -> EmailQueue:

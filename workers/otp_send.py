@@ -171,8 +171,8 @@ def _recorded(job: SendOtp, ctx: JobContext[Services], error: Exception, secrets
     pause = error.retry_after_seconds if isinstance(error, Throttled | TransientError) else None
     if pause is not None and utc_now() + timedelta(seconds=pause) >= job.expires_at:
         error = OtpExpired(f"the code expires before the next try: {type(error).__name__}: {error}")
-    status = "expired" if isinstance(error, OtpExpired) else "failed"
-    _settle(ctx, status=status, error=f"{type(error).__name__}: {error}")
+    ended = "expired" if isinstance(error, OtpExpired) else "failed"
+    _settle(ctx, status=ended if ctx.is_last_try(error) else "delayed", error=f"{type(error).__name__}: {error}")
     return error
 
 

@@ -99,6 +99,8 @@ class RetryModel(BaseModel):
     attempts: int
     min_backoff_ms: int
     max_backoff_ms: int
+    throttle_limit_count: int = Field(description="Given up after so many pauses in a row that were asked for.")
+    throttle_limit_ms: int = Field(description="And after so long.")
 
 
 class QueueDetail(QueueSummary):

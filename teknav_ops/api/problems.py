@@ -71,6 +71,7 @@ STATUS_OF: Final[dict[type[errors.TekNavError], int]] = {
     UnknownReport: 404,
     ReportsBusy: 503,
     errors.StorageUnavailable: 503,
+    errors.StorageRefused: 500,
     errors.SnapshotDiskFull: 507,
     errors.MissingSecretKey: 500,
     errors.CorruptRecord: 500,

@@ -13,6 +13,8 @@ from teknav_ops.engine.broker import TekNavBroker
 from teknav_ops.engine.delivery import JobMessage
 from teknav_ops.engine.middleware import build_middleware
 from teknav_ops.engine.middleware.idempotency import EffectLedger
+from teknav_ops.engine.middleware.retry import Retries
+from teknav_ops.engine.outcome import Postpone
 from teknav_ops.engine.processor import JobContext, Processor
 from teknav_ops.engine.progress import ProgressReporter
 from teknav_ops.engine.result import result_text
@@ -77,6 +79,7 @@ def register(broker: TekNavBroker, processors: Iterable[Processor], services: An
 def _declare(broker: TekNavBroker, processor: Processor, services: Any) -> None:
     queue = broker.topology.queue_carrying(processor.job)
     log = structlog.get_logger(f"teknav.{queue.name}")
+    retries = next(part for part in broker.middleware if isinstance(part, Retries))
 
     def perform(*args: Any, **kwargs: Any) -> None:
         message = CurrentMessage.get_current_message()
@@ -93,6 +96,7 @@ def _declare(broker: TekNavBroker, processor: Processor, services: Any) -> None:
             services=services,
             log=log,
             report_progress=ProgressReporter(broker.runner, message),
+            is_last_try=lambda error: not isinstance(retries.verdict(broker, message, error), Postpone),
         )
         message.result = result_text(processor(message.order, context))
 

@@ -102,7 +102,7 @@ class Finisher:
             )
         return scripts.postpone(
             lane.keys, worker=self._worker, run=run, failure=failure,
-            delay_ms=outcome.delay_ms, uses_attempt=outcome.uses_attempt,
+            delay_ms=outcome.delay_ms, uses_attempt=outcome.uses_attempt, series=outcome.series,
         )  # fmt: skip
 
     def _run(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -14,11 +15,12 @@ class Complete:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Postpone:
-    """It runs again after `delay_ms`; a snooze uses no attempt."""
+    """It runs again after `delay_ms`; a snooze uses no attempt. Of a `series` only so many may come in a row."""
 
     delay_ms: int
     uses_attempt: bool
     exception: BaseException
+    series: Literal["", "throttled", "away"] = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

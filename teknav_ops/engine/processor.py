@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
+from teknav_ops.errors import PermanentError
 from teknav_ops.payloads.base import Payload
 
 Services = TypeVar("Services")
@@ -23,7 +24,8 @@ class JobContext(Generic[Services]):
     """What a processor may know of its job, and the outside world it may use.
 
     `attempt` counts from 1; `delivery` counts every hand-over to a worker. `report_progress`
-    takes a fraction from 0 to 1 and a short note, and is cheap to call often.
+    takes a fraction from 0 to 1 and a short note, and is cheap to call often. `is_last_try` says
+    whether the job would be given up if it raised this error; otherwise it comes back.
     """
 
     job_id: str
@@ -35,6 +37,7 @@ class JobContext(Generic[Services]):
     services: Services
     log: structlog.stdlib.BoundLogger
     report_progress: Callable[[float, str], None] = lambda fraction, note: None
+    is_last_try: Callable[[BaseException], bool] = lambda error: isinstance(error, PermanentError)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

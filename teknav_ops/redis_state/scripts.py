@@ -183,6 +183,10 @@ class Delivery:
     enqueued_at_ms: int
     trace_id: str
     idempotency_key: str | None
+    #: How often in a row it has met Redis or SQL away, and has been throttled, and since when that is.
+    away_count: int = 0
+    throttled_count: int = 0
+    throttled_ms: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -223,10 +227,11 @@ def _parse_fetched(raw: list[Any]) -> Fetched:
 
 
 def _parse_delivery(raw: list[Any]) -> Delivery:
-    job_id, delivery, name, payload, options, attempts, lost, enqueued_at, trace, key = raw
+    job_id, delivery, name, payload, options, attempts, lost, enqueued_at, trace, key = raw[:10]
+    away, throttled, throttled_ms = (int(number or 0) for number in raw[10:])
     return Delivery(
         job_id, delivery, name, payload, options, int(attempts or 0), int(lost or 0),
-        int(enqueued_at or 0), trace or "", key,
+        int(enqueued_at or 0), trace or "", key, away, throttled, throttled_ms,
     )  # fmt: skip
 
 
@@ -265,14 +270,21 @@ def complete(
 
 
 def postpone(
-    keys: QueueKeys, *, worker: str, run: Run, failure: Failure, delay_ms: int, uses_attempt: bool
+    keys: QueueKeys,
+    *,
+    worker: str,
+    run: Run,
+    failure: Failure,
+    delay_ms: int,
+    uses_attempt: bool,
+    series: Literal["", "throttled", "away"] = "",
 ) -> Call[int]:
-    """Retry later, or snooze."""
+    """Retry later, or snooze. `series` is of what only so many may come in a row."""
     names = [keys.active, keys.delayed, keys.wake, keys.audit, keys.job(run.job_id), keys.minute_family]
     names.append(keys.totals)
     args = [run.job_id, run.delivery, worker, delay_ms, "1" if uses_attempt else "0"]
     args += [run.started_at_ms, run.duration_ms, run.bucket]
-    args += [failure.error_type, failure.error, failure.fingerprint, failure.attempt]
+    args += [failure.error_type, failure.error, failure.fingerprint, failure.attempt, series]
     return Call(load("postpone"), names, args)
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from teknav_ops.errors import StorageUnavailable
+from teknav_ops.errors import StorageRefused, StorageUnavailable
 from teknav_ops.storage.tables.base import Base
 
 _BUSY_TIMEOUT_MS = 10_000
 #: read_only_sql_transaction, which drivers do not count among the errors of operation.
 _READ_ONLY = "25006"
+#: Classes of SQLSTATE: syntax or access rule, invalid schema, feature not supported.
+_POSTGRESQL_FAULTS = ("42", "3F", "0A")
+_SQLITE_FAULTS = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
 
 class Database:
@@ -45,6 +49,7 @@ class Database:
 
         Raises:
             StorageUnavailable: the database could not be reached, or gave up.
+            StorageRefused: it cannot do this, now or later.
         """
         with _translated(), self._new_session.begin() as session:
             yield session
@@ -55,6 +60,7 @@ class Database:
 
         Raises:
             StorageUnavailable: the database could not be reached, or gave up.
+            StorageRefused: it cannot do this, now or later.
         """
         with _translated(), self._new_reader.begin() as session:
             yield session
@@ -68,14 +74,23 @@ class Database:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise StorageUnavailable(f"the database did not answer: {_reason(error)}") from error
     except PoolTimeout as error:
         raise StorageUnavailable("the database was busy: no connection became free in time") from error
-    except InternalError as error:
+    except DBAPIError as error:
+        if _cannot_pass(error.orig):
+            raise StorageRefused(f"the database refuses this: {_reason(error)}") from error
+        if isinstance(error, OperationalError | InterfaceError):
+            raise StorageUnavailable(f"the database did not answer: {_reason(error)}") from error
         if takes_no_writes(error.orig):
             raise StorageUnavailable(f"the database takes no writes: {_reason(error)}") from error
         raise
+
+
+def _cannot_pass(error: BaseException | None) -> bool:
+    """Whether the statement itself is at fault, or who sends it: a missing table or column, syntax, no right to it."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) in _SQLITE_FAULTS
+    return (getattr(error, "sqlstate", None) or "").startswith(_POSTGRESQL_FAULTS)
 
 
 def takes_no_writes(error: BaseException | None) -> bool:

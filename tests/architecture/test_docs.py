@@ -17,7 +17,9 @@ from teknav_ops import errors
 from teknav_ops.cli.app import app
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.reports.catalogue import Catalogue
+from teknav_ops.retry_policies import RetryPolicy
 from teknav_ops.settings import Settings
+from teknav_ops.topology import TOPOLOGY
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,6 +139,31 @@ def test_every_error_a_job_may_end_with_has_a_page_in_the_runbook() -> None:
         text = words(f"docs/runbook/{page}.md")
         assert "**Look.**" in text and "**Do.**" in text
         assert f"[{page}]({page}.md)" in words("docs/runbook/README.md")
+
+
+def test_each_queues_retries_are_in_the_docs() -> None:
+    rows = re.findall(
+        r"^\| ([^|]*) \| (\d+) \| ([^|]*) \| ([^|]*) \| (\d+) \| ([^|]*) \|$", words("docs/processors.md"), re.M
+    )
+    documented = {name: row[1:] for row in rows for name in re.findall(r"`([a-z:]+)`", row[0])}
+
+    def span(ms: float) -> str:
+        unit, size = next(pair for pair in (("h", 3.6e6), ("min", 6e4), ("s", 1e3)) if ms >= pair[1])
+        return f"{ms / size:.3g} {unit}"
+
+    def all_of(policy: RetryPolicy) -> float:
+        return sum(min(policy.max_backoff_ms, policy.min_backoff_ms * 2**n) for n in range(policy.attempts - 1))
+
+    assert documented == {
+        queue.name: (
+            str(queue.retry.attempts),
+            f"{span(queue.retry.min_backoff_ms)} to {span(queue.retry.max_backoff_ms)}",
+            span(all_of(queue.retry)),
+            str(queue.retry.throttle_limit_count),
+            span(queue.retry.throttle_limit_ms),
+        )
+        for queue in TOPOLOGY.values()
+    }
 
 
 def test_commands_in_the_docs_exist() -> None:

@@ -10,14 +10,20 @@ from datetime import UTC, datetime
 
 import pytest
 import redis
+from sqlalchemy import text
 
 from teknav_ops.engine.middleware import retry
 from teknav_ops.engine.processor import JobContext
-from teknav_ops.errors import PermanentError, RedisUnavailable, StorageUnavailable, Throttled, TransientError
+from teknav_ops.errors import PermanentError, RedisUnavailable, StorageUnavailable, Throttled, TransientError, Waiting
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.producer import Producer
+from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.scripts import ScriptRunner
+from teknav_ops.retry_policies import RetryPolicy
+from teknav_ops.storage.database import Database
+from teknav_ops.topology import Queue, Topology
 from tests.support.engine import Effects, Engine, dump
 from tests.support.redis_server import RedisServer
 from tests.support.topology import Confide, Work
@@ -166,7 +172,7 @@ def test_what_stays_away_is_a_failure_in_the_end(
     engine: Engine, producer: Producer, queries: JobQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry, "AWAY_SNOOZE_MS", 20)
-    monkeypatch.setattr(retry, "AWAY_DELIVERIES", 6)
+    monkeypatch.setattr(retry, "AWAY_SNOOZES", 5)
 
     def away(job: Work, ctx: JobContext[None]) -> None:
         raise StorageUnavailable("no answer")
@@ -179,6 +185,115 @@ def test_what_stays_away_is_a_failure_in_the_end(
 
     # Five snoozes, then the three attempts of this queue.
     assert queries.counts("test:work").dlq == 1 and len(engine.runs) == 8
+
+
+def test_how_long_a_job_waits_for_what_is_away_does_not_hang_on_what_it_lived_through_before(
+    engine: Engine, producer: Producer, queries: JobQueries, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "AWAY_SNOOZE_MS", 20)
+
+    def away_once(job: Work, ctx: JobContext[None]) -> None:
+        if len(engine.runs) == 1:
+            raise StorageUnavailable("no answer")
+
+    engine.behaviour = away_once
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    # As after some replays, each of which had met an outage.
+    client.hset(QueueKeys("test:work").job(job_id), "delivery", 1_000)
+    with engine.working():
+        engine.broker.join("test:work", timeout=30_000)
+
+    record = queries.get("test:work", job_id)
+    assert (record.state, record.attempts_made, record.delivery) == ("completed", 1, 1_002)
+
+
+def throttled_engine(redis_server: RedisServer, cipher: object, **policy: int) -> Engine:
+    retry_policy = RetryPolicy(attempts=3, min_backoff_ms=20, max_backoff_ms=60, **policy)
+    topology = Topology(Queue(name="test:work", purpose="x", jobs={"work": Work}, retry=retry_policy))
+    return Engine(redis_server.url, cipher, topology=topology)  # type: ignore[arg-type]
+
+
+def test_who_is_throttled_again_and_again_waits_longer_each_time_and_is_a_dead_letter_that_says_so(
+    redis_server: RedisServer, cipher: object, producer: Producer, queries: JobQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "LEAST_SNOOZE_MS", 10)
+    engine, started = throttled_engine(redis_server, cipher, throttle_limit_count=4), []
+
+    def throttled(job: Work, ctx: JobContext[None]) -> None:
+        started.append(time.monotonic())
+        raise Throttled("slow down", retry_after_seconds=0.001)
+
+    engine.behaviour = throttled
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    with engine.working():
+        engine.broker.join("test:work", timeout=30_000)
+        first = queries.get("test:work", job_id)
+        # A replay has all of it before it again.
+        replay = scripts.replay_dead_letters(QueueKeys("test:work"), actor="t", failures=[(job_id, None)])
+        ScriptRunner(engine.broker.client).run(replay)
+        engine.broker.join("test:work", timeout=30_000)
+    engine.close()
+
+    pauses = [later - earlier for earlier, later in itertools.pairwise(started[:5])]
+    assert all(pause >= 0.01 * 2**number for number, pause in enumerate(pauses))
+    assert (first.state, first.error_type, first.delivery) == ("failed", "ThrottledTooLong", 5)
+    assert "5 times over 0.0 h (limit 4 times, 24 h), at last by Throttled: slow down" in (first.error or "")
+    again = queries.get("test:work", job_id)
+    assert (again.state, again.error_type, again.delivery) == ("failed", "ThrottledTooLong", 10)
+
+
+def test_no_pause_is_longer_than_throttling_may_last_and_then_the_job_is_given_up(
+    redis_server: RedisServer, cipher: object, producer: Producer, queries: JobQueries
+) -> None:
+    engine = throttled_engine(redis_server, cipher, throttle_limit_ms=150)
+
+    def ask_for_a_year(job: Work, ctx: JobContext[None]) -> None:
+        raise Throttled("next year", retry_after_seconds=365 * 86_400)
+
+    engine.behaviour = ask_for_a_year
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    with engine.working():
+        engine.broker.join("test:work", timeout=30_000)
+    engine.close()
+
+    record = queries.get("test:work", job_id)
+    assert (record.state, record.error_type, record.delivery) == ("failed", "ThrottledTooLong", 2)
+
+
+def test_what_waits_for_something_of_ours_may_wait_as_often_as_it_likes(
+    redis_server: RedisServer, cipher: object, producer: Producer, queries: JobQueries
+) -> None:
+    engine = throttled_engine(redis_server, cipher, throttle_limit_count=2, throttle_limit_ms=1)
+
+    def wait_for_a_person(job: Work, ctx: JobContext[None]) -> None:
+        if len(engine.runs) < 6:
+            raise Waiting("a person decides", retry_after_seconds=0.001)
+
+    engine.behaviour = wait_for_a_person
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    with engine.working():
+        engine.broker.join("test:work", timeout=30_000)
+    engine.close()
+
+    record = queries.get("test:work", job_id)
+    assert (record.state, record.delivery) == ("completed", 6)
+
+
+def test_what_sql_will_never_do_is_a_dead_letter_at_once(
+    engine: Engine, producer: Producer, queries: JobQueries
+) -> None:
+    def ask_in_vain(job: Work, ctx: JobContext[None]) -> None:
+        with Database.open("sqlite://").session() as session:
+            session.execute(text("select * from nowhere"))
+
+    engine.behaviour = ask_in_vain
+    job_id = producer.enqueue("test:work", "work", {"number": 1}).job_id
+    with engine.working():
+        engine.broker.join("test:work", timeout=30_000)
+
+    record = queries.get("test:work", job_id)
+    assert (record.state, record.error_type, record.delivery) == ("failed", "StorageRefused", 1)
+    assert record.error == "the database refuses this: no such table: nowhere"
 
 
 def test_retry_after_is_honoured_when_it_is_longer_than_the_backoff(

@@ -212,8 +212,18 @@ class EngineModel(Trail):
         self.token |= bool(done) and wakes
         return answers
 
-    def postpone(self, worker: str, job_id: str, delivery: int, *, delay_ms: int, uses_attempt: bool, cause: str,
-                 duration_ms: float) -> int:  # fmt: skip
+    def postpone(
+        self,
+        worker: str,
+        job_id: str,
+        delivery: int,
+        *,
+        delay_ms: int,
+        uses_attempt: bool,
+        cause: str,
+        duration_ms: float,
+        series: str = "",
+    ) -> int:
         """1 done, 2 done before, 0 stale."""
         job = self._held(job_id, delivery)
         if job is None:
@@ -225,12 +235,22 @@ class EngineModel(Trail):
         job.state, job.due_at = "delayed", self.now + delay_ms
         job.ready = (job.due_at, 0)
         job.cause = (cause, "f1")
+        self._continue_series(job, series)
         if uses_attempt:
             self._count_run(job, "retried", duration_ms)
         else:
             self._count(f"{job.name}|snoozed", totals_only=True)
         self.token = True
         return 1
+
+    def _continue_series(self, job: Job, series: str) -> None:
+        """Of two kinds of snoozes it is known how many came in a row; being away does not end being throttled."""
+        job.away = job.away + 1 if series == "away" else 0
+        if series == "throttled":
+            job.throttled_since = job.throttled_since if job.throttled else self.now
+            job.throttled += 1
+        elif series == "":
+            job.throttled = 0
 
     def dead_letter(self, worker: str, job_id: str, delivery: int, *, cause: str, duration_ms: float,
                     bucket: str = BUCKET) -> int:  # fmt: skip
@@ -354,7 +374,7 @@ class EngineModel(Trail):
             self.letters.pop(job.id, None)
             self.history["failed"].discard(job.id)
             self._note("job.replayed", job, actor, tries=job.attempts)
-            job.attempts = job.lost = 0
+            job.attempts = job.lost = job.away = job.throttled = 0
             job.replays += 1
             job.batch = batch
             job.cause = job.progress = ("", "")

@@ -34,6 +34,9 @@ class Job:
     batch: str = ""
     noted: int = 0
     stuck: int = 0
+    away: int = 0
+    throttled: int = 0
+    throttled_since: int = 0
     finished_at: int = 0
     cause: tuple[str, str] = ("", "")
     #: How far it said it had come, and what it said beside.

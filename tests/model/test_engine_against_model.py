@@ -145,8 +145,34 @@ class EngineAgainstModel(ReplayRules):
         expect(differ.HandedOutDiffers, "how many are handed out", len(jobs), len(fetched.deliveries))
         expect(differ.OrderDiffers, "order", [job.id for job in jobs], [d.id for d in fetched.deliveries])
         expect(differ.HandedOutDiffers, "when to look again", look_again_ms, fetched.look_again_ms)
-        intended = [(job.delivery, job.name, job.payload, job.attempts, job.lost, job.enqueued_at) for job in jobs]
-        found = [(d.delivery, d.name, d.payload, d.attempts, d.lost, d.enqueued_at_ms) for d in fetched.deliveries]
+        intended = [
+            (
+                job.delivery,
+                job.name,
+                job.payload,
+                job.attempts,
+                job.lost,
+                job.enqueued_at,
+                job.away,
+                job.throttled,
+                self.model.now - job.throttled_since if job.throttled else 0,
+            )
+            for job in jobs
+        ]
+        found = [
+            (
+                d.delivery,
+                d.name,
+                d.payload,
+                d.attempts,
+                d.lost,
+                d.enqueued_at_ms,
+                d.away_count,
+                d.throttled_count,
+                d.throttled_ms,
+            )
+            for d in fetched.deliveries
+        ]
         expect(differ.AnswerDiffers, "deliveries", intended, found)
 
     @precondition(lambda self: self.model.token)
@@ -170,18 +196,19 @@ class EngineAgainstModel(ReplayRules):
     @rule(
         pick=picks,
         delay_ms=st.sampled_from([0, 1, 1_000, 60_000]),
-        uses_attempt=st.booleans(),
+        how=st.sampled_from([(True, ""), (True, "away"), (False, ""), (False, "away"), (False, "throttled")]),
         cause=causes,
     )
-    def postpone(self, pick: int, delay_ms: int, uses_attempt: bool, cause: str) -> None:
+    def postpone(self, pick: int, delay_ms: int, how: tuple[bool, Any], cause: str) -> None:
+        uses_attempt, series = how
         for held in self._delivered([pick]):
             call = scripts.postpone(
                 KEYS, worker="w:1", run=run_of(held), failure=failure(cause), delay_ms=delay_ms,
-                uses_attempt=uses_attempt,
+                uses_attempt=uses_attempt, series=series,
             )  # fmt: skip
             intended = self.model.postpone(
                 "w:1", held.id, held.delivery, delay_ms=delay_ms, uses_attempt=uses_attempt, cause=cause,
-                duration_ms=5.0,
+                duration_ms=5.0, series=series,
             )  # fmt: skip
             expect(differ.AnswerDiffers, "postpone", intended, self.state.run(call))
 

@@ -20,7 +20,8 @@ from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.states import JobState
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
-from teknav_ops.topology import Queue, RetryPolicy, Topology
+from teknav_ops.retry_policies import RetryPolicy
+from teknav_ops.topology import Queue, Topology
 from tests.properties.payloads import as_json, examples
 from tests.support import strategies as odd
 from tests.support.engine import Engine

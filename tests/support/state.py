@@ -44,9 +44,17 @@ class State:
         runs = [(run_of(delivery, duration_ms=duration_ms), '{"ok": true}') for delivery in deliveries]
         return self.run(scripts.complete(KEYS, worker="w:1", completed_kept=kept, wakes=wakes, runs=runs))
 
-    def postpone(self, delivery: Delivery, *, delay_ms: int = 60_000, uses_attempt: bool = True) -> int:
+    def postpone(
+        self, delivery: Delivery, *, delay_ms: int = 60_000, uses_attempt: bool = True, series: Any = ""
+    ) -> int:
         call = scripts.postpone(
-            KEYS, worker="w:1", run=run_of(delivery), failure=failure(), delay_ms=delay_ms, uses_attempt=uses_attempt
+            KEYS,
+            worker="w:1",
+            run=run_of(delivery),
+            failure=failure(),
+            delay_ms=delay_ms,
+            uses_attempt=uses_attempt,
+            series=series,
         )
         return self.run(call)
 

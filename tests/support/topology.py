@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import SecretStr
 
 from teknav_ops.payloads.base import Payload
-from teknav_ops.topology import Queue, RetryPolicy, Topology
+from teknav_ops.retry_policies import RetryPolicy
+from teknav_ops.topology import Queue, Topology
 
 
 class Work(Payload):

@@ -11,16 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 from pydantic import ValidationError
 from sqlalchemy import select
 
+from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.outbound.mail import MailDelayed, MailRefused, OutboxMailer, SmtpMailer
 from teknav_ops.payloads.email_send import SendEmail
+from teknav_ops.producer import Producer
+from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.scripts import ScriptRunner
+from teknav_ops.retry_policies import RetryPolicy
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import EmailQueue
+from teknav_ops.topology import TOPOLOGY, Topology
 from tests.support.ports import free_port, listen, port_of
+from tests.support.real_engine import working
+from tests.support.waiting import until
 from tests.workers.conftest import MakeContext
 from workers.email_send import send_email
 from workers.services import Services
@@ -95,6 +105,7 @@ def test_a_mail_arrives_with_text_html_and_headers(smtp: Services, inbox: Inbox,
     assert mail["Subject"] == "سلام دنیا"
     assert mail["Message-ID"] == f"<{ctx.job_id}@teknav.example>"
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert mail["Content-Language"] == "fa" and mail.get_content_type() == "multipart/alternative"
     text, page = (part.get_content() for part in mail.iter_parts())  # type: ignore[attr-defined]
     assert "متن ساده" in text
     assert 'dir="rtl"' in page and 'lang="fa"' in page
@@ -132,12 +143,39 @@ def test_the_servers_refusal_is_sorted_and_recorded(
         send_email(order(), ctx)
 
     failed = row(smtp, ctx.job_id)
-    assert failed.status == "failed" and error.__name__ in (failed.error or "")
+    # What the engine makes of either is in the test below.
+    assert failed.status == ("delayed" if error is MailDelayed else "failed") and error.__name__ in (failed.error or "")
     assert failed.server_answer == (None if answer == "hang up" else answer)
     assert SqlEffects(smtp.database).find(ctx.job_id) is None
     inbox.answers.clear()
     send_email(order(), ctx)
     assert (row(smtp, ctx.job_id).status, row(smtp, ctx.job_id).attempt_count) == ("sent", 2)
+
+
+def test_a_mail_is_delayed_while_a_retry_waits_and_failed_when_none_is_left(
+    services: Services, client: redis.Redis
+) -> None:
+    mailer = SmtpMailer("smtp://127.0.0.1:1", timeout_seconds=0.3)
+    away = dataclasses.replace(services, mailer=mailer)
+    patient = RetryPolicy(attempts=2, min_backoff_ms=3_600_000, max_backoff_ms=3_600_000)
+    topology = Topology(dataclasses.replace(TOPOLOGY["email:send"], retry=patient))
+    queries = JobQueries(client, topology)  # type: ignore[arg-type]
+    job = Producer.from_settings(services.settings).enqueue_email_send(to="a@example.com", subject="s", text="t")
+
+    with working(away, [send_email], topology):
+        until(lambda: queries.counts("email:send").delayed == 1, what="the retry")
+        assert row(services, job.job_id).status == "delayed"
+        ScriptRunner(client).run(scripts.promote(QueueKeys("email:send"), job_id=job.job_id, actor="t"))  # type: ignore[arg-type]
+        until(lambda: queries.counts("email:send").failed == 1, what="the last attempt")
+
+    kept = row(services, job.job_id)
+    assert (kept.status, kept.attempt_count) == ("failed", 2) and "MailDelayed" in (kept.error or "")
+
+
+def test_a_mail_of_text_alone_says_its_language(smtp: Services, inbox: Inbox, make_context: MakeContext) -> None:
+    send_email(order(language="en"), make_context(services=smtp))
+
+    assert inbox.mails[0]["Content-Language"] == "en" and inbox.mails[0].get_content_type() == "text/plain"
 
 
 def test_a_server_that_is_not_there_or_never_answers_is_tried_again(

@@ -136,7 +136,9 @@ def test_the_gateways_refusal_is_sorted_and_recorded(
 
     assert isinstance(raised.value, sort) and "gateway-token" not in str(raised.value)
     kept = row(sms_services, ctx.job_id)
-    assert kept.status == "failed" and (kept.error or "").startswith(error.__name__)
+    assert kept.status == ("failed" if sort is PermanentError else "delayed") and (kept.error or "").startswith(
+        error.__name__
+    )
     gateway.answers = [Answer()]
     send_otp(order(), ctx)
     assert (row(sms_services, ctx.job_id).status, row(sms_services, ctx.job_id).attempt_count) == ("sent", 2)
@@ -175,7 +177,7 @@ def test_a_senseless_pause_is_replaced(
     ctx = make_context(services=sms_services)
     with pytest.raises((SmsThrottled, OtpExpired)):
         send_otp(order(), ctx)
-    assert row(sms_services, ctx.job_id).status in ("failed", "expired")
+    assert row(sms_services, ctx.job_id).status in ("delayed", "expired")
 
 
 def test_a_gateway_that_is_not_there_or_too_slow_is_tried_again(

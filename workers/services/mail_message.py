@@ -58,7 +58,6 @@ def compose(job: SendEmail, *, sender: str, message_id: str) -> EmailMessage:
     message["Subject"] = job.subject
     message["Date"] = formatdate(usegmt=True)
     message["Message-ID"] = message_id
-    message["Content-Language"] = job.language
     if job.reply_to:
         message["Reply-To"] = Address(addr_spec=ascii_address(str(job.reply_to)))
     if job.unsubscribe_url:
@@ -67,6 +66,8 @@ def compose(job: SendEmail, *, sender: str, message_id: str) -> EmailMessage:
     message.set_content(_fill(job.text, job, escape=False))
     if job.html is not None:
         message.add_alternative(_page(_fill(job.html, job, escape=True), job.language), subtype="html")
+    # Content is set with all headers of its kind: this one must come after it, and after it was made one part of two.
+    message["Content-Language"] = job.language
     return message
 
 

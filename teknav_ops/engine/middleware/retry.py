@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from typing import Any
@@ -13,22 +14,26 @@ from dramatiq.middleware import Middleware
 
 from teknav_ops.engine.delivery import JobMessage
 from teknav_ops.engine.middleware.guard import cause_of
-from teknav_ops.engine.outcome import Postpone
-from teknav_ops.errors import Away, PermanentError, Throttled, TransientError
+from teknav_ops.engine.outcome import GiveUp, Postpone
+from teknav_ops.errors import Away, PermanentError, Throttled, ThrottledTooLong, TransientError, Waiting
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
-from teknav_ops.topology import RetryPolicy, Topology
+from teknav_ops.retry_policies import RetryPolicy
+from teknav_ops.topology import Topology
 
 #: Spread of the backoff, so that jobs that failed together do not come back together.
 JITTER = 0.25
 #: No job waits longer, whatever it was asked for.
 LONGEST_MS = 366 * 86_400_000
-#: A snooze shorter than this would only make the other side refuse again.
+#: A snooze shorter than this would only make the other side refuse again. Each time in a row that it does all the same,
+#: the least pause doubles, up to a quarter of an hour.
 LEAST_SNOOZE_MS = 100
+LONGEST_LEAST_SNOOZE_MS = 15 * 60_000
 #: While Redis or SQL are away, every attempt would fail within a minute, and all that is fetched meanwhile would end
 #: among the dead letters. So jobs wait, for about an hour; then something else is wrong, and attempts count.
 AWAY_FIRST_SNOOZE_MS = 1_000
 AWAY_SNOOZE_MS = 15_000
-AWAY_DELIVERIES = 200
+AWAY_SNOOZES = 200
 #: Python's own ConnectionError may be about anybody.
 _AWAY: tuple[type[BaseException], ...] = (Away, *(kind for kind in OUTAGE_ERRORS if kind is not ConnectionError))
 
@@ -55,17 +60,26 @@ class Retries(Middleware):
         """Postpone the job if another attempt may help and one is left."""
         if exception is None or not isinstance(message, JobMessage):
             return
+        message.outcome = self.verdict(broker, message, exception)
+        if isinstance(message.outcome, GiveUp):
+            message.fail()
+
+    def verdict(self, broker: Broker, message: JobMessage, exception: BaseException) -> Postpone | GiveUp | None:
+        """What this failure leads to; None where no retry takes it."""
         cause = cause_of(exception)
         actor = broker.actors.get(message.actor_name)
         options = {**(actor.options if actor else {}), **message.options}
+        is_away = isinstance(cause, _AWAY) and not isinstance(cause, PermanentError)
+        if isinstance(cause, Waiting):
+            return Postpone(_waiting_ms(cause), uses_attempt=False, exception=cause)
         if isinstance(cause, Throttled):
-            asked_ms = _asked_ms(cause.retry_after_seconds, 1000, or_else=AWAY_SNOOZE_MS)
-            message.outcome = Postpone(max(LEAST_SNOOZE_MS, asked_ms), uses_attempt=False, exception=cause)
-        elif isinstance(cause, _AWAY) and message.delivery.delivery < AWAY_DELIVERIES:
-            message.outcome = Postpone(_away_ms(message), uses_attempt=False, exception=cause)
-        elif self._may_retry(message, cause, options):
-            policy = self._policy(message, options)
-            message.outcome = Postpone(_delay_ms(policy, message.attempt, cause), uses_attempt=True, exception=cause)
+            return _throttled(message, cause)
+        if is_away and message.delivery.away_count < AWAY_SNOOZES:
+            return Postpone(_away_ms(message), uses_attempt=False, exception=cause, series="away")
+        if not self._may_retry(message, cause, options):
+            return None
+        delay_ms = _delay_ms(self._policy(message, options), message.attempt, cause)
+        return Postpone(delay_ms, uses_attempt=True, exception=cause, series="away" if is_away else "")
 
     def _may_retry(self, message: JobMessage, cause: BaseException, options: dict[str, Any]) -> bool:
         throws = options.get("throws")
@@ -79,7 +93,8 @@ class Retries(Middleware):
     def _policy(self, message: JobMessage, options: dict[str, Any]) -> RetryPolicy:
         policy = message.lane.queue.retry
         max_retries = options.get("max_retries", policy.attempts - 1)
-        return RetryPolicy(
+        return dataclasses.replace(
+            policy,
             attempts=2**31 if max_retries is None else max_retries + 1,
             min_backoff_ms=options.get("min_backoff", policy.min_backoff_ms),
             max_backoff_ms=options.get("max_backoff", policy.max_backoff_ms),
@@ -88,8 +103,29 @@ class Retries(Middleware):
 
 def _away_ms(message: JobMessage) -> int:
     # A lock or a lost connection is over in a moment, a failover in minutes.
-    snoozed_count = message.delivery.delivery - message.attempt
-    return _spread(min(AWAY_SNOOZE_MS, AWAY_FIRST_SNOOZE_MS * 2.0 ** min(snoozed_count, 10)))
+    return _spread(min(AWAY_SNOOZE_MS, AWAY_FIRST_SNOOZE_MS * 2.0 ** min(message.delivery.away_count, 10)))
+
+
+def _waiting_ms(cause: Waiting) -> int:
+    return max(LEAST_SNOOZE_MS, _asked_ms(cause.retry_after_seconds, 1000, or_else=AWAY_SNOOZE_MS))
+
+
+def _throttled(message: JobMessage, cause: Throttled) -> Postpone | GiveUp:
+    """As long a pause as was asked for, or longer when that did not help so far; or none any more."""
+    policy, count, lasted_ms = message.lane.queue.retry, message.delivery.throttled_count, message.delivery.throttled_ms
+    if count >= policy.throttle_limit_count or lasted_ms >= policy.throttle_limit_ms:
+        return GiveUp(_too_long(count + 1, lasted_ms, policy, cause))
+    least_ms = _spread(min(LONGEST_LEAST_SNOOZE_MS, LEAST_SNOOZE_MS * 2.0 ** min(count, 30)))
+    asked_ms = _asked_ms(cause.retry_after_seconds, 1000, or_else=AWAY_SNOOZE_MS)
+    # Who asks for a year is asked again when the time is up, and not later.
+    pause_ms = min(max(least_ms, asked_ms), max(least_ms, policy.throttle_limit_ms - lasted_ms))
+    return Postpone(pause_ms, uses_attempt=False, exception=cause, series="throttled")
+
+
+def _too_long(count: int, lasted_ms: int, policy: RetryPolicy, cause: Throttled) -> ThrottledTooLong:
+    limits = f"limit {policy.throttle_limit_count} times, {policy.throttle_limit_ms / 3_600_000:g} h"
+    words = f"asked for a pause {count} times over {lasted_ms / 3_600_000:.1f} h ({limits})"
+    return ThrottledTooLong(f"{words}, at last by {type(cause).__name__}: {error_text(cause)}")
 
 
 def _spread(delay_ms: float) -> int:
@@ -103,7 +139,8 @@ def _delay_ms(policy: RetryPolicy, attempt: int, cause: BaseException) -> int:
     backoff_ms = min(policy.max_backoff_ms, policy.min_backoff_ms * 2.0 ** min(attempt - 1, 40))
     spread_ms = min(policy.max_backoff_ms, _spread(backoff_ms))
     if isinstance(cause, TransientError) and cause.retry_after_seconds is not None:
-        return max(spread_ms, _asked_ms(cause.retry_after_seconds, 1000, or_else=spread_ms))
+        asked_ms = _asked_ms(cause.retry_after_seconds, 1000, or_else=spread_ms)
+        return max(spread_ms, min(asked_ms, policy.throttle_limit_ms))
     return spread_ms
 
 

@@ -20,7 +20,7 @@
 -- ARGV[6]  rate_period_ms
 -- Returns  {look again in ms or -1, concurrency override or '', is limited globally,
 --          then per job {id, delivery, name, payload, options, attempts, lost, enqueued_at_ms, trace,
---          idempotency_key}}
+--          idempotency_key, away, throttled, ms since it was first throttled}}
 
 local waiting, prioritized, delayed, active, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local control, rate_log, corrupt, job_family = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
@@ -146,7 +146,7 @@ local leases = {}
 for _, id in ipairs(ids) do
     local job = job_family .. id
     local record = redis.pcall('HMGET', job, 'delivery', 'name', 'payload', 'options', 'attempts', 'lost',
-        'enqueued_at_ms', 'trace', 'idempotency_key', 'state', 'ready_at_ms')
+        'enqueued_at_ms', 'trace', 'idempotency_key', 'state', 'ready_at_ms', 'away', 'throttled', 'throttled_since_ms')
     if record.err or record[10] ~= 'waiting' or not record[2] then
         redis.call('ZADD', corrupt, now, id)
     else
@@ -156,7 +156,7 @@ for _, id in ipairs(ids) do
         leases[#leases + 1] = now + lease_ms
         leases[#leases + 1] = id
         result[#result + 1] = {id, delivery, record[2], record[3], record[4], record[5], record[6],
-            record[7], record[8], record[9]}
+            record[7], record[8], record[9], record[12], record[13], record[14] and math.max(0, now - record[14])}
     end
 end
 if #leases > 0 then

@@ -20,6 +20,7 @@
 -- ARGV[10] error
 -- ARGV[11] fingerprint
 -- ARGV[12] attempt record  JSON
+-- ARGV[13] series          'throttled' or 'away': snoozes of which there may only be so many in a row; '' for any other
 -- Returns  1 done; 2 this delivery had been postponed before; 0 stale (nothing is written)
 
 local active, delayed, wake, audit, job, minute_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -41,6 +42,15 @@ redis.call('HSET', job, 'state', 'delayed', 'due_at_ms', due, 'ready_at_ms', due
     'attempts', is_retry and attempt or attempt - 1, 'started_at_ms', ARGV[6], 'duration_ms', ARGV[7], 'error_type', ARGV[9], 'error', ARGV[10],
     'fingerprint', ARGV[11], 'attempt:' .. delivery, ARGV[12])
 redis.call('HDEL', job, 'attempt:' .. delivery - 20)
+if ARGV[13] == 'away' then
+    redis.call('HINCRBY', job, 'away', 1)
+elseif ARGV[13] == 'throttled' then
+    redis.call('HINCRBY', job, 'throttled', 1)
+    redis.call('HSETNX', job, 'throttled_since_ms', now)
+    redis.call('HDEL', job, 'away')
+else
+    redis.call('HDEL', job, 'away', 'throttled', 'throttled_since_ms')
+end
 redis.call('ZREM', active, id)
 redis.call('ZADD', delayed, due, id)
 redis.call('XADD', audit, '*', 'action', is_retry and 'job.retried' or 'job.snoozed', 'job_id', id,

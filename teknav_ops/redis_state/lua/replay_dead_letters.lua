@@ -71,7 +71,8 @@ for i = 6, #ARGV, 2 do
         redis.call('ZREM', failed, id)
         redis.call('HSET', job, 'state', 'waiting', 'ready_at_ms', now, 'turn', turn, 'attempts', 0, 'lost', 0)
         redis.call('HINCRBY', job, 'replays', 1)
-        redis.call('HDEL', job, 'finished_at_ms', 'error_type', 'error', 'fingerprint', 'progress', 'progress_note')
+        redis.call('HDEL', job, 'finished_at_ms', 'error_type', 'error', 'fingerprint', 'progress', 'progress_note',
+            'away', 'throttled', 'throttled_since_ms')
         if payload ~= '' then
             redis.call('HSETNX', job, 'first_payload', record[7] or '')
             redis.call('HSET', job, 'payload', payload)

@@ -11,7 +11,7 @@ from teknav_ops.storage.tables.base import Base, utc_now
 
 
 class EmailQueue(Base):
-    """One mail, written under its job's id. Status is queued, sending, sent or failed."""
+    """One mail, written under its job's id. Status is queued, sending, delayed (it is tried again), sent or failed."""
 
     __tablename__ = "email_queue"
 

@@ -11,7 +11,7 @@ from teknav_ops.storage.tables.base import Base, utc_now
 
 
 class OtpLog(Base):
-    """One code, written under its job's id. Status is queued, sending, sent, failed, expired or limited.
+    """One code, written under its job's id. Status is queued, sending, delayed, sent, failed, expired or limited.
 
     `recipient_digest` and `code_digest` are HMACs under a key that is not in the database: without it, a
     six-digit code could be guessed from a plain hash in no time.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from teknav_ops.redis_state import scripts
 from tests.support.engine import dump
 from tests.support.state import KEYS, State
 from tests.support.virtual_time import Clock
@@ -60,3 +61,24 @@ def test_the_history_of_attempts_is_bounded(state: State) -> None:
         state.postpone(delivery, delay_ms=0)
 
     assert sum(field.startswith("attempt:") for field in state.job(job_id)) == 20
+
+
+def test_snoozes_of_a_series_are_counted_in_a_row_and_since_when(state: State, clock: Clock) -> None:
+    state.enqueue()
+
+    def postponed(series: str, *, uses_attempt: bool = False) -> tuple[int, int, int]:
+        (delivery,) = state.fetch()
+        state.postpone(delivery, delay_ms=0, uses_attempt=uses_attempt, series=series)
+        clock.advance(1)
+        (after,) = state.fetch()
+        state.run(scripts.release(KEYS, held=[(after.id, after.delivery)]))
+        return after.away_count, after.throttled_count, after.throttled_ms
+
+    assert postponed("throttled") == (0, 1, 1_000)
+    assert postponed("throttled") == (0, 2, 2_000)
+    assert [postponed("away"), postponed("away")] == [(1, 2, 3_000), (2, 2, 4_000)]
+    assert postponed("throttled") == (0, 3, 5_000)
+    assert postponed("") == (0, 0, 0)
+    assert postponed("throttled") == (0, 1, 1_000)
+    assert postponed("away", uses_attempt=True) == (1, 1, 2_000)
+    assert postponed("", uses_attempt=True) == (0, 0, 0)
