@@ -77,8 +77,9 @@ redis.call('ZADD', dlq_fingerprint, now, id)
 redis.call('HINCRBY', groups, error_type .. '|' .. fingerprint, 1)
 redis.call('HSET', dlq_record, 'originalQueue', ARGV[13], 'originalJobId', id, 'error', message, 'stack', stack,
     'attemptsMade', attempt, 'failedAt', now, 'payload', record[6] or '', 'traceId', trace, 'jobName', name,
-    'errorType', error_type, 'fingerprint', fingerprint, 'replay', record[9] or '')
+    'errorType', error_type, 'fingerprint', fingerprint)
 if record[9] then
+    redis.call('HSET', dlq_record, 'replay', record[9])
     redis.call('HDEL', job, 'replay')
     fail_again(record[9])
 end
