@@ -69,5 +69,9 @@ def digest(settings: Settings, purpose: str, value: str) -> str:
 
     Each purpose has a key of its own, derived from the newest secret key. Raises MissingSecretKey.
     """
-    key = hmac.digest(cipher_keys(settings)[0].encode(), f"teknav digest {purpose}".encode(), "sha256")
-    return hmac.digest(key, value.encode(), "sha256").hex()
+    return hmac.digest(derived_keys(settings, f"digest {purpose}")[0], value.encode(), "sha256").hex()
+
+
+def derived_keys(settings: Settings, purpose: str) -> list[bytes]:
+    """A key for one purpose from each secret key, newest first. Raises MissingSecretKey."""
+    return [hmac.digest(key.encode(), f"teknav {purpose}".encode(), "sha256") for key in cipher_keys(settings)]

@@ -40,7 +40,7 @@ def insert_rows(session: Session, rows: Sequence[Row]) -> None:
         RowsRefused: one is already there, or does not fit its columns.
         StorageUnavailable: the database went away, or is full.
     """
-    with _driver_errors(session):
+    with driver_errors(session):
         driver: Any = session.connection().connection.driver_connection
         if session.get_bind().dialect.name == "sqlite":
             for first in range(0, len(rows), _ROWS_PER_STATEMENT):
@@ -51,7 +51,8 @@ def insert_rows(session: Session, rows: Sequence[Row]) -> None:
 
 
 @contextlib.contextmanager
-def _driver_errors(session: Session) -> Iterator[None]:
+def driver_errors(session: Session) -> Iterator[None]:
+    """The driver's errors as ours, for statements that go past SQLAlchemy."""
     driver: Any = session.get_bind().dialect.dbapi
     try:
         yield

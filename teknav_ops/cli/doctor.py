@@ -10,9 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import typer
+from sqlalchemy.exc import DBAPIError
 
 from teknav_ops.alerts.rules import NEARLY_FULL
 from teknav_ops.alerts.setup import alert_setup
+from teknav_ops.audit.chain.database_source import source_of
+from teknav_ops.audit.chain.links import LinkKeys
+from teknav_ops.audit.chain.verify import verify
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption
@@ -32,7 +36,9 @@ from teknav_ops.topology import TOPOLOGY
 #: The scripts say in their first line how they may be run; older servers do not read that.
 _OLDEST_REDIS: Final = 7
 _CLOCK_LIMIT_MS: Final = 5_000
-_TROUBLE: tuple[type[Exception], ...] = (TekNavError, *OUTAGE_ERRORS)
+#: The newest links of the audit trail's chain, whose rows are compared: up to 4,000 each.
+_LINKS_LOOKED_AT: Final = 5
+_TROUBLE: tuple[type[Exception], ...] = (TekNavError, DBAPIError, *OUTAGE_ERRORS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ def examine(context: Context) -> Iterator[Finding]:
     yield _guarded("redis", lambda: _redis(context), "Start it with `teknav up`, or set TEKNAV_REDIS_URL.")
     yield _guarded("clock", lambda: _clock(context), "Start Redis first.")
     yield _guarded("database", lambda: _database(context), "Check TEKNAV_DATABASE_URL and that the server runs.")
+    yield _guarded("audit", lambda: _audit(context), "Run `teknav db upgrade`, then `teknav audit verify`.")
     yield _guarded("workers", lambda: _workers(context), "Start Redis first.")
     yield _guarded("jobs", lambda: _jobs(context), "Start Redis first.")
 
@@ -171,6 +178,16 @@ def _database(context: Context) -> Finding:
     return Finding(
         "database", current == head, f"{kind}, schema {current or 'empty'} of {head}", "Run `teknav db upgrade`."
     )
+
+
+def _audit(context: Context) -> Finding:
+    with source_of(context.database) as source:
+        found = verify(source, LinkKeys.from_settings(context.settings), newest_links=_LINKS_LOOKED_AT)
+    if not found.is_intact:
+        remedy = "Run `teknav audit verify`, which compares all rows, and find out who changed them."
+        return Finding("audit", False, found.findings[0].text, remedy)
+    waiting = f", {found.unsealed_count:,} not sealed yet" if found.unsealed_count else ""
+    return Finding("audit", True, f"the newest {found.row_count:,} sealed rows are as they were written{waiting}")
 
 
 def _workers(context: Context) -> Finding:

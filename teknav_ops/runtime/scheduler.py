@@ -13,10 +13,12 @@ from typing import Final
 
 import structlog
 
+from teknav_ops.audit.chain.links import LinkKeys
+from teknav_ops.audit.chain.sealer import LOOK_SECONDS, AuditSealer
 from teknav_ops.audit.retention import EVERY_SECONDS as RETENTION_SECONDS
 from teknav_ops.audit.retention import AuditRetention
 from teknav_ops.audit.writer import AuditWriter
-from teknav_ops.errors import InvalidRequest, StorageUnavailable
+from teknav_ops.errors import InvalidRequest, MissingSecretKey, StorageUnavailable
 from teknav_ops.events.relay import BLOCK_SECONDS, EventRelay
 from teknav_ops.logs import configure_logs
 from teknav_ops.metrics.aggregates import CHECK_SECONDS, Aggregator
@@ -66,9 +68,12 @@ def duties_of(parts: Parts) -> list[Duty]:
     stats = StatsPublisher(parts.client, TOPOLOGY, parts.lease, events_kept=parts.settings.events_kept)
     snapshots = SnapshotDuty(parts.settings, parts.database)
     aggregates = Aggregator(parts.client, parts.database, TOPOLOGY)
-    retention = AuditRetention(parts.database, keep_days=parts.settings.audit_retention_days)
+    keys = LinkKeys.from_settings(parts.settings)
+    sealer = AuditSealer(parts.database, keys)
+    retention = AuditRetention(parts.database, keys, keep_days=parts.settings.audit_retention_days)
     return [
         Duty(name="audit", every_seconds=_AUDIT_SECONDS, run=lambda: parts.writer.step() > 0),
+        Duty(name="audit-seal", every_seconds=LOOK_SECONDS, run=sealer.step),
         Duty(name="audit-retention", every_seconds=RETENTION_SECONDS, run=retention.step),
         Duty(name="stats", every_seconds=PUBLISH_SECONDS, run=stats.step),
         Duty(name="aggregates", every_seconds=CHECK_SECONDS, run=aggregates.step),
@@ -145,7 +150,7 @@ def main() -> None:
     configure_logs(settings)
     try:
         scheduler = Scheduler(settings)
-    except InvalidRequest as error:
+    except (InvalidRequest, MissingSecretKey) as error:
         # A setting is wrong; nothing has begun.
         sys.exit(f"error: {error}")
     stop_on_signals(scheduler.stop)

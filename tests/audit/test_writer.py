@@ -12,6 +12,10 @@ import redis
 from sqlalchemy import delete, select
 
 from teknav_ops.audit import writer as writer_module
+from teknav_ops.audit.chain.database_source import source_of
+from teknav_ops.audit.chain.links import LinkKeys
+from teknav_ops.audit.chain.sealer import AuditSealer
+from teknav_ops.audit.chain.verify import verify
 from teknav_ops.audit.writer import AuditWriter
 from teknav_ops.errors import StorageUnavailable
 from teknav_ops.redis_state.connection import connect
@@ -21,6 +25,16 @@ from tests.support import warm_python
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
 from tests.support.topology import TOPOLOGY
+
+
+def verified_rows(database: Database) -> int:
+    """How many rows the chain over them finds to be as they were written: all of them."""
+    keys = LinkKeys([b"k" * 32])
+    AuditSealer(database, keys, every_seconds=0).step()
+    with source_of(database) as source:
+        found = verify(source, keys)
+    assert (found.is_intact, found.unsealed_count) == (True, 0)
+    return found.row_count
 
 
 def rows(database: Database) -> list[AuditLog]:
@@ -105,6 +119,7 @@ def test_a_writer_killed_at_any_moment_loses_and_doubles_nothing(
 
     assert client.xlen(KEYS.audit) == 0
     assert len({row.stream_id for row in rows(database)}) == len(rows(database)) == 25
+    assert verified_rows(database) == 25
 
 
 def test_many_batches_keep_the_order_of_the_stream(

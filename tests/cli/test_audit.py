@@ -13,10 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from pydantic import SecretStr
+from sqlalchemy import insert, update
 
+from teknav_ops.audit.chain.links import LinkKeys
+from teknav_ops.audit.chain.sealer import AuditSealer
 from teknav_ops.audit.writer import AuditWriter
 from teknav_ops.redis_state.connection import connect
+from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
 from teknav_ops.topology import TOPOLOGY
@@ -24,6 +28,7 @@ from tests.conftest import SECRET_KEY
 from tests.support import warm_python
 from tests.support.databases import migrate
 from tests.support.redis_server import RedisServer
+from tests.support.tampering import without_guard
 
 Teknav = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAM = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()"]
@@ -183,3 +188,25 @@ def test_following_waits_while_the_database_is_away(environment: dict[str, str],
             assert json.loads(following.stdout.readline())["job_id"] == "second"
         finally:
             following.terminate()
+
+
+def test_a_changed_row_is_named_and_ends_the_verification_with_one(
+    teknav: Teknav, records: Database, environment: dict[str, str], tmp_path: Path
+) -> None:
+    put(records, 5)
+    keys = LinkKeys.from_settings(Settings(secret_key=SecretStr(environment["TEKNAV_SECRET_KEY"])))
+    AuditSealer(records, keys, every_seconds=0).step()
+    told = json.loads(teknav("audit", "verify", "--json").stdout)
+    assert (told["is_intact"], told["row_count"], told["findings"]) == (True, 5, [])
+    export = str(tmp_path / "trail.gz")
+    assert teknav("audit", "export", export).returncode == 0
+
+    with without_guard(records), records.session() as session:
+        session.execute(update(AuditLog).where(AuditLog.id == 3).values(actor="mina"))
+    changed = teknav("audit", "verify", "--expect", told["newest"])
+
+    assert changed.returncode == 1
+    assert "row 3 was changed after it was sealed" in changed.stderr
+    assert "NOT as it was written" in changed.stdout
+    assert teknav("audit", "verify", "--from", export).returncode == 0
+    assert teknav("audit", "verify", "--expect", "soon").returncode == 2

@@ -15,6 +15,7 @@ from teknav_ops.snapshots.schema import SCHEMA_VERSION
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
 from tests.snapshots.rows import NOON, after, rows_in, run, store
+from tests.support.tampering import without_guard
 
 
 def test_another_schema_version_is_rebuilt_and_not_read(sqlite_database: Database, folder: Path) -> None:
@@ -59,7 +60,7 @@ def test_a_database_that_was_replaced_is_noticed(database: Database, folder: Pat
     store(database, [run(NOON, 1.0)] * 5)
     exporter = Exporter(database, folder)
     exporter.export()
-    with database.session() as session:
+    with without_guard(database), database.session() as session:
         session.execute(delete(AuditLog))
         session.execute(insert(AuditLog).values(id=5, at=after(days=1), action="of another life"))
 
@@ -72,7 +73,7 @@ def test_rows_that_are_pruned_in_sql_stay_and_new_ones_come(database: Database, 
     store(database, [run(NOON, 1.0)] * 5)
     exporter = Exporter(database, folder)
     exporter.export()
-    with database.session() as session:
+    with without_guard(database), database.session() as session:
         session.execute(delete(AuditLog))
     assert exporter.export().path is None
     store(database, [run(NOON, 1.0)])
@@ -85,7 +86,7 @@ def test_rebuild_drops_what_was_erased_in_sql(sqlite_database: Database, folder:
     store(sqlite_database, [run(NOON, 1.0)] * 5)
     exporter = Exporter(sqlite_database, folder)
     exporter.export()
-    with sqlite_database.session() as session:
+    with without_guard(sqlite_database), sqlite_database.session() as session:
         session.execute(delete(AuditLog).where(AuditLog.id == 3))
 
     exporter.export(rebuild=True)

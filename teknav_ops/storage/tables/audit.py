@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Index, String, UniqueConstraint, text
+from sqlalchemy import Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from teknav_ops.storage.tables.base import Base, BigKey, utc_now
@@ -63,6 +63,38 @@ class AuditCursor(Base):
     queue: Mapped[str] = mapped_column(String(100), primary_key=True)
     stream_id: Mapped[str] = mapped_column(String(40))
     updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class AuditSeal(Base):
+    """A link of the chain over AuditLog: a block of its rows, or a checkpoint that says what retention deletes.
+
+    A block's `ids` and `digests` are those of the rows with an id above the block's before it, up to `last_id`. A
+    checkpoint has `pruned_to_id` and `pruned_to_number`: rows and links up to these are gone, and their triggers let
+    nothing else be deleted.
+    """
+
+    __tablename__ = "audit_seal"
+    __table_args__ = (
+        _partial_index("ix_audit_seal_pruned_to_id", "pruned_to_id", where="pruned_to_id IS NOT NULL"),
+        _partial_index("ix_audit_seal_pruned_to_number", "pruned_to_number", where="pruned_to_number IS NOT NULL"),
+    )
+
+    number: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=False)
+    last_id: Mapped[int] = mapped_column(BigKey)
+    row_count: Mapped[int]
+    content_hash: Mapped[str] = mapped_column(String(64))
+    facts: Mapped[str] = mapped_column(Text)
+    newest_at: Mapped[datetime | None]
+    pruned_to_id: Mapped[int | None] = mapped_column(BigKey)
+    pruned_to_number: Mapped[int | None] = mapped_column(BigKey)
+    sealed_at: Mapped[datetime]
+    previous_hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+    key_id: Mapped[str] = mapped_column(String(16))
+    signature: Mapped[str] = mapped_column(String(64))
+    # Long, so last: SQLite reads through them to what stands behind.
+    ids: Mapped[bytes]
+    digests: Mapped[bytes]
 
 
 class JobEffect(Base):

@@ -1,0 +1,180 @@
+"""AuditLog with its chain as a file: what an auditor takes away, and verifies without the database.
+
+Lines of bytes, gzipped. The first says what they are; then each link (`L`) with its rows (`R`, as `lines` has them)
+behind it. Of a row that was sealed while its action was under way, a line (`F`) without the end goes before it.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from teknav_ops.audit.chain.database_source import DatabaseSource
+from teknav_ops.audit.chain.lines import BEFORE_ALL, COLUMNS, digest, id_of, is_open, read_lines, read_some
+from teknav_ops.audit.chain.links import Facts, Link
+from teknav_ops.audit.chain.verification import UnreadableLink
+from teknav_ops.errors import InvalidRequest
+
+_FORMAT: Final = "teknav audit export 1"
+_MOMENTS: Final = ("newest_at", "sealed_at")
+_BYTES: Final = ("ids", "digests")
+
+
+def write_export(session: Session, path: Path, *, on_progress: Callable[[int], None] = lambda _: None) -> int:
+    """Write all that is sealed into a new file, open to its owner only. Answers how many rows.
+
+    Raises:
+        InvalidRequest: the file is there already, or cannot be written.
+        StorageUnavailable: the database did not answer.
+    """
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError as error:
+        raise InvalidRequest(f"file: {path} cannot be made: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1) as packed:
+            return _write(session, packed, on_progress)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _write(session: Session, packed: gzip.GzipFile, on_progress: Callable[[int], None]) -> int:
+    source = DatabaseSource(session)
+    dialect = session.get_bind().dialect.name
+    head = {"format": _FORMAT, "at": datetime.now(UTC).isoformat(), "database": dialect, "columns": COLUMNS}
+    packed.write(json.dumps(head).encode() + b"\n")
+    checkpoint, count = source.pruned(), 0
+    number, last_id = (checkpoint and checkpoint.pruned_to_number) or 0, BEFORE_ALL
+    if checkpoint and checkpoint.pruned_to_id is not None:
+        last_id = checkpoint.pruned_to_id
+    for link in (link for links in source.links(number) for link in links):
+        if isinstance(link, UnreadableLink):
+            raise InvalidRequest(f"link {link.number} of the chain cannot be read; see `teknav audit verify`")
+        packed.write(b"L " + _dump(link) + b"\n")
+        opened = Facts.of(link.facts).opened
+        for line in read_some(session, opened, without_end=True).values():
+            packed.write(b"F " + line + b"\n")
+        for line in read_lines(session, last_id, link.last_id):
+            packed.write(b"R " + line + b"\n")
+            count += 1
+        last_id = link.last_id
+        on_progress(count)
+    return count
+
+
+def _dump(link: Link) -> bytes:
+    values: dict[str, Any] = dataclasses.asdict(link)
+    values |= {name: base64.b64encode(values[name]).decode() for name in _BYTES}
+    values |= {name: values[name] and values[name].isoformat() for name in _MOMENTS}
+    return json.dumps(values).encode()
+
+
+def _load(text: bytes) -> Link:
+    values = json.loads(text)
+    values |= {name: base64.b64decode(values[name]) for name in _BYTES}
+    values |= {name: values[name] and datetime.fromisoformat(values[name]) for name in _MOMENTS}
+    return Link.checked(values)
+
+
+class ExportSource:
+    """An export as what is verified. Raises InvalidRequest where the file is none."""
+
+    is_file = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with gzip.open(path) as file:
+                head = json.loads(file.readline())
+            if head["format"] != _FORMAT:
+                raise ValueError(head["format"])
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+            raise InvalidRequest(f"file: {path} is no export of the audit trail: {error}") from None
+        self._links = [self._parse(text) for kind, text in self._lines() if kind == b"L"]
+        self._blocks = self._read_blocks()
+        self._fixed: dict[int, str] = {}
+
+    def _lines(self) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            with gzip.open(self._path) as file:
+                file.readline()
+                for line in file:
+                    kind, _, text = line.rstrip(b"\n").partition(b" ")
+                    yield kind, text
+        except (OSError, EOFError, zlib.error) as error:
+            raise InvalidRequest(f"file: {self._path} is damaged: {error}") from None
+
+    def _parse(self, text: bytes) -> Link:
+        try:
+            return _load(text)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidRequest(f"file: {self._path} holds a link that is none: {error}") from None
+
+    def pruned(self) -> Link | None:
+        """The newest checkpoint."""
+        found = [link for link in self._links if link.pruned_to_number is not None and link.pruned_to_id is not None]
+        return max(found, key=lambda link: link.pruned_to_number or 0, default=None)
+
+    def facts(self) -> Iterable[Facts]:
+        """The facts of all links, in order."""
+        return [Facts.of(link.facts) for link in self._links]
+
+    def before_newest(self, count: int) -> Link | None:
+        """Nothing: a file is read whole."""
+        return None
+
+    def links(self, after_number: int) -> Iterator[list[Link | UnreadableLink]]:
+        """Links in order, one at a time."""
+        for link in self._links:
+            if link.number > after_number:
+                yield [link]
+
+    def lines(self, after_id: int, up_to_id: int) -> list[bytes]:
+        """The rows behind the next link, whatever their ids."""
+        return next(self._blocks, [])
+
+    def _read_blocks(self) -> Iterator[list[bytes]]:
+        block: list[bytes] | None = None
+        for kind, text in self._lines():
+            if kind == b"L":
+                if block is not None:
+                    yield block
+                block, self._fixed = [], {}
+            elif block is not None and kind in (b"F", b"R"):
+                self._check_row(text)
+                if kind == b"R":
+                    block.append(text)
+                else:
+                    self._fixed[id_of(text)] = digest(text).hex()
+        if block is not None:
+            yield block
+
+    def _check_row(self, text: bytes) -> None:
+        try:
+            id_of(text)
+            is_open(text)
+        except (ValueError, LookupError) as error:
+            raise InvalidRequest(f"file: {self._path} holds a row that is none: {error}") from None
+
+    def without_end(self, ids: list[int]) -> dict[int, str]:
+        """Of rows, the digest of what does not change when their action ends."""
+        return {row_id: self._fixed[row_id] for row_id in ids if row_id in self._fixed}
+
+    def left_behind(self, checkpoint: Link) -> list[int]:
+        """Nothing: what was deleted is not exported."""
+        return []
+
+    def unsealed(self, after_id: int) -> int:
+        """Nothing: only what is sealed is exported."""
+        return 0
