@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Self
 
+from teknav_ops.access.actors import check_actor
 from teknav_ops.engine.job_options import checked_key, checked_priority, checked_trace_id, delay_ms
 from teknav_ops.engine.submission import submit
 from teknav_ops.jobs.identifiers import new_job_id, new_trace_id
@@ -44,6 +45,7 @@ class Producer:
         self._runner = ScriptRunner(client)
         self._cipher = cipher
         self._topology = topology
+        check_actor(actor)
         self._actor = actor
         self._payload_limit_bytes = payload_limit_bytes
         self._timeout_seconds = timeout_seconds

@@ -58,7 +58,9 @@ class Settings(ReportSettings, WebSettings, CheckedSettings):
         "first, separated by commas, allow rotation. Unset in development: made once in `data_dir`.",
     )
     operator: str | None = Field(
-        None, description="Name recorded for what is done on this command line. Unset: the login name."
+        None,
+        description="Name recorded in brackets behind `cli:` and the system's user for what is done on this command "
+        "line. Unset: that alone.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     telemetry: bool = Field(

@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import getpass
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, ParamSpec, TypeVar
 
+from teknav_ops.access.actors import check_actor, local_actor
 from teknav_ops.errors import NotAllowed
 from teknav_ops.queue_patterns import ALL_QUEUES, QueuePatterns, covers, is_every_queue
 from teknav_ops.settings import Settings
@@ -83,6 +83,10 @@ class Operator:
     scopes: frozenset[Operation] = ALL_OPERATIONS
     queues: QueuePatterns = ALL_QUEUES
 
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for a name that is not one line of text: it stands in logs, lists and AuditLog."""
+        check_actor(self.name)
+
     def may(self, operation: Operation, queue: str | None = None) -> bool:
         """Whether the operation is allowed on this queue; without one, on all of them."""
         return self.why_not(operation, queue) is None
@@ -106,8 +110,13 @@ class Operator:
 
 
 def local_operator(settings: Settings) -> Operator:
-    """The person at this command line. Whoever can read the settings holds every secret already: an OWNER."""
-    return Operator(settings.operator or getpass.getuser(), Role.OWNER)
+    """The person at this command line, or behind this report. Whoever can read the settings holds every secret
+    already: an OWNER.
+
+    Raises:
+        InvalidRequest: TEKNAV_OPERATOR is no name.
+    """
+    return Operator(local_actor(settings.operator, is_report=settings.report_run), Role.OWNER)
 
 
 def is_allowed(role: Role, operation: Operation) -> bool:

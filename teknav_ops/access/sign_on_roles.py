@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from teknav_ops.access.actors import provider_actor
 from teknav_ops.access.policy import Role
 from teknav_ops.queue_patterns import ALL_QUEUES, QueuePatterns, is_every_queue
 from teknav_ops.settings import Settings
@@ -27,7 +28,7 @@ def person_of(claims: Mapping[str, Any], settings: Settings) -> Person | None:
     own id of the person, which nobody else can claim.
     """
     address = str(claims.get("email") or "").strip().lower() if claims.get("email_verified") is True else ""
-    name = address or f"oidc:{claims.get('sub')}"[:100]
+    name = provider_actor(address, str(claims.get("sub")))
     owners = {owner.strip().lower() for owner in settings.oidc_owners}
     if (address and address in owners) or _has(claims, settings.oidc_owner_claim):
         return Person(name, Role.OWNER)

@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as SqlSession
 
+from teknav_ops.access.actors import is_system_actor
 from teknav_ops.access.passwords import check_strength, hash_password, is_outdated
 from teknav_ops.access.policy import Operation, Operator, Role, require
 from teknav_ops.access.sessions import Sessions
@@ -92,6 +93,8 @@ class Users:
         require(by, Operation.ADMINISTER)
         kept = checked_name(name)
         kept_queues = _checked_queues(role, queues)
+        if is_system_actor(kept):
+            raise InvalidRequest(f"name: {kept!r} is what the system itself goes by")
         check_strength(password, kept)
         row = AccessUser(
             name=kept,

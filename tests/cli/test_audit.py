@@ -27,6 +27,7 @@ from teknav_ops.topology import TOPOLOGY
 from tests.conftest import SECRET_KEY
 from tests.support import warm_python
 from tests.support.databases import migrate
+from tests.support.operators import at_command_line
 from tests.support.redis_server import RedisServer
 from tests.support.tampering import without_guard
 
@@ -75,7 +76,9 @@ def test_what_an_operator_did_is_found_by_name_action_and_queue(teknav: Teknav, 
     put(records, 3)
     assert teknav("queues", "pause", "search:index").returncode == 0
 
-    page = json.loads(teknav("audit", "query", "--actor", "sara", "--action", "queue.", "--json").stdout)
+    page = json.loads(
+        teknav("audit", "query", "--actor", at_command_line("sara"), "--action", "queue.", "--json").stdout
+    )
     assert [(entry["action"], entry["outcome"], entry["queue"]) for entry in page["items"]] == [
         ("queue.paused", "done", "search:index")
     ]
@@ -122,7 +125,9 @@ def test_a_jobs_story_is_told_before_and_after_it_is_in_auditlog(
     AuditWriter(connect(redis_server.url), records, TOPOLOGY).drain()
 
     told = json.loads(teknav("audit", "story", accepted["job_id"], "--json").stdout)
-    assert [(entry["action"], entry["actor"]) for entry in told["entries"]] == [("job.enqueued", "sara")]
+    assert [(entry["action"], entry["actor"]) for entry in told["entries"]] == [
+        ("job.enqueued", at_command_line("sara"))
+    ]
     assert told["entries"][0]["id"] is not None and told["is_complete"]
     assert "Nothing is on record" in teknav("audit", "story", "ghost").stdout
 

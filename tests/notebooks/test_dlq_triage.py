@@ -15,6 +15,7 @@ from teknav_ops.triage.widgets.dlq_triage import DlqTriage
 from teknav_ops.workbench import Workbench
 from tests.notebooks.conftest import recorded
 from tests.support.dead_letters import make_dead_letters
+from tests.support.operators import at_command_line
 
 QUEUE = "webhooks:deliver"
 
@@ -44,7 +45,7 @@ def test_a_preview_replays_nothing_and_a_replay_takes_just_what_was_previewed(
     left = {letter.original_job_id for letter in bench.dead_letters.page(QUEUE, limit=50).items}
     assert len(left) == 30 and not left & wanted
     (entry,) = recorded(bench, "dlq.batch_replayed")
-    assert (entry.actor, entry.outcome) == ("sara", "done")
+    assert (entry.actor, entry.outcome) == (at_command_line("sara"), "done")
 
 
 def test_clicks_at_the_same_moment_replay_once(model: DlqTriageModel, bench: Workbench) -> None:

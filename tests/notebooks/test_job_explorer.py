@@ -16,6 +16,7 @@ from teknav_ops.workbench import Workbench
 from tests.conftest import SECRET_KEY
 from tests.notebooks.conftest import recorded
 from tests.support.dead_letters import make_dead_letters
+from tests.support.operators import at_command_line
 
 QUEUE = "webhooks:deliver"
 
@@ -80,7 +81,7 @@ def test_an_action_is_done_once_after_its_confirmation_and_recorded_by_name(
     assert bench.jobs.get(QUEUE, "dead-0000043").state is JobState.WAITING
     assert model.opened.state is JobState.WAITING and model.actions == ("cancel",)
     (entry,) = recorded(bench, "dlq.replayed")
-    assert (entry.actor, entry.job_id) == ("sara", "dead-0000043")
+    assert (entry.actor, entry.job_id) == (at_command_line("sara"), "dead-0000043")
 
 
 def test_another_job_that_is_opened_takes_the_question_back(model: JobExplorerModel, bench: Workbench) -> None:

@@ -20,6 +20,7 @@ from tests.notebooks.conftest import MISSING, NOTEBOOKS, QUEUE, Lab
 from tests.notebooks.counting import count
 from tests.support import warm_python
 from tests.support.browser import chromium
+from tests.support.operators import at_command_line
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.scale import scaled
@@ -130,7 +131,8 @@ def test_queues_are_watched_and_one_is_paused_in_jupyterlab(running_lab: Lab, ru
         # The operators' entries; the script's own come through the stream.
         pausing = AuditLog.action.in_(("queue.paused", "queue.resumed")) & AuditLog.outcome.is_not(None)
         rows = session.scalars(select(AuditLog).where(pausing).order_by(AuditLog.id))
-        assert [(row.action, row.actor) for row in rows] == [("queue.paused", "sara"), ("queue.resumed", "sara")]
+        sara = at_command_line("sara")
+        assert [(row.action, row.actor) for row in rows] == [("queue.paused", sara), ("queue.resumed", sara)]
 
 
 def test_a_job_is_found_opened_and_retried_in_jupyterlab(running_lab: Lab, run_all: Open) -> None:
@@ -147,7 +149,7 @@ def test_a_job_is_found_opened_and_retried_in_jupyterlab(running_lab: Lab, run_a
     assert running_lab.system.services.jobs.get(QUEUE, job).replay_count == 1
     with running_lab.system.services.database.reading() as session:
         replayed = select(AuditLog.actor).where(AuditLog.action == "dlq.replayed", AuditLog.job_id == job)
-        assert list(session.scalars(replayed)) == ["sara"]
+        assert list(session.scalars(replayed)) == [at_command_line("sara")]
 
     # A filter lists anew; what breaks in a callback is shown.
     page.get_by_label("state").select_option("completed")
@@ -185,7 +187,7 @@ def test_dead_letters_are_filtered_previewed_and_replayed_in_jupyterlab(running_
     expect(page.get_by_text("0 match")).to_be_visible()
     with running_lab.system.services.database.reading() as session:
         actors = list(session.scalars(select(AuditLog.actor).where(AuditLog.action == "dlq.batch_replayed")))
-    assert actors == ["sara"]
+    assert actors == [at_command_line("sara")]
 
     # A purge without the queue's name is refused, and says so.
     page.get_by_role("button", name="Purge").click()

@@ -20,6 +20,7 @@ from teknav_ops.workbench import Workbench
 from tests.conftest import SECRET_KEY
 from tests.notebooks.conftest import recorded
 from tests.support.databases import migrate
+from tests.support.operators import at_command_line
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
@@ -79,7 +80,7 @@ def test_a_queue_is_paused_once_after_its_confirmation_and_by_name(model: QueueM
     model.confirm()
     assert model.current is not None and model.current.is_paused
     (entry,) = recorded(bench, "queue.paused")
-    assert (entry.actor, entry.queue) == ("sara", QUEUE)
+    assert (entry.actor, entry.queue) == (at_command_line("sara"), QUEUE)
 
     model.ask()
     assert model.asked == "resume"

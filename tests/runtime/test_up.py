@@ -192,7 +192,7 @@ def test_the_demos_load_reaches_the_queues_that_are_asked_for(running: Installat
 
 def test_doctor_and_metrics_see_it(running: Installation) -> None:
     assert [finding["check"] for finding in running.ask("doctor")] == [
-        "versions", "settings", "files", "alerts", "reports", "redis", "database", "audit", "workers",
+        "versions", "settings", "files", "alerts", "reports", "redis", "clock", "database", "audit", "workers", "jobs",
     ]  # fmt: skip
     running.wait_for(lambda: running.completed("media:optimize"), "a photograph")
     (url,) = re.findall(r"^Metrics +(http://\S+)$", running.log.read_text(), re.M)
