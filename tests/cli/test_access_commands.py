@@ -23,6 +23,7 @@ from teknav_ops.settings import get_settings
 from tests.conftest import SECRET_KEY
 from tests.support import warm_python
 from tests.support.databases import migrate
+from tests.support.operators import at_command_line
 from tests.support.ports import free_port, listen, port_of
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
@@ -161,7 +162,7 @@ def test_a_tokens_life(teknav: Teknav) -> None:
     listed = teknav("tokens", "list")[1]
     assert f"{secret[:8]}…" in listed and "enqueue, read" in listed and secret not in listed
     (row,) = json.loads(teknav("tokens", "list", "--json")[1])
-    assert row["name"] == "ci" and row["created_by"] == "root" and secret not in str(row)
+    assert row["name"] == "ci" and row["created_by"] == at_command_line("root") and secret not in str(row)
 
     assert teknav("tokens", "revoke", "ci")[0] == 0
     assert entrance().by_token(secret) is None
