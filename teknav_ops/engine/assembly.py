@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 import dramatiq
@@ -44,7 +45,7 @@ def build_broker(
     """A broker on `redis_url`. `effects` lets redelivered jobs whose effect is recorded be skipped."""
     cipher = Cipher(cipher_keys(settings))
     return TekNavBroker(
-        connect(redis_url, timeout_seconds=settings.redis_timeout_seconds),
+        partial(connect, redis_url, timeout_seconds=settings.redis_timeout_seconds),
         topology,
         cipher=cipher,
         middleware=build_middleware(

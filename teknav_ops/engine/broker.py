@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import socket
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,14 +16,15 @@ from dramatiq import Broker, Message
 from dramatiq.errors import QueueJoinTimeout, QueueNotFound
 from dramatiq.middleware import Middleware, MiddlewareError
 
+from teknav_ops.engine.connections import Connections
 from teknav_ops.engine.consumer import JobConsumer
 from teknav_ops.engine.delivery import JobMessage, encode_envelope
 from teknav_ops.engine.finisher import Finisher
-from teknav_ops.engine.job_options import checked_key, delay_ms
+from teknav_ops.engine.job_options import checked_key, milliseconds
 from teknav_ops.engine.lane import Desk, Lane
 from teknav_ops.engine.lease_keeper import LeaseKeeper
 from teknav_ops.engine.submission import submit
-from teknav_ops.errors import InvalidRequest
+from teknav_ops.engine.waiter import Waiter
 from teknav_ops.payloads import codec
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
@@ -45,7 +46,7 @@ class TekNavBroker(Broker):
 
     def __init__(
         self,
-        client: Client,
+        connect: Callable[..., Client],
         topology: Topology,
         *,
         cipher: codec.Cipher,
@@ -57,16 +58,19 @@ class TekNavBroker(Broker):
     ) -> None:
         self._hooks: dict[str, list[Callable[..., None]]] = {}
         super().__init__(middleware)
-        self.client = client
+        self._connections = Connections(connect)
+        self._starting = threading.RLock()
+        self.client = self._connections.shared
         self.topology = topology
         self.cipher = cipher
-        self.runner = ScriptRunner(client)
+        self.runner = ScriptRunner(self.client)
         self.lease_ms = int(lease_seconds * 1000)
         self.desk = Desk()
         self._lanes: dict[str, Lane] = {}
         self._lost_worker_limit = lost_worker_limit
         self._payload_limit_bytes = payload_limit_bytes
         self._producer_timeout_seconds = producer_timeout_seconds
+        self._tick_seconds = 1.0
         self.queues: dict[str, Queue] = {}
 
     @cached_property
@@ -77,15 +81,20 @@ class TekNavBroker(Broker):
     @cached_property
     def finisher(self) -> Finisher:
         """Commits outcomes; one per process."""
-        return Finisher(self.runner, self.desk, self.worker_id)
+        return Finisher(self._connections.own_runner(), self.desk, self.worker_id)
 
     @cached_property
     def lease_keeper(self) -> LeaseKeeper:
         """Heartbeat and reclaiming; one per process."""
-        return LeaseKeeper(
-            self.runner, self._lanes, self.desk, worker=self.worker_id, lease_ms=self.lease_ms,
-            lost_limit=self._lost_worker_limit,
-        )  # fmt: skip
+        runner = self._connections.own_runner()
+        limits = {"lease_ms": self.lease_ms, "lost_limit": self._lost_worker_limit}
+        return LeaseKeeper(runner, self._lanes, self.desk, worker=self.worker_id, **limits)
+
+    @cached_property
+    def waiter(self) -> Waiter:
+        """Where idle consumers wait; one per process."""
+        client = self._connections.waiting(self._tick_seconds)
+        return Waiter(client, self.runner, self.desk, tick_seconds=self._tick_seconds)
 
     # Hooks: as Dramatiq emits them, without visiting the middleware that does not listen -----------
 
@@ -132,9 +141,8 @@ class TekNavBroker(Broker):
             self.emit_after("declare_queue", queue_name)
 
     def _catalogued(self, queue_name: str) -> Queue:
-        if queue_name in self.topology:
-            return self.topology[queue_name]
-        return Queue(name=queue_name, purpose="Not in the topology.", jobs={})
+        unknown = Queue(name=queue_name, purpose="Not in the topology.", jobs={})
+        return self.topology.get(queue_name, unknown)
 
     def _declared(self, queue_name: str) -> Queue:
         try:
@@ -145,7 +153,10 @@ class TekNavBroker(Broker):
     def lane(self, queue_name: str) -> Lane:
         """This process's lane of a declared queue."""
         queue = self._declared(queue_name)
-        return self._lanes.setdefault(queue_name, Lane(queue))
+        with self._starting:
+            if queue_name not in self._lanes:
+                self._lanes[queue_name] = self.desk.admitted(Lane(queue))
+            return self._lanes[queue_name]
 
     # Work ------------------------------------------------------------------------------------------
 
@@ -159,7 +170,7 @@ class TekNavBroker(Broker):
             RedisUnavailable: Redis did not answer in time.
         """
         queue = self._declared(message.queue_name)
-        wait_ms = _delay_ms(delay)
+        wait_ms = milliseconds(delay)
         self.emit_before("enqueue", message, delay)
         job = NewJob(
             id=message.message_id,
@@ -185,7 +196,10 @@ class TekNavBroker(Broker):
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> JobConsumer:
         """A consumer of the queue. `prefetch` is not used: the lane decides by concurrency and duration."""
         lane = self.lane(queue_name)
-        _ = self.finisher, self.lease_keeper
+        # Consumers begin side by side; each part is made once.
+        with self._starting:
+            self._tick_seconds = timeout / 1000
+            _ = self.finisher, self.lease_keeper, self.waiter
         return JobConsumer(self, lane, timeout)
 
     def release(self, lane: Lane, held: Sequence[tuple[str, int]]) -> None:
@@ -207,10 +221,10 @@ class TekNavBroker(Broker):
     def close(self) -> None:
         """Stop this process's engine threads and drop its connections."""
         self.desk.close()
-        for part in ("lease_keeper", "finisher"):
+        for part in ("waiter", "lease_keeper", "finisher"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
-        self.client.close()
+        self._connections.close()
 
     # For tests and maintenance, as Dramatiq has them -------------------------------------------------
 
@@ -243,16 +257,4 @@ class TekNavBroker(Broker):
 
     def held_counts(self) -> Mapping[str, int]:
         """How many jobs this process holds, per queue."""
-        held: dict[str, int] = defaultdict(int)
-        for name, lane in self._lanes.items():
-            held[name] = len(lane.held)
-        return held
-
-
-def _delay_ms(delay: int | None) -> int:
-    """Dramatiq counts in milliseconds."""
-    if delay is None:
-        return 0
-    if isinstance(delay, bool) or not isinstance(delay, int | float):
-        raise InvalidRequest(f"delay: must be a number of milliseconds, not {type(delay).__name__}")
-    return delay_ms(delay / 1000 if abs(delay) < 2**63 else math.inf)
+        return defaultdict(int, {name: len(lane.held) for name, lane in list(self._lanes.items())})

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from dramatiq import Message
 from dramatiq.broker import Consumer, MessageProxy
-from redis.exceptions import ResponseError
 
 from teknav_ops.engine.delivery import JobMessage, decode_message
 from teknav_ops.engine.lane import MOST_FETCHED, SUSPECT_AFTER_LOSSES, Lane
@@ -25,20 +24,21 @@ if TYPE_CHECKING:
 log = structlog.get_logger("teknav.engine")
 
 _OUTAGE_PAUSE_SECONDS: Final = 0.5
-#: Blocking commands of Redis are punctual to about a tenth of a second; nearer than that we sleep.
-_NEAR_MS: Final = 150
+#: While the process ends its running jobs, Dramatiq asks again at once.
+_CLOSING_PAUSE_SECONDS: Final = 0.05
+#: Dramatiq gets an answer after so many of its timeouts, though there is none: hundreds of idle consumers would keep a
+#: core busy with nothing else.
+_PATIENCE: Final = 10
 _FLUSH_SECONDS: Final = 10.0
-#: To take from a list is a write: a server that takes none at the moment refuses it too.
-_REFUSALS: Final[tuple[type[Exception], ...]] = (*OUTAGE_ERRORS, ResponseError)
 
 
 class JobConsumer(Consumer):
-    """Iterates over one queue. Blocks on the queue's wake-up list while there is nothing to do."""
+    """Iterates over one queue. Waits at the process's waiter while there is nothing to do."""
 
     def __init__(self, broker: TekNavBroker, lane: Lane, timeout_ms: int) -> None:
         self._broker = broker
         self._lane = lane
-        self._timeout_seconds = timeout_ms / 1000
+        self._timeout_seconds = timeout_ms / 1000 * _PATIENCE
         self._was_unreachable = False
 
     def __next__(self) -> MessageProxy | None:
@@ -58,14 +58,14 @@ class JobConsumer(Consumer):
             if left <= 0:
                 return None
             self._wait_for_work(left)
-        # Dramatiq asks again at once: do not spin while it finishes the running jobs.
-        desk.is_closing.wait(0.05)
+        if desk.is_closing.is_set():
+            time.sleep(_CLOSING_PAUSE_SECONDS)
         return None
 
     def _take(self) -> MessageProxy | None:
         message = self._take_buffered()
         # What is still in the buffer are suspects that wait for another to end: whoever stands behind them goes past.
-        if message is None and len(self._lane.buffer) < MOST_FETCHED:
+        if message is None and self._lane.may_have_work() and len(self._lane.buffer) < MOST_FETCHED:
             self._fetch()
             message = self._take_buffered()
         return message
@@ -94,6 +94,8 @@ class JobConsumer(Consumer):
     def _fetch(self) -> None:
         lane, broker = self._lane, self._broker
         rate = lane.queue.rate_limit
+        # Before it is asked: who rings meanwhile is heard.
+        lane.bell.clear()
         call = scripts.fetch(
             lane.keys,
             count=broker.desk.fetch_count(lane),
@@ -103,7 +105,11 @@ class JobConsumer(Consumer):
             rate_count=rate.count if rate else 0,
             rate_period_ms=rate.period_ms if rate else 0,
         )
-        lane.take_in(broker.runner.run(call))
+        try:
+            lane.take_in(broker.runner.run(call))
+        except BaseException:
+            lane.bell.set()
+            raise
         if self._was_unreachable:
             self._was_unreachable = False
             log.info("redis.reachable", queue=lane.queue.name)
@@ -147,16 +153,15 @@ class JobConsumer(Consumer):
         self._broker.finisher.submit(message)
 
     def _wait_for_work(self, left_seconds: float) -> None:
-        """Sleep until someone rings, something is due, or time is up."""
-        due_ms = self._lane.look_again_ms
-        if due_ms is not None and due_ms < _NEAR_MS:
-            self._broker.desk.is_closing.wait(min(left_seconds, due_ms / 1000))
-            return
-        seconds = min(left_seconds, due_ms / 1000 - 0.1) if due_ms is not None else left_seconds
-        try:
-            self._broker.client.blpop([self._lane.keys.wake], timeout=max(seconds, 0.01))
-        except _REFUSALS as error:
-            self._note_outage(error)
+        """Until someone rings, something is due, or time is up."""
+        lane = self._lane
+        if lane.due_at is not None:
+            left_seconds = min(left_seconds, lane.due_at - time.monotonic())
+        if lane.buffer:
+            # Suspects, whose turn comes when another ends.
+            left_seconds = min(left_seconds, self._timeout_seconds / _PATIENCE)
+        if left_seconds > 0:
+            self._broker.waiter.wait(lane, left_seconds)
 
     def _note_outage(self, error: Exception) -> None:
         if not self._was_unreachable:

@@ -5,6 +5,7 @@ Each check raises InvalidRequest that begins with the option's name; nothing has
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 from typing import Any, Final
@@ -60,3 +61,12 @@ def checked_trace_id(trace_id: Any) -> str | None:
     if trace_id is not None and not (isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id)):
         raise InvalidRequest("trace_id: must be 32 lower-case hex digits (W3C trace context)")
     return trace_id
+
+
+def milliseconds(delay: int | None) -> int:
+    """Dramatiq counts in milliseconds."""
+    if delay is None:
+        return 0
+    if isinstance(delay, bool) or not isinstance(delay, int | float):
+        raise InvalidRequest(f"delay: must be a number of milliseconds, not {type(delay).__name__}")
+    return delay_ms(delay / 1000 if abs(delay) < 2**63 else math.inf)

@@ -46,7 +46,11 @@ class Lane:
         self.limit = queue.concurrency
         self.is_limited_globally = False
         self.handed_count = 0
-        self.look_again_ms: int | None = None
+        #: Set while there may be something to fetch.
+        self.bell = threading.Event()
+        self.bell.set()
+        #: When something falls due by itself, by the monotonic clock.
+        self.due_at: float | None = None
         self.average_ms: float | None = None
         #: Fetched, not yet handed to a worker thread. Only the consumer thread touches it.
         self.buffer: deque[Delivery] = deque()
@@ -65,14 +69,21 @@ class Lane:
             return 1
         return int(max(2, min(MOST_READY, READY_MS / max(self.average_ms, 0.05))))
 
+    def may_have_work(self) -> bool:
+        """Whether a fetch may bring something: somebody rang, or something is due."""
+        return self.bell.is_set() or (self.due_at is not None and time.monotonic() >= self.due_at)
+
     def take_in(self, fetched: Fetched) -> None:
         """Keep what a fetch answered."""
         self.limit = fetched.concurrency or self.queue.concurrency
         self.is_limited_globally = fetched.is_limited_globally
-        self.look_again_ms = fetched.look_again_ms
+        due_ms = fetched.look_again_ms
+        self.due_at = None if due_ms is None else time.monotonic() + due_ms / 1000
         for delivery in fetched.deliveries:
             self.held[delivery.id] = delivery.delivery
         self.buffer.extend(fetched.deliveries)
+        if fetched.deliveries:
+            self.bell.set()
 
     def observe(self, duration_ms: float) -> None:
         """Let a run's duration count towards the lane's average."""
@@ -105,8 +116,19 @@ class Desk:
         self._wake_at = _NEVER
         #: The one running job that has outlived several workers, if any.
         self._suspect: str | None = None
+        self._lanes: list[Lane] = []
         self.thread_count = 8
         self.is_closing = threading.Event()
+
+    def admitted(self, lane: Lane) -> Lane:
+        """The lane, which is woken when the process shuts down."""
+        self._lanes.append(lane)
+        return lane
+
+    def has_place(self, lane: Lane) -> bool:
+        """Whether the lane could take one more job."""
+        with self._changed:
+            return self._has_place(lane)
 
     def reserve(self, lane: Lane, timeout_seconds: float) -> bool:
         """Take a place for one job of this lane, waiting for one to come free."""
@@ -191,3 +213,5 @@ class Desk:
         self.is_closing.set()
         with self._changed:
             self._changed.notify_all()
+        for lane in self._lanes:
+            lane.bell.set()

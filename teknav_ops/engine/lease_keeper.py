@@ -14,7 +14,8 @@ from teknav_ops.engine.failure import describe
 from teknav_ops.engine.lane import Desk, Lane
 from teknav_ops.errors import WorkerLost
 from teknav_ops.redis_state import keys, scripts
-from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, is_cluster, sorted_error
+from teknav_ops.redis_state.presence import is_any_present, which_are_present
 from teknav_ops.redis_state.scripts import Run, ScriptRunner
 from teknav_ops.redis_state.server_clock import ServerClock, steady_seconds
 
@@ -23,6 +24,10 @@ log = structlog.get_logger("teknav.engine")
 _RECLAIM_COUNT = 100
 #: Heartbeats are forgotten after so many leases (extend_leases.lua), and what a process said of itself with them.
 _WORDS_KEPT_LEASES = 20
+#: A queue of which nothing is held hears so often, or after so many leases, that the process lives: twice before it
+#: would count as silent (`HEARTBEAT_MS`).
+_IDLE_BEAT_SECONDS = 30.0
+_IDLE_BEAT_LEASES = 5
 #: Time for Dramatiq to declare all queues after the first.
 _FIRST_BEAT_SECONDS = 0.3
 
@@ -40,6 +45,9 @@ class LeaseKeeper:
         self._worker = worker
         self._lease_ms = lease_ms
         self._lost_limit = lost_limit
+        self._idle_beat_seconds = min(_IDLE_BEAT_SECONDS, _IDLE_BEAT_LEASES * lease_ms / 1000)
+        #: When each lane's queue was last told that this process lives.
+        self._told_at: dict[Lane, float] = {}
         self._beat_at = time.monotonic()
         self._reclaims_from = self._beat_at
         self._clocks: dict[str, ServerClock] = {}
@@ -65,11 +73,11 @@ class LeaseKeeper:
                 log.exception("lease_keeper.failed")
 
     def beat(self) -> None:
-        """One heartbeat: three round trips for all lanes."""
+        """One heartbeat: a few round trips for all lanes."""
         lanes = list(self._lanes.values())
         self._extend(lanes)
         if self._may_reclaim(time.monotonic()):
-            self._reclaim(lanes)
+            self._reclaim(self._with_active_jobs(lanes))
         self._introduce()
 
     def _may_reclaim(self, now: float) -> bool:
@@ -90,32 +98,59 @@ class LeaseKeeper:
             )
         )
 
-    def _extend(self, lanes: Iterable[Lane]) -> None:
-        lanes = list(lanes)
+    def _extend(self, lanes: Sequence[Lane]) -> None:
+        """Keep the leases of all that is held, and have every queue know from time to time that this process lives."""
+        now, is_single = time.monotonic(), not is_cluster(self._runner.client)
+        told = [lane for lane in lanes if is_single and not lane.held and lane in self._told_at]
+        # At least one: its answer says that the server takes this beat, and what its clock says.
+        others = [lane for lane in lanes if lane not in told] or sorted(told, key=lambda lane: self._told_at[lane])[:1]
+        idle = [lane for lane in told if now - self._told_at[lane] >= self._idle_beat_seconds and lane not in others]
+        at_ms = self._extend_leases(others)
+        if at_ms is not None:
+            self._say_alive(idle, at_ms)
+            self._told_at |= dict.fromkeys((*others, *idle), now)
+
+    def _say_alive(self, lanes: Sequence[Lane], at_ms: int) -> None:
+        """To queues of which nothing is held: one command each, since there may be hundreds."""
+        pipeline = self._runner.client.pipeline(transaction=False)
+        for lane in lanes:
+            pipeline.execute_command("ZADD", lane.keys.workers, at_ms, self._worker)
+        self._checked([sorted_error(answer) for answer in pipeline.execute(raise_on_error=False)] if lanes else [])
+
+    def _extend_leases(self, lanes: Sequence[Lane]) -> int | None:
+        """Answers the server's time, if any of its queues could be written to."""
         calls = [
             scripts.extend_leases(lane.keys, worker=self._worker, lease_ms=self._lease_ms, held=list(lane.held.items()))
             for lane in lanes
         ]
-        asked = steady_seconds()
-        answers = self._answers(calls)
-        self._watch_clocks(lanes, answers, asked)
-        for lane, extended in zip(lanes, answers, strict=True):
+        asked, at_ms = steady_seconds(), None
+        for lane, extended in zip(lanes, self._answers(calls), strict=True):
+            if extended is None:
+                continue
+            at_ms = extended.at_ms
+            self._watch_clock(lane.queue.name if is_cluster(self._runner.client) else "", at_ms, asked)
             # A finish may have been committed since the list was taken: only what is still held is lost.
-            gone = [job_id for job_id in (extended.lost if extended else ()) if job_id in lane.held]
+            gone = [job_id for job_id in extended.lost if job_id in lane.held]
             if gone:
                 log.warning("lease.lost", queue=lane.queue.name, job_ids=gone)
                 lane.drop(gone)
+        return at_ms
 
-    def _watch_clocks(self, lanes: list[Lane], answers: Sequence[scripts.Extended | None], asked: float) -> None:
+    def _watch_clock(self, of: str, at_ms: int, asked: float) -> None:
         """A server's clock that was set forward ends leases of workers that live: they get a lease's time to beat."""
-        answered = steady_seconds()
-        for lane, extended in zip(lanes, answers, strict=True):
-            clock = self._clocks.setdefault(lane.queue.name, ServerClock())
-            jump_ms = clock.jump_ms(extended.at_ms, asked, answered) if extended else 0
-            if jump_ms:
-                log.warning("server_clock.jumped", queue=lane.queue.name, by_seconds=round(jump_ms / 1000, 1))
-            if jump_ms > self._lease_ms / 3:
-                self._reclaims_from = time.monotonic() + self._lease_ms / 1000
+        jump_ms = self._clocks.setdefault(of, ServerClock()).jump_ms(at_ms, asked, steady_seconds())
+        if jump_ms:
+            log.warning("server_clock.jumped", queue=of, by_seconds=round(jump_ms / 1000, 1))
+        if jump_ms > self._lease_ms / 3:
+            self._reclaims_from = time.monotonic() + self._lease_ms / 1000
+
+    def _with_active_jobs(self, lanes: Sequence[Lane]) -> list[Lane]:
+        client, places = self._runner.client, [(lane.keys.active,) for lane in lanes]
+        if is_cluster(client):
+            return list(lanes)
+        if not is_any_present(client, places):
+            return []
+        return [lane for lane, is_present in zip(lanes, which_are_present(client, places), strict=True) if is_present]
 
     def _reclaim(self, lanes: Iterable[Lane]) -> None:
         lanes = list(lanes)
@@ -134,7 +169,9 @@ class LeaseKeeper:
                     self._bury(lane, job_id, delivery, last_worker)
 
     def _answers(self, calls: Sequence[scripts.Call[Any]]) -> list[Any]:
-        answers: list[Any] = self._runner.run_many(calls) if calls else []
+        return self._checked(self._runner.run_many(calls) if calls else [])
+
+    def _checked(self, answers: list[Any]) -> list[Any]:
         for answer in answers:
             if isinstance(answer, OUTAGE_ERRORS):
                 raise answer

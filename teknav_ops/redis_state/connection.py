@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
-from typing import Any, Protocol, Self, cast
+from typing import Any, Final, Protocol, Self, cast
 from urllib.parse import unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import ConnectionPool
 from redis.exceptions import (
     ClusterDownError,
+    MaxConnectionsError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
@@ -21,7 +25,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 
 class RefusedForNow(RedisError):
@@ -43,6 +47,8 @@ OUTAGE_ERRORS: tuple[type[Exception], ...] = (
 
 #: Cannot save to its disk; too few replicas; another's script blocks it. redis-py has no classes for these.
 _REFUSED_FOR_NOW = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+#: Connections of one client at most; who finds all in use waits for one.
+_MOST_CONNECTIONS: Final = 50
 
 
 class Pipeline(Protocol):
@@ -94,12 +100,55 @@ class Client(Protocol):
     def close(self) -> None: ...
 
 
-def connect(url: str, *, timeout_seconds: float = 5.0, retry_count: int = 2) -> Client:
+class _PatientPool(ConnectionPool):
+    """A pool whose callers wait until a connection is free, where redis-py would raise at once."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._queueing = 0
+        self._freed = threading.Semaphore(0)
+        super().__init__(*args, **kwargs)
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        """A connection. Raises MaxConnectionsError when none came free within the socket's timeout."""
+        try:
+            return super().get_connection(*args, **options)
+        except MaxConnectionsError:
+            return self._wait_for_connection(*args, **options)
+
+    def _wait_for_connection(self, *args: Any, **options: Any) -> Any:
+        deadline = time.monotonic() + (self.connection_kwargs.get("socket_timeout") or 5.0)
+        # From here on each release is told of, so one between a refusal and the wait is not missed.
+        self._queueing += 1
+        try:
+            while True:
+                try:
+                    return super().get_connection(*args, **options)
+                except MaxConnectionsError:
+                    if not self._freed.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                        raise
+        finally:
+            self._queueing -= 1
+
+    def release(self, connection: Any) -> None:
+        """Give a connection back; whoever waits for one is told."""
+        super().release(connection)
+        if self._queueing:
+            self._freed.release()
+
+
+class _PatientSentinelPool(_PatientPool, SentinelConnectionPool):
+    """Likewise, of connections to the primary that a Sentinel names."""
+
+
+def connect(
+    url: str, *, timeout_seconds: float = 5.0, retry_count: int = 2, max_connections: int = _MOST_CONNECTIONS
+) -> Client:
     """A thread-safe client. It connects at the first command, so this never fails on an outage.
 
     `redis://`, `rediss://` and `unix://` name one server; `redis+sentinel://host:port,host:port/service/db`
     follows a Sentinel's primary; `redis+cluster://host:port,host:port` is a Cluster.
-    A command that an outage cuts off is tried again `retry_count` times.
+    A command that an outage cuts off is tried again `retry_count` times. Who finds all `max_connections` (of a
+    Cluster: to one node) in use waits for one, for `timeout_seconds` at most.
     """
     options: dict[str, Any] = {
         "decode_responses": True,
@@ -110,13 +159,14 @@ def connect(url: str, *, timeout_seconds: float = 5.0, retry_count: int = 2) -> 
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), retry_count),
         "health_check_interval": 30,
         "protocol": 2,
+        "max_connections": max_connections,
     }
     scheme = urlsplit(url).scheme
     if scheme == "redis+sentinel":
         return _sentinel(url, options)
     if scheme == "redis+cluster":
         return _cluster(url, options)
-    return cast(Client, Redis.from_url(url, **options))
+    return cast(Client, Redis.from_pool(_PatientPool.from_url(url, **options)))
 
 
 def sorted_error(error: Exception) -> Exception:
@@ -148,8 +198,8 @@ def _sentinel(url: str, options: dict[str, Any]) -> Client:
     watchers: Any = Sentinel(  # type: ignore[no-untyped-call]
         _hosts(url, 26379), sentinel_kwargs={"socket_timeout": options["socket_timeout"]}
     )
-    options |= _credentials(url)
-    return cast(Client, watchers.master_for(service, redis_class=_ClientOfSentinel, db=int(db or 0), **options))
+    options |= _credentials(url) | {"db": int(db or 0), "connection_pool_class": _PatientSentinelPool}
+    return cast(Client, watchers.master_for(service, redis_class=_ClientOfSentinel, **options))
 
 
 class _ClientOfSentinel(Redis):
@@ -164,8 +214,12 @@ class _ClientOfSentinel(Redis):
 
 def _cluster(url: str, options: dict[str, Any]) -> Client:
     new_node: Any = ClusterNode
-    nodes = [new_node(host, port) for host, port in _hosts(url, 6379)]
+    first, *others = _hosts(url, 6379)
+    nodes = [new_node(host, port) for host, port in others]
     options |= _credentials(url)
-    cluster = RedisCluster(startup_nodes=nodes, **options)
+    # Only where it is given a URL does it make its pools of the class that it is given.
+    cluster = RedisCluster(
+        url=f"redis://{first[0]}:{first[1]}", startup_nodes=nodes, connection_pool_class=_PatientPool, **options
+    )
     # RedisCluster offers the commands used here with the same signatures.
     return cast(Client, cluster)

@@ -134,7 +134,7 @@ class QueueKeys:
         self.prioritized = prefix + "prioritized"
         #: STRING: the turn of the job that arrived last: when it was ready, ms, with a fraction among those of one ms.
         self.last_turn = prefix + "last-turn"
-        #: LIST with at most one token; idle consumers block on it.
+        #: LIST with at most one token; the waiters of idle worker processes block on it.
         self.wake = prefix + "wake"
         #: ZSET of job ids handed to a worker; score is the lease's deadline (ms).
         self.active = prefix + "active"
@@ -176,6 +176,11 @@ class QueueKeys:
         self.replays = prefix + "replays"
         #: SET of the ids of batch replays that run, or would if their process had not died.
         self.replays_running = prefix + "replays-running"
+
+    def waiter(self, waiter_id: str) -> str:
+        """LIST with at most one token: wakes the waiter of a worker process, which blocks on it beside the wake lists
+        of this slot's queues, so that it begins to block on another; gone a minute after."""
+        return f"{self.wake}:{waiter_id}"
 
     def job(self, job_id: str) -> str:
         """HASH: one job's record."""

@@ -364,6 +364,11 @@ def release(keys: QueueKeys, *, held: Iterable[tuple[str, int]]) -> Call[int]:
     return Call(load("release"), [keys.active, keys.waiting, keys.prioritized, keys.wake, keys.job_family], args)
 
 
+def ring(wake: str, *, ttl_ms: int = 0) -> Call[bool]:
+    """Put a token on a list that a worker process blocks on; False when there was one."""
+    return Call(load("ring"), [wake], [ttl_ms], bool)
+
+
 # Operators -------------------------------------------------------------------------------------
 
 

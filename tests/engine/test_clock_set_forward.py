@@ -50,3 +50,19 @@ def test_an_hour_forward_makes_no_losses(
         engines[0].broker.join(QUEUE, timeout=60_000)
 
     assert queries.counts(QUEUE).completed == 8 and len(engines[0].runs) + len(engines[1].runs) == 8
+
+
+def test_an_idle_worker_takes_nothing_either(engines: list[Engine], producer: Producer, clock: Clock) -> None:
+    state, broker = State(engines[0].broker.client), engines[0].broker  # type: ignore[arg-type]
+    producer.enqueue_many(QUEUE, "work", [{"number": number} for number in range(3)])
+    state.fetch(3)
+    for queue in ("test:other", QUEUE):
+        broker.lane(queue)
+    for _ in range(3):
+        broker.lease_keeper.beat()
+
+    clock.advance(3_600)
+    for _ in range(3):
+        broker.lease_keeper.beat()
+
+    assert state.actions().count("job.lost") == 0

@@ -57,6 +57,8 @@ ANSWERS_OTHERWISE: Final[dict[str, str]] = {
     "note_started": "0 jobs noted: nobody asks",
     "note_stuck": "0, noted before: nobody asks",
     "release": "0 jobs: nobody asks",
+    "ring": "there was a token: nobody asks",
+    "ring: for one process": "there was a token: nobody asks",
     "cancel": "'already cancelled': the operator is told so",
     "promote": "'waiting': the operator is told so",
     "replay_dead_letters": "0: the operator is told that the job is waiting",

@@ -122,7 +122,7 @@ def is_rest_ended(client: redis.Redis, proxy: FaultProxy) -> bool:
 def test_each_script_that_the_engine_sends_is_lost_in_a_test() -> None:
     sources = "\n".join(path.read_text() for path in Path(engine_package.__file__).parent.rglob("*.py"))
     sent = frozenset(re.findall(r"\bscripts\.([a-z_]+)\(", sources)) - NOT_SENT
-    tested = {*IN_A_BATCH, *AT_A_HEARTBEAT, "mark_started", "note_stuck", "release"}
+    tested = {*IN_A_BATCH, *AT_A_HEARTBEAT, "mark_started", "note_stuck", "release", "ring"}
     assert not missing_cases(tested, sent, "tests/fault_points/test_engine_faults.py")
 
 
@@ -207,6 +207,31 @@ def test_a_job_that_outlived_a_worker_runs_once_though_the_word_that_it_begins_i
         lossy_engine.broker.join(QUEUE, timeout=60_000)
 
     assert proxy.dropped_count == 1
+    assert_each_ended_once(client, lossy_engine, jobs)
+
+
+@each_moment
+def test_jobs_end_once_though_the_token_is_lost_that_a_full_process_puts_back(
+    client: redis.Redis, proxy: FaultProxy, lossy_engine: Engine, producer: Producer, moment: Moment
+) -> None:
+    may_end, begun = threading.Event(), threading.Event()
+
+    def hold(job: Work, ctx: JobContext[Any]) -> None:
+        begun.set()
+        may_end.wait(60)
+        behave(job, ctx)
+
+    lossy_engine.behaviour = hold
+    with lossy_engine.working(threads=1, queues={QUEUE}):
+        until(lambda: any(found["cmd"] == "blpop" for found in client.client_list()), what="the queue to be heard")
+        jobs = enqueue_batch(producer, 1)
+        assert begun.wait(60)
+        proxy.arm("ring", moment)
+        jobs |= dict.fromkeys(enqueue_batch(producer, 1), 1)
+        until(lambda: proxy.dropped_count, what="the token to be put back")
+        may_end.set()
+        lossy_engine.broker.join(QUEUE, timeout=60_000)
+
     assert_each_ended_once(client, lossy_engine, jobs)
 
 

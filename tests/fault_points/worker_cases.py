@@ -136,3 +136,13 @@ def _(state: Play) -> Call[Any]:
 @CASES.add("release")
 def _(state: Play) -> Call[Any]:
     return scripts.release(KEYS, held=[(JOB, held(state).delivery)])
+
+
+@CASES.add("ring")
+def _(state: Play) -> Call[Any]:
+    return scripts.ring(KEYS.wake)
+
+
+@CASES.add("ring: for one process")
+def _(state: Play) -> Call[Any]:
+    return scripts.ring(KEYS.waiter("w:1"), ttl_ms=60_000)

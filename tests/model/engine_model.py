@@ -341,6 +341,11 @@ class EngineModel(Trail):
             job.progress = (str(fraction), note)
         return job is not None
 
+    def ring(self) -> bool:
+        """Whether there was no token."""
+        was_silent, self.token = not self.token, True
+        return was_silent
+
     # Operators -----------------------------------------------------------------------------------
 
     def cancel(self, job_id: str, actor: str) -> str:

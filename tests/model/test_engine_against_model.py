@@ -181,6 +181,11 @@ class EngineAgainstModel(ReplayRules):
         self.client.lpop(KEYS.wake)
         self.model.token = False
 
+    @rule()
+    def ring(self) -> None:
+        """As a worker does that took a token and no job."""
+        expect(differ.AnswerDiffers, "ring", self.model.ring(), self.state.run(scripts.ring(KEYS.wake)))
+
     @precondition(has_work)
     @rule(which=st.lists(picks, min_size=1, max_size=3, unique=True), wakes=st.booleans())
     def complete(self, which: list[int], wakes: bool) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import dramatiq
@@ -53,13 +54,13 @@ class Engine:
         self.runs: list[tuple[str, int]] = []
         self._lock = threading.Lock()
         self.broker = TekNavBroker(
-            connect(url, timeout_seconds=2), topology, cipher=cipher,
+            partial(connect, url, timeout_seconds=2), topology, cipher=cipher,
             middleware=build_middleware(topology, cipher=cipher, effects=effects, telemetry=False, graces=graces),
             lease_seconds=lease_seconds, producer_timeout_seconds=2,
         )  # fmt: skip
-        models = {"work": Work, "other": Work, "poison": Poison, "confide": Confide}
+        models = {"poison": Poison, "confide": Confide}
         names = [job for queue in topology.values() for job in queue.jobs]
-        register(self.broker, [Processor(job, models[job], self._run) for job in names], None)
+        register(self.broker, [Processor(job, models.get(job, Work), self._run) for job in names], None)
 
     def _run(self, job: Any, ctx: JobContext[Any]) -> Mapping[str, Any] | None:
         with self._lock:

@@ -90,28 +90,28 @@ def _crash(moment: str, calls: list[Call[Any]]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _with_crash_points(runner: ScriptRunner) -> None:
-    run, run_many = runner.run, runner.run_many
+def _with_crash_points() -> None:
+    run, run_many = ScriptRunner.run, ScriptRunner.run_many
 
-    def run_or_crash(call: Call[Any]) -> Any:
+    def run_or_crash(runner: ScriptRunner, call: Call[Any]) -> Any:
         _crash("before", [call])
-        answer = run(call)
+        answer = run(runner, call)
         _crash("after", [call])
         return answer
 
-    def run_many_or_crash(calls: list[Call[Any]]) -> list[Any]:
+    def run_many_or_crash(runner: ScriptRunner, calls: list[Call[Any]]) -> list[Any]:
         _crash("before", calls)
-        answers = run_many(calls)
+        answers = run_many(runner, calls)
         _crash("after", calls)
         return answers
 
-    runner.run, runner.run_many = run_or_crash, run_many_or_crash  # type: ignore[method-assign, assignment]
+    ScriptRunner.run, ScriptRunner.run_many = run_or_crash, run_many_or_crash  # type: ignore[method-assign, assignment]
 
 
 Path(DATABASE).parent.mkdir(parents=True, exist_ok=True)
 settings = Settings()
 broker = build_broker(settings, os.environ["TEKNAV_REDIS_URL"], effects=Effects(), topology=TOPOLOGY)
-_with_crash_points(broker.runner)
+_with_crash_points()
 register(broker, [work, other, poison, confide], services=None)
 if limit_ms := os.environ.get("TEST_TIME_LIMIT_MS"):
     for actor in broker.actors.values():
