@@ -11,7 +11,7 @@ from dramatiq import Message
 from dramatiq.broker import Consumer, MessageProxy
 
 from teknav_ops.engine.delivery import JobMessage, decode_message
-from teknav_ops.engine.lane import MOST_FETCHED, SUSPECT_AFTER_LOSSES, Lane
+from teknav_ops.engine.lane import SUSPECT_AFTER_LOSSES, Lane
 from teknav_ops.engine.outcome import Complete, GiveUp
 from teknav_ops.errors import CorruptRecord, TransientError
 from teknav_ops.redis_state import scripts
@@ -64,25 +64,23 @@ class JobConsumer(Consumer):
 
     def _take(self) -> MessageProxy | None:
         message = self._take_buffered()
-        # What is still in the buffer are suspects that wait for another to end: whoever stands behind them goes past.
-        if message is None and self._lane.may_have_work() and len(self._lane.buffer) < MOST_FETCHED:
+        if message is None and self._lane.may_have_work():
             self._fetch()
             message = self._take_buffered()
         return message
 
     def _take_buffered(self) -> MessageProxy | None:
-        # Once round the buffer: suspects whose turn has not come go to its end.
-        for _ in range(len(self._lane.buffer)):
+        while True:
             delivery = self._next_buffered()
             if delivery is None:
                 return None
             if delivery.lost >= SUSPECT_AFTER_LOSSES and not self._broker.desk.try_suspect(delivery):
-                self._lane.buffer.append(delivery)
+                # Another queue's consumer was given one at the same moment.
+                self._broker.release(self._lane, [(delivery.id, delivery.delivery)])
                 continue
             message = self._open(delivery)
             if message is not None:
                 return message
-        return None
 
     def _next_buffered(self) -> Delivery | None:
         try:
@@ -104,6 +102,9 @@ class JobConsumer(Consumer):
             global_concurrency=lane.queue.global_concurrency or 0,
             rate_count=rate.count if rate else 0,
             rate_period_ms=rate.period_ms if rate else 0,
+            suspect_losses=SUSPECT_AFTER_LOSSES,
+            # One at a time, and this process holds back none that another could take.
+            suspects=0 if broker.desk.has_suspect else 1,
         )
         try:
             lane.take_in(broker.runner.run(call))
@@ -157,9 +158,6 @@ class JobConsumer(Consumer):
         lane = self._lane
         if lane.due_at is not None:
             left_seconds = min(left_seconds, lane.due_at - time.monotonic())
-        if lane.buffer:
-            # Suspects, whose turn comes when another ends.
-            left_seconds = min(left_seconds, self._timeout_seconds / _PATIENCE)
         if left_seconds > 0:
             self._broker.waiter.wait(lane, left_seconds)
 

@@ -172,11 +172,19 @@ class Desk:
                 self._suspect = delivery.id
             return self._suspect == delivery.id
 
+    @property
+    def has_suspect(self) -> bool:
+        """Whether such a job runs."""
+        return self._suspect is not None
+
     def clear(self, delivery: Delivery) -> None:
-        """The suspect has ended, or was not begun after all."""
+        """The suspect has ended, or was not begun after all: there is room for another, of whichever queue."""
         with self._changed:
-            if self._suspect == delivery.id:
-                self._suspect = None
+            if self._suspect != delivery.id:
+                return
+            self._suspect = None
+        for lane in self._lanes:
+            lane.bell.set()
 
     def give_back(self, lane: Lane) -> None:
         """A place is free again."""

@@ -208,11 +208,15 @@ def fetch(
     global_concurrency: int,
     rate_count: int,
     rate_period_ms: int,
+    suspect_losses: int = 1,
+    suspects: int | None = None,
 ) -> Call[Fetched]:
-    """Take up to `count` jobs under a lease."""
+    """Take up to `count` jobs under a lease; of those that were lost `suspect_losses` times at most `suspects`, or
+    as many as come."""
+    suspects = count if suspects is None else suspects
     names = [keys.waiting, keys.prioritized, keys.delayed, keys.active, keys.wake]
     names += [keys.control, keys.rate_log, keys.corrupt, keys.job_family]
-    args = [count, lease_ms, worker, global_concurrency, rate_count, rate_period_ms]
+    args = [count, lease_ms, worker, global_concurrency, rate_count, rate_period_ms, suspect_losses, suspects]
     return Call(load("fetch"), names, args, _parse_fetched)
 
 

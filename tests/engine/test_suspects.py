@@ -10,9 +10,12 @@ import redis
 
 from teknav_ops.engine.processor import JobContext
 from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.keys import QueueKeys
 from tests.support.engine import Engine
+from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
 from tests.support.topology import Work
 from tests.support.waiting import until
@@ -78,6 +81,57 @@ def test_jobs_that_were_lost_twice_run_one_at_a_time_and_others_go_past(
     assert (queries.counts(QUEUE).completed, most_at_once) == (43, 1)
 
 
+def test_another_process_takes_the_suspects_that_wait_for_one_to_end(
+    redis_server: RedisServer, cipher: Cipher, producer: Producer, state: State, queries: JobQueries
+) -> None:
+    engines = [Engine(redis_server.url, cipher) for _ in range(2)]
+    together = threading.Barrier(2, timeout=40)
+    engines[0].behaviour = engines[1].behaviour = lambda job, ctx: together.wait() and None
+    producer.enqueue_many(QUEUE, "work", [{"number": number} for number in range(4)])
+    lose(state, 4, times=2)
+
+    with engines[0].working(threads=4):
+        until(lambda: engines[0].runs, what="the first suspect")
+        # It holds back none beside the one that it runs.
+        assert state.client.zcard(KEYS.active) == 1
+        with engines[1].working(threads=4):
+            engines[0].broker.join(QUEUE, timeout=60_000)
+
+    assert [len(engine.runs) for engine in engines] == [2, 2] and not together.broken
+    for engine in engines:
+        engine.close()
+
+
+def test_two_queues_of_a_process_run_one_suspect_at_a_time(
+    engine: Engine, producer: Producer, client: redis.Redis
+) -> None:
+    """Their consumers may be given one each at the same moment."""
+    inside, most, changed = 0, 0, threading.Condition()
+
+    def run(job: Work, ctx: JobContext[None]) -> None:
+        nonlocal inside, most
+        with changed:
+            inside += 1
+            most = max(most, inside)
+            changed.notify_all()
+            # As long as one too many may take to come.
+            changed.wait_for(lambda: inside > 1, timeout=0.02)
+            inside -= 1
+
+    engine.behaviour = run
+    producer.enqueue_many("test:other", "other", [{"number": number} for number in range(6)])
+    producer.enqueue_many(QUEUE, "work", [{"number": number} for number in range(6)])
+    for keys in (KEYS, QueueKeys("test:other")):
+        for job_id in client.lrange(keys.waiting, 0, -1):
+            client.hset(keys.job(job_id), "lost", 2)
+
+    with engine.working(threads=4):
+        for queue in (QUEUE, "test:other"):
+            engine.broker.join(queue, timeout=60_000)
+
+    assert (len(engine.runs), most) == (12, 1)
+
+
 def test_a_worker_with_nothing_but_suspects_waits_without_asking_again_and_again(
     engine: Engine, producer: Producer, state: State
 ) -> None:
@@ -87,7 +141,7 @@ def test_a_worker_with_nothing_but_suspects_waits_without_asking_again_and_again
     lose(state, 3, times=2)
 
     with engine.working(threads=4, queues={QUEUE}):
-        until(lambda: state.client.zcard(KEYS.active) == 3, what="the suspects")
+        until(lambda: state.client.zcard(KEYS.active) == 1, what="the first suspect")
         before, began = state.client.info("stats")["total_commands_processed"], time.monotonic()
         until(lambda: time.monotonic() - began > 0.5, what="half a second")
         asked = state.client.info("stats")["total_commands_processed"] - before

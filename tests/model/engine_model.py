@@ -152,8 +152,11 @@ class EngineModel(Trail):
 
     # Workers -------------------------------------------------------------------------------------
 
-    def fetch(self, worker: str, count: int, lease_ms: int, limits: Limits) -> tuple[int | None, list[Job]]:
-        """When to look again (None: when told), and the jobs handed out."""
+    def fetch(
+        self, worker: str, count: int, lease_ms: int, limits: Limits, suspects: int
+    ) -> tuple[int | None, list[Job]]:
+        """When to look again (None: when told), and the jobs handed out. Of those that were lost, at most `suspects`;
+        the others stay in their place."""
         for job in self.delayed()[:RIPE_AT_ONCE]:
             if job.due_at <= self.now:
                 job.state = "waiting"
@@ -173,7 +176,8 @@ class EngineModel(Trail):
                 reset = self.handed[-rate] + period - self.now
                 look_again = reset if look_again is None else min(look_again, reset)
             count = min(count, left)
-        taken = self.waiting()[: max(0, count)]
+        lost = [job for job in self.waiting() if job.lost]
+        taken = [job for job in self.waiting() if job not in lost[suspects:]][: max(0, count)]
         for job in taken:
             job.state, job.worker, job.lease_ends = "active", worker, self.now + lease_ms
             job.delivery += 1

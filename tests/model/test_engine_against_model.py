@@ -126,6 +126,12 @@ class EngineAgainstModel(ReplayRules):
     def fetch_one(self) -> None:
         self._fetch("w:1", 1, self.limits)
 
+    @precondition(lambda self: any(job.lost for job in self.model.waiting()))
+    @rule(count=st.integers(1, 5), suspects=st.sampled_from([0, 0, 1]))
+    def fetch_past_suspects(self, count: int, suspects: int) -> None:
+        """As a worker does that runs one."""
+        self._fetch("w:1", count, self.limits, suspects)
+
     @precondition(there_is("waiting"))
     @rule(steps=st.lists(st.tuples(st.integers(1, 2), st.sampled_from([500, 400, 600, 1])), min_size=3, max_size=6))
     def keep_fetching(self, steps: list[tuple[int, int]]) -> None:
@@ -134,14 +140,14 @@ class EngineAgainstModel(ReplayRules):
             self._fetch("w:1", count, self.limits)
             self.time_passes(ms)
 
-    def _fetch(self, worker: str, count: int, limits: Limits) -> None:
+    def _fetch(self, worker: str, count: int, limits: Limits, suspects: int = 1_000) -> None:
         call = scripts.fetch(
             KEYS, count=count, lease_ms=LEASE_MS, worker=worker, global_concurrency=limits.global_concurrency,
-            rate_count=limits.rate_count, rate_period_ms=limits.rate_period_ms,
+            rate_count=limits.rate_count, rate_period_ms=limits.rate_period_ms, suspects=suspects,
         )  # fmt: skip
         fetched = self.state.run(call)
         self.deliveries += fetched.deliveries
-        look_again_ms, jobs = self.model.fetch(worker, count, LEASE_MS, limits)
+        look_again_ms, jobs = self.model.fetch(worker, count, LEASE_MS, limits, suspects)
         expect(differ.HandedOutDiffers, "how many are handed out", len(jobs), len(fetched.deliveries))
         expect(differ.OrderDiffers, "order", [job.id for job in jobs], [d.id for d in fetched.deliveries])
         expect(differ.HandedOutDiffers, "when to look again", look_again_ms, fetched.look_again_ms)

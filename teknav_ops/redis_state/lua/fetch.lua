@@ -18,6 +18,8 @@
 -- ARGV[4]  global_concurrency   the topology's; 0 for none
 -- ARGV[5]  rate_count           the topology's; 0 for none
 -- ARGV[6]  rate_period_ms
+-- ARGV[7]  suspect_losses       a job that was lost so often is a suspect
+-- ARGV[8]  suspects             at most so many of these; others stay in their place, and who stands behind goes past
 -- Returns  {look again in ms or -1, concurrency override or '', is limited globally,
 --          then per job {id, delivery, name, payload, options, attempts, lost, enqueued_at_ms, trace,
 --          idempotency_key, away, throttled, ms since it was first throttled}}
@@ -25,10 +27,12 @@
 local waiting, prioritized, delayed, active, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local control, rate_log, corrupt, job_family = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local count, lease_ms, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local suspect_losses, suspects = tonumber(ARGV[7]), tonumber(ARGV[8])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 --@include turns
+--@include returning
 
 local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 100)
 for i = 1, #due, 2 do
@@ -95,24 +99,24 @@ if count <= 0 then
     return result
 end
 
-local ids = {}
-local function take_prioritized(from, to)
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', prioritized, from, to, 'LIMIT', 0, count - #ids)) do
+-- Off the front of the order, at most `most`; each of these adds to `ids`.
+local function take_prioritized(ids, most, from, to)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', prioritized, from, to, 'LIMIT', 0, most - #ids)) do
         redis.call('ZREM', prioritized, id)
         ids[#ids + 1] = id
     end
 end
-local function take_waiting(most)
-    for _, id in ipairs(most > 0 and redis.call('LPOP', waiting, most) or {}) do
+local function take_waiting(ids, most)
+    for _, id in ipairs(most > #ids and redis.call('LPOP', waiting, most - #ids) or {}) do
         ids[#ids + 1] = id
     end
 end
 -- Those of priority 0 that fell due or came back, and the new ones, in one order.
-local function take_merged()
-    local room = count - #ids
+local function take_merged(ids, most)
+    local room = most - #ids
     local back = redis.call('ZRANGEBYSCORE', prioritized, 0, '(' .. PRIORITY_STEP, 'WITHSCORES', 'LIMIT', 0, room)
     if #back == 0 then
-        return take_waiting(room)
+        return take_waiting(ids, most)
     end
     local new = redis.call('LRANGE', waiting, 0, room - 1)
     local next_back, next_new, turn = 1, 1, nil
@@ -133,31 +137,56 @@ local function take_merged()
         redis.call('LPOP', waiting, next_new - 1)
     end
 end
-
-if redis.call('EXISTS', prioritized) == 0 then
-    take_waiting(count)
-else
-    take_prioritized('-inf', '(0')
-    take_merged()
-    take_prioritized(PRIORITY_STEP, '+inf')
+local function take(most)
+    local ids = {}
+    if redis.call('EXISTS', prioritized) == 0 then
+        take_waiting(ids, most)
+    else
+        take_prioritized(ids, most, '-inf', '(0')
+        take_merged(ids, most)
+        take_prioritized(ids, most, PRIORITY_STEP, '+inf')
+    end
+    return ids
 end
 
-local leases = {}
-for _, id in ipairs(ids) do
+local leases, passed = {}, {}
+local function hand_out(id)
     local job = job_family .. id
     local record = redis.pcall('HMGET', job, 'delivery', 'name', 'payload', 'options', 'attempts', 'lost',
-        'enqueued_at_ms', 'trace', 'idempotency_key', 'state', 'ready_at_ms', 'away', 'throttled', 'throttled_since_ms')
+        'enqueued_at_ms', 'trace', 'idempotency_key', 'state', 'ready_at_ms', 'away', 'throttled', 'throttled_since_ms', 'priority')
     if record.err or record[10] ~= 'waiting' or not record[2] then
         redis.call('ZADD', corrupt, now, id)
-    else
-        local delivery = (record[1] or 0) + 1
-        redis.call('HSET', job, 'state', 'active', 'delivery', delivery, 'worker', worker, 'fetched_at_ms', now,
-            'waited_ms', math.max(0, now - (tonumber(record[11] or record[7]) or now)))
-        leases[#leases + 1] = now + lease_ms
-        leases[#leases + 1] = id
-        result[#result + 1] = {id, delivery, record[2], record[3], record[4], record[5], record[6],
-            record[7], record[8], record[9], record[12], record[13], record[14] and math.max(0, now - record[14])}
+        return
     end
+    if (tonumber(record[6]) or 0) >= suspect_losses then
+        if suspects <= 0 then
+            passed[#passed + 1] = {id = id, priority = record[15], turn = turn_of(job)}
+            return
+        end
+        suspects = suspects - 1
+    end
+    local delivery = (record[1] or 0) + 1
+    redis.call('HSET', job, 'state', 'active', 'delivery', delivery, 'worker', worker, 'fetched_at_ms', now,
+        'waited_ms', math.max(0, now - (tonumber(record[11] or record[7]) or now)))
+    leases[#leases + 1] = now + lease_ms
+    leases[#leases + 1] = id
+    result[#result + 1] = {id, delivery, record[2], record[3], record[4], record[5], record[6],
+        record[7], record[8], record[9], record[12], record[13], record[14] and math.max(0, now - record[14])}
+end
+
+-- Anew for as many as were passed. Suspects are what a few workers' deaths left: rounds are few.
+for _ = 1, 500 do
+    local ids = take(count - #leases / 2)
+    local passed_before = #passed
+    for _, id in ipairs(ids) do
+        hand_out(id)
+    end
+    if #passed == passed_before then
+        break
+    end
+end
+if #passed > 0 then
+    put_back(passed)
 end
 if #leases > 0 then
     redis.call('ZADD', active, unpack(leases))

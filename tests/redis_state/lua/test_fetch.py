@@ -239,3 +239,16 @@ def test_a_record_without_a_turn_goes_by_when_it_was_ready(state: State, clock: 
     clock.advance(3)
 
     assert [delivery.id for delivery in state.fetch(2)] == [due, old]
+
+
+def test_suspects_beyond_those_asked_for_keep_their_place_and_others_go_past(state: State) -> None:
+    suspects = [state.enqueue(), state.enqueue(priority=-1), state.enqueue()]
+    jobs = [state.enqueue() for _ in range(3)]
+    for job_id in suspects:
+        state.client.hset(KEYS.job(job_id), "lost", 2)
+    ordered = [suspects[1], suspects[0], suspects[2]]
+
+    assert [held.id for held in state.fetch(2, suspect_losses=2, suspects=0)] == jobs[:2]
+    assert [held.id for held in state.fetch(2, suspect_losses=2, suspects=1)] == [ordered[0], jobs[2]]
+    assert state.fetch(2, suspect_losses=2, suspects=0) == []
+    assert [held.id for held in state.fetch(9, suspect_losses=3, suspects=0)] == ordered[1:]
