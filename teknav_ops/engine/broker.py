@@ -202,21 +202,21 @@ class TekNavBroker(Broker):
             _ = self.finisher, self.lease_keeper, self.waiter
         return JobConsumer(self, lane, timeout)
 
-    def release(self, lane: Lane, held: Sequence[tuple[str, int]]) -> None:
-        """Give jobs of a lane back, as (job id, delivery): another may begin them now."""
-        if not held:
-            return
+    def release(self, lane: Lane, held: Sequence[tuple[str, int]]) -> bool:
+        """Give jobs of a lane back, as (job id, delivery): another may begin them now. Whether Redis took them."""
         for job_id, delivery in held:
             lane.let_go(job_id, delivery)
         try:
-            self.runner.run(scripts.release(lane.keys, held=held))
+            _ = held and self.runner.run(scripts.release(lane.keys, held=held))
         except OUTAGE_ERRORS as error:
             log.warning("release.failed", error=str(error), job_count=len(held))
+            return False
+        return True
 
-    def release_all(self, *, but: Collection[tuple[str, int]]) -> None:
-        """Give back all that this process holds, except these."""
-        for lane in list(self._lanes.values()):
-            self.release(lane, [pair for pair in list(lane.held.items()) if pair not in but])
+    def release_all(self, *, but: Collection[tuple[str, int]] = ()) -> None:
+        """Give back all that this process holds, except these, for as long as Redis takes it."""
+        lanes = list(self._lanes.values())
+        all(self.release(lane, [pair for pair in list(lane.held.items()) if pair not in but]) for lane in lanes)
 
     def close(self) -> None:
         """Stop this process's engine threads and drop its connections."""

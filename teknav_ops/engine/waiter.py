@@ -86,6 +86,7 @@ class _SlotWaiter:
         self._thread.start()
 
     def wait(self, lane: Lane, seconds: float) -> None:
+        """Return when the lane may have work, or time is up."""
         with self._lock:
             self._lanes[lane.keys.wake] = lane
             self._waiting.add(lane)
@@ -100,6 +101,7 @@ class _SlotWaiter:
             self._waiting.discard(lane)
 
     def close(self) -> None:
+        """Stop listening."""
         self._stopped.set()
         self._begin_anew()
         self._thread.join(timeout=1)

@@ -39,9 +39,31 @@ def workers(redis_server: RedisServer, tmp_path: Path) -> Iterator[Workers]:
     fleet.stop_all()
 
 
+@pytest.fixture
+def state(client: redis.Redis) -> State:
+    return State(client)
+
+
 def is_settled(queries: JobQueries) -> bool:
     counts = queries.counts("test:work")
     return counts.waiting + counts.active + counts.delayed == 0
+
+
+def test_a_worker_that_is_told_twice_to_stop_gives_back_what_it_runs(
+    redis_server: RedisServer, tmp_path: Path, producer: Producer, queries: JobQueries, state: State
+) -> None:
+    # No lease ends by itself.
+    workers = Workers(redis_server.url, tmp_path, SECRET_KEY, lease_seconds=600)
+    ids = [producer.enqueue("test:work", "work", {"number": n, "seconds": 60}).job_id for n in range(3)]
+    master = workers.start(threads=2)
+    until(lambda: queries.counts("test:work").active >= 2, what="two running jobs")
+
+    until(lambda: master.poll() is not None or master.send_signal(signal.SIGTERM), what="the end")
+
+    counts = queries.counts("test:work")
+    assert (counts.waiting, counts.active) == (3, 0)
+    assert not any("lost" in state.job(job_id) for job_id in ids)
+    workers.stop_all()
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
