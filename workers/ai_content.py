@@ -17,11 +17,12 @@ from teknav_ops.storage.effects import SqlEffects, record_effect
 from teknav_ops.storage.tables import AiDraft, ArticleVersion
 from workers.services import Services, extractive
 from workers.services.ai import AiTaskRun, Output
-from workers.services.ai_text import code_problems, in_house_spelling, language_problems, link_problems, links
-from workers.services.article_text import ArticleText, read_article
+from workers.services.ai_language import Language
+from workers.services.ai_text import Body, Note, TextRules, code_problems, in_house_spelling, links, targets
+from workers.services.article_text import ArticleText, language_of, read_article
 
 Title = Annotated[str, Field(min_length=1, max_length=300)]
-Body = Annotated[str, Field(min_length=1, max_length=200_000)]
+Text = Annotated[Body, Field(min_length=1, max_length=200_000)]
 Context = JobContext[Services]
 
 
@@ -33,19 +34,19 @@ class WrittenText(Output):
     """A title and a text."""
 
     title: Title
-    body: Body
+    body: Text
 
 
 class WrittenSummary(Output):
     """A summary."""
 
-    summary: Annotated[str, Field(min_length=20, max_length=3_000)]
+    summary: Annotated[Body, Field(min_length=20, max_length=3_000)]
 
 
 class EnhancedText(WrittenText):
     """A better version, and what is better about it."""
 
-    changes: Annotated[tuple[Annotated[str, Field(max_length=500)], ...], Field(min_length=1, max_length=30)]
+    changes: Annotated[tuple[Annotated[Note, Field(max_length=500)], ...], Field(min_length=1, max_length=30)]
 
 
 @processor("generate-draft")
@@ -54,15 +55,11 @@ def generate_draft(job: GenerateDraft, ctx: Context) -> Mapping[str, Any]:
 
     Runs twice safely: one AiDraft per job; a second run finds it and asks nobody.
     """
-
-    def problems(text: WrittenText) -> list[str]:
-        wrong_links = link_problems("body", text.body, allowed=links(" ".join([job.topic, *job.key_points])))
-        return language_problems("body", text.body, job.language) + wrong_links
-
     if done := _done(ctx):
         return done
     with ctx.services.ai.run(ctx, "generate-draft", article_id=None) as run:
-        text = run.ask(job.model_dump(mode="json"), WrittenText, problems)
+        asked_for = frozenset(targets("\n".join([job.topic, *job.key_points])))
+        text = run.ask(job.model_dump(mode="json"), WrittenText, TextRules(job.language, allowed=asked_for))
         return _keep_draft(ctx, run, "draft", None, job.language, text.title, text.body)
 
 
@@ -78,9 +75,7 @@ def generate_summary(job: GenerateSummary, ctx: Context) -> Mapping[str, Any]:
         article = read_article(ctx.services.database, job.article_id)
         if run.has_model:
             summary = run.ask(
-                article.material(sentence_count=job.sentence_count), WrittenSummary,
-                lambda text: language_problems("summary", text.summary, article.language)
-                + link_problems("summary", text.summary, allowed=links(article.body)),
+                article.material(sentence_count=job.sentence_count), WrittenSummary, TextRules(language_of(article)),
             ).summary  # fmt: skip
         else:
             summary = extractive.summarise(article, job.sentence_count)
@@ -101,7 +96,7 @@ def translate(job: Translate, ctx: Context) -> Mapping[str, Any]:
             raise SameLanguage(f"language: article {article.id} is in {job.language} already")
         text = run.ask(
             article.material(target_language=job.language), WrittenText,
-            lambda text: _problems_of_a_version(text, article, job.language),
+            _rules_of_a_version(article, job.language), lambda text: code_problems("body", text.body, article.body),
         )  # fmt: skip
         return _keep_draft(ctx, run, "translation", article, job.language, text.title, text.body)
 
@@ -118,7 +113,8 @@ def enhance_content(job: EnhanceContent, ctx: Context) -> Mapping[str, Any]:
         article = read_article(ctx.services.database, job.article_id)
         text = run.ask(
             article.material(goals=list(job.goals)), EnhancedText,
-            lambda text: _problems_of_a_version(text, article, article.language),
+            _rules_of_a_version(article, language_of(article)),
+            lambda text: code_problems("body", text.body, article.body),
         )  # fmt: skip
         version = ArticleVersion(
             job_id=ctx.job_id, run_id=run.id, article_id=article.id, based_on_version=article.version,
@@ -128,14 +124,9 @@ def enhance_content(job: EnhanceContent, ctx: Context) -> Mapping[str, Any]:
         return _keep(ctx, run, version, {"changes": len(text.changes), "characters": len(text.body)})
 
 
-def _problems_of_a_version(text: WrittenText, article: ArticleText, language: str) -> list[str]:
-    known = links(article.body)
-    return [
-        *language_problems("title", text.title, language),
-        *language_problems("body", text.body, language),
-        *link_problems("body", text.body, allowed=known, required=known),
-        *code_problems("body", text.body, article.body),
-    ]
+def _rules_of_a_version(article: ArticleText, language: Language) -> TextRules:
+    known = frozenset(targets(article.body))
+    return TextRules(language, allowed=known, required=frozenset(links(article.body)))
 
 
 def _done(ctx: Context) -> Mapping[str, Any] | None:

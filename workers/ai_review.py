@@ -16,7 +16,8 @@ from teknav_ops.storage.persian import normalise
 from teknav_ops.storage.tables import AIReport, Article, ArticleQualityReport
 from workers.services import Services
 from workers.services.ai import AiTaskRun, Output
-from workers.services.article_text import ArticleText, prose, read_article
+from workers.services.ai_text import Note, Quote, TextRules
+from workers.services.article_text import ArticleText, language_of, prose, read_article
 from workers.services.quality import find_problems, measure
 
 #: How much each criterion counts.
@@ -27,9 +28,9 @@ class Verdict(Output):
     """A score from 0 to 100, why, and the passages that show it."""
 
     score: Annotated[int, Field(ge=0, le=100)]
-    reason: Annotated[str, Field(min_length=5, max_length=1_000)]
+    reason: Annotated[Note, Field(min_length=5, max_length=1_000)]
     quotes: Annotated[
-        tuple[Annotated[str, Field(min_length=3, max_length=300)], ...], Field(min_length=1, max_length=3)
+        tuple[Annotated[Quote, Field(min_length=3, max_length=300)], ...], Field(min_length=1, max_length=3)
     ]
 
 
@@ -41,7 +42,7 @@ class Review(Output):
     structure: Verdict
     depth: Verdict
     language: Verdict
-    summary: Annotated[str, Field(min_length=10, max_length=1_500)]
+    summary: Annotated[Note, Field(min_length=10, max_length=1_500)]
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
@@ -65,7 +66,7 @@ def review_article(job: ReviewArticle, ctx: JobContext[Services]) -> Mapping[str
     with ctx.services.ai.run(ctx, "review-article", job.article_id) as run:
         article = read_article(ctx.services.database, job.article_id)
         _keep_measures(ctx, article)
-        review = run.ask(article.material(), Review, lambda r: _invented_quotes(r, article)) if run.has_model else None
+        review = _ask(run, article) if run.has_model else None
         return _keep_verdict(ctx, run, article, review)
 
 
@@ -78,6 +79,11 @@ def _keep_measures(ctx: JobContext[Services], article: ArticleText) -> None:
     with ctx.services.database.session() as session:
         new = insert_into(session, ArticleQualityReport).values(job_id=ctx.job_id, **facts)
         session.execute(new.on_conflict_do_update(index_elements=["job_id"], set_=facts))
+
+
+def _ask(run: AiTaskRun, article: ArticleText) -> Review:
+    rules = TextRules(language_of(article))
+    return run.ask(article.material(), Review, rules, lambda review: _invented_quotes(review, article))
 
 
 def _invented_quotes(review: Review, article: ArticleText) -> list[str]:

@@ -15,8 +15,8 @@ from teknav_ops.storage.effects import SqlEffects, record_effect
 from teknav_ops.storage.tables import Article
 from workers.services import Services, extractive
 from workers.services.ai import AiTaskRun, Output
-from workers.services.ai_text import in_house_spelling, language_problems, link_problems
-from workers.services.article_text import ArticleText, read_article
+from workers.services.ai_text import TextRules, in_house_spelling
+from workers.services.article_text import ArticleText, language_of, read_article
 
 
 class ArticleChanged(TransientError):
@@ -48,14 +48,7 @@ def generate_seo(job: GenerateSeo, ctx: JobContext[Services]) -> Mapping[str, An
 
 
 def _ask(run: AiTaskRun, article: ArticleText) -> dict[str, Any]:
-    def problems(texts: SeoTexts) -> list[str]:
-        return [
-            problem
-            for name, text in (("seo_title", texts.seo_title), ("meta_description", texts.meta_description))
-            for problem in language_problems(name, text, article.language) + link_problems(name, text, allowed=())
-        ]
-
-    texts = run.ask(article.material(), SeoTexts, problems)
+    texts = run.ask(article.material(), SeoTexts, TextRules(language_of(article)))
     return {
         "seo_title": in_house_spelling(texts.seo_title, article.language),
         "meta_description": in_house_spelling(texts.meta_description, article.language),

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import typer
 from sqlalchemy.exc import DBAPIError
@@ -22,7 +23,11 @@ from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption
 from teknav_ops.errors import TekNavError
 from teknav_ops.jobs.worker_queries import WorkerQueries
+from teknav_ops.outbound.addresses import ANYWHERE
+from teknav_ops.outbound.http import OutboundHttp
+from teknav_ops.outbound.mail import SmtpMailer, open_mailer
 from teknav_ops.payloads.redaction import error_text
+from teknav_ops.platform.ai_prices import find_price, idle_limits
 from teknav_ops.private_files import open_folders
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.redis_state.server_clock import read_clock
@@ -36,6 +41,7 @@ from teknav_ops.topology import TOPOLOGY
 #: The scripts say in their first line how they may be run; older servers do not read that.
 _OLDEST_REDIS: Final = 7
 _CLOCK_LIMIT_MS: Final = 5_000
+_REACH_SECONDS: Final = 5.0
 #: The newest links of the audit trail's chain, whose rows are compared: up to 4,000 each.
 _LINKS_LOOKED_AT: Final = 5
 _TROUBLE: tuple[type[Exception], ...] = (TekNavError, DBAPIError, *OUTAGE_ERRORS)
@@ -52,7 +58,7 @@ class Finding:
 
 
 def doctor(json_output: JsonOption = False) -> None:
-    """Check Redis, SQL, versions and settings, and say what to do."""
+    """Check Redis, SQL, AI, mail, versions and settings, and say what to do."""
     findings = list(examine(Context()))
     if json_output:
         show.as_json(findings)
@@ -72,6 +78,9 @@ def examine(context: Context) -> Iterator[Finding]:
     yield _files(context)
     yield _guarded("alerts", lambda: _alerts(context), "Correct the named TEKNAV_ALERT_ variable; see docs/alerts.md.")
     yield _guarded("reports", lambda: _reports(context), "Correct TEKNAV_REPORT_SCHEDULES; see docs/reports.md.")
+    yield _guarded("ai", lambda: _ai(context), "Check TEKNAV_AI_BASE_URL, TEKNAV_AI_API_KEY and that the server runs.")
+    yield _guarded("mail", lambda: _mail(context), "Check TEKNAV_SMTP_URL and that the server runs.")
+    yield _sms(context)
     yield _guarded("redis", lambda: _redis(context), "Start it with `teknav up`, or set TEKNAV_REDIS_URL.")
     yield _guarded("clock", lambda: _clock(context), "Start Redis first.")
     yield _guarded("database", lambda: _database(context), "Check TEKNAV_DATABASE_URL and that the server runs.")
@@ -124,6 +133,44 @@ def _files(context: Context) -> Finding:
 
 def _alerts(context: Context) -> Finding:
     return Finding("alerts", True, alert_setup(context.settings).words)
+
+
+def _ai(context: Context) -> Finding:
+    settings = context.settings
+    if settings.ai_base_url is None or settings.ai_model is None:
+        is_half = settings.ai_base_url != settings.ai_model
+        seen = "no model: summaries and keywords are extracted, drafts and translations fail as ProviderNotConfigured"
+        return Finding("ai", not is_half, seen, "Set TEKNAV_AI_BASE_URL and TEKNAV_AI_MODEL, or neither.")
+    found = list(idle_limits(settings, find_price(settings, settings.ai_model)))
+    seen = "; ".join(
+        [f"{settings.ai_model} at {urlsplit(settings.ai_base_url).netloc}", *(words for words, _ in found)]
+    )
+    if any(is_fault for _, is_fault in found):
+        return Finding(
+            "ai", False, seen, "Set TEKNAV_AI_INPUT_USD_PER_MILLION and …_OUTPUT_… (0 for a model of your own), or "
+            "correct the named limit.",
+        )  # fmt: skip
+    key = settings.ai_api_key.get_secret_value() if settings.ai_api_key else "none"
+    answer = OutboundHttp(allowed_networks=ANYWHERE).request(
+        "GET", f"{settings.ai_base_url.rstrip('/')}/models", headers={"authorization": f"Bearer {key}"},
+        timeout_seconds=_REACH_SECONDS,
+    )  # fmt: skip
+    is_refused = answer.status in (401, 403) or answer.status >= 500
+    return Finding("ai", not is_refused, f"{seen}, answers {answer.status}", "Check TEKNAV_AI_API_KEY and the server.")
+
+
+def _mail(context: Context) -> Finding:
+    mailer = open_mailer(context.settings)
+    place = "mails are written into the outbox"
+    if isinstance(mailer, SmtpMailer):
+        place = mailer.reach(timeout_seconds=_REACH_SECONDS)
+    return Finding("mail", True, f"{place}, from {context.settings.mail_from}")
+
+
+def _sms(context: Context) -> Finding:
+    url = context.settings.sms_url
+    seen = "messages are written into the outbox" if url is None else f"messages are posted to {urlsplit(url).netloc}"
+    return Finding("sms", True, seen)
 
 
 def _reports(context: Context) -> Finding:

@@ -12,6 +12,8 @@ from teknav_ops.web_addresses import ascii_url
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+#: Whoever set the address in our own settings owns this system: it may be in the house.
+ANYWHERE: Final[tuple[Network, ...]] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 #: NAT64 and the deprecated compatible form carry an IPv4 address inside; Python calls some of them global.
 _CARRIERS: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 

@@ -59,6 +59,7 @@ class SmtpMailer:
             self._host = ascii_host(parts.hostname or "")
         except ValueError as error:
             raise InvalidRequest(f"TEKNAV_SMTP_URL: {error}") from None
+        self._url = url
         self._scheme = parts.scheme
         self._port = parts.port or _DEFAULT_PORTS[parts.scheme]
         self._user = unquote(parts.username or "")
@@ -80,6 +81,17 @@ class SmtpMailer:
             raise _sorted(error.smtp_code, error.smtp_error) from None
         except (smtplib.SMTPException, OSError) as error:
             raise MailDelayed(f"{self._host}:{self._port}: {type(error).__name__}: {error}") from None
+
+    def reach(self, *, timeout_seconds: float) -> str:
+        """Connect, log in and leave; says which server answered. Raises MailDelayed."""
+        place = f"{self._host}:{self._port}"
+        try:
+            _leave(SmtpMailer(self._url, timeout_seconds=timeout_seconds)._connect())
+        except smtplib.SMTPAuthenticationError as error:
+            raise MailDelayed(f"{place} refused the login ({error.smtp_code})") from None
+        except (smtplib.SMTPException, OSError) as error:
+            raise MailDelayed(f"{place}: {type(error).__name__}: {error}") from None
+        return f"{place} answers"
 
     def _connect(self) -> smtplib.SMTP:
         if self._scheme == "smtps":

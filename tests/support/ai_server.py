@@ -18,6 +18,7 @@ class Reply:
         self, text: Any = "", *, status: int = 200, headers: dict[str, str] | None = None, code: str | None = None,
         finish_reason: str = "stop", refusal: str | None = None, usage: tuple[int, int] = (1_000, 200),
         delay_seconds: float = 0.0, breaks_off: bool = False,
+        raw: str = "", kind: str = "application/json",
     ) -> None:  # fmt: skip
         self.text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
         self.status = status
@@ -28,6 +29,8 @@ class Reply:
         self.usage = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
         self.delay_seconds = delay_seconds
         self.breaks_off = breaks_off
+        #: Sent in place of an answer, as this kind of content.
+        self.raw, self.kind = raw, kind
 
 
 class AiServer:
@@ -80,6 +83,8 @@ class AiServer:
             # As providers do: they name the key that they refuse.
             sent = handler.headers["Authorization"]
             self._send(handler, reply, {"error": {"message": f"no: {sent}", "type": "error", "code": reply.code}})
+        elif reply.raw:
+            self._send(handler, reply, reply.raw)
         elif request.get("stream"):
             self._stream(handler, reply)
         else:
@@ -89,11 +94,11 @@ class AiServer:
                     "choices": [choice], "usage": reply.usage}  # fmt: skip
             self._send(handler, reply, body)
 
-    def _send(self, handler: BaseHTTPRequestHandler, reply: Reply, body: dict[str, Any]) -> None:
-        raw = json.dumps(body, ensure_ascii=False).encode()
+    def _send(self, handler: BaseHTTPRequestHandler, reply: Reply, body: dict[str, Any] | str) -> None:
+        raw = (body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)).encode()
         handler.send_response(reply.status)
         for name, value in {
-            "Content-Type": "application/json",
+            "Content-Type": reply.kind,
             "Content-Length": str(len(raw)),
             **reply.headers,
         }.items():

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from teknav_ops.errors import PermanentError, TekNavError
-from teknav_ops.payloads.ai_content import GenerateDraft
+from teknav_ops.payloads.ai_content import EnhanceContent, GenerateDraft, GenerateSummary, Translate
+from teknav_ops.payloads.ai_review import ReviewArticle
+from teknav_ops.payloads.ai_seo import GenerateSeo
+from teknav_ops.platform.ai_prices import Price, find_price, idle_limits
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AiDraft, AiRun
 from tests.support.ai_server import AiServer, Reply
-from tests.workers.ai_cases import events, rows, runs, with_model
+from tests.workers.ai_cases import add_article, events, rows, runs, with_model
 from tests.workers.conftest import MakeContext, MakeServices, MakeSettings
-from workers.ai_content import generate_draft
-from workers.services.ai_ledger import AiDailyBudgetSpent, AiJobOverBudget, AiLedger, Limits, Price, find_price
+from workers.ai_content import enhance_content, generate_draft, generate_summary, translate
+from workers.ai_review import review_article
+from workers.ai_seo import generate_seo
+from workers.services import Services
+from workers.services.ai_ledger import AiDailyBudgetSpent, AiJobOverBudget, AiLedger, Limits
+from workers.services.ai_provider import AiUnavailable
+from workers.services.article_text import EmptyArticle
 
 DRAFT = {"title": "نیم‌فاصله", "body": "نیم‌فاصله نویسه‌ای است که می‌نویسیم و نمی‌بینیم."}
 ORDER = GenerateDraft(topic="نیم‌فاصله در وب")
@@ -66,8 +76,8 @@ def test_a_run_over_budget_stops_before_the_call(
 def test_what_a_jobs_failed_attempts_took_counts_against_the_job(
     make_services: MakeServices, model: AiServer, make_context: MakeContext
 ) -> None:
-    # The first attempt takes 2 × 3,000 of 95,000; the next call could take 80,000 and a little: too much.
-    model.replies = [Reply("no", usage=(1_000, 200)), Reply("no", usage=(15_000, 0)), Reply(DRAFT)]
+    # The first attempt takes 3,000 and 14,000 of 95,000; the next call could take 80,000 and a little: too much.
+    model.replies = [Reply("no", usage=(1_000, 200)), Reply("no", usage=(2_000, 1_200)), Reply(DRAFT)]
     services = with_model(make_services, model, ai_job_usd_limit=0.095)
     for delivery, error in ((1, "AiOutputInvalid"), (2, "AiJobOverBudget")):
         with pytest.raises(TekNavError):
@@ -144,7 +154,8 @@ def test_prices_come_from_the_settings_then_the_list_and_are_never_guessed(make_
     assert find_price(make_settings(ai_input_usd_per_million=1, ai_output_usd_per_million=2), "x") == Price(1.0, 2.0)
     listed = find_price(make_settings(ai_base_url="https://api.openai.com/v1"), "gpt-5-mini")
     assert listed is not None and 0 < listed.input < listed.output
-    assert find_price(make_settings(ai_base_url="http://127.0.0.1:11434/v1"), "gpt-5-mini") is None
+    gateway = make_settings(ai_base_url="http://127.0.0.1:11434/v1")
+    assert find_price(gateway, "gpt-5-mini") == listed and find_price(gateway, "our-own-model") is None
     assert Price(0.25, 2.0).of(1, 1) == 3
 
 
@@ -159,3 +170,73 @@ def test_an_unknown_price_is_unknown_in_the_books_and_tokens_still_bound_the_day
     assert (runs(services)[0].cost_micro_usd, runs(services)[0].input_tokens) == (None, 1_000)
     with pytest.raises(AiDailyBudgetSpent, match="tokens spent today"):
         generate_draft(ORDER, make_context(services=services))
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [(-5_000, -1_000), (10**9, 10**9), (0, 0), (1, 1), (2.5, "many"), (None, None), (True, True)],
+    ids=repr,
+)
+def test_usage_that_cannot_be_true_is_counted_here(
+    make_services: MakeServices, model: AiServer, make_context: MakeContext, usage: Any
+) -> None:
+    model.replies = [Reply(DRAFT, usage=(0, 0))]
+    model.replies[0].usage = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": 0}
+    services = with_model(make_services, model)
+    generate_draft(ORDER, make_context(services=services))
+
+    (run,) = runs(services)
+    sent = sum(len(message["content"].encode()) for message in model.requests[0]["messages"])
+    written = len(json.dumps(DRAFT, ensure_ascii=False).encode())
+    assert sent / 20 <= run.input_tokens <= sent and written / 20 <= run.output_tokens <= written
+    assert run.cost_micro_usd == run.input_tokens + 10 * run.output_tokens > 0
+    assert "counted here" in (events(services)[0].detail or "")
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+def test_a_page_in_place_of_an_answer_is_no_answer_and_costs_nothing(
+    make_services: MakeServices, model: AiServer, make_context: MakeContext, kind: str, streams: bool
+) -> None:
+    model.replies = [Reply(raw="<html><body>Sign in to the hotel's network</body></html>", kind=kind)]
+    services = with_model(make_services, model, ai_streaming=streams)
+    with pytest.raises(AiUnavailable):
+        generate_draft(ORDER, make_context(services=services))
+
+    (run,) = runs(services)
+    assert (run.status, run.error_type, run.cost_micro_usd or 0) == ("failed", "AiUnavailable", 0)
+
+
+@pytest.mark.parametrize("body", ["", " \n\u200c\u200f\n", "# \n\n---\n", "![](https://teknav.example/p.png)"])
+@pytest.mark.parametrize("has_model", [True, False])
+def test_an_article_without_words_is_refused_before_anything_is_asked(
+    make_services: MakeServices,
+    model: AiServer,
+    make_context: MakeContext,
+    services: Services,
+    body: str,
+    has_model: bool,
+) -> None:
+    used = with_model(make_services, model) if has_model else services
+    article_id = add_article(used, body=body)
+    for act, wanted in (
+        (generate_summary, GenerateSummary(article_id=article_id)), (generate_seo, GenerateSeo(article_id=article_id)),
+        (translate, Translate(article_id=article_id, language="en")),
+        (review_article, ReviewArticle(article_id=article_id)),
+        (enhance_content, EnhanceContent(article_id=article_id)),
+    ):  # fmt: skip
+        with pytest.raises(EmptyArticle, match="has no text"):
+            act(wanted, make_context(services=used))  # type: ignore[operator]
+    assert model.requests == []
+
+
+def test_limits_that_cannot_bind_are_named(make_settings: MakeSettings) -> None:
+    def told(price: Price | None, **facts: Any) -> list[str]:
+        return [words for words, _ in idle_limits(make_settings(ai_model="m", **facts), price)]
+
+    assert told(Price(1, 2)) == []
+    assert "no price is known of m" in told(None)[0]
+    assert "costs nothing" in told(Price(0, 0))[0]
+    assert "stops every call" in told(Price(1, 100))[0]
+    assert "TOKEN_LIMIT stops every call" in told(Price(1, 2), ai_output_token_limit=200_000, ai_job_usd_limit=9)[0]
+    assert "day's limit is lower" in told(Price(1, 2), ai_daily_usd_limit=0.1)[0]

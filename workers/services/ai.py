@@ -15,13 +15,26 @@ from sqlalchemy.orm import Session
 
 from teknav_ops.engine.processor import JobContext
 from teknav_ops.errors import StorageUnavailable, TransientError
+from teknav_ops.platform.ai_prices import Price, find_price
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
-from workers.services.ai_ledger import AiDailyBudgetSpent, AiJobOverBudget, AiLedger, Limits, Price, end_in, find_price
+from teknav_ops.web_addresses import ascii_host
+from workers.services.ai_ledger import (
+    BYTES_PER_TOKEN,
+    AiDailyBudgetSpent,
+    AiJobOverBudget,
+    AiLedger,
+    Limits,
+    counted,
+    end_in,
+)
 from workers.services.ai_provider import AiAnswer, AiProvider, ProviderNotConfigured, open_ai_provider
+from workers.services.ai_text import TextRules, text_problems
 
-#: Bytes of UTF-8 per token are three or more in English and Persian alike: an upper bound of the tokens.
-_BYTES_PER_TOKEN: Final = 3
+#: What a server adds to the messages: the schema, marks of roles, its own instructions.
+_OVERHEAD_TOKENS: Final = 4_000
+#: Of a call that failed before a model had it.
+_NOTHING: Final = (0, 0)
 #: One repair: a model that fails twice in a row seldom succeeds the third time.
 _TRY_COUNT: Final = 2
 _UNSUPPORTED: Final = frozenset({"title", "default", "minLength", "maxLength", "minItems", "maxItems", "minimum",
@@ -52,7 +65,7 @@ class AiTaskRun:
 
     def __init__(
         self, run_id: int, job: JobContext[Any], task: str, ledger: AiLedger, provider: AiProvider | None,
-        price: Price | None, output_token_limit: int,
+        price: Price | None, output_token_limit: int, hosts: frozenset[str],
     ) -> None:  # fmt: skip
         self.id = run_id
         self._job = job
@@ -61,6 +74,7 @@ class AiTaskRun:
         self._provider = provider
         self._price = price
         self._output_token_limit = output_token_limit
+        self._hosts = hosts
         self._started = time.monotonic()
 
     @property
@@ -73,11 +87,13 @@ class AiTaskRun:
         """Whether there is a model to ask."""
         return self._provider is not None
 
-    def ask(self, material: Mapping[str, Any], fits: type[OutputT], check: Check[OutputT] = accept) -> OutputT:
+    def ask(
+        self, material: Mapping[str, Any], fits: type[OutputT], rules: TextRules, check: Check[OutputT] = accept
+    ) -> OutputT:
         """Have the task's instructions followed on the material; one correction is asked for.
 
-        `check` names the problems of an answer that fits the schema. The material is sent as JSON data,
-        apart from the instructions.
+        All texts of the answer are held to `rules`; `check` names further problems. The material is sent as
+        JSON data, apart from the instructions.
 
         Raises:
             ProviderNotConfigured: there is no model to ask.
@@ -88,10 +104,10 @@ class AiTaskRun:
             {"role": "system", "content": f"{read_prompt('rules')}\n\n{read_prompt(self._task)}"},
             {"role": "user", "content": json.dumps(material, ensure_ascii=False)},
         ]
-        problems: list[str] = []
+        rules, problems = dataclasses.replace(rules, hosts=self._hosts), list[str]()
         for _ in range(_TRY_COUNT):
             answer = self._call(messages, _schema_of(fits))
-            output, problems = _read(answer.text, fits, check)
+            output, problems = _read(answer.text, fits, lambda output: text_problems(output, rules) + check(output))
             if output is not None:
                 return output
             self._ledger.note(self.id, "rejected", model=answer.model, detail="; ".join(problems))
@@ -108,7 +124,7 @@ class AiTaskRun:
             raise ProviderNotConfigured(
                 f"{self._task} needs a language model: set TEKNAV_AI_BASE_URL and TEKNAV_AI_MODEL"
             )
-        expected = sum(len(m["content"].encode()) for m in messages) // _BYTES_PER_TOKEN + 200
+        expected = _bytes_of(messages) // BYTES_PER_TOKEN + 200
         self._ledger.reserve(
             self.id, self._job.job_id, tokens=expected + self._output_token_limit,
             micro_usd=self._price.of(expected, self._output_token_limit) if self._price else None,
@@ -118,16 +134,25 @@ class AiTaskRun:
                 messages, schema=schema, output_token_limit=self._output_token_limit, on_text=self._show_progress
             )
         except Exception as error:
-            self._record_failure(error)
+            self._record_failure(error, _bytes_of(messages))
             raise
-        self._record(answer.input_tokens, answer.output_tokens, kind="answered", duration_ms=answer.duration_ms,
+        told = (answer.input_tokens, answer.output_tokens)
+        sizes = (_bytes_of(messages), len(answer.text.encode("utf-8", "replace")))
+        self._record(*self._counted(told, sizes), told=told, kind="answered", duration_ms=answer.duration_ms,
                      model=answer.model)  # fmt: skip
         return answer
 
-    def _record_failure(self, error: Exception) -> None:
-        usage, words = getattr(error, "usage", (0, 0)), f"{type(error).__name__}: {error}"
+    def _counted(self, told: tuple[Any, Any], sizes: tuple[int, int]) -> tuple[int, int]:
+        """What the provider says that a call took, each figure only where it can be true."""
+        most = (sizes[0] + _OVERHEAD_TOKENS, self._output_token_limit)
+        return counted(told[0], sizes[0], most[0]), counted(told[1], sizes[1], most[1])
+
+    def _record_failure(self, error: Exception, sent: int) -> None:
+        usage, words = getattr(error, "usage", _NOTHING), f"{type(error).__name__}: {error}"
         if usage is not None:
-            self._record(*usage, kind="call-failed", detail=words)
+            # What was refused in the middle took at least what was sent; what failed at once, nothing.
+            took = usage if usage is _NOTHING else self._counted(usage, (sent, 0))
+            self._record(*took, told=usage, kind="call-failed", detail=words)
             return
         self._ledger.leave_set_aside(self.id)
         self._ledger.note(self.id, "call-failed", detail=words)
@@ -135,12 +160,17 @@ class AiTaskRun:
     def _show_progress(self, character_count: int) -> None:
         self._job.report_progress(min(0.95, character_count / (self._output_token_limit * 3)), "the model is writing")
 
-    def _record(self, input_tokens: int, output_tokens: int, *, kind: str, **facts: Any) -> None:
+    def _record(
+        self, input_tokens: int, output_tokens: int, *, told: tuple[Any, Any], kind: str, detail: str = "", **facts: Any
+    ) -> None:
+        if told != (input_tokens, output_tokens):
+            detail = f"{detail} (the provider told {told!r:.80} tokens; counted here)".strip()
         cost = self._price.of(input_tokens, output_tokens) if self._price else None
         self._ledger.settle(self.id, input_tokens=input_tokens, output_tokens=output_tokens, micro_usd=cost)
         self._ledger.note(
-            self.id, kind, input_tokens=input_tokens, output_tokens=output_tokens, cost_micro_usd=cost, **facts
-        )
+            self.id, kind, input_tokens=input_tokens, output_tokens=output_tokens, cost_micro_usd=cost,
+            detail=detail or None, **facts,
+        )  # fmt: skip
 
     def succeed(self, session: Session) -> None:
         """Say so, together with the effect."""
@@ -164,6 +194,8 @@ class Ai:
     provider: AiProvider | None
     price: Price | None
     output_token_limit: int
+    #: Where texts may lead to.
+    hosts: frozenset[str] = frozenset()
 
     @contextlib.contextmanager
     def run(self, job: JobContext[Any], task: str, article_id: int | None) -> Iterator[AiTaskRun]:
@@ -173,7 +205,7 @@ class Ai:
             provider=self.provider.name if self.provider else "extractive",
             model=self.provider.model if self.provider else "extractive", trace_id=job.trace_id,
         )  # fmt: skip
-        run = AiTaskRun(run_id, job, task, self.ledger, self.provider, self.price, self.output_token_limit)
+        run = AiTaskRun(run_id, job, task, self.ledger, self.provider, self.price, self.output_token_limit, self.hosts)
         try:
             yield run
         except BaseException as error:
@@ -183,11 +215,16 @@ class Ai:
             raise
 
 
+def _bytes_of(messages: list[dict[str, str]]) -> int:
+    return sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
+
+
 def open_ai(settings: Settings, database: Database) -> Ai:
     """The AI of these settings; without a provider, what can be done by extraction still is."""
     provider = open_ai_provider(settings)
     price = find_price(settings, provider.model) if provider else None
-    return Ai(AiLedger(database, Limits.of(settings)), provider, price, settings.ai_output_token_limit)
+    hosts = frozenset({ascii_host(settings.site_host.partition(":")[0]).lower()})
+    return Ai(AiLedger(database, Limits.of(settings)), provider, price, settings.ai_output_token_limit, hosts)
 
 
 def read_prompt(name: str) -> str:

@@ -9,7 +9,6 @@ provider has counted.
 from __future__ import annotations
 
 import dataclasses
-import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -25,6 +24,10 @@ from teknav_ops.storage.tables import AiEventLog, AiRun
 from teknav_ops.storage.tables.base import utc_now
 
 _RESERVATION_LOCK: Final = 7_220_442
+#: Bytes of UTF-8 per token are three or more in English and Persian alike: an upper bound of the tokens.
+BYTES_PER_TOKEN: Final = 3
+#: No tokenizer packs more into a token, on the average of a text.
+_MOST_BYTES_PER_TOKEN: Final = 20
 _DETAIL_LIMIT_CHARACTERS: Final = 2_000
 
 
@@ -34,36 +37,6 @@ class AiJobOverBudget(PermanentError):
 
 class AiDailyBudgetSpent(Throttled):
     """The day's budget does not cover this call; the job waits for the next day (UTC)."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Price:
-    """Millionths of a US dollar per token, which is dollars per million tokens."""
-
-    input: float
-    output: float
-
-    def of(self, input_tokens: int, output_tokens: int) -> int:
-        """What a call costs, rounded up."""
-        return math.ceil(input_tokens * self.input + output_tokens * self.output)
-
-
-def find_price(settings: Settings, model: str) -> Price | None:
-    """The price by setting, else from the price list, else None (unknown, which is not the same as free)."""
-    if settings.ai_input_usd_per_million is not None and settings.ai_output_usd_per_million is not None:
-        return Price(settings.ai_input_usd_per_million, settings.ai_output_usd_per_million)
-    from genai_prices import Usage, calc_price
-
-    million = 1_000_000
-    try:
-        # Each direction alone, so that one rate is read off each.
-        rates = [
-            calc_price(usage, model_ref=model, provider_api_url=settings.ai_base_url).total_price
-            for usage in (Usage(input_tokens=million, output_tokens=0), Usage(input_tokens=0, output_tokens=million))
-        ]
-    except LookupError:
-        return None
-    return Price(float(rates[0]), float(rates[1]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,3 +150,11 @@ def end_in(session: Session, run_id: int, *, status: str, error: BaseException |
     if ended.first() is not None:
         detail = f"{error_type}: {words}" if error else None
         session.add(AiEventLog(run_id=run_id, kind=status, detail=detail, duration_ms=round(duration_ms, 1)))
+
+
+def counted(told: Any, size_bytes: int, most: int) -> int:
+    """The tokens of a text of this size: as told, if that is a whole number that can be true, else counted here."""
+    least = size_bytes // _MOST_BYTES_PER_TOKEN
+    if isinstance(told, int) and not isinstance(told, bool) and max(least, size_bytes > 0) <= told <= most:
+        return told
+    return min(size_bytes // BYTES_PER_TOKEN + 1, most) if size_bytes else 0

@@ -134,11 +134,19 @@ class OpenAiProvider:
             reply = self._streamed(request, on_text) if self._streams else self._whole(request)
         except openai.OpenAIError as error:
             raise sorted_error(error) from None
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            # A page of a proxy, or of a server that speaks something else: the library expects a completion.
+            words = f"the answer is none of the API's ({type(error).__name__}: {error_text(error, 200)})"
+            raise AiUnavailable(words) from None
         return reply.checked(self.model, (time.monotonic() - started) * 1000)
 
     def _whole(self, request: dict[str, Any]) -> _Reply:
+        import openai
+
         completion = self._client.chat.completions.create(**request)
-        reply = _Reply(model=completion.model or "")
+        reply = _Reply(model=getattr(completion, "model", "") or "")
+        if not isinstance(completion, openai.types.chat.ChatCompletion):
+            raise ValueError("no completion")
         if completion.usage is not None:
             reply.usage = (completion.usage.prompt_tokens, completion.usage.completion_tokens)
         for choice in (completion.choices or [])[:1]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from teknav_ops.errors import PermanentError
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Article
+from workers.services.ai_language import Language
 
 _FENCE: Final = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.M | re.S)
 _MARKUP: Final = re.compile(r"^[ \t]{0,3}(?:#{1,6}[ \t]+|>[ \t]?|[-*+][ \t]+|\d+[.)][ \t]+)", re.M)
@@ -20,6 +21,10 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.!?؟…])[\s»”\")]*\s+(?=\S)")
 
 class UnknownArticle(PermanentError):
     """There is no article with this id."""
+
+
+class EmptyArticle(PermanentError):
+    """The article has no words yet: nothing is asked of a model, and nothing paid."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,12 +43,19 @@ class ArticleText:
 
 
 def read_article(database: Database, article_id: int) -> ArticleText:
-    """The article as it is now. Raises UnknownArticle."""
+    """The article as it is now. Raises UnknownArticle or EmptyArticle."""
     with database.reading() as session:
         article = session.get(Article, article_id)
         if article is None:
             raise UnknownArticle(f"article_id: there is no article {article_id}")
+        if not any(sign.isalnum() for sign in _LINK.sub(r"\1", article.body)):
+            raise EmptyArticle(f"article_id: article {article_id} has no text; write it first")
         return ArticleText(article.id, article.version, article.language, article.title, article.body)
+
+
+def language_of(article: ArticleText) -> Language:
+    """The language that a text about the article is written in."""
+    return "fa" if article.language == "fa" else "en"
 
 
 def prose(markdown: str) -> str:

@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 
 from teknav_ops.storage.persian import normalise
-from workers.services.ai_text import links
+from workers.services.ai_links import links
 from workers.services.article_text import ArticleText, prose, sentences
 
 _LONG_SENTENCE_WORDS: Final = 40
