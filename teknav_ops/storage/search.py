@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.storage.database import Database, insert_into
 from teknav_ops.storage.passages import find_passage
-from teknav_ops.storage.persian import normalise, words
+from teknav_ops.storage.persian_terms import Alternatives, asked_terms, index_text
 from teknav_ops.storage.tables import SearchDocument
 from teknav_ops.storage.tables.base import utc_now
 
@@ -52,8 +52,8 @@ def put_document(
         "language": language,
         "title": title,
         "body": body,
-        "normalised_title": normalise(title),
-        "normalised": _matched_part(normalise(body)),
+        "normalised_title": index_text(title),
+        "normalised": _matched_part(index_text(body)),
         "version": version,
         "job_id": job_id,
         "indexed_at": utc_now(),
@@ -86,7 +86,7 @@ def _sql(name: str) -> str:
 def search(
     database: Database, query: str, *, language: str | None = None, limit: int = 10, offset: int = 0
 ) -> list[SearchHit]:
-    """Texts that hold every word of the query (the last one as a beginning), best first.
+    """Texts that hold every word of the query in one of its forms (the last one as a beginning), best first.
 
     Raises:
         InvalidRequest: an over-long query, or a limit out of range.
@@ -96,7 +96,7 @@ def search(
         raise InvalidRequest(f"query: {len(query)} characters is over the limit of {QUERY_LIMIT_CHARACTERS}")
     if not 1 <= limit <= 100 or offset < 0:
         raise InvalidRequest("limit: must be 1 to 100, and offset not negative")
-    asked = words(query)[:_WORD_LIMIT]
+    asked = asked_terms(query)[:_WORD_LIMIT]
     if not asked:
         return []
     name = "search_sqlite" if database.is_sqlite else "search_postgresql"
@@ -106,8 +106,9 @@ def search(
     return [_hit(row, asked) for row in rows]
 
 
-def _hit(row: Row[Any], asked: list[str]) -> SearchHit:
-    passage = find_passage(row.body, asked)
+def _hit(row: Row[Any], asked: list[Alternatives]) -> SearchHit:
+    wanted = {word for alternatives in asked for form in alternatives for word in form}
+    passage = find_passage(row.body, wanted, (asked[-1][0][-1],))
     return SearchHit(row.article_id, row.language, row.title, passage.text, row.score, passage.highlights)
 
 
@@ -115,8 +116,14 @@ def _matched_part(normalised: str) -> str:
     return normalised.encode()[:_MATCHED_LIMIT_BYTES].decode(errors="ignore")
 
 
-def _match(asked: list[str], is_sqlite: bool) -> str:
-    """The words as the database's own expression. `normalise` left only word characters: nothing to escape."""
-    if is_sqlite:
-        return " ".join(f'"{word}"' for word in asked) + "*"
-    return " & ".join(f"'{word}'" for word in asked) + ":*"
+def _match(asked: list[Alternatives], is_sqlite: bool) -> str:
+    """The words as the database's own expression. They hold only word characters: nothing to escape."""
+    quote, both, either, beginning = ('"', " AND ", " OR ", "*") if is_sqlite else ("'", " & ", " | ", ":*")
+    terms = []
+    for at, alternatives in enumerate(asked):
+        forms = [both.join(f"{quote}{word}{quote}" for word in form) for form in alternatives]
+        if at == len(asked) - 1:
+            # A stem says nothing of how its word begins.
+            forms[0] += beginning
+        terms.append("(" + either.join(f"({form})" for form in forms) + ")")
+    return both.join(terms)
