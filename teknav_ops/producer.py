@@ -16,6 +16,7 @@ from typing import Any, Self
 from teknav_ops.access.actors import check_actor
 from teknav_ops.engine.job_options import checked_key, checked_priority, checked_trace_id, delay_ms
 from teknav_ops.engine.submission import submit
+from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.identifiers import new_job_id, new_trace_id
 from teknav_ops.payloads import codec
 from teknav_ops.redis_state.connection import Client, connect
@@ -25,6 +26,42 @@ from teknav_ops.secret_key import cipher_keys
 from teknav_ops.settings import Settings
 from teknav_ops.telemetry import Origin, new_origin, require_telemetry, sending
 from teknav_ops.topology import TOPOLOGY, Queue, Topology
+
+
+class Enqueue:
+    """Enqueues one kind of job: its payload as a mapping, as fields, or both, and the options of `Producer.enqueue`."""
+
+    def __init__(self, producer: Producer, queue: str, job: str) -> None:
+        self._producer = producer
+        self._queue = queue
+        self._job = job
+
+    def __call__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        /,
+        *,
+        idempotency_key: str | None = None,
+        delay: timedelta | float | None = None,
+        priority: int = 0,
+        trace_id: str | None = None,
+        **fields: Any,
+    ) -> Accepted:
+        """Enqueue one job. Raises as `Producer.enqueue`."""
+        return self._producer.enqueue(
+            self._queue, self._job, {**(data or {}), **fields}, idempotency_key=idempotency_key, delay=delay,
+            priority=priority, trace_id=trace_id,
+        )  # fmt: skip
+
+
+class _Named:
+    """A job by the name that the platform's code calls it."""
+
+    def __init__(self, queue: str, job: str) -> None:
+        self._place = (queue, job)
+
+    def __get__(self, producer: Producer, _: type | None = None) -> Enqueue:
+        return Enqueue(producer, *self._place)
 
 
 class Producer:
@@ -102,66 +139,74 @@ class Producer:
         job: str,
         items: Iterable[Mapping[str, Any]],
         *,
+        idempotency_keys: Iterable[str | None] | None = None,
         delay: timedelta | float | None = None,
         priority: int = 0,
         trace_id: str | None = None,
     ) -> list[Accepted]:
-        """Enqueue jobs of one kind, a thousand per round trip. All are validated before the first is written."""
+        """Enqueue jobs of one kind, a thousand per round trip. All are validated before the first is written.
+
+        `idempotency_keys` are as many as the items, None for those that have none; each works as in `enqueue`.
+
+        Raises:
+            IdempotencyConflict: of the first key that was used for another request; the other jobs were written.
+        """
         known = self._topology[queue]
+        payloads = list(items)
+        keys = [None] * len(payloads) if idempotency_keys is None else list(idempotency_keys)
+        if len(keys) != len(payloads):
+            raise InvalidRequest(f"idempotency_keys: {len(keys):,} keys for {len(payloads):,} items; give one each")
         with self._sending(known, job, trace_id) as origin:
             jobs = [
-                self._build(known, job, data, None, delay, priority, origin, where=f"item {index}")
-                for index, data in enumerate(items)
+                self._build(known, job, data, key, delay, priority, origin, where=f"item {index}")
+                for index, (data, key) in enumerate(zip(payloads, keys, strict=True))
             ]
             return self._submit(known, jobs)
 
-    def enqueue_ai_content(self, job: str, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
+    def enqueue_ai_content(
+        self,
+        job: str,
+        data: Mapping[str, Any] | None = None,
+        /,
+        *,
+        idempotency_key: str | None = None,
+        delay: timedelta | float | None = None,
+        priority: int = 0,
+        trace_id: str | None = None,
+        **fields: Any,
+    ) -> Accepted:
         """Have a text written: generate-draft, generate-summary, translate or enhance-content."""
-        return self.enqueue("ai:content", job, data, idempotency_key=idempotency_key)
+        return self.enqueue(
+            "ai:content", job, {**(data or {}), **fields}, idempotency_key=idempotency_key, delay=delay,
+            priority=priority, trace_id=trace_id,
+        )  # fmt: skip
 
-    def enqueue_ai_seo(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
-        """Set what search engines show of an article (GenerateSeo)."""
-        return self.enqueue("ai:seo", "generate-seo", data, idempotency_key=idempotency_key)
+    #: Set what search engines show of an article (GenerateSeo).
+    enqueue_ai_seo = _Named("ai:seo", "generate-seo")
+    #: Have an article measured and reviewed (ReviewArticle).
+    enqueue_ai_review = _Named("ai:review", "review-article")
+    #: Take in readers' events and count them (ProcessEvents).
+    enqueue_analytics_process = _Named("analytics:process", "process-events")
+    #: Compute the platform's dashboard (SnapshotDashboard).
+    enqueue_analytics_snapshot = _Named("analytics:snapshot", "snapshot-dashboard")
+    #: Make the web-sized copies of one uploaded image (OptimizeImage).
+    enqueue_media_optimize = _Named("media:optimize", "optimize-image")
+    #: Bring an article up to date in the search index (IndexArticle).
+    enqueue_search_index = _Named("search:index", "index-article")
+    #: Deliver a one-time code (SendOtp).
+    enqueue_otp = _Named("otp:send", "send-otp")
+    #: Deliver an event to one webhook endpoint (DeliverWebhook); `publish_event` delivers it to all that ask for it.
+    enqueue_webhook = _Named("webhooks:deliver", "deliver-webhook")
+    #: Run a plugin on an event (ExecutePlugin).
+    enqueue_plugin = _Named("plugins:execute", "execute-plugin")
+    #: Run a workflow (RunWorkflow).
+    enqueue_workflow = _Named("workflows:run", "run-workflow")
+    #: Deliver one mail (SendEmail).
+    enqueue_email = _Named("email:send", "send-email")
 
-    def enqueue_ai_review(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
-        """Have an article measured and reviewed (ReviewArticle)."""
-        return self.enqueue("ai:review", "review-article", data, idempotency_key=idempotency_key)
-
-    def enqueue_analytics_process(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
-        """Take in readers' events and count them (ProcessEvents)."""
-        return self.enqueue("analytics:process", "process-events", data, idempotency_key=idempotency_key)
-
-    def enqueue_analytics_snapshot(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
-        """Compute the platform's dashboard (SnapshotDashboard)."""
-        return self.enqueue("analytics:snapshot", "snapshot-dashboard", data, idempotency_key=idempotency_key)
-
-    def enqueue_otp_send(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
-        """Deliver a one-time code (SendOtp)."""
-        return self.enqueue("otp:send", "send-otp", data, idempotency_key=idempotency_key)
-
-    def enqueue_webhooks_deliver(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
-        """Deliver an event to a webhook endpoint (DeliverWebhook)."""
-        return self.enqueue("webhooks:deliver", "deliver-webhook", data, idempotency_key=idempotency_key)
-
-    def enqueue_plugins_execute(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
-        """Run a plugin on an event (ExecutePlugin)."""
-        return self.enqueue("plugins:execute", "execute-plugin", data, idempotency_key=idempotency_key)
-
-    def enqueue_workflows_run(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
-        """Run a workflow (RunWorkflow)."""
-        return self.enqueue("workflows:run", "run-workflow", data, idempotency_key=idempotency_key)
-
-    def enqueue_media_optimize(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
-        """Make the web-sized copies of one uploaded image (OptimizeImage)."""
-        return self.enqueue("media:optimize", "optimize-image", data, idempotency_key=idempotency_key)
-
-    def enqueue_search_index(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
-        """Bring an article up to date in the search index (IndexArticle)."""
-        return self.enqueue("search:index", "index-article", data, idempotency_key=idempotency_key)
-
-    def enqueue_email_send(self, *, idempotency_key: str | None = None, **data: Any) -> Accepted:
-        """Deliver one mail (SendEmail)."""
-        return self.enqueue("email:send", "send-email", data, idempotency_key=idempotency_key)
+    # As earlier versions called them.
+    enqueue_otp_send, enqueue_webhooks_deliver, enqueue_email_send = enqueue_otp, enqueue_webhook, enqueue_email
+    enqueue_plugins_execute, enqueue_workflows_run = enqueue_plugin, enqueue_workflow
 
     @contextlib.contextmanager
     def _sending(self, queue: Queue, job: str, trace_id: str | None) -> Iterator[Origin | None]:

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from teknav_ops.errors import (
+    IdempotencyConflict,
     InvalidPayload,
     InvalidRequest,
     PayloadTooLarge,
@@ -18,9 +19,11 @@ from teknav_ops.errors import (
     UnknownQueue,
 )
 from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.jobs.states import JobState
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import connect
+from teknav_ops.redis_state.scripts import Accepted
 from teknav_ops.topology import TOPOLOGY
 from tests.support.engine import dump
 from tests.support.ports import free_port
@@ -36,17 +39,17 @@ def test_the_named_helpers_enqueue_on_their_queues(client: redis.Redis, cipher: 
         "ai:review": producer.enqueue_ai_review(article_id=1),
         "analytics:process": producer.enqueue_analytics_process(),
         "analytics:snapshot": producer.enqueue_analytics_snapshot(days=7),
-        "otp:send": producer.enqueue_otp_send(
+        "otp:send": producer.enqueue_otp(
             channel="sms", recipient="+989121234567", code="1234", expires_at="2027-01-01T00:00:00Z"
         ),
-        "webhooks:deliver": producer.enqueue_webhooks_deliver(
+        "webhooks:deliver": producer.enqueue_webhook(
             endpoint_id=1, event_id="e", event_type="article.published", occurred_at="2027-01-01T00:00:00Z"
         ),
-        "plugins:execute": producer.enqueue_plugins_execute(plugin="p", event="a.b"),
-        "workflows:run": producer.enqueue_workflows_run(workflow="publish-article"),
+        "plugins:execute": producer.enqueue_plugin(plugin="p", event="a.b"),
+        "workflows:run": producer.enqueue_workflow(workflow="publish-article"),
         "media:optimize": producer.enqueue_media_optimize(file_id=1),
         "search:index": producer.enqueue_search_index(article_id=1),
-        "email:send": producer.enqueue_email_send(to="a@example.com", subject="s", text="t"),
+        "email:send": producer.enqueue_email(to="a@example.com", subject="s", text="t"),
     }
 
     queries = JobQueries(client, TOPOLOGY)  # type: ignore[arg-type]
@@ -139,3 +142,51 @@ def test_errors_about_secret_fields_do_not_quote_them(producer: Producer) -> Non
     with pytest.raises(InvalidPayload) as caught:
         producer.enqueue("test:work", "confide", {"secret": ["hunter2"]})
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "queue", "job", "data"),
+    [
+        ("enqueue_workflow", "workflows:run", "run-workflow", {"workflow": "publish-article", "input": {"article_id": 1}}),
+        ("enqueue_plugin", "plugins:execute", "execute-plugin", {"plugin": "p", "event": "a.b"}),
+        ("enqueue_email", "email:send", "send-email", {"to": "a@example.com", "subject": "s", "text": "t"}),
+        ("enqueue_webhook", "webhooks:deliver", "deliver-webhook",
+         {"endpoint_id": 1, "event_id": "e", "event_type": "a.b", "occurred_at": "2026-01-01T00:00:00Z"}),
+        ("enqueue_media_optimize", "media:optimize", "optimize-image", {"file_id": 1}),
+    ],
+)  # fmt: skip
+def test_each_named_helper_takes_a_mapping_or_fields_and_every_option(
+    client: redis.Redis, cipher: Cipher, name: str, queue: str, job: str, data: dict[str, Any]
+) -> None:
+    helper = getattr(Producer(client, cipher=cipher), name)  # type: ignore[arg-type]
+    options = {"idempotency_key": "k", "delay": 60, "priority": -2, "trace_id": "ab" * 16}
+
+    accepted = helper(data, **options)
+
+    record = JobQueries(client, TOPOLOGY).get(queue, accepted.job_id)  # type: ignore[arg-type]
+    assert (record.name, record.state, record.priority) == (job, JobState.DELAYED, -2)
+    assert (record.idempotency_key, record.trace_id) == ("k", "ab" * 16)
+    assert helper(**data, **options) == Accepted(accepted.job_id, is_new=False)
+
+
+def test_one_of_the_names_of_content_takes_every_option_too(client: redis.Redis, cipher: Cipher) -> None:
+    producer = Producer(client, cipher=cipher)  # type: ignore[arg-type]
+    accepted = producer.enqueue_ai_content("generate-summary", {"article_id": 1}, priority=3, delay=5)
+    record = JobQueries(client, TOPOLOGY).get("ai:content", accepted.job_id)  # type: ignore[arg-type]
+    assert (record.priority, record.state) == (3, JobState.DELAYED)
+
+
+def test_many_jobs_have_a_key_each(producer: Producer, client: redis.Redis) -> None:
+    items = [{"number": number} for number in range(3)]
+    first = producer.enqueue_many("test:work", "work", items, idempotency_keys=["a", None, "c"])
+    again = producer.enqueue_many("test:work", "work", items, idempotency_keys=(key for key in ("a", None, "c")))
+
+    assert [accepted.is_new for accepted in again] == [False, True, False]
+    assert (again[0].job_id, again[2].job_id) == (first[0].job_id, first[2].job_id)
+    before = dump(client)
+    for keys, words in ((["a"], "1 keys for 3 items"), (["a", "b ", "c"], "idempotency_key")):
+        with pytest.raises(InvalidRequest, match=words):
+            producer.enqueue_many("test:work", "work", items, idempotency_keys=keys)
+    assert dump(client) == before
+    with pytest.raises(IdempotencyConflict, match=r"payload\.number"):
+        producer.enqueue_many("test:work", "work", [{"number": 7}], idempotency_keys=["a"])

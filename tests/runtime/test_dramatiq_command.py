@@ -85,7 +85,7 @@ def test_only_the_named_queues_are_served_and_sigterm_is_exit_code_0(
     producer = Producer(client, cipher=cipher)  # type: ignore[arg-type]
     queries = JobQueries(client, TOPOLOGY)  # type: ignore[arg-type]
     process = start("-p", "2", "-t", "2", "--queues", "search:index", "media:optimize")
-    producer.enqueue_email_send(to="a@example.com", subject="s", text="t")
+    producer.enqueue_email(to="a@example.com", subject="s", text="t")
     producer.enqueue_search_index(article_id=1)
     until(lambda: queries.counts("search:index").completed == 1, seconds=START_SECONDS)
 

@@ -317,7 +317,7 @@ def test_the_code_and_the_recipient_are_nowhere_in_clear(
     numbers = [f"+98912555{number:04}" for number in range(5)]
     with working(sms_services, [send_otp], topology_of("otp:send"), threads=1):
         jobs = [
-            sms_services.producer.enqueue_otp_send(channel="sms", recipient=number, code=CODE, expires_at=soon).job_id
+            sms_services.producer.enqueue_otp(channel="sms", recipient=number, code=CODE, expires_at=soon).job_id
             for number in numbers
         ]
         queries = JobQueries(client, topology_of("otp:send"))  # type: ignore[arg-type]

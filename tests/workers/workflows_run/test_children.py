@@ -53,7 +53,7 @@ def test_children_run_side_by_side_join_once_and_hold_no_worker(
         Processor("optimize-image", OptimizeImage, optimise)
     ]  # fmt: skip
     with working(services, processors, queues, threads=1):
-        job = services.producer.enqueue_workflows_run(workflow="w", input={"a": 5})
+        job = services.producer.enqueue_workflow(workflow="w", input={"a": 5})
         record = until(
             lambda: (r := queries.get("workflows:run", job.job_id)).state == "completed" and r
         )  # fmt: skip
@@ -81,7 +81,7 @@ def test_a_child_that_is_given_up_fails_the_run_and_a_replay_takes_it_up_there(
     queues = topology_of("workflows:run", "search:index")
     queries = JobQueries(client, queues)  # type: ignore[arg-type]
     with working(services, [run_workflow, Processor("index-article", IndexArticle, index)], queues, threads=2):
-        job_id = services.producer.enqueue_workflows_run(workflow="w").job_id
+        job_id = services.producer.enqueue_workflow(workflow="w").job_id
         failed = until(lambda: (r := queries.get("workflows:run", job_id)).state == "failed" and r)
         assert failed.error_type == "StepFailed" and "ChildFailed" in (failed.error or "")
         fails[0] = False
@@ -142,7 +142,7 @@ def test_a_child_workflow_that_was_cancelled_is_no_success(
     queues = topology_of("workflows:run")
     queries = JobQueries(client, queues)  # type: ignore[arg-type]
     with working(services, [run_workflow], queues, threads=1):
-        job_id = services.producer.enqueue_workflows_run(workflow="parent").job_id
+        job_id = services.producer.enqueue_workflow(workflow="parent").job_id
         (child,) = until(lambda: [run for run in control.workflows.runs(status="waiting") if run.workflow == "w"])
         control.workflows.cancel(child.id)
         failed = until(lambda: (r := queries.get("workflows:run", job_id)).state == "failed" and r)

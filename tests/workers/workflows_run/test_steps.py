@@ -104,7 +104,7 @@ def test_a_person_decides_and_the_run_goes_on_at_once(
     queues = topology_of("workflows:run")
     queries = JobQueries(client, queues)  # type: ignore[arg-type]
     with working(services, [run_workflow], queues, threads=1):
-        job_id = services.producer.enqueue_workflows_run(workflow="w", input={"t": "x"}).job_id
+        job_id = services.producer.enqueue_workflow(workflow="w", input={"t": "x"}).job_id
         until(lambda: queries.get("workflows:run", job_id).state == "delayed")
         (run,) = control.workflows.runs(status="waiting")
         control.workflows.approve(run.id, "ok", comment="fine")

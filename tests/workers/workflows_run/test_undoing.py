@@ -193,7 +193,7 @@ def test_a_job_that_runs_while_its_run_fails_is_waited_for_and_undone(
     queues = topology_of("workflows:run", "search:index")
     queries = JobQueries(client, queues)  # type: ignore[arg-type]
     with working(services, [run_workflow, Processor("index-article", IndexArticle, index)], queues, threads=2):
-        job_id = services.producer.enqueue_workflows_run(workflow="w").job_id
+        job_id = services.producer.enqueue_workflow(workflow="w").job_id
         until(
             lambda: queries.get("workflows:run", job_id).state == "delayed" and workflow.run().status == "compensating"
         )
@@ -211,7 +211,7 @@ def test_a_replay_gives_a_run_that_was_too_late_its_time_again(
     queues = topology_of("workflows:run")
     queries = JobQueries(client, queues)  # type: ignore[arg-type]
     with working(services, [run_workflow], queues, threads=1):
-        job_id = services.producer.enqueue_workflows_run(workflow="w").job_id
+        job_id = services.producer.enqueue_workflow(workflow="w").job_id
         until(lambda: queries.get("workflows:run", job_id).state == "delayed")
         with services.database.session() as session:
             session.execute(update(WorkflowRun).values(deadline_at=WorkflowRun.started_at))
@@ -231,7 +231,7 @@ def test_a_replay_may_bring_the_right_input(
     queues = topology_of("workflows:run")
     queries = JobQueries(client, queues)  # type: ignore[arg-type]
     with working(services, [run_workflow], queues, threads=1):
-        job_id = services.producer.enqueue_workflows_run(workflow="w", input={}).job_id
+        job_id = services.producer.enqueue_workflow(workflow="w", input={}).job_id
         until(lambda: queries.get("workflows:run", job_id).state == "failed")
         control.replay("workflows:run", job_id, data={"workflow": "w", "input": {"n": 1}})
         until(lambda: queries.get("workflows:run", job_id).state == "completed")
