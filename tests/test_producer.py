@@ -43,7 +43,7 @@ def test_the_named_helpers_enqueue_on_their_queues(client: redis.Redis, cipher: 
             channel="sms", recipient="+989121234567", code="1234", expires_at="2027-01-01T00:00:00Z"
         ),
         "webhooks:deliver": producer.enqueue_webhook(
-            endpoint_id=1, event_id="e", event_type="article.published", occurred_at="2027-01-01T00:00:00Z"
+            endpoint_id=1, event_id="e", event_type="article.published", occurred_at="2026-01-01T00:00:00Z"
         ),
         "plugins:execute": producer.enqueue_plugin(plugin="p", event="a.b"),
         "workflows:run": producer.enqueue_workflow(workflow="publish-article"),
@@ -147,7 +147,7 @@ def test_errors_about_secret_fields_do_not_quote_them(producer: Producer) -> Non
 @pytest.mark.parametrize(
     ("name", "queue", "job", "data"),
     [
-        ("enqueue_workflow", "workflows:run", "run-workflow", {"workflow": "publish-article", "input": {"article_id": 1}}),
+        ("enqueue_workflow", "workflows:run", "run-workflow", {"workflow": "publish-article", "input": {"n": 1}}),
         ("enqueue_plugin", "plugins:execute", "execute-plugin", {"plugin": "p", "event": "a.b"}),
         ("enqueue_email", "email:send", "send-email", {"to": "a@example.com", "subject": "s", "text": "t"}),
         ("enqueue_webhook", "webhooks:deliver", "deliver-webhook",

@@ -24,7 +24,7 @@ from teknav_ops.webhook_events import publish_event
 from tests.support.databases import migrate
 
 KEYS = QueueKeys("webhooks:deliver")
-AT = datetime(2030, 1, 1, tzinfo=UTC)
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = ["article.published", "article.edited", "user.joined"]
 
 

@@ -55,6 +55,7 @@ def _summary(facts: ImageFacts, byte_count: int, variants: list[dict[str, Any]])
         "height": facts.height,
         "variants": len(variants),
         "bytes_before": byte_count,
+        **({"note": facts.note} if facts.note else {}),
         "bytes_smallest_format": min(variant["bytes"] for variant in variants if variant["width"] == widest),
     }
 

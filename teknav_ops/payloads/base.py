@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
@@ -46,5 +46,17 @@ def row_id(description: str) -> Any:
     return Field(ge=1, le=LARGEST_ROW_ID, description=description)
 
 
+#: Clocks of producers differ; a moment further ahead than this is a mistake.
+_FUTURE_LIMIT: Final = timedelta(days=1)
+
+
+def _has_come(moment: datetime) -> datetime:
+    if moment - datetime.now(UTC) > _FUTURE_LIMIT:
+        raise ValueError("must not be more than a day ahead: it is when something happened")
+    return moment
+
+
 #: A moment, kept in UTC whatever zone it was given in: an offset may hold seconds, which no reader of JSON takes.
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+#: When something happened.
+PastMoment = Annotated[Moment, AfterValidator(_has_come)]

@@ -6,7 +6,7 @@ Asked when a plugin is installed and again before it runs.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from teknav_ops.errors import InvalidRequest, PermanentError
 
@@ -26,6 +26,11 @@ PERMISSIONS: Final = tuple(permission for permission, _, _ in HOST_FUNCTIONS.val
 _EXPORTS: Final = {"alloc": (("i32",), ("i32",)), "run": (("i32", "i32"), ("i64",))}
 MODULE_LIMIT_BYTES: Final = 4 * 1024 * 1024
 STACK_LIMIT_BYTES: Final = 512 * 1024
+#: What a store holds for one run, beside its memory.
+INSTANCE_LIMITS: Final = {"table_elements": 100_000, "instances": 1, "tables": 4, "memories": 1}
+_TRIAL_BYTES: Final = 64
+#: A start that needs more than a fraction of a second is none.
+_TRIAL_FUEL: Final = 200_000_000
 
 
 class BadModule(PermanentError, InvalidRequest):
@@ -89,6 +94,31 @@ def compile_module(engine: wasmtime.Engine, module: bytes, permissions: frozense
     _check_imports(compiled, permissions)
     _check_exports(compiled)
     return compiled
+
+
+def try_out(engine: wasmtime.Engine, module: wasmtime.Module, *, fuel: int, memory_bytes: int) -> None:
+    """Start a module under its limits and ask it for room, as each run will. Raises BadModule when it never could run.
+
+    Host functions answer 0 meanwhile: nothing is read, written or sent.
+    """
+    import wasmtime
+
+    store = wasmtime.Store(engine)
+    linker = wasmtime.Linker(engine)
+    store.set_limits(memory_size=memory_bytes, **INSTANCE_LIMITS)
+    store.set_fuel(min(fuel, _TRIAL_FUEL))
+    store.set_epoch_deadline(1)
+    try:
+        linker.define_unknown_imports_as_default_values(store, module)
+        exports: Any = linker.instantiate(store, module).exports(store)
+        at = exports["alloc"](store, _TRIAL_BYTES) & 0xFFFFFFFF
+        if at + _TRIAL_BYTES > exports["memory"].data_len(store):
+            raise BadModule(f"module: alloc({_TRIAL_BYTES}) answered {at:#x}, which leads out of its memory")
+    except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
+        raise BadModule(f"module: cannot start within its limits: {_first_line(error)}") from None
+    finally:
+        linker.close()
+        store.close()
 
 
 def _check_imports(module: wasmtime.Module, permissions: frozenset[str]) -> None:

@@ -16,7 +16,7 @@ from teknav_ops.access.policy import Operation, Operator, needs
 from teknav_ops.audit.operator_log import OperatorAction
 from teknav_ops.errors import InvalidRequest, WrongState
 from teknav_ops.one_line import is_one_line
-from teknav_ops.platform.plugin_module import compile_module, new_engine, sha256_of, to_binary
+from teknav_ops.platform.plugin_module import compile_module, new_engine, sha256_of, to_binary, try_out
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Plugin, PluginExecutionLog
 from teknav_ops.storage.tables.base import utc_now
@@ -126,7 +126,9 @@ class Plugins:
         """
         wanted = read_manifest(manifest)
         module = to_binary(source)
-        compile_module(new_engine(), module, frozenset(wanted.permissions))
+        engine = new_engine()
+        compiled = compile_module(engine, module, frozenset(wanted.permissions))
+        try_out(engine, compiled, fuel=wanted.limits.fuel, memory_bytes=wanted.limits.memory_bytes)
         digest = sha256_of(module)
         facts = {
             "version": wanted.version, "name": wanted.name, "module": module, "sha256": digest,

@@ -30,7 +30,7 @@ PAYLOADS: dict[tuple[str, str], dict[str, Any]] = {
         "language": "en",
     },
     ("webhooks:deliver", "deliver-webhook"): {
-        "endpoint_id": 1, "event_id": "e", "event_type": "a.b", "occurred_at": AT, "data": {"a": 1},
+        "endpoint_id": 1, "event_id": "e", "event_type": "a.b", "occurred_at": "2026-01-01T00:00:00Z", "data": {"a": 1},
     },
     ("media:optimize", "optimize-image"): {"file_id": 1, "widths": [320], "formats": ["webp"]},
     ("search:index", "index-article"): {"article_id": 1, "version": 1},

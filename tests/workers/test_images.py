@@ -13,6 +13,7 @@ from teknav_ops.errors import PermanentError
 from teknav_ops.payloads.media_optimize import ImageFormat
 from workers.services import images
 from workers.services.images import (
+    SIDE_LIMIT,
     ImageDamaged,
     ImageTooLarge,
     NotAnImage,
@@ -139,15 +140,6 @@ def test_too_many_bytes_are_refused_before_they_are_looked_at(monkeypatch: pytes
         inspect(PHOTOS["china.jpg"])
 
 
-def test_a_variant_too_tall_for_webp_is_refused_and_a_narrower_one_is_not() -> None:
-    tall = bytes(pyvips.Image.black(20, 20_000, bands=3).pngsave_buffer())
-
-    with pytest.raises(ImageTooLarge, match="20000 tall"):
-        make(tall, 640)
-    assert [(made.width, made.height) for made in make(tall, 16)] == [(16, 16_000)]
-    assert placeholder(tall)
-
-
 def test_nothing_is_enlarged_and_no_width_is_made_twice() -> None:
     content = PHOTOS["chelsea.png"]
 
@@ -254,12 +246,24 @@ def test_transparency_is_kept_and_becomes_white_in_jpeg() -> None:
     assert decoded(jpeg.content).avg() > 250
 
 
+@pytest.mark.parametrize(("width", "height", "widths"), [(400, 20_000, [320, 327]), (100, 300_000, [5])])
+def test_a_tall_infographic_is_made_as_wide_as_it_fits(width: int, height: int, widths: list[int]) -> None:
+    content = bytes(pyvips.Image.black(width, height, bands=3).copy(interpretation="srgb").pngsave_buffer())
+
+    made = make(content, 320, 1280, formats=("webp", "jpeg"))
+
+    assert [(one.width, one.format) for one in made] == [(w, kind) for w in widths for kind in ("webp", "jpeg")]
+    assert all(one.height <= SIDE_LIMIT for one in made)
+    assert f"{height:,} pixels tall" in (inspect(content).note or "")
+
+
 @pytest.mark.parametrize("saver", ["gif", "webp"])
 def test_of_an_animation_the_first_frame_is_kept(saver: str) -> None:
     frames = SMALL.join(SMALL.invert(), "vertical").copy()
     frames.set_type(pyvips.GValue.gint_type, "page-height", SMALL.height)
     content = bytes(SAVERS[saver](frames))
     assert pyvips.Image.new_from_buffer(content, "").get("n-pages") == 2
+    assert inspect(content).note == "2 frames: the variants show the first one only"
 
     (made,) = make(content, 200)
 

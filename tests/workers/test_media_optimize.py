@@ -179,6 +179,18 @@ def test_a_later_good_run_clears_the_error(services: Services, make_context: Mak
     assert (row.byte_count, row.sha256) == (len(JPEG), hashlib.sha256(JPEG).hexdigest())
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "file as a folder", "long name", "loop"])
+def test_a_path_to_what_is_no_file_is_refused_for_good(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "media"
+    (root / "folder").mkdir(parents=True)
+    os.mkfifo(root / "pipe")
+    (root / "file").write_bytes(b"x")
+    (root / "loop").symlink_to(root / "loop")
+    stored = {"file as a folder": "file/x.jpg", "long name": "x" * 300}.get(kind, kind)
+    with pytest.raises(UnsafePath, match="storage_path"):
+        MediaStore(root).read(stored, limit_bytes=10)
+
+
 def test_a_path_with_a_null_byte_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsafePath):
         MediaStore(tmp_path).read("originals/a\0.jpg", limit_bytes=10)

@@ -349,6 +349,7 @@ def test_a_job_killed_while_the_receiver_answers_comes_again_under_the_same_id(
         ({"event_type": "Article Published"}, "event_type"),
         ({"endpoint_id": 0}, "endpoint_id"),
         ({"occurred_at": datetime(2026, 1, 1)}, "occurred_at"),
+        ({"occurred_at": datetime(2999, 1, 1, tzinfo=UTC)}, "occurred_at"),
     ],
 )
 def test_bad_orders_are_refused(facts: dict[str, Any], field: str) -> None:

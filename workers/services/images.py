@@ -57,11 +57,22 @@ class ImageDamaged(PermanentError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """An original: its type by content, and its size as seen (orientation applied)."""
+    """An original: its type by content, its size as seen (orientation applied), and how many frames or pages it has."""
 
     media_type: str
     width: int
     height: int
+    frame_count: int = 1
+
+    @property
+    def note(self) -> str | None:
+        """What its variants do not show."""
+        notes = []
+        if self.frame_count > 1:
+            notes.append(f"{self.frame_count} frames: the variants show the first one only")
+        if self.height > SIDE_LIMIT:
+            notes.append(f"{self.height:,} pixels tall: no variant is taller than {SIDE_LIMIT:,}")
+        return "; ".join(notes) or None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,12 +101,23 @@ def inspect(content: bytes) -> ImageFacts:
     _read_to_the_end(content, image)
     turned = _orientation(image) >= 5
     width, height = (image.height, image.width) if turned else (image.width, image.height)
-    return ImageFacts(media_type, width, height)
+    if _widest(width, height) < 1:
+        raise ImageTooLarge(f"{width} x {height} pixels: no copy of it fits into {SIDE_LIMIT:,} pixels")
+    return ImageFacts(media_type, width, height, _frame_count(image))
 
 
 def variant_widths(facts: ImageFacts, widths: tuple[int, ...]) -> list[int]:
-    """The widths to make, smallest first: each once, and none wider than the original."""
-    return sorted({min(width, facts.width) for width in widths})
+    """The widths to make, smallest first: each once, none wider than the original or taller than WebP can hold."""
+    return sorted({min(width, facts.width, _widest(facts.width, facts.height)) for width in widths})
+
+
+def _widest(width: int, height: int) -> int:
+    """How wide it may be without being taller than a side can be."""
+    return width if height <= SIDE_LIMIT else width * SIDE_LIMIT // height
+
+
+def _frame_count(image: Any) -> int:
+    return int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
 
 
 def renditions(
@@ -104,14 +126,9 @@ def renditions(
     """The variants, smallest first; none is wider than the original. Of an animation, the first frame.
 
     Raises:
-        ImageTooLarge: a variant would be taller than WebP can hold.
         ImageDamaged: the image cannot be decoded to its end.
     """
-    wanted = variant_widths(facts, widths)
-    tallest = round(facts.height * wanted[-1] / facts.width)
-    if tallest > SIDE_LIMIT:
-        raise ImageTooLarge(f"{wanted[-1]} pixels wide it would be {tallest} tall, over the limit of {SIDE_LIMIT:,}")
-    for width in wanted:
+    for width in variant_widths(facts, widths):
         picture = _scaled(content, width)
         for kind in dict.fromkeys(formats):
             yield Rendition(kind, picture.width, picture.height, _encode(picture, kind))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import time
 from pathlib import Path
@@ -12,12 +13,14 @@ from teknav_ops.durable_files import write_whole
 from teknav_ops.errors import PermanentError, TransientError
 from teknav_ops.private_files import READABLE_FILE, public_folder
 
+#: No later attempt will find a file of that name.
+_NO_SUCH_NAME: Final = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP})
 #: Far longer than any write takes: a draft of this age was left by a worker that died.
 STALE_SECONDS: Final = 3_600.0
 
 
 class UnsafePath(PermanentError):
-    """A stored path leads outside the media folder."""
+    """A stored path leads outside the media folder, or to something that is no file."""
 
 
 class StorageFailed(TransientError):
@@ -34,7 +37,7 @@ class MediaStore:
         """The file behind a stored path. Raises UnsafePath."""
         try:
             path = (self._root / stored).resolve()
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:
             raise UnsafePath(f"storage_path: {stored!r}: {error}") from None
         if not path.is_relative_to(self._root.resolve()):
             raise UnsafePath(f"storage_path: {stored!r} leads outside the media folder")
@@ -43,9 +46,15 @@ class MediaStore:
     def read(self, stored: str, *, limit_bytes: int) -> bytes:
         """An original's bytes, one more than the limit at most. Raises StorageFailed or UnsafePath."""
         try:
-            with self.path(stored).open("rb") as file:
+            path = self.path(stored)
+            if path.exists() and not path.is_file():
+                # A pipe would be waited for, for ever.
+                raise UnsafePath(f"storage_path: {stored!r} is no file; correct the File row")
+            with path.open("rb") as file:
                 return file.read(limit_bytes + 1)
         except OSError as error:
+            if error.errno in _NO_SUCH_NAME:
+                raise UnsafePath(f"storage_path: {stored[:100]!r}: {error.strerror}") from None
             raise StorageFailed(f"{stored}: {error.strerror}") from error
 
     def put(self, content: bytes, *, folder: str, suffix: str) -> str:

@@ -55,6 +55,8 @@ class PluginRun:
         self._memory: wasmtime.Memory | None = None
         self._failure: BaseException | None = None
         self._fuel_at_failure = 0
+        #: Compiled code keeps its count to itself and writes it back when it calls, returns or has run out.
+        self.is_fuel_known = True
 
     @property
     def memory_size(self) -> int:
@@ -142,6 +144,7 @@ class PluginRun:
     def _sorted(self, trap: wasmtime.Trap) -> PermanentError:
         from wasmtime import TrapCode
 
+        self.is_fuel_known = trap.trap_code is TrapCode.OUT_OF_FUEL
         words = str(trap.message).strip().splitlines()[-1].strip()[:300]
         known: dict[Any, type[PermanentError]] = {
             TrapCode.OUT_OF_FUEL: PluginOutOfFuel,

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from teknav_ops.errors import PermanentError
-from teknav_ops.platform.plugin_module import compile_module, new_engine, sha256_of
+from teknav_ops.platform.plugin_module import INSTANCE_LIMITS, compile_module, new_engine, sha256_of
 from workers.services.plugin_host import PluginHost
 from workers.services.plugin_run import PluginRun
 
@@ -30,7 +30,8 @@ class PluginTampered(PermanentError):
 class Usage:
     """What a run took; filled in also when it failed."""
 
-    fuel_used: int = 0
+    #: None where it was stopped in the middle, and nobody knows.
+    fuel_used: int | None = 0
     memory_bytes: int = 0
     duration_ms: float = 0.0
 
@@ -62,7 +63,7 @@ class PluginSandbox:
         engine = self._running_engine()
         compiled = self._compiled(engine, module, pinned_sha256, permissions)
         store = wasmtime.Store(engine)
-        store.set_limits(memory_size=memory_bytes, table_elements=100_000, instances=1, tables=4, memories=1)
+        store.set_limits(memory_size=memory_bytes, **INSTANCE_LIMITS)
         store.set_fuel(fuel)
         store.set_epoch_deadline(max(1, round(time_ms / 1000 / _TICK_SECONDS)))
         started = time.monotonic()
@@ -72,7 +73,7 @@ class PluginSandbox:
             return run.answer(given, linker)
         finally:
             usage.duration_ms = (time.monotonic() - started) * 1000
-            usage.fuel_used = fuel - run.fuel_left
+            usage.fuel_used = fuel - run.fuel_left if run.is_fuel_known else None
             usage.memory_bytes = run.memory_size
             # Each holds the host functions, which hold the run: nobody else would ever let go of them.
             linker.close()

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
-from teknav_ops.errors import InvalidRequest, NotAllowed, WrongState
+from teknav_ops.errors import InvalidRequest, NotAllowed, PermanentError, WrongState
 from teknav_ops.platform.plugin_module import BadModule, PermissionDenied
 from teknav_ops.storage.tables import AuditLog, Plugin
 from tests.workers.plugins_execute.conftest import ALL, FINE, IMPORTS, Bench, wat
@@ -39,6 +39,45 @@ def test_what_was_not_granted_cannot_be_installed(
     with pytest.raises(PermissionDenied, match=words):
         bench.install(source, permissions=permissions)
     assert bench.control.plugins.installed() == []
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (wat(FINE, memory="1000"), "cannot start within its limits: .*memory"),
+        (wat(FINE, alloc="(i32.const -5)"), "alloc.64. answered 0xfffffffb"),
+        (wat(FINE, alloc="unreachable"), "cannot start within its limits"),
+        (wat(FINE).replace("(func $run", "(start $begin) (func $begin unreachable) (func $run"), "cannot start"),
+        (wat(FINE).replace("(func $run", "(start $begin) (func $begin (loop $l (br $l))) (func $run"), "cannot start"),
+        (wat(FINE).replace("i32.const 2048) ", "i32.const 99999999) "), "cannot start|out of bounds"),
+    ],
+    ids=["memory", "alloc", "alloc traps", "start traps", "start never ends", "data outside"],
+)
+def test_what_could_never_run_is_not_installed(bench: Bench, source: str, words: str) -> None:
+    with pytest.raises(BadModule, match=words):
+        bench.install(source)
+    assert bench.control.plugins.installed() == []
+
+
+def test_a_plugin_that_calls_its_host_as_it_starts_is_tried_without_effect(bench: Bench) -> None:
+    start = "(start $begin) (func $begin (call $log (i32.const 0) (i32.const 1024) (i32.const 2))) (func $run"
+    bench.install(wat(FINE, imports=IMPORTS).replace("(func $run", start), permissions=ALL)
+    assert bench.log() == [] and bench.kv() == {}
+    assert bench.run()["plugin"] == "p"
+
+
+@pytest.mark.parametrize(
+    ("body", "limits", "is_known"),
+    [
+        ("(loop $l (br $l))", {"fuel": 10_000_000_000, "time_ms": 100}, False),
+        ("(loop $l (br $l))", {"fuel": 9_999}, True),
+    ],
+)
+def test_fuel_is_told_only_where_it_is_known(bench: Bench, body: str, limits: dict[str, int], is_known: bool) -> None:
+    bench.install(wat(f"{body} {FINE}"), limits=limits)
+    with pytest.raises(PermanentError):
+        bench.run()
+    assert bench.log()[0].fuel_used == (9_999 if is_known else None)
 
 
 def test_a_permission_taken_away_afterwards_counts_at_the_next_run(bench: Bench) -> None:

@@ -43,7 +43,6 @@ BOMBS = [
         wat("(loop $l (br_if $l (i32.ge_s (memory.grow (i32.const 1)) (i32.const 0)))) unreachable"), {},
         PluginOutOfMemory, "out_of_memory", id="memory bomb",
     ),
-    pytest.param(wat(FINE, memory="1000"), {}, PluginOutOfMemory, "out_of_memory", id="too much memory at once"),
     pytest.param(
         wat("(call $run (local.get 0) (local.get 1))"), {}, PluginStackOverflow, "stack_overflow", id="stack overflow"
     ),
@@ -64,7 +63,10 @@ BOMBS = [
         id="not a number",
     ),
     pytest.param(wat("(i64.const 0x0000080000000002)", data="[]"), {}, PluginMisbehaved, "misbehaved", id="no object"),
-    pytest.param(wat(FINE, alloc="(i32.const -5)"), {}, PluginMisbehaved, "misbehaved", id="alloc out of memory"),
+    pytest.param(
+        wat(FINE, alloc="(select (i32.const 8192) (i32.const -5) (i32.eq (local.get 0) (i32.const 64)))"), {},
+        PluginMisbehaved, "misbehaved", id="alloc out of memory",
+    ),
     pytest.param(
         wat("(call $log (i32.const 1) (i32.const 65000) (i32.const 60000)) " + FINE, imports=IMPORTS),
         {"permissions": ALL}, PluginMisbehaved, "misbehaved", id="pointer out of memory",
