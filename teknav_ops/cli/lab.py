@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.parent_death import end_with_parent
 from teknav_ops.settings import Settings
 
 #: Nothing of other hosts is asked for: no news, no look for a newer version.
@@ -24,6 +27,8 @@ _QUIET: Final = (
 #: Where JupyterLab finds that it need not ask whether it may fetch news.
 _DEFAULTS: Final = Path(__file__).with_name("jupyter")
 _NEEDED: Final = ("jupyterlab", "ipywidgets", "plotly")
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_LEAVE_SECONDS: Final = 15.0
 
 
 def lab(
@@ -36,7 +41,7 @@ def lab(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 or a taken one: the next free one.")] = 8888,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
 ) -> None:
-    """Open JupyterLab on the notebooks, connected to this system. Ctrl-C ends it, and the kernels with it."""
+    """Open JupyterLab on the notebooks, connected to this system. Ctrl-C or a signal ends it, and its kernels too."""
     settings = Context().settings
     root = notebooks_folder(settings, folder)
     require_lab()
@@ -46,8 +51,7 @@ def lab(
         sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}", *_QUIET,
         *([] if browser else ["--no-browser"]), *(["--allow-root"] if os.geteuid() == 0 else []), str(root),
     ]  # fmt: skip
-    server = subprocess.Popen(command, env=environment_of(settings, profile), start_new_session=True)
-    raise typer.Exit(_wait(server))
+    raise typer.Exit(run_until_told(command, environment_of(settings, profile)))
 
 
 def notebooks_folder(settings: Settings, folder: Path | None) -> Path:
@@ -88,15 +92,43 @@ def environment_of(settings: Settings, profile: str | None = None) -> dict[str, 
     }  # fmt: skip
 
 
-def _wait(server: subprocess.Popen[bytes]) -> int:
-    """Until it ends or Ctrl-C; JupyterLab asks for confirmation at Ctrl-C, so it is told to end in its own way."""
+class _ToldToEnd(Exception):
+    """A signal came."""
+
+
+def run_until_told(command: list[str], environment: dict[str, str]) -> int:
+    """Run a server in a session of its own until it ends, or this process is told to. Then all it started ends too.
+
+    JupyterLab asks for confirmation at Ctrl-C, so it is told to end in its own way. Should this process be killed, the
+    kernel of the system tells it (Linux).
+    """
+    server = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=end_with_parent)
+    for number in _SIGNALS:
+        signal.signal(number, _told)
     try:
         return server.wait()
-    except KeyboardInterrupt:
-        server.terminate()
-        try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+    except _ToldToEnd:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        _end(server)
         return 0
+
+
+def _told(number: int, _: Any) -> None:
+    raise _ToldToEnd(signal.Signals(number).name)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Let it end, for a while; then end what is left of it, kernels included: they have sessions of their own."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = psutil.Process(server.pid).children(recursive=True)
+        server.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(_LEAVE_SECONDS)
+        for process in [*family, psutil.Process(server.pid)] if server.poll() is None else family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(family, timeout=_LEAVE_SECONDS)
+    server.wait()

@@ -80,3 +80,46 @@ def test_a_folder_without_notebooks_and_an_unknown_profile_are_refused(teknav: T
     assert unknown.returncode == 2 and "staging.toml" in unknown.stderr.replace("\n", "")
     address = teknav("lab", str(NOTEBOOKS), "--profile", "redis://:hunter2@h")
     assert address.returncode == 2 and "hunter2" not in address.stderr
+
+
+#: A server with a kernel in a session of its own, which says who they are; it does not end by itself.
+FAMILY = """
+import subprocess, sys, time
+kernel = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print(kernel.pid, flush=True)
+time.sleep(600)
+"""
+RUN = f"""
+import os, sys
+from teknav_ops.cli.lab import run_until_told
+sys.exit(run_until_told([sys.executable, "-c", {FAMILY!r}], dict(os.environ)))
+"""
+
+
+def family(environment: dict[str, str]) -> tuple[subprocess.Popen[str], psutil.Process, psutil.Process]:
+    """The command's process, its server and the server's kernel."""
+    process = subprocess.Popen([sys.executable, "-c", RUN], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout as said:
+        kernel = psutil.Process(int(said.readline()))
+    return process, psutil.Process(kernel.ppid()), kernel
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_all_that_it_started_ends_for_any_signal(environment: dict[str, str], number: signal.Signals) -> None:
+    process, server, kernel = family(environment)
+    process.send_signal(number)
+
+    assert process.wait(60) == 0
+    assert not kernel.is_running() and not server.is_running()
+
+
+def test_the_server_ends_when_the_command_is_killed(environment: dict[str, str]) -> None:
+    process, server, kernel = family(environment)
+    process.kill()
+    process.wait()
+
+    gone, _ = psutil.wait_procs([server], timeout=60)
+    assert gone == [server] or server.status() == psutil.STATUS_ZOMBIE
+    # A stand-in; true kernels see themselves that their server has ended.
+    kernel.kill()
