@@ -17,6 +17,10 @@ _WHOLE_LIMIT: Final = 2.0**53
 class LimitBreached(Exception):
     """A number lies beyond its limit; the message names it, its value and the limit. It ends a notebook, no request."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a stack: whoever reads it knows where it comes from."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 def note(name: str, value: float, unit: str = "") -> None:
     """Show a number in the report's summary, and in the mails and posts that tell of the report."""
@@ -28,6 +32,8 @@ def check(
 ) -> None:  # fmt: skip
     """Show a number, and end the run where it lies beyond its limit. One that is not known cannot be within it.
 
+    In a notebook that somebody runs by hand, a box says so instead, and the run goes on.
+
     Raises:
         LimitBreached: it does. InvalidRequest: there is no limit, or there are two.
     """
@@ -35,7 +41,7 @@ def check(
         raise InvalidRequest(f"{name}: give either at_most or at_least")
     breach = _breach(float(value), at_most, at_least)
     _tell(name, value, unit, at_most=at_most, at_least=at_least, is_breached=bool(breach))
-    if breach:
+    if breach and not _show_box(f"{name}: {breach}"):
         raise LimitBreached(f"{name}: {breach}")
 
 
@@ -57,6 +63,24 @@ def _breach(value: float, at_most: float | None, at_least: float | None) -> str:
     if at_least is not None and value < at_least:
         return f"{written(value)} is less than {written(at_least)}"
     return ""
+
+
+def _show_box(words: str) -> bool:
+    """Say it to the person who watches; False where nobody does."""
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    # Who runs a notebook unattended cannot be asked anything, and says so with each cell.
+    is_watched = getattr(getattr(shell, "kernel", None), "_allow_stdin", False)
+    if shell is None or not is_watched or shell.user_ns.get("interactive") is False:
+        return False
+    from html import escape
+
+    from IPython.display import display
+
+    style = "border:1px solid #b3261e;border-left-width:6px;border-radius:4px;padding:8px 12px;max-width:60em"
+    box = f'<div role="alert" dir="auto" style="{style}"><b>Limit breached</b><br>{escape(words)}</div>'
+    display({"text/plain": f"Limit breached: {words}", "text/html": box}, raw=True)
+    return True
 
 
 def _tell(

@@ -24,8 +24,10 @@ from teknav_ops.storage.database import Database
 log = structlog.get_logger("teknav.reports")
 
 TICK_SECONDS: Final = 2.0
-#: A report that could not begin for so long is left out; of several missed times only the last counts.
+#: A report that could not begin for so long is told of, or caught up; of several missed times only the last counts.
 GRACE: Final = timedelta(minutes=15)
+#: What was missed longer ago is no news. Claims are kept for as long.
+_MISSED: Final = timedelta(days=7)
 _LOOK_FOR_LATE_SECONDS: Final = 60.0
 _LATE_PERIODS: Final = 2
 _LEAVE_SECONDS: Final = 15.0
@@ -68,7 +70,10 @@ class ScheduledReports:
                 self._begin(schedule, due)
         if time.monotonic() - self._looked_at > _LOOK_FOR_LATE_SECONDS:
             self._looked_at = time.monotonic()
-            self._look_for_late(now)
+            came = self._comings.read(set(self._schedules))
+            for key, since in came.items():
+                self._look_for_missed(self._schedules[key], since, now)
+            self._look_for_late(came, now)
 
     def close(self) -> None:
         """End what runs; the next leader runs it again, if it is still due."""
@@ -125,10 +130,28 @@ class ScheduledReports:
             _quietly(claim.settle)
             self._desk.alerts.not_run(schedule.key, why)
 
-    def _look_for_late(self, now: datetime) -> None:
+    def _look_for_missed(self, schedule: Schedule, since: datetime, now: datetime) -> None:
+        """The last time that nobody took: no scheduler led, its forerunner still ran, or there was no room."""
+        ended = now - GRACE
+        span = min(ended - since, _MISSED)
+        due = self._crons[schedule.key].last_before(ended, within=span) if span > timedelta(0) else None
+        if due is None or due == self._settled.get(schedule.key):
+            return
+        if schedule.catch_up:
+            if self._has_room(schedule):
+                self._begin(schedule, due)
+            return
+        claim = Claim(self._client, schedule.key, due, self._holder)
+        if claim.take():
+            minutes = round(GRACE.total_seconds() / 60)
+            self._not_run(
+                schedule, due, claim, f"it was due at {due:%Y-%m-%d %H:%M} UTC and could not begin within {minutes} "
+                "minutes; run it by hand, or let its schedule `catch_up`",
+            )  # fmt: skip
+
+    def _look_for_late(self, came: dict[str, datetime], now: datetime) -> None:
         if self._desk is None:
             return
-        came = self._comings.read(set(self._schedules))
         for key, since in came.items():
             period = self._crons[key].longest_period(now)
             if period is not None and now - since > _LATE_PERIODS * period:

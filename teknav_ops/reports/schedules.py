@@ -53,6 +53,7 @@ class Schedule(BaseModel):
     cron: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     allow_replay: bool = False
+    catch_up: bool = Field(False, description="Run late what could not begin in time; else that is told.")
     deliver: Deliver = Deliver()
 
     @model_validator(mode="before")

@@ -78,6 +78,8 @@ class WhatChanged:
     before_since: datetime
     changes: Sequence[Change]
     operator_actions: Sequence[Mapping[str, Any]]
+    #: False where nothing is on record of the time before: then no job is called new.
+    is_comparable: bool = True
 
     def to_frame(self) -> pandas.DataFrame:
         """The changes as a DataFrame."""
@@ -88,7 +90,9 @@ class WhatChanged:
 
     def words(self, limit: int = 10) -> list[str]:
         """The largest changes, one line each."""
-        return [change.words for change in self.changes[:limit]]
+        words = [change.words for change in self.changes[:limit]]
+        nothing = f"nothing is on record from {self.before_since:%Y-%m-%d %H:%M} to {self.since:%Y-%m-%d %H:%M} UTC"
+        return words if self.is_comparable else [f"{nothing}, so there is nothing to compare with", *words][:limit]
 
 
 def summarize(
@@ -110,14 +114,14 @@ def summarize(
     old, new = ({(row.queue, row.job_name): row for row in rows} for rows in (before, window))
     changes = [
         change
-        for key in sorted(old.keys() | new.keys(), key=str)
+        for key in (sorted(old.keys() | new.keys(), key=str) if old else ())
         for change in _of_job(key, old.get(key), new.get(key), share, seconds)
     ]
     changes += [_new_cause(cause) for cause in causes if cause.first_seen_at >= since]
     changes += [change for queue, counts in (workers or {}).items() for change in _workers(queue, *counts)]
     ranked = sorted(changes, key=lambda change: -change.size)
     actions = sorted(operator_actions, key=lambda action: action["at"])
-    return WhatChanged(since, until, before_since, ranked, actions)
+    return WhatChanged(since, until, before_since, ranked, actions, is_comparable=bool(old))
 
 
 def _of_job(

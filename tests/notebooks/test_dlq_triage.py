@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from typing import Any
 
@@ -161,3 +162,37 @@ def test_what_a_text_matches_is_counted_or_said_to_be_at_most(model: DlqTriageMo
     # 3, and 30 to 39.
     assert (model.total_count, model.is_counted) == (11, True)
     assert {letter.original_job_id for letter in model.letters} == {f"dead-{n:07}" for n in (3, *range(30, 40))}
+
+
+def test_it_opens_on_the_queue_that_has_most_and_changes_to_another(bench: Workbench, client: Any) -> None:
+    make_dead_letters(client, QUEUE, 40)
+    make_dead_letters(client, "email:send", 3)
+    model = DlqTriageModel(bench)
+    assert model.queue == QUEUE and model.queue_counts[QUEUE] == 40
+
+    model.error_type = "HostUnreachable"
+    model.preview_replay()
+    model.choose_queue("email:send")
+    assert (model.queue, model.error_type, model.preview, model.total_count) == ("email:send", "", None, 3)
+    assert {letter.original_queue for letter in model.letters} == {"email:send"} and "3 dead letters" in model.status
+
+    model.choose_queue("none")
+    assert model.is_wrong and model.queue == "email:send"
+
+
+def test_its_boxes_follow_the_queue(bench: Workbench, client: Any) -> None:
+    from teknav_ops.triage import widgets
+
+    # As in a kernel of its own, where nobody has imported the view's module.
+    importlib.reload(widgets)
+    make_dead_letters(client, QUEUE, 40)
+    make_dead_letters(client, "email:send", 3)
+    view = widgets.dlq_triage(bench)
+    assert callable(widgets.dlq_triage)
+    assert view.queue.value == QUEUE and "(40)" in {name: label for label, name in view.queue.options}[QUEUE]
+
+    view.text.value = "no such text"
+    view.queue.value = "email:send"
+    assert view.model.queue == "email:send" and view.text.value == "" and len(view.model.letters) == 3
+    assert view.confirmation.placeholder == "type email:send to delete all"
+    assert view.model.effects in view.effects.value

@@ -130,3 +130,17 @@ def test_an_unattended_run_may_look_and_not_act(settings: Settings, client: Any)
 def test_a_job_that_is_not_on_the_page_is_not_opened(model: JobExplorerModel) -> None:
     model.open("elsewhere")
     assert model.is_wrong and "is not on this page" in model.status
+
+
+def test_its_boxes_show_the_queue_of_the_job_that_was_found(
+    model: JobExplorerModel, bench: Workbench, producer: Producer
+) -> None:
+    from teknav_ops.triage.widgets.job_explorer import JobExplorer
+
+    view = JobExplorer(model, bench.topology)
+    later = producer.enqueue("media:optimize", "optimize-image", {"file_id": 1}, delay=9_000).job_id
+    view.job_name.value = next(value for _, value in view.job_name.options if value)
+    view.search.value = later
+
+    assert model.opened.id == later and model.queue == view.queue.value == "media:optimize"
+    assert "optimize-image" in [value for _, value in view.job_name.options] and view.job_name.value == ""

@@ -95,3 +95,62 @@ def test_a_night_whose_clock_jumps_has_each_time_once(before: datetime) -> None:
     # What comes each hour comes in both.
     hourly = next_times("0 * * * *", "Europe/Berlin", 80, before)
     assert {later - earlier for earlier, later in itertools.pairwise(hourly)} == {timedelta(hours=1)}
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("America/Santiago", datetime(2026, 9, 6)), ("Africa/Cairo", datetime(2026, 4, 24)),
+        ("Asia/Beirut", datetime(2026, 3, 29)), ("America/Havana", datetime(2026, 3, 8)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("expression", ["0 0 * * *", "30 0 * * *", "15 0 * * *"])
+def test_a_day_without_midnight_has_its_report_as_the_clock_has_jumped(
+    zone: str, day: datetime, expression: str
+) -> None:
+    begin = (day - timedelta(days=1)).replace(tzinfo=ZoneInfo(zone))
+    found = [at.astimezone(ZoneInfo(zone)) for at in next_times(expression, zone, 3, begin)]
+
+    assert [at.date() for at in found] == [(day + timedelta(days=n)).date() for n in (-1, 0, 1)]
+    assert (found[1].hour, found[1].minute) == (1, 0)
+
+
+def test_what_has_times_at_both_ends_of_a_jump_is_due_once() -> None:
+    begin = datetime(2027, 3, 27, 12, tzinfo=UTC)
+    found = [at.astimezone(ZoneInfo("Europe/Berlin")) for at in next_times("0 2,3 * * *", "Europe/Berlin", 3, begin)]
+    assert [f"{at:%d %H}" for at in found] == ["28 03", "29 02", "29 03"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "count"),
+    [("*/15 * * * *", 16), ("*/15 0-23 * * *", 16), ("0,15,30,45 * * * *", 16), ("*/15 0-12 * * *", 16),
+     ("0 * * * *", 4), ("0 0-23 * * *", 4), ("0 0-4 * * *", 3), ("30 2 * * *", 1), ("0 */2 * * *", 1)],
+)  # fmt: skip
+def test_the_long_night_has_what_is_frequent_in_both_hours(expression: str, count: int) -> None:
+    """Four hours of Berlin's clock, from 01:00 to 04:00 in the night of 2026-10-25."""
+    begin, end = datetime(2026, 10, 24, 23, tzinfo=UTC), datetime(2026, 10, 25, 3, tzinfo=UTC)
+    found = next_times(expression, "Europe/Berlin", 20, begin)
+    assert sum(at < end for at in found) == count and found == sorted(set(found))
+
+
+def test_what_is_frequent_is_not_made_up_for_a_jump() -> None:
+    begin = datetime(2027, 3, 28, 0, tzinfo=UTC)
+    found = [at.astimezone(ZoneInfo("Europe/Berlin")) for at in next_times("*/30 * * * *", "Europe/Berlin", 4, begin)]
+    assert [f"{at:%H:%M}" for at in found] == ["01:00", "01:30", "03:00", "03:30"]
+
+
+@pytest.mark.parametrize(("zone", "hour"), [("Pacific/Apia", "31 00:00"), ("Australia/Lord_Howe", "05 02:30")])
+def test_other_jumps(zone: str, hour: str) -> None:
+    """Samoa left out the whole of 2011-12-30; Lord Howe moves its clock by half an hour."""
+    begin = datetime(2011, 12, 29, 12, tzinfo=UTC) if zone == "Pacific/Apia" else datetime(2026, 10, 3, tzinfo=UTC)
+    expression = "0 0 * * *" if zone == "Pacific/Apia" else "15 2 * * *"
+    if zone == "Australia/Lord_Howe":
+        hour = "04 02:30"
+    assert f"{next_times(expression, zone, 1, begin)[0].astimezone(ZoneInfo(zone)):%d %H:%M}" == hour
+
+
+@pytest.mark.parametrize("expression", ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 31 2 *"])
+def test_what_is_never_due_is_refused(expression: str) -> None:
+    with pytest.raises(InvalidRequest, match="is never due"):
+        Cron(expression, TEHRAN)
+    assert Cron("0 0 29 2 *", TEHRAN).next_after(NOON) is not None

@@ -108,6 +108,34 @@ def test_what_could_not_begin_in_time_is_left_out(scheduler: Make, settings_with
     assert runs(settings_with) == []
 
 
+def missed(client: redis.Redis, clock: Clock) -> None:
+    """The schedule is known for long, and nobody led when it was due."""
+    client.hset(keys.REPORTS_CAME, "hourly", str(int((HOUR - timedelta(minutes=30)).timestamp() * 1000)))
+    clock.at = HOUR + GRACE + timedelta(minutes=1)
+
+
+def test_what_could_not_begin_in_time_is_told_once(
+    scheduler: Make, settings_with: Set, client: redis.Redis, sql: Database, clock: Clock
+) -> None:
+    missed(client, clock)
+    work_off(scheduler(), scheduler(holder="two"))
+
+    assert runs(settings_with) == []
+    with sql.reading() as session:
+        told = [row for row in session.scalars(select(Alert)) if row.queue == "hourly"]
+        assert len(told) == 1 and "was due at 2026-11-25 12:00 UTC and could not begin" in told[0].message
+    assert client.get(keys.report_claim("hourly", int(HOUR.timestamp() * 1000))) == "done"
+
+
+def test_what_could_not_begin_in_time_is_caught_up_where_that_is_set(
+    scheduler: Make, settings_with: Set, client: redis.Redis, sql: Database, clock: Clock
+) -> None:
+    missed(client, clock)
+    work_off(scheduler({**HOURLY, "catch_up": True}))
+
+    assert len(runs(settings_with)) == 1 and alerts(sql) == []
+
+
 def test_a_scheduler_that_died_is_followed_by_one_that_runs_it(
     scheduler: Make, settings_with: Set, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

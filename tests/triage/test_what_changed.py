@@ -72,9 +72,17 @@ def test_p95_needs_enough_runs_on_both_sides() -> None:
 
 
 def test_a_job_that_is_new_and_one_that_fell_silent() -> None:
-    assert kinds(look(None, job(enqueued=3))) == ["new job"]
+    usual, new = job(enqueued=4), job(name="other", enqueued=3)
+    assert kinds(summarize([usual], [job(enqueued=1), new], **PERIODS)) == ["new job"]
     assert kinds(look(job(enqueued=400), None)) == ["silent job"]
     assert kinds(look(job(enqueued=30), None)) == []
+
+
+def test_without_a_time_before_no_job_is_called_new() -> None:
+    found = look(None, job(enqueued=3))
+    assert kinds(found) == [] and not found.is_comparable
+    assert "so there is nothing to compare with" in found.words()[0]
+    assert look(job(enqueued=1), job(enqueued=1)).is_comparable
 
 
 def test_a_cause_is_new_if_it_was_never_seen_before() -> None:

@@ -28,6 +28,7 @@ class DlqTriageModel(SpeakingModel):
     """One person's triage. Every action ends in `status`; `is_wrong` says that it tells of an error."""
 
     queue = param.String(doc="Whose dead letters.")
+    queue_counts: Any = param.Dict(default={}, doc="How many dead letters each queue has.")
     error_type = param.String(default="", doc="Filter; empty: any.")
     fingerprint = param.String(default="", doc="Filter; empty: any.")
     text = param.String(default="", doc="Filter: what error or payload contain.")
@@ -46,8 +47,11 @@ class DlqTriageModel(SpeakingModel):
     done_count = param.Integer(default=0, doc="How many of the running replay are done.")
     is_running = param.Boolean(default=False, doc="A replay of this model is under way.")
 
-    def __init__(self, bench: Bench, queue: str, **values: Any) -> None:
-        super().__init__(queue=bench.topology[queue].name, **values)  # type: ignore[no-untyped-call]
+    def __init__(self, bench: Bench, queue: str = "", **values: Any) -> None:
+        """Without a queue, on the one that has most."""
+        counts = _letter_counts(bench)
+        name = bench.topology[queue].name if queue else max(counts, key=counts.__getitem__)
+        super().__init__(queue=name, queue_counts=counts, **values)  # type: ignore[no-untyped-call]
         self._bench = bench
         #: Two clicks must not both find the same preview.
         self._taking = threading.Lock()
@@ -69,6 +73,7 @@ class DlqTriageModel(SpeakingModel):
         ids = {replay.id for replay in running}
         self.param.update(
             replays=[*running, *(replay for replay in newest if replay.id not in ids)],
+            queue_counts=_letter_counts(self._bench),
             groups=groups,
             letters=list(page.items),
             total_count=page.total_count,
@@ -80,6 +85,22 @@ class DlqTriageModel(SpeakingModel):
             error_type=self.error_type or None, fingerprint=self.fingerprint or None, text=self.text.strip() or None,
             replay=self.failed_again_of or None,
         )  # fmt: skip
+
+    def choose_queue(self, queue: str) -> None:
+        """Look at another queue, without filters; what was previewed of the last one is let go."""
+        self.attempt(lambda: self._choose_queue(queue))
+
+    def _choose_queue(self, queue: str) -> None:
+        name = self._bench.topology[queue].name
+        with self._taking:
+            if self.is_running:
+                self.say("A replay is under way: wait for its end, or cancel it.")
+                return
+            self.param.update(
+                queue=name, error_type="", fingerprint="", text="", failed_again_of="", inspected="", preview=None
+            )
+        self._refresh()
+        self.say(f"{self.queue_counts.get(name, 0):,} dead letters on {name}.")
 
     def inspect(self, job_id: str) -> None:
         """Show one dead letter, whole."""
@@ -207,3 +228,7 @@ class DlqTriageModel(SpeakingModel):
             self.preview = None
         self._refresh()
         self.say(f"{deleted:,} dead letters of {self.queue} are deleted.")
+
+
+def _letter_counts(bench: Bench) -> dict[str, int]:
+    return {name: counts.dlq for name, counts in bench.jobs.all_counts().items()}

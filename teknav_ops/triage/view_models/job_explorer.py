@@ -95,7 +95,11 @@ class JobExplorerModel(SpeakingModel):
         self.say(f"{record.queue} {record.name} {record.id} is {record.state.value}.")
 
     def _show(self, record: JobRecord, told: Told) -> None:
-        self.param.update(opened=record, story=told, asked="")
+        # The boxes show where the job is: a search finds it on any queue.
+        is_other = record.queue != self.queue
+        self.param.update(
+            queue=record.queue, opened=record, story=told, asked="", **({"job_name": ""} if is_other else {})
+        )
 
     def _queue_of(self, job_id: str) -> str:
         for row in self.rows:

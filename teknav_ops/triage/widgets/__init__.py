@@ -26,8 +26,8 @@ class Loaded(Protocol):
     def scenario_facts(self) -> dict[str, Any]: ...
 
 
-def dlq_triage(bench: Bench, *, queue: str, interactive: bool = True) -> Any:
-    """A queue's dead letters: filter, inspect, preview a frozen list, replay it, purge."""
+def dlq_triage(bench: Bench, *, queue: str = "", interactive: bool = True) -> Any:
+    """Dead letters, of the queue that has most unless one is named: filter, inspect, preview a list, replay, purge."""
     if not interactive:
         return _NOBODY
     view = _view("dlq_triage", "DlqTriage")
@@ -75,7 +75,11 @@ def what_if(load: Loaded, *, interactive: bool = True) -> Any:
 
 
 def _view(module: str, name: str) -> Any:
+    function = globals()[module]
     try:
         return getattr(importlib.import_module(f"teknav_ops.triage.widgets.{module}"), name)
     except ImportError as error:
         raise InvalidRequest(f"widgets need {error.name}: pip install teknav-ops[lab]") from None
+    finally:
+        # The module has the function's name, and importing it puts it in its place: a cell that is run again imports.
+        globals()[module] = function

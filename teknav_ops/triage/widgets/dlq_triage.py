@@ -25,7 +25,8 @@ class DlqTriage(PaintedBox):
     def __init__(self, model: DlqTriageModel) -> None:
         self._make(model)
         super().__init__(model, [
-            w.HBox([self.error_type, self.fingerprint]), w.HBox([self.text, self.refresh_button]), self.causes,
+            self.queue, w.HBox([self.error_type, self.fingerprint]), w.HBox([self.text, self.refresh_button]),
+            self.causes,
             self.letters, w.HBox([self.job, self.inspect_button]), self.inspected, self.effects,
             w.HBox([self.limit, self.rate]), w.HBox([self.preview_button, self.replay_button, self.cancel_button]),
             self.preview, self.progress, self.replays, w.HBox([self.replay, self.stop_button, self.again_button]),
@@ -36,12 +37,13 @@ class DlqTriage(PaintedBox):
         self.paint()
 
     def _make(self, model: DlqTriageModel) -> None:
+        self.queue = w.Dropdown(description="queue", options=_queues(model), value=model.queue, style=WIDE)
         self.error_type = w.Dropdown(description="error type", options=[("any", "")], style=WIDE)
         self.fingerprint = w.Dropdown(description="fingerprint", options=[("any", "")], style=WIDE)
         self.text = w.Text(description="contains", continuous_update=False, style=WIDE)
         self.refresh_button = w.Button(description="Refresh")
         self.causes, self.letters, self.inspected, self.preview, self.status = (w.HTML() for _ in range(5))
-        self.effects = w.HTML(line(f"What a replay may do twice: {model.effects}", is_wrong=False))
+        self.effects = w.HTML()
         self.job = w.Dropdown(description="dead letter", options=[], style=WIDE)
         self.inspect_button = w.Button(description="Inspect")
         self.limit = w.BoundedIntText(
@@ -62,7 +64,6 @@ class DlqTriage(PaintedBox):
         self.progress = w.IntProgress(min=0, max=1, description="done", style=WIDE)
         self.confirmation = w.Text(
             description="purge all",
-            placeholder=f"type {model.queue} to delete all",
             style=WIDE,
             layout={"width": "420px"},
         )
@@ -72,6 +73,7 @@ class DlqTriage(PaintedBox):
         model = self.model
         for name in ("error_type", "fingerprint", "text"):
             self.on_choice(getattr(self, name), partial(self._filtered, name))
+        self.on_choice(self.queue, model.choose_queue)
         self.on_choice(self.limit, lambda value: setattr(model, "limit", value or None))
         self.on_choice(self.rate, lambda value: setattr(model, "rate_per_second", value))
         clicks: dict[w.Button, Callable[[], None]] = {
@@ -84,6 +86,8 @@ class DlqTriage(PaintedBox):
         for button, action in clicks.items():
             self.on_click(button, action)
         self.follow(
+            "queue",
+            "queue_counts",
             "groups",
             "letters",
             "total_count",
@@ -116,6 +120,10 @@ class DlqTriage(PaintedBox):
 
     def _paint_rest(self) -> None:
         model = self.model
+        self.effects.value = line(f"What a replay may do twice: {model.effects}", is_wrong=False)
+        # Another queue's text filter went with it.
+        if self.text.value != model.text:
+            self.text.value = model.text
         self.causes.value = table(
             ("jobs", "error type", "fingerprint", "last", "example"),
             [_cause_row(group) for group in model.groups[:12]],
@@ -156,6 +164,8 @@ class DlqTriage(PaintedBox):
 
     def _paint_choices(self) -> None:
         model = self.model
+        choose(self.queue, _queues(model), model.queue)
+        self.confirmation.placeholder = f"type {model.queue} to delete all"
         types = sorted({group.error_type for group in model.groups} | ({model.error_type} - {""}))
         marks = sorted({group.fingerprint for group in model.groups} | ({model.fingerprint} - {""}))
         ids = [letter.original_job_id for letter in model.letters[:_LETTERS]]
@@ -167,6 +177,10 @@ class DlqTriage(PaintedBox):
             [(job_id, job_id) for job_id in ids],
             self.job.value if self.job.value in ids else next(iter(ids), None),
         )
+
+
+def _queues(model: DlqTriageModel) -> list[tuple[str, str]]:
+    return [(f"{name} ({count:,})", name) for name, count in model.queue_counts.items()]
 
 
 def _cause_row(group: DeadLetterGroup) -> tuple[str, ...]:

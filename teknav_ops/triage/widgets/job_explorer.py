@@ -76,6 +76,8 @@ class JobExplorer(PaintedBox):
         names = list(self._topology[model.queue].jobs)
         if self.search.value != model.search:
             self.search.value = model.search
+        if self.queue.value != model.queue:
+            self.queue.value = model.queue
         # Another queue has other jobs.
         choose(self.job_name, [("any", ""), *((name, name) for name in names)],
                model.job_name if model.job_name in names else "")  # fmt: skip
