@@ -15,6 +15,7 @@ import typer
 
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
+from teknav_ops.cli.notebook_copies import working_copies
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.parent_death import end_with_parent
 from teknav_ops.settings import Settings
@@ -40,12 +41,20 @@ def lab(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 or a taken one: the next free one.")] = 8888,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Bring the shipped notebooks back; yours are kept beside them.")
+    ] = False,
 ) -> None:
     """Open JupyterLab on the notebooks, connected to this system. Ctrl-C or a signal ends it, and its kernels too."""
     settings = Context().settings
     root = notebooks_folder(settings, folder)
     require_lab()
     _require_profile(profile)
+    if folder is None and settings.notebooks_dir is None:
+        # The checkout stays as it is, whatever is run and saved.
+        root = working_copies(root, settings.data_dir.absolute() / "notebooks", reset=reset)
+    elif reset:
+        raise InvalidRequest("--reset: brings back copies of the shipped notebooks; this folder is yours")
     show.errors.print(f"notebooks   {root}", markup=False, soft_wrap=True)
     command = [
         sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}", *_QUIET,

@@ -33,7 +33,7 @@ from teknav_ops.triage.regression import Regression
 from teknav_ops.triage.what_changed import WhatChanged
 from teknav_ops.workbench.asking import Questions
 from teknav_ops.workbench.reviews import Reviews
-from teknav_ops.workbench.telling import Telling
+from teknav_ops.workbench.telling import Telling, current_cell
 
 if TYPE_CHECKING:
     import pandas
@@ -45,6 +45,8 @@ class Workbench(Questions, Reviews, Telling):
     def __init__(self, settings: Settings, *, topology: Topology = TOPOLOGY) -> None:
         self.settings = settings
         self.topology = topology
+        self._snapshot: Snapshot | None = None
+        self._asked_in: int | None = None
 
     # Where the answers come from -----------------------------------------------------------------
 
@@ -66,18 +68,37 @@ class Workbench(Questions, Reviews, Telling):
         """SQL."""
         return Database.open(self.settings.sql_url)
 
-    @cached_property
+    @property
     def snapshot(self) -> Snapshot:
-        """The newest snapshot at the first question; the same from then on, so that all charts agree.
+        """The snapshot that is asked: the newest at the first question of each cell, and one for the whole of it.
 
-        Raises NoSnapshot with what to do.
+        An unattended run, which is read as a whole, keeps its first one throughout; so does a program without cells,
+        until it asks to `refresh`. Raises NoSnapshot with what to do.
         """
-        return open_snapshot(self.settings)
+        cell = None if self.settings.report_run else current_cell()
+        if self._snapshot is None or cell != self._asked_in:
+            self._asked_in = cell
+            self.refresh()
+        assert self._snapshot is not None
+        return self._snapshot
+
+    def refresh(self) -> str:
+        """Look for a newer snapshot now; says as of when the one is that is asked from here on. Raises NoSnapshot."""
+        newest = open_snapshot(self.settings)
+        old = self._snapshot
+        if old is not None and old.path == newest.path:
+            newest.close()
+            return self.as_of
+        self._snapshot = newest
+        if old is not None:
+            old.close()
+        return self.as_of
 
     @property
     def as_of(self) -> str:
         """What to write under a chart of the snapshot."""
-        return f"as of {self.snapshot.meta.exported_at:%Y-%m-%d %H:%M:%S} UTC, from the snapshot"
+        snapshot = self._snapshot or self.snapshot
+        return f"as of {snapshot.meta.exported_at:%Y-%m-%d %H:%M:%S} UTC, from the snapshot"
 
     @property
     def now(self) -> str:

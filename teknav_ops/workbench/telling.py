@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,13 @@ from teknav_ops.workbench.tables import Table
 
 if TYPE_CHECKING:
     import pandas
+
+
+def current_cell() -> int | None:
+    """The number of the cell that runs; None outside of a notebook."""
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return None if shell is None else int(shell.execution_count)
 
 
 class Telling:
