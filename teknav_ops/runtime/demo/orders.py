@@ -97,10 +97,6 @@ def _misbehaving(content: DemoContent, chance: random.Random) -> Data:
     return {"plugin": chance.choice(("runaway", "glutton")), "event": "article.published"}
 
 
-def _to_an_address_in_persian(content: DemoContent, chance: random.Random) -> Data:
-    return _mail(content, chance) | {"to": f"خواننده{chance.randrange(500)}@teknav.example.com"}
-
-
 def _code_too_often(content: DemoContent, chance: random.Random) -> Data:
     return _code(content, chance) | {"recipient": "+989120000000"}
 
@@ -141,7 +137,6 @@ FAULTY: Final = (
         needs_receiver=True,
     ),
     Order("email:send", "send-email", lambda content, chance: _mail(content, chance, "nobody"), 2),
-    Order("email:send", "send-email", _to_an_address_in_persian),
     Order("otp:send", "send-otp", lambda content, chance: _code(content, chance, minutes=-1)),
     Order("otp:send", "send-otp", _code_too_often),
     Order("webhooks:deliver", "deliver-webhook", lambda c, r: _webhook(c, r, "broken"), 2, needs_receiver=True),
