@@ -45,7 +45,7 @@ class Sources:
         self.dead_letters = services.dead_letters
         self.replays = Replays(services.client, services.dead_letters, services.topology)
         self.trail = AuditTrail(services.database)
-        self.alerts = AlertQueries(services.database)
+        self.alerts = AlertQueries(services.database, services.client)
         self.workers = WorkerQueries(services.client, services.topology)
         self.search = JobSearch(services.client, services.database, services.topology)
 

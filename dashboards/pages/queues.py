@@ -12,7 +12,8 @@ from teknav_ops.metrics.minutes import MinuteCounts
 from teknav_ops.metrics.overview import attention
 from teknav_ops.topology import TOPOLOGY
 
-_SORTS = ("catalogue", "waiting", "active", "delayed", "failed", "dlq", "rate", "p95")
+_SUMMED = ("waiting", "active", "delayed", "dlq", "completed_rate", "failed_rate")
+_SORTS = ("catalogue", "waiting", "active", "delayed", "failed", "dlq", "completed_rate", "failed_rate", "p95")
 
 
 class QueuesPage(Page):
@@ -65,12 +66,13 @@ def _row(now: QueueStats, hour: list[MinuteCounts], at_ms: int) -> dict[str, Any
     return {
         "name": now.queue, "purpose": TOPOLOGY[now.queue].purpose, "isPaused": now.is_paused,
         "waiting": now.waiting + now.paused, "active": now.active, "delayed": now.delayed, "failed": now.failed,
-        "dlq": now.dlq, "workers": now.workers, "rate": now.rate, "avg_ms": now.avg_duration_ms,
+        "dlq": now.dlq, "workers": now.workers, "completed_rate": now.completed_rate,
+        "failed_rate": now.failed_rate, "avg_ms": now.avg_duration_ms,
         "p95_ms": now.p95_duration_ms, "runs": now.runs, "hour": finished, "hourFailed": failed,
         "href": queue_path(now.queue), "dlqHref": dlq_path(now.queue),
     }  # fmt: skip
 
 
 def _totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    summed = {key: sum(row[key] for row in rows) for key in ("waiting", "active", "delayed", "dlq", "rate")}
+    summed = {key: sum(row[key] for row in rows) for key in _SUMMED}
     return summed | {"workers": max((row["workers"] for row in rows), default=0)}

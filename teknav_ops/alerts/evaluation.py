@@ -30,6 +30,7 @@ log = structlog.get_logger("teknav.alerts")
 
 EVALUATE_SECONDS: Final = 15.0
 _SQL_SECONDS: Final = 12.0
+_CURRENT: Final = {"current_value", "current_message", "current_at"}
 
 
 class AlertWatch:
@@ -72,11 +73,12 @@ class AlertWatch:
             opened = untold + self._states(changes, since, at)
             if opened or changes.to_resolve:
                 on_record = self._sql.run(lambda: self._record(opened, changes.to_resolve, at))
-            self._store.write_open(remembered, on_record)
+            self._store.write_open(remembered, _looked_at(on_record, remembered, conditions, at))
         except StorageUnavailable as error:
             log.warning("alerts.sql_away", error=str(error))
             changes = self._decide(conditions, since, remembered.keys(), now_ms)
-            self._tell_directly(remembered, self._states(changes, since, at), at)
+            known = _looked_at(remembered, remembered, conditions, at)
+            self._tell_directly(remembered, known, self._states(changes, since, at), at)
 
     def _look(self) -> dict[str, AlertState]:
         self._silences = self._ledger.silences()
@@ -103,10 +105,13 @@ class AlertWatch:
             for condition in changes.to_open
         ]
 
-    def _tell_directly(self, remembered: Mapping[str, AlertState], opening: list[AlertState], at: datetime) -> None:
+    def _tell_directly(
+        self, remembered: Mapping[str, AlertState], known: Mapping[str, AlertState], opening: list[AlertState],
+        at: datetime,
+    ) -> None:  # fmt: skip
         """Send at once through each channel that has not taken it yet; written down after, for at least once."""
-        pending = [state for state in remembered.values() if not state.is_recorded] + opening
-        after = dict(remembered)
+        pending = [state for state in known.values() if not state.is_recorded] + opening
+        after = dict(known)
         for group in by_rule(pending):
             told = self._send(group, at)
             for state in group:
@@ -127,6 +132,18 @@ class AlertWatch:
                     continue
                 took[channel.name] = {state.key for state in untold}
         return took
+
+
+def _looked_at(
+    states: Mapping[str, AlertState], before: Mapping[str, AlertState], conditions: Sequence[Condition], at: datetime
+) -> dict[str, AlertState]:
+    """Open alerts with how they look now; one that could not be looked at keeps what was seen last."""
+    seen = {condition.key: condition for condition in conditions if condition.state != "unknown"}
+    last = {key: before[key].model_dump(include=_CURRENT) for key in states.keys() & before.keys()}
+    return {
+        key: state.looked_at(seen[key], at) if key in seen else state.model_copy(update=last.get(key, {}))
+        for key, state in states.items()
+    }
 
 
 def _moment(at_ms: int) -> datetime:

@@ -106,7 +106,7 @@ def _state(row: Alert) -> AlertState:
 
 def _insert(session: Session, state: AlertState) -> bool:
     """False when it was open already."""
-    row = insert_into(session, Alert).values(**state.model_dump(exclude={"told", "is_recorded"}))
+    row = insert_into(session, Alert).values(**state.model_dump(include=set(Alert.__table__.columns.keys())))
     return session.scalar(row.on_conflict_do_nothing().returning(Alert.id)) is not None
 
 

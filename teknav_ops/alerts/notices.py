@@ -19,7 +19,10 @@ _NAMED_QUEUES: Final = 12
 
 
 class AlertState(BaseModel):
-    """One alert as it was opened, wherever it is kept. `told` names channels that got it while SQL was away."""
+    """One alert as it was opened, wherever it is kept. `told` names channels that got it while SQL was away.
+
+    `current_…` is how it looked last, and when; None until it was looked at again.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,6 +37,14 @@ class AlertState(BaseModel):
     message: str
     told: tuple[str, ...] = ()
     is_recorded: bool = True
+    current_value: float | None = None
+    current_message: str | None = None
+    current_at: datetime | None = None
+
+    def looked_at(self, condition: Condition, at: datetime) -> AlertState:
+        """The alert, with how its condition looks at this moment."""
+        value = None if condition.value is None else round(condition.value, 3)
+        return self.model_copy(update={"current_value": value, "current_message": condition.message, "current_at": at})
 
     @property
     def key(self) -> str:

@@ -8,7 +8,10 @@ from datetime import datetime
 
 from sqlalchemy import Select, func, or_, select
 
-from teknav_ops.alerts.notices import runbook_page
+from teknav_ops.alerts.conditions import condition_key
+from teknav_ops.alerts.notices import AlertState, runbook_page
+from teknav_ops.alerts.watch import WatchStore
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Alert, AlertDelivery, AlertSilence
 from teknav_ops.storage.tables.base import utc_now
@@ -16,7 +19,11 @@ from teknav_ops.storage.tables.base import utc_now
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListedAlert:
-    """One alert; `resolved_at` and `resolution` are None while it is open."""
+    """One alert; `resolved_at` and `resolution` are None while it is open.
+
+    `value` and `message` are how it looks now, as of `measured_at`; `first_…` how it looked when it opened. Of one that
+    is over, or whose scheduler cannot be asked, both are the first.
+    """
 
     id: int
     rule: str
@@ -30,6 +37,9 @@ class ListedAlert:
     unit: str
     message: str
     resolution: str | None
+    first_value: float | None
+    first_message: str
+    measured_at: datetime | None = None
 
     @property
     def runbook(self) -> str:
@@ -64,12 +74,22 @@ class ListedSilence:
 class AlertQueries:
     """Everything that is asked of alerts. Nothing here writes; everything raises StorageUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, client: Client | None = None) -> None:
+        """With a client, open alerts are told with their present numbers."""
         self._database = database
+        self._client = client
 
     def open(self) -> list[ListedAlert]:
         """Open alerts, pages first, oldest first."""
-        return self._alerts(select(Alert).where(Alert.resolved_at.is_(None)).order_by(Alert.severity, Alert.id))
+        found = self._alerts(select(Alert).where(Alert.resolved_at.is_(None)).order_by(Alert.severity, Alert.id))
+        current = self._current() if found else {}
+        return [_as_now(alert, current.get(condition_key(alert.rule, alert.queue))) for alert in found]
+
+    def _current(self) -> dict[str, AlertState]:
+        try:
+            return {} if self._client is None else WatchStore(self._client).open_alerts()
+        except OUTAGE_ERRORS:
+            return {}  # An alert may be about just that; what SQL knows of it is told.
 
     def open_count(self) -> int:
         """How many alerts are open."""
@@ -114,6 +134,19 @@ class AlertQueries:
             ]  # fmt: skip
 
     def _alerts(self, wanted: Select[Alert]) -> list[ListedAlert]:
-        names = [field.name for field in dataclasses.fields(ListedAlert)]
+        names = [field.name for field in dataclasses.fields(ListedAlert) if hasattr(Alert, field.name)]
         with self._database.reading() as session:
-            return [ListedAlert(**{name: getattr(row, name) for name in names}) for row in session.scalars(wanted)]
+            return [
+                ListedAlert(
+                    **{name: getattr(row, name) for name in names}, first_value=row.value, first_message=row.message
+                )
+                for row in session.scalars(wanted)
+            ]
+
+
+def _as_now(alert: ListedAlert, state: AlertState | None) -> ListedAlert:
+    if state is None or state.current_message is None or state.opened_at != alert.opened_at:
+        return alert
+    return dataclasses.replace(
+        alert, value=state.current_value, message=state.current_message, measured_at=state.current_at
+    )

@@ -74,7 +74,10 @@ class AuditPageModel(BaseModel):
 
 
 class AlertModel(BaseModel):
-    """One time that a rule's condition held; `resolved_at` is None while it still does."""
+    """One time that a rule's condition held; `resolved_at` is None while it still does.
+
+    `value` and `message` are how it looks now, as of `measured_at`; `first_value` and `first_message` when it opened.
+    """
 
     id: int
     rule: str
@@ -88,6 +91,9 @@ class AlertModel(BaseModel):
     unit: str
     message: str
     resolution: str | None
+    first_value: float | None
+    first_message: str
+    measured_at: datetime | None
     runbook: str
 
 

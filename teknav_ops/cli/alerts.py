@@ -37,7 +37,8 @@ def list_alerts(ctx: typer.Context, limit: LimitOption = 20, json_output: JsonOp
     """Open alerts, the latest that are over, messages nobody took, and silences."""
     if ctx.invoked_subcommand is not None:
         return
-    queries = AlertQueries(Context().database)
+    context = Context()
+    queries = AlertQueries(context.database, context.client)
     found: dict[str, list[Any]] = {
         "open": queries.open(),
         "recent": queries.recent(limit=limit),
@@ -48,14 +49,18 @@ def list_alerts(ctx: typer.Context, limit: LimitOption = 20, json_output: JsonOp
         show.as_json(found)
         return
     show.table(
-        ("severity", "rule", "since", "runbook", "what"),
-        [(a.severity, a.rule, a.since_at, a.runbook, a.message) for a in found["open"]],
+        ("severity", "rule", "since", "runbook", "what", "at first"),
+        [(a.severity, a.rule, a.since_at, a.runbook, a.message, _at_first(a)) for a in found["open"]],
         empty="No alert is open.",
     )
     for title, columns, rows in _further(found):
         if rows:
             show.console.print(f"\n[bold]{title}[/bold]")
             show.table(columns, rows, empty="")
+
+
+def _at_first(alert: ListedAlert) -> str:
+    return "" if alert.first_message == alert.message else alert.first_message
 
 
 def _further(found: dict[str, list[Any]]) -> list[tuple[str, tuple[str, ...], list[tuple[Any, ...]]]]:

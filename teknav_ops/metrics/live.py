@@ -51,6 +51,9 @@ class QueueStats(BaseModel):
     is_paused: bool
     oldest_waiting_age_ms: int | None
     rate: float
+    #: Its two parts.
+    completed_rate: float = 0.0
+    failed_rate: float = 0.0
     runs: int
     avg_duration_ms: float | None
     p50_duration_ms: float | None
@@ -180,6 +183,8 @@ def stats_of(queue: str, counts: QueueCounts, minutes: MinuteCounts, *, term: in
         is_paused=counts.is_paused,
         oldest_waiting_age_ms=counts.oldest_waiting_age_ms,
         rate=round(minutes.finished / window_ms * 1000, 6),
+        completed_rate=round(minutes.completed / window_ms * 1000, 6),
+        failed_rate=round(minutes.failed / window_ms * 1000, 6),
         **durations(minutes),
         avg_waited_ms=rounded(minutes.mean_waited_ms),
         audit_backlog=counts.audit_backlog,

@@ -71,6 +71,35 @@ def test_an_alert_is_told_once_and_resolved_once(
     )
 
 
+def test_an_open_alert_tells_how_it_looks_now_and_how_it_looked_at_first(
+    state: State, database: Database, new_watch: NewWatch
+) -> None:
+    queries = AlertQueries(database, state.client)
+    state.dead()
+    new_watch(INFLOW).step()
+    (opened,) = queries.open()
+    for _ in range(4):
+        state.dead()
+
+    # Another scheduler, which has not opened it.
+    new_watch(INFLOW).step()
+
+    (now,) = queries.open()
+    assert (opened.value, opened.message) == (opened.first_value, opened.first_message)
+    assert (now.value, now.first_value) == (5, 1) and now.since_at == opened.since_at
+    assert now.message == "test:work: 5 new dead letters in 2 min (limit 0), 5 in all"
+    assert now.first_message == "test:work: 1 new dead letters in 2 min (limit 0), 1 in all"
+    assert now.measured_at is not None and opened.measured_at is not None and now.measured_at >= opened.measured_at
+    # SQL alone knows how it began.
+    (known,) = AlertQueries(database).open()
+    assert (known.value, known.measured_at) == (1, None)
+    calm_down(state.client)
+    new_watch(INFLOW).step()
+    new_watch(INFLOW).step()
+    (over,) = queries.recent()
+    assert (over.value, over.first_value) == (1, 1) and queries.open() == []
+
+
 def test_a_full_redis_is_told(
     client: redis.Redis, database: Database, new_watch: NewWatch, deliveries: Deliveries, receiver: HttpReceiver
 ) -> None:

@@ -46,6 +46,8 @@ def test_a_storm_is_seen_grouped_previewed_replayed_and_written_down(working: Sy
     attention = page.locator("section.attention a", has_text=QUEUE)
     attention = attention.filter(has_text="4 dead letters wait to be decided")
     expect(attention).to_be_visible()
+    expect(page.get_by_role("region", name="Totals")).to_contain_text("given up, last 5 min")
+    expect(page.get_by_role("columnheader", name="Given up/min")).to_be_visible()
     attention.click()
 
     # Understood: one cause.

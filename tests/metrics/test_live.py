@@ -66,6 +66,7 @@ def test_what_is_published_is_what_the_queue_holds(state: State) -> None:
     assert (stats.paused, stats.is_paused, stats.workers, stats.runs) == (0, False, 1, 1)
     assert (stats.failed_runs, stats.error_rate) == (1, 0.5)
     assert 2 / 300 - 1e-6 <= stats.rate <= 2 / 240 + 1e-6
+    assert stats.completed_rate == stats.failed_rate == pytest.approx(stats.rate / 2, abs=1e-6)
     assert stats.avg_duration_ms == stats.avg_failed_duration_ms == 5.0
     assert stats.p50_duration_ms == stats.p95_duration_ms == stats.p99_duration_ms == pytest.approx(5.0, rel=0.1)
     assert stats.p95_failed_duration_ms == pytest.approx(5.0, rel=0.1)

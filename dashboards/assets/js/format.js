@@ -13,6 +13,12 @@ export function rate(perSecond) {
   return `${trim(perSecond)}/s`;
 }
 
+/** One unit for a column of rates, by its largest: its name, and how each value reads in it. */
+export function rateUnit(perSecond) {
+  const [name, factor] = Math.max(0, ...perSecond) < 1 ? ['min', 60] : ['s', 1];
+  return {name, read: (value) => (value * factor > 0 && value * factor < 0.01 ? '<0.01' : trim(value * factor))};
+}
+
 export function ms(value) {
   if (value === null || value === undefined) return '–';
   if (value < 1) return '<1 ms';

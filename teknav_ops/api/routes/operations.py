@@ -80,7 +80,7 @@ def list_alerts(
     limit: Limit = 50,
 ) -> Alerts:
     """Rules whose condition holds, or held. `runbook` is the page to open."""
-    queries = AlertQueries(services.database)
+    queries = AlertQueries(services.database, services.client)
     still_open = queries.open()
     found = still_open if open_only else still_open + queries.recent(limit=limit)
     items = [AlertModel.model_validate(alert, from_attributes=True) for alert in found[:limit]]

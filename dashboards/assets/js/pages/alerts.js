@@ -17,6 +17,7 @@ export default function Alerts({client, open, recent, undelivered, silences, pro
 function List({alerts}) {
   return html`<div class="scroll"><table class="cards"><thead><tr><th>Rule</th><th>Queue</th><th>Message</th><th>Since</th><th>Over</th></tr></thead><tbody>${alerts.map((alert) => html`<tr key=${alert.id}>
     <td class="name"><b>${alert.rule}</b> <${Badge} tone=${alert.resolved_at ? '' : alert.severity === 'page' ? 'bad' : 'warn'}>${alert.severity}</${Badge}> <a class="faint" href=${alert.runbook}>runbook</a></td>
-    <td data-label="Queue">${alert.href ? html`<a href=${alert.href}>${alert.queue}</a>` : alert.queue}</td><td class="fill"><${Words} text=${alert.message} title=${alert.message} /></td>
+    <td data-label="Queue">${alert.href ? html`<a href=${alert.href}>${alert.queue}</a>` : alert.queue}</td><td class="fill"><${Words} text=${alert.message} title=${alert.message} />
+      ${alert.first_message !== alert.message && html`<small class="faint">at first: <${Words} text=${alert.first_message} title=${alert.first_message} /></small>`}</td>
     <td data-label="Since"><${Time} at=${alert.since_at} relative /></td><td data-label="Over">${alert.resolved_at ? html`<${Time} at=${alert.resolved_at} relative /> <span class="faint">${alert.resolution ?? ''}</span>` : '–'}</td></tr>`)}</tbody></table></div>`;
 }

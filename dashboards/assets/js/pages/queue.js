@@ -39,7 +39,8 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
 
 function Facts({queue}) {
   return html`<section class="totals" aria-label="Now">
-    <div><b>${rate(queue.rate)}</b><span>finished, last 5 min</span></div>
+    <div><b>${rate(queue.completedRate)}</b><span>completed, last 5 min</span></div>
+    <div class=${queue.failedRate ? 'bad' : ''}><b>${rate(queue.failedRate)}</b><span>given up, last 5 min</span></div>
     <div><b>${count(queue.waiting)}</b><span>waiting${queue.oldestMs ? `, the next for ${span(queue.oldestMs / 1_000)}` : ''}</span></div>
     <div><b>${count(queue.active)}</b><span>active on ${count(queue.workers)} worker processes</span></div>
     <div class=${queue.errorRate ? 'bad' : ''}><b>${percent(queue.errorRate)}</b><span>error rate of runs, last 5 min</span></div>

@@ -1,6 +1,6 @@
 // QueueListTable: is anything wrong, and where?
 import {Act, Empty, html, Icon, may, Spark, useMemo} from 'teknav/js/kit.js';
-import {count, ms, rate} from 'teknav/js/format.js';
+import {count, ms, rate, rateUnit} from 'teknav/js/format.js';
 import {Heading, numbers, openRow} from 'teknav/js/table.js';
 
 export default function Queues({client, queues, attention, totals, sort, problem, shell}) {
@@ -26,7 +26,8 @@ function Attention({list}) {
 
 function Totals({totals}) {
   return html`<section class="totals" aria-label="Totals">
-    <div><b>${rate(totals.rate)}</b><span>finished, last 5 min</span></div>
+    <div><b>${rate(totals.completed_rate)}</b><span>completed, last 5 min</span></div>
+    <div class=${totals.failed_rate ? 'bad' : ''}><b>${rate(totals.failed_rate)}</b><span>given up, last 5 min</span></div>
     <div><b>${count(totals.waiting)}</b><span>waiting</span></div>
     <div><b>${count(totals.active)}</b><span>active</span></div>
     <div><b>${count(totals.delayed)}</b><span>delayed</span></div>
@@ -34,27 +35,29 @@ function Totals({totals}) {
     <a href="/dashboard/owner/workers"><b>${count(totals.workers)}</b><span>worker processes</span></a></section>`;
 }
 
-const COLUMNS = [['catalogue', 'Queue'], ['waiting', 'Waiting'], ['active', 'Active'], ['delayed', 'Delayed'], ['failed', 'Failed'], ['dlq', 'DLQ'], ['rate', 'Rate'], [null, 'Average'], ['p95', 'p95'], [null, 'Last hour'], [null, '']];
+const COLUMNS = [['catalogue', 'Queue'], ['waiting', 'Waiting'], ['active', 'Active'], ['delayed', 'Delayed'], ['failed', 'Failed'], ['dlq', 'DLQ'], ['completed_rate', 'Completed'], ['failed_rate', 'Given up'], [null, 'Average'], ['p95', 'p95'], [null, 'Last hour'], [null, '']];
 
 function QueueListTable({client, queues, sort, shell}) {
+  const unit = rateUnit(queues.flatMap((queue) => [queue.completed_rate, queue.failed_rate]));
+  const heading = (key, text) => (key?.endsWith('_rate') ? `${text}/${unit.name}` : text);
   return html`<section class="card scroll"><table class="cards" aria-label="Queues"><thead><tr>${COLUMNS.map(([key, text], at) => html`
-      <${Heading} client=${client} key=${text} name=${key} text=${text} sort=${sort} right=${at > 0 && at < 9} />`)}</tr></thead>
-    <tbody>${queues.map((queue) => html`<${Row} key=${queue.name} client=${client} queue=${queue} mayAct=${may(shell, 'act', queue.name)} />`)}</tbody></table></section>`;
+      <${Heading} client=${client} key=${text} name=${key} text=${heading(key, text)} sort=${sort} right=${at > 0 && at < 10} />`)}</tr></thead>
+    <tbody>${queues.map((queue) => html`<${Row} key=${queue.name} client=${client} queue=${queue} mayAct=${may(shell, 'act', queue.name)} unitName=${unit.name} unit=${unit} />`)}</tbody></table></section>`;
 }
 
 /** Drawn again only when something of its queue has changed. */
-function Row({client, queue, mayAct}) {
-  return useMemo(() => drawn(client, queue, mayAct), [queue, mayAct]);
+function Row({client, queue, mayAct, unit, unitName}) {
+  return useMemo(() => drawn(client, queue, mayAct, unit), [queue, mayAct, unitName]);
 }
 
-function drawn(client, queue, mayAct) {
+function drawn(client, queue, mayAct, unit) {
   const tone = queue.isPaused ? 'paused' : queue.waiting && !queue.workers ? 'bad' : queue.workers ? '' : 'idle';
   const state = queue.isPaused ? 'paused' : queue.workers ? 'running' : 'no workers';
   return html`<tr tabindex="0" ...${openRow(queue.href)}>
     <td class="name"><span class=${`dot ${tone}`} title=${state}></span><a href=${queue.href}>${queue.name}</a> ${queue.isPaused && html`<span class="badge warn">paused</span>`}<small>${queue.purpose}</small></td>
     ${numbers([['Waiting', queue.waiting], ['Active', queue.active], ['Delayed', queue.delayed], ['Failed', queue.failed]])}
     <td class="right" data-label="DLQ">${queue.dlq ? html`<a href=${queue.dlqHref} class="badge bad">${count(queue.dlq)}</a>` : html`<span class="zero">0</span>`}</td>
-    <td class="right" data-label="Rate">${queue.rate ? rate(queue.rate) : html`<span class="zero">0</span>`}</td>
+    ${[['Completed', queue.completed_rate], ['Given up', queue.failed_rate]].map(([label, value]) => html`<td class="right" key=${label} data-label=${`${label} per ${unit.name}`}>${value ? unit.read(value) : html`<span class="zero">0</span>`}</td>`)}
     <td class="right" data-label="Average">${ms(queue.avg_ms)}</td>
     <td class=${`right ${queue.runs < 200 ? 'soft' : ''}`} data-label="p95" title=${`over ${count(queue.runs)} completed runs of the last five minutes${queue.runs < 200 ? '; too few for a steady p95' : ''}`}>${ms(queue.p95_ms)}${queue.runs && queue.runs < 20 ? ` of ${queue.runs}` : ''}</td>
     <td data-label="Last hour"><${Spark} values=${queue.hour} failed=${queue.hourFailed}
