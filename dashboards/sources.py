@@ -20,6 +20,7 @@ from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.jobs.worker_queries import WorkerQueries
 from teknav_ops.metrics.live import read_all_stats
 from teknav_ops.metrics.overview import read_last_hour, read_now
+from teknav_ops.platform.webhook_endpoints import Attempt, attempts_of_job
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state import keys
 from teknav_ops.replays import Replays
@@ -70,6 +71,10 @@ class Sources:
     def story(self, job_or_trace: str) -> Story:
         """Everything the audit trail says about a job or a trace."""
         return story(self.services.database, self.client, self.topology, job_or_trace)
+
+    def deliveries(self, job_id: str) -> list[Attempt]:
+        """What receivers of webhooks answered to a job."""
+        return attempts_of_job(self.services.database, job_id)
 
     def history(self, queue: str, window: timedelta, step: timedelta, outcome: RunOutcome) -> tuple[pd.DataFrame, str]:
         """A queue's time series with durations of the runs of an outcome, and what it is as of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from dashboards.shown import detail_text, payload_text, runbook_path
 from teknav_ops.audit.trail import AuditEntry
 from teknav_ops.errors import UnknownJob
 from teknav_ops.jobs.record import JobRecord
+from teknav_ops.platform.webhook_endpoints import Attempt
 from teknav_ops.topology import TOPOLOGY
 
 _MASKED: Final = {"payload", "result", "attempts", "error", "progress_note", "idempotency_key"}
@@ -47,6 +49,7 @@ class JobPage(JobActions, Page):
                 raise
             record = None
         return {
+            "deliveries": [self._delivery(attempt) for attempt in self.visit.sources.deliveries(job_id)],
             "job": record and self._shown(record),
             "story": [self._entry(entry) for entry in story.entries], "isWhole": story.is_complete,
             "id": job_id, "queue": {"name": queue, "href": queue_path(queue)},
@@ -78,6 +81,10 @@ class JobPage(JobActions, Page):
             name: [{"id": job_id, "href": job_path(queue, job_id)} for job_id in dict.fromkeys(ids)]
             for name, ids in (("of", first), ("as", later))
         }
+
+    def _delivery(self, attempt: Attempt) -> dict[str, Any]:
+        # A receiver may quote what it was sent.
+        return dataclasses.asdict(attempt) | {"answer": self._text(attempt.answer), "error": self._text(attempt.error)}
 
     def _text(self, text: str | None) -> str | None:
         return None if text is None else self.visit.masked_text(text)

@@ -61,12 +61,27 @@ class Timeline(BaseModel):
     entries: list[TimelineEntry]
 
 
+class DeliveryAttempt(BaseModel):
+    """One attempt to deliver a webhook, and what its receiver answered."""
+
+    at: datetime
+    attempt: int
+    event_type: str
+    outcome: str
+    host: str | None
+    status_code: int | None
+    duration_ms: float | None
+    answer: str | None
+    error: str | None
+
+
 class JobExport(BaseModel):
     """Everything on record about one job."""
 
     job: JobRecord
     dead_letter: DeadLetter | None
     timeline: list[TimelineEntry]
+    deliveries: list[DeliveryAttempt] = Field(description="Of a job that delivers webhooks, the newest attempt first.")
 
 
 class FoundJob(BaseModel):

@@ -52,7 +52,7 @@ class Endpoint:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to deliver."""
+    """One attempt to deliver; `answer` is what the receiver said, cut at 2 kB."""
 
     at: datetime
     job_id: str
@@ -63,6 +63,8 @@ class Attempt:
     status_code: int | None
     duration_ms: float | None
     error: str | None
+    host: str | None = None
+    answer: str | None = None
 
 
 class WebhookEndpoints:
@@ -90,10 +92,7 @@ class WebhookEndpoints:
                 .order_by(WebhookDeliveryLog.at.desc(), WebhookDeliveryLog.id.desc())
                 .limit(limit)
             )
-            return [
-                Attempt(**{field.name: getattr(row, field.name) for field in dataclasses.fields(Attempt)})
-                for row in session.scalars(newest)
-            ]
+            return [_attempt(row) for row in session.scalars(newest)]
 
     @needs(Operation.MANAGE)
     def add(self, name: str, url: str, *, event_types: Sequence[str] = ()) -> str:
@@ -169,3 +168,15 @@ def _find(session: Session, name: str) -> WebhookEndpoint:
     if endpoint is None:
         raise UnknownEndpoint(f"webhook: there is no endpoint {name!r}; see `teknav webhooks list`")
     return endpoint
+
+
+def attempts_of_job(database: Database, job_id: str, *, limit: int = 50) -> list[Attempt]:
+    """What receivers answered to a job, the newest attempt first; nothing for a job that delivers nothing."""
+    of_job = select(WebhookDeliveryLog).where(WebhookDeliveryLog.job_id == job_id)
+    with database.reading() as session:
+        newest = session.scalars(of_job.order_by(WebhookDeliveryLog.delivery.desc()).limit(limit))
+        return [_attempt(row) for row in newest]
+
+
+def _attempt(row: WebhookDeliveryLog) -> Attempt:
+    return Attempt(**{field.name: getattr(row, field.name) for field in dataclasses.fields(Attempt)})

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from dashboards.page import ROOT
 from teknav_ops.access.policy import Role
 from teknav_ops.errors import TekNavError
+from teknav_ops.storage.tables import WebhookDeliveryLog
 from tests.dashboards.addresses import page_at
 from tests.dashboards.conftest import Visit
 from tests.dashboards.jobs import PLATFORM, failed_jobs
@@ -42,10 +43,20 @@ def test_words_from_outside_are_shown_as_words(system: System, visit: Visit) -> 
 
 def test_a_viewer_sees_masked_payloads_and_no_buttons(system: System, visit: Visit) -> None:
     job = system.services.producer(PLATFORM).enqueue("email:send", "send-email", MAIL, delay=9_000).job_id
-    assert "private" in json.dumps(page_at(system, f"{ROOT}/queues/email:send/jobs/{job}").load(), default=str)
+    # As if it had delivered to a receiver that quotes what it was sent.
+    with system.services.database.session() as session:
+        said = {"endpoint_id": 1, "event_id": "e", "event_type": "article.published", "status_code": 422}
+        session.add(
+            WebhookDeliveryLog(**said, job_id=job, delivery=1, attempt=1, outcome="failed", answer="private answer")
+        )
+    loaded = page_at(system, f"{ROOT}/queues/email:send/jobs/{job}").load()
+    assert "private words" in json.dumps(loaded, default=str)
+    assert [sent["answer"] for sent in loaded["deliveries"]] == ["private answer"]
 
     page = visit("viewer").open(f"{ROOT}/queues/email:send/jobs/{job}")
     expect(page.get_by_role("heading", name="Payload")).to_be_visible()
+    expect(page.get_by_role("heading", name="What the receiver answered")).to_be_visible()
+    expect(page.get_by_text("422")).to_be_visible()
 
     assert "private" not in page.content() + json.dumps(page.locator("main").inner_text())
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)

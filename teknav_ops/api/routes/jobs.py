@@ -12,6 +12,7 @@ from teknav_ops.api.dependencies import AnotherPayload, FromServices, MayAct, Ma
 from teknav_ops.api.exports import attachment_name
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import (
+    DeliveryAttempt,
     FoundJob,
     JobActionAnswer,
     JobExport,
@@ -24,11 +25,12 @@ from teknav_ops.api.problems import answers
 from teknav_ops.api.rendering import rendered
 from teknav_ops.api.search import TRACE_LIMIT
 from teknav_ops.api.services import Services
-from teknav_ops.api.shown import shown_detail, shown_job, shown_letter
+from teknav_ops.api.shown import shown_detail, shown_job, shown_letter, shown_text
 from teknav_ops.errors import UnknownJob
 from teknav_ops.jobs.queries import JobFilter
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.states import JobState
+from teknav_ops.platform.webhook_endpoints import Attempt, attempts_of_job
 
 router = APIRouter(prefix="/api/owner", tags=["jobs"])
 
@@ -138,14 +140,23 @@ def _story(services: Services, queue: QueueName, job_id: str, identity: Identity
 def export_job(
     queue: QueueName, job_id: JobId, services: FromServices, identity: MayRead, response: Response
 ) -> JobExport:  # fmt: skip
-    """The record, the dead letter if there is one, and the story, as a JSON attachment."""
+    """The record, the dead letter if there is one, the story, and receivers' answers, as a JSON attachment."""
     job = shown_job(services.jobs.get(queue, job_id), identity)
     try:
         letter = shown_letter(services.dead_letters.get(queue, job_id), identity)
     except UnknownJob:
         letter = None
     response.headers["Content-Disposition"] = f'attachment; filename="{attachment_name("job", job_id)}.json"'
-    return JobExport(job=job, dead_letter=letter, timeline=_story(services, queue, job_id, identity))
+    return JobExport(
+        job=job, dead_letter=letter, timeline=_story(services, queue, job_id, identity),
+        deliveries=[_delivery(attempt, queue, identity) for attempt in attempts_of_job(services.database, job_id)],
+    )  # fmt: skip
+
+
+def _delivery(attempt: Attempt, queue: str, identity: Identity) -> DeliveryAttempt:
+    # A receiver may quote what it was sent.
+    words = {name: shown_text(getattr(attempt, name) or "", identity, queue) or None for name in ("answer", "error")}
+    return DeliveryAttempt.model_validate(attempt, from_attributes=True).model_copy(update=words)
 
 
 @router.post(

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from teknav_ops.audit.writer import AuditWriter
+from teknav_ops.storage.tables import WebhookDeliveryLog
 from tests.support.state import State
 from tests.support.web import Web, every_page
 
@@ -213,6 +214,28 @@ def test_an_export_holds_job_letter_and_story(owner: httpx.Client, state: State)
     export = answer.json()
     assert export["job"]["id"] == export["dead_letter"]["originalJobId"] == job_id
     assert [entry["action"] for entry in export["timeline"]] == ["job.enqueued", "job.failed", "dlq.added"]
+
+
+def test_an_export_holds_what_the_receiver_answered_each_time(
+    owner: httpx.Client, viewer: httpx.Client, state: State, site: Web
+) -> None:
+    job_id = state.dead()
+    said = {"job_id": job_id, "endpoint_id": 1, "event_id": "e", "event_type": "article.published"}
+    with site.services.database.session() as session:
+        for number, (status, answer) in enumerate(((503, "try later"), (422, '{"error": "no such field"}')), 1):
+            session.add(
+                WebhookDeliveryLog(
+                    **said, delivery=number, attempt=number, outcome="failed", status_code=status, answer=answer
+                )
+            )
+
+    told = owner.get(f"{JOBS}/{job_id}/export").json()["deliveries"]
+    hidden = viewer.get(f"{JOBS}/{job_id}/export").json()["deliveries"]
+
+    assert [(one["attempt"], one["status_code"], one["answer"]) for one in told] == [
+        (2, 422, '{"error": "no such field"}'), (1, 503, "try later"),
+    ]  # fmt: skip
+    assert [one["status_code"] for one in hidden] == [422, 503] and "no such field" not in str(hidden)
 
 
 def test_a_search_finds_by_id_by_trace_and_what_is_no_longer_kept(

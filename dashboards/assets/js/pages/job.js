@@ -4,7 +4,9 @@ import {count, ms} from 'teknav/js/format.js';
 
 const TONES = {'job.completed': 'good', 'job.failed': 'bad', 'dlq.added': 'bad', 'job.lost': 'bad', 'job.stuck': 'bad', 'job.retried': 'warn', 'job.snoozed': 'warn', 'job.enqueued': 'info', 'job.started': 'info', 'job.replayed': 'info', 'dlq.replayed': 'info', 'job.run_again': 'info'};
 
-export default function Job({client, job, story, id, queue, again, effects, problem, shell}) {
+const OUTCOMES = {delivered: 'good', failed: 'bad', refused: 'bad', blocked: 'bad', throttled: 'warn', disabled: ''};
+
+export default function Job({client, job, deliveries, story, id, queue, again, effects, problem, shell}) {
   if (problem) return html`<div class="head"><h1>Job</h1></div><${Empty} icon="circle-alert" title="This job is not known">${problem}</${Empty}>`;
   if (!story) return html`<div class="head"><h1>Job</h1></div><div class="skeleton"></div>`;
   const args = {queue: queue.name, job_id: id};
@@ -26,6 +28,9 @@ export default function Job({client, job, story, id, queue, again, effects, prob
     ${job?.attempts.length > 0 && html`<section class="card"><div class="title"><h2>Attempts without success</h2></div><div class="body">${job.attempts.map((attempt) => html`
       <details key=${attempt.delivery} open=${attempt === job.attempts[0]}><summary><b>Attempt ${attempt.attempt}</b> <${Badge} tone="bad">${attempt.error_type}</${Badge}> <${Time} at=${attempt.started_at} /> <span class="soft">${ms(attempt.duration_ms)} on ${attempt.worker}</span></summary>
         <${Words} as="p" text=${attempt.error} /><pre>${attempt.stack}</pre></details>`)}</div></section>`}
+    ${deliveries.length > 0 && html`<section class="card"><div class="title"><h2>What the receiver answered</h2></div><div class="body">${deliveries.map((sent, at) => html`
+      <details key=${sent.at} open=${at === 0}><summary><b>Attempt ${sent.attempt}</b> <${Badge} tone=${OUTCOMES[sent.outcome] ?? ''}>${sent.outcome}</${Badge}> <b>${sent.status_code ?? 'no answer'}</b> <${Time} at=${sent.at} /> <span class="soft">${sent.duration_ms === null ? '' : ms(sent.duration_ms)} ${sent.host ?? ''}</span></summary>
+        ${sent.error && html`<${Words} as="p" text=${sent.error} />`}${sent.answer ? html`<${Words} as="pre" text=${sent.answer} />` : html`<p class="faint">It said nothing.</p>`}</details>`)}</div></section>`}
     ${job && html`<div class="columns"><section class="card"><div class="title"><h2>Payload</h2></div><div class="body"><${Words} as="pre" text=${job.payload} /></div></section>
       ${job.result && html`<section class="card"><div class="title"><h2>Result</h2></div><div class="body"><${Words} as="pre" text=${job.result} /></div></section>`}</div>`}`;
 }
