@@ -66,7 +66,8 @@ def letter_row(visit: Visit, letter: DeadLetter) -> dict[str, Any]:
 
 def paged(page: Page[Any], cursor: str | None) -> dict[str, Any]:
     """Where a page of a list stands, for `Pager`: its first row's number where all before it were counted."""
-    first = page.looked_at_count - len(page.items) if page.is_counted else None
+    counted = page.looked_at_count - len(page.items) if page.is_counted else None
+    first = 0 if cursor is None else counted
     return {"first": first, "total": page.matching_count, "next": page.next_cursor, "isLater": cursor is not None}
 
 
