@@ -90,6 +90,14 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
         """Ours is always stderr."""
 
 
+class MaskedFormatter(logging.Formatter):
+    """For a process that logs without structlog: a line, and the traceback below it, with secrets masked."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return redact(super().format(record))
+
+
 def configure_command_logs() -> None:
     """For a command that answers and ends: stdout is for its answer, so warnings go to stderr, and less is not said."""
     structlog.configure(
@@ -97,10 +105,10 @@ def configure_command_logs() -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # The other formatter shows the variables of each frame, and so what is secret.
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
+            # The renderer's own way with exceptions shows the variables of each frame, and so what is secret.
+            structlog.processors.format_exc_info,
+            _redact_secrets,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

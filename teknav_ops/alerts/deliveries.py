@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 
 from teknav_ops.alerts.channels import Channel, ChannelFailed
 from teknav_ops.alerts.notices import Notice
-from teknav_ops.payloads.redaction import error_text
+from teknav_ops.payloads.redaction import error_text, redact
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AlertDelivery
 from teknav_ops.storage.tables.base import utc_now
@@ -82,7 +82,7 @@ class Deliveries:
         except ChannelFailed as error:
             self._note_failure(delivery, error_text(error))
             return False
-        self._note(delivery, sent_at=utc_now(), answer=answer[:500], error=None)
+        self._note(delivery, sent_at=utc_now(), answer=redact(answer)[:500], error=None)
         log.info("alert.sent", channel=delivery.channel, event_kind=delivery.event, rule=delivery.rule)
         return True
 

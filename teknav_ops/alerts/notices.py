@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from teknav_ops.alerts.conditions import Condition, condition_key
+from teknav_ops.payloads.redaction import leaving
 
 Event = Literal["opened", "resolved", "test"]
+
+#: A text that is masked as it is put into a message.
+Leaving = Annotated[str, AfterValidator(leaving)]
 
 #: Queues named in the short text; all of them are in the data.
 _NAMED_QUEUES: Final = 12
@@ -67,7 +71,7 @@ class NoticedAlert(BaseModel):
     queue: str
     value: float | None
     unit: str
-    message: str
+    message: Leaving
     since_at: datetime
     opened_at: datetime
     resolved_at: datetime | None = None
@@ -117,7 +121,7 @@ def resolved_notice(
 ) -> Notice:
     """That these alerts of one rule are over, and how it looks now."""
     alerts = [
-        _noticed(state).model_copy(update={"message": resolution, "resolved_at": at})
+        _noticed(state).model_copy(update={"message": leaving(resolution), "resolved_at": at})
         for state, resolution in zip(states, resolutions, strict=True)
     ]
     return _notice("resolved", states, alerts, at, site_url)

@@ -16,6 +16,7 @@ from teknav_ops.cli import show
 from teknav_ops.cli.commands import CommandGroup
 from teknav_ops.errors import NotAllowed, RedisUnavailable, StorageUnavailable, TekNavError
 from teknav_ops.logs import configure_command_logs
+from teknav_ops.payloads.redaction import redact
 from teknav_ops.private_files import keep_files_private
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 
@@ -76,5 +77,5 @@ def _is_of_the_database(error: Exception) -> bool:
 
 
 def _fail(message: str, code: int) -> int:
-    show.errors.print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
+    show.errors.print(f"error: {redact(message)}", markup=False, highlight=False, soft_wrap=True)
     return code

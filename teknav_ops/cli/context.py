@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from teknav_ops.access.policy import local_operator
+from teknav_ops.configured_secrets import mask_configured_secrets
 from teknav_ops.redis_state.connection import Client, connect
 from teknav_ops.redis_url import find_redis_url
 from teknav_ops.settings import Settings, get_settings
@@ -30,7 +31,9 @@ class Context:
     @cached_property
     def settings(self) -> Settings:
         """The environment's settings."""
-        return self._settings or get_settings()
+        settings = self._settings or get_settings()
+        mask_configured_secrets(settings)
+        return settings
 
     @cached_property
     def client(self) -> Client:

@@ -1,4 +1,8 @@
-"""Texts without secrets: what errors and servers say is kept and logged only after this."""
+"""Texts without secrets: what errors and servers say is kept and logged only after this, and leaves only after that.
+
+`redact` takes away secrets: for all that is kept, logged or recorded. `leaving` takes away people's addresses too: for
+reports, alerts, their mails and webhooks, and snapshots, which others than this system's operators may hold.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from typing import Final
 
 from teknav_ops.payloads import plain
 from teknav_ops.payloads.codec import MASK
+from teknav_ops.payloads.patterns import mask_addresses, mask_credentials
 
 #: How much of an error's text is kept.
 ERROR_LIMIT_CHARACTERS: Final = 2_000
@@ -22,11 +27,18 @@ def mask_everywhere(secrets: frozenset[str]) -> None:
 
 
 def redact(text: str, secrets: frozenset[str] = frozenset()) -> str:
-    """The text with every secret masked, longest first so that none survives inside another."""
+    """The text with every secret masked: those that are known, longest first so that none survives inside another, and
+    what gives itself away as one.
+    """
     for secret in sorted(secrets | _masked_everywhere, key=len, reverse=True):
         if len(secret) >= _LEAST_CHARACTERS:
             text = text.replace(secret, MASK)
-    return text
+    return mask_credentials(text)
+
+
+def leaving(text: str) -> str:
+    """A text that leaves the system: secrets and addresses masked."""
+    return mask_addresses(redact(text))
 
 
 def error_text(

@@ -10,13 +10,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from teknav_ops.configured_secrets import mask_configured_secrets
 from teknav_ops.durable_files import write_whole
+from teknav_ops.logs import MaskedFormatter
 from teknav_ops.parent_death import end_with_parent
+from teknav_ops.payloads.redaction import leaving
 from teknav_ops.reports.html import numbers_in, render
 from teknav_ops.reports.limits import LimitBreached
 from teknav_ops.reports.runs import Order, RunMeta, Status
 from teknav_ops.reports.store import META, NOTEBOOK, PAGE
 from teknav_ops.reports.workroom import ORDER
+from teknav_ops.settings import get_settings
 
 _ERROR_LIMIT = 2_000
 
@@ -25,9 +29,9 @@ def run(folder: Path) -> None:
     """Run what is ordered in the folder; `meta.json` says how it went."""
     order = Order.model_validate_json((folder / ORDER).read_bytes())
     status, error = _execute(order, folder / NOTEBOOK)
-    notebook = _read(folder)
+    notebook = _read_masked(folder)
     numbers = numbers_in(notebook) if notebook is not None else ()
-    meta = RunMeta.of(order).ended(status, error=error[:_ERROR_LIMIT], numbers=numbers)
+    meta = RunMeta.of(order).ended(status, error=leaving(error)[:_ERROR_LIMIT], numbers=numbers)
     # First what is certain: should the page fail, how the run went is known.
     write_whole(folder / META, meta.model_dump_json(indent=1))
     write_page(folder, meta, notebook)
@@ -35,7 +39,7 @@ def run(folder: Path) -> None:
 
 def write_page(folder: Path, meta: RunMeta, notebook: Any = None) -> None:
     """Write the page of a run; the folder lies two below the reports."""
-    notebook = _read(folder) if notebook is None else notebook
+    notebook = _read_masked(folder) if notebook is None else notebook
     if notebook is not None:
         write_whole(folder / PAGE, render(notebook, meta, folder.parent.parent))
 
@@ -78,6 +82,31 @@ def _keep_whole(output: Path) -> None:
     papermill_io.register(str(output), WholeFiles())
 
 
+def _read_masked(folder: Path) -> Any:
+    """What has been executed so far, with what cells printed and raised masked, in the file too: it leaves with the
+    page, and is kept beside it.
+    """
+    import nbformat
+
+    notebook = _read(folder)
+    for cell in () if notebook is None else notebook.cells:
+        for output in cell.get("outputs", ()):
+            _mask(output)
+    if notebook is not None:
+        write_whole(folder / NOTEBOOK, nbformat.writes(notebook))  # type: ignore[no-untyped-call]
+    return notebook
+
+
+def _mask(output: Any) -> None:
+    if output.output_type == "stream":
+        output.text = leaving(output.text)
+    elif output.output_type == "error":
+        output.evalue = leaving(output.evalue)
+        output.traceback = [leaving(line) for line in output.traceback]
+    elif isinstance(output.get("data", {}).get("text/plain"), str):
+        output.data["text/plain"] = leaving(output.data["text/plain"])
+
+
 def _read(folder: Path) -> Any:
     """What has been executed so far; None where nothing readable is there."""
     import nbformat
@@ -91,7 +120,10 @@ def _read(folder: Path) -> Any:
 
 def main(arguments: list[str]) -> None:
     """Run in this process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    mask_configured_secrets(get_settings())
+    handler = logging.StreamHandler()
+    handler.setFormatter(MaskedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     end_with_parent()
     task, folder = arguments[0], Path(arguments[1])
     if task == "run":

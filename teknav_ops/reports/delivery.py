@@ -15,7 +15,7 @@ import structlog
 from teknav_ops.alerts.channels import ChannelFailed, SignedPost, require_secret
 from teknav_ops.errors import PermanentError, TransientError
 from teknav_ops.outbound.mail import Mailer, MailRefused, open_mailer
-from teknav_ops.payloads.redaction import error_text
+from teknav_ops.payloads.redaction import error_text, redact
 from teknav_ops.reports.page import WORDS, inlined, moment, number_words
 from teknav_ops.reports.runs import Delivered, RunMeta, Tick, silent
 from teknav_ops.reports.schedules import Deliver
@@ -85,7 +85,7 @@ class Courier:
                 words = error_text(error)
                 log.warning("report.not_delivered", channel=name, attempt=attempt, error=words)
             else:
-                return Delivered(channel=name, status="sent", attempt_count=attempt, words=words[:300])
+                return Delivered(channel=name, status="sent", attempt_count=attempt, words=redact(words)[:300])
             if pause_seconds is not None:
                 time.sleep(pause_seconds)
         return Delivered(channel=name, status="failed", attempt_count=attempt, words=words[:300])

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from teknav_ops.payloads.redaction import leaving
+
 #: ok · failed: a cell raised · limit: a limit was breached · timeout · killed: a process died or was told to end.
 Status = Literal["running", "ok", "failed", "limit", "timeout", "killed"]
 
@@ -100,7 +102,7 @@ class RunMeta(BaseModel):
         now = datetime.now(UTC)
         return self.model_copy(
             update={
-                "status": status, "error": error, "numbers": numbers or self.numbers, "ended_at": now,
+                "status": status, "error": leaving(error), "numbers": numbers or self.numbers, "ended_at": now,
                 "seconds": round((now - self.started_at).total_seconds(), 3),
             }
         )  # fmt: skip

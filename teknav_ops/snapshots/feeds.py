@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Float, Select, Table, Text, case, cast, func, literal, or_, select
 
+from teknav_ops.payloads.redaction import leaving
 from teknav_ops.snapshots.extra import pyarrow as pa
 from teknav_ops.storage.tables import AiRun, AuditLog
 
@@ -147,12 +148,14 @@ def _split(action: str, text: str) -> tuple[str, str]:
     kept = {name: value for name, value in detail.items() if name in PUBLIC_DETAIL}
     if "error" in kept:
         kept["error"] = _shortened(kept["error"])
+    kept |= {name: leaving(kept[name]) for name in ("reason", "text") if isinstance(kept.get(name), str)}
     return "", json.dumps(kept)
 
 
 def _shortened(message: Any) -> str:
     """The beginning of an error's message, without what cannot be stored as text."""
-    text = str(message or "")[:ERROR_LENGTH].replace("\x00", "\ufffd")
+    # Masked before it is cut: half an address is one too.
+    text = leaving(str(message or ""))[:ERROR_LENGTH].replace("\x00", "\ufffd")
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

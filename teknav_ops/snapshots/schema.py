@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any, Final
 
 #: Of schema.sql and of what feeds.py puts into it.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 #: DuckDB 1.2 and everything after it reads this.
 STORAGE_VERSION: Final = "v1.2.0"
 

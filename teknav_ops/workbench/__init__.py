@@ -1,5 +1,6 @@
 """What a notebook imports first: `from teknav_ops.workbench import connect; bench = connect()`."""
 
+from teknav_ops.configured_secrets import mask_configured_secrets
 from teknav_ops.workbench.bench import Workbench
 from teknav_ops.workbench.profiles import settings_of
 
@@ -18,4 +19,6 @@ def connect(profile: str | None = None) -> Workbench:
 
     # The notebook holds a chart's data once, and neither plotly.js nor a script of another host.
     plotly.io.renderers.default = "plotly_mimetype"
-    return Workbench(settings_of(profile))
+    settings = settings_of(profile)
+    mask_configured_secrets(settings)
+    return Workbench(settings)

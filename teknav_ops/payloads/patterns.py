@@ -1,0 +1,76 @@
+"""What gives itself away in a text: passwords and keys by the word before them, addresses of people by their form."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from teknav_ops.payloads.codec import MASK
+
+# Every repetition is bounded: texts may be long, and anybody's.
+
+#: Words that a secret stands behind, at the end of whatever is joined to them: `db_password`, `X-Api-Key`.
+_NAMES: Final = (
+    r"(?:password|passwd|passphrase|passcode|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
+    r"|secret[_-]?key|account[_-]?key|credentials?|authorization|گذرواژه|رمز(?:[ \u200c]عبور)?)"
+)
+_QUOTED: Final = r"\\\"[^\"]{0,2000}\\\"|\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'"
+_BARE: Final = r"[^\s,;&|<>()\[\]{}\"'\x1b]{1,2000}"
+_MIXED: Final = r"(?=[^\s]{0,200}[A-Za-z])(?=[^\s]{0,200}[\d!@#$%^*+/~])"
+_SCHEMES: Final = r"(?:(?:bearer|basic|token|apikey)\s{1,4})?"
+_NAMED_BY: Final = rf"{_NAMES}\\?[\"']?\s{{0,4}}"
+_ASSIGNED: Final = re.compile(rf"({_NAMED_BY}(?:=>?|:=)\s{{0,4}}{_SCHEMES})({_QUOTED}|{_BARE})", re.IGNORECASE)
+#: Behind a colon stands prose too: `password: must be longer`. A value ends what is said, or is no plain word. And
+#: `token:ci` is who acts.
+_NAMED: Final = re.compile(
+    rf"({_NAMED_BY}(?:(?<!token):\s{{0,4}}|:\s{{1,4}}){_SCHEMES})({_QUOTED}|{_BARE}(?=\s{{0,4}}(?:$|[\n,;&)\]}}]))|{_MIXED}{_BARE})",
+    re.IGNORECASE,
+)
+_SPOKEN: Final = re.compile(
+    rf"({_NAMES}\s{{1,4}}(?:is\s|was\s|of\s)?)((?=[\w.~+/-]{{0,200}}\d)(?=[\w.~+/-]{{0,200}}[a-z])[\w.~+/-]{{6,200}})",
+    re.IGNORECASE,
+)
+_FLAGGED: Final = re.compile(rf"(--[\w-]{{0,30}}{_NAMES}\s{{1,4}})({_QUOTED}|[^\s-]\S{{0,2000}})", re.IGNORECASE)
+_BEARER: Final = re.compile(r"\b((?:bearer|basic)\s{1,4})([\w.~+/-]{8,2000}={0,2})", re.IGNORECASE)
+_IN_URL: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]{0,200}:)([^\s/]{1,500})(?=@)", re.IGNORECASE)
+_IN_QUERY: Final = re.compile(r"([?&](?:key|sig|signature|auth|code|pass)=)([^\s&#\"'<>]{1,2000})", re.IGNORECASE)
+_BEHIND_WORDS: Final = (_IN_URL, _ASSIGNED, _NAMED, _SPOKEN, _FLAGGED, _BEARER, _IN_QUERY)
+#: In most texts nothing of the kind stands.
+_HINT: Final = re.compile(rf"{_NAMES}|://|[?&]|bearer|basic", re.IGNORECASE)
+_KNOWN: Final = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|\b(?:sk|pk|rk)[-_][\w-]{16,200}|\bgh[opsur]_\w{20,}|\bxox[abprs]-[\w-]{10,}"
+    r"|\bA(?:KIA|SIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,}",
+    re.DOTALL,
+)
+
+_DIGIT: Final = "[0-9۰-۹٠-٩]"
+_GAP: Final = r"[ \u00a0\u200c()\-\u2011]{0,2}"
+_MAIL: Final = re.compile(r"[^\s@<>()\[\]{}\"',;:=|\\]{1,64}@[^\s@<>()\[\]{}\"',;:=|\\/]{1,255}")
+#: Abroad (`+98 …`, `0098 …`), at home (`0912 …`, `021-…`), or an Iranian mobile's number alone.
+_PHONE: Final = re.compile(
+    rf"(?:(?<!\w)\+|(?<![\w.:/-])[0۰٠]{{2}}(?=[1-9۱-۹١-٩]))(?:{_GAP}{_DIGIT}){{8,15}}(?![\w:])"
+    rf"|(?<![\w.:/-])[0۰٠]{_GAP}[1-9۱-۹١-٩](?:{_GAP}{_DIGIT}){{8,9}}(?![\w:])"
+    rf"|(?<![\w.:/-])(?:98|۹۸|٩٨){_GAP}[9۹٩](?:{_GAP}{_DIGIT}){{9}}(?![\w:])"
+)
+
+
+def mask_credentials(text: str) -> str:
+    """The text without passwords, tokens and keys that a word before them or their own form gives away."""
+    if _HINT.search(text):
+        for pattern in _BEHIND_WORDS:
+            text = pattern.sub(_masked, text)
+    return _KNOWN.sub(MASK, text)
+
+
+def mask_addresses(text: str) -> str:
+    """The text without mail addresses and telephone numbers."""
+    if "@" in text:
+        text = _MAIL.sub(MASK, text)
+    return _PHONE.sub(MASK, text)
+
+
+def _masked(found: re.Match[str]) -> str:
+    quote = re.match(r"\\?[\"']", found[2])
+    around = quote[0] if quote else ""
+    return f"{found[1]}{around}{MASK}{around}"

@@ -1,0 +1,236 @@
+"""What leaves the system holds no secret and no reader's address: each road, and texts of every kind."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from teknav_ops.alerts.channels import MailChannel
+from teknav_ops.alerts.conditions import Condition
+from teknav_ops.alerts.notices import AlertState, opened_notice, resolved_notice
+from teknav_ops.logs import MaskedFormatter, configure_command_logs, configure_logs
+from teknav_ops.payloads.redaction import error_text, leaving, redact
+from teknav_ops.reports import child
+from teknav_ops.reports.delivery import Courier
+from teknav_ops.reports.runs import Order, RunMeta
+from teknav_ops.reports.store import NOTEBOOK, ReportStore
+from teknav_ops.settings import Settings
+from teknav_ops.snapshots import feeds
+
+TREE = Path(__file__).parent.parent
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+SECRET, MAIL, PHONE = "hunter2", "reader@example.com", "09123456789"
+TEXT = f"cannot open db password={SECRET} for {MAIL} ({PHONE})"
+
+
+def run_that_failed(folder: Path) -> tuple[Courier, RunMeta]:
+    order = Order(
+        name="weekly", run="20260101T000000Z-abc123", title="Weekly", notebook="weekly.ipynb", who="sara",
+        parameters={}, started_at=NOW, cell_seconds=1, start_seconds=1,
+    )  # fmt: skip
+    settings = Settings(data_dir=folder)
+    return Courier(settings, ReportStore(folder)), RunMeta.of(order).ended("failed", error=TEXT)
+
+
+def report_mail(folder: Path) -> str:
+    courier, meta = run_that_failed(folder)
+    message = courier._compose("owner@example.org", meta, is_attached=False)
+    return "".join(str(part.get_content()) for part in message.iter_parts())
+
+
+def report_webhook(folder: Path) -> str:
+    courier, meta = run_that_failed(folder)
+    return json.dumps(courier._payload(meta))
+
+
+def report_meta(folder: Path) -> str:
+    return run_that_failed(folder)[1].model_dump_json()
+
+
+def report_notebook(folder: Path) -> str:
+    cell = nbformat.v4.new_code_cell("work()")
+    cell.outputs = [
+        nbformat.v4.new_output("stream", text=TEXT),
+        nbformat.v4.new_output("error", ename="E", evalue=TEXT, traceback=[f"\x1b[31mE\x1b[39m: {TEXT}\x1b[39m"]),
+        nbformat.v4.new_output("execute_result", {"text/plain": TEXT}),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / NOTEBOOK)
+    child._read_masked(folder)
+    return (folder / NOTEBOOK).read_text()
+
+
+def failing_alert() -> AlertState:
+    condition = Condition(
+        rule="report-failed", kind="report_failed", severity="warning", queue="weekly", state="firing", value=1.0,
+        limit=0.0, unit="runs", message=TEXT, for_seconds=0.0, clear_seconds=0.0,
+    )  # fmt: skip
+    return AlertState.of(condition, since_at=NOW, opened_at=NOW)
+
+
+def alert_webhook(_: Path) -> str:
+    state = failing_alert()
+    opened = opened_notice([state], at=NOW, site_url=None)
+    resolved = resolved_notice([state], [TEXT], at=NOW, site_url=None)
+    return opened.model_dump_json() + opened.text + resolved.model_dump_json() + resolved.text
+
+
+def alert_mail(_: Path) -> str:
+    channel = MailChannel("owner@example.org", "ops@example.org", None)  # type: ignore[arg-type]
+    return str(channel._compose(opened_notice([failing_alert()], at=NOW, site_url=None)).get_content())
+
+
+def snapshot(_: Path) -> str:
+    error = feeds._split("job.failed", json.dumps({"text": TEXT}))
+    late = feeds._split("job.failed", json.dumps({"text": "x" * (feeds.ERROR_LENGTH - 9) + " " + MAIL}))
+    assert "reader" not in late[0]
+    return "".join((*error, *feeds._split("dlq.purged", json.dumps({"error": TEXT, "reason": TEXT, "text": TEXT}))))
+
+
+#: Every road that texts leave by, and a text of its end.
+ROADS: dict[str, Callable[[Path], str]] = {
+    "report mail": report_mail,
+    "report webhook": report_webhook,
+    "report meta": report_meta,
+    "report notebook and page": report_notebook,
+    "alert webhook": alert_webhook,
+    "alert mail": alert_mail,
+    "snapshot": snapshot,
+}
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_no_road_out_carries_a_secret_or_a_readers_address(road: str, tmp_path: Path) -> None:
+    end = ROADS[road](tmp_path)
+
+    assert "cannot open db" in end
+    assert not [word for word in (SECRET, MAIL, PHONE) if word in end]
+
+
+def test_no_module_sends_or_publishes_texts_that_is_not_on_a_road() -> None:
+    senders = {
+        str(path.relative_to(TREE))
+        for path in (TREE / "teknav_ops").rglob("*.py")
+        if "EmailMessage(" in path.read_text() or "SignedPost(" in path.read_text()
+    }
+
+    assert senders == {"teknav_ops/alerts/channels.py", "teknav_ops/reports/delivery.py"}
+
+
+def structured_log() -> str:
+    with redirect_stderr(io.StringIO()) as told:
+        configure_logs(Settings())
+        structlog.get_logger("x").warning("job.failed", error=TEXT)
+        try:
+            raise RuntimeError(TEXT)
+        except RuntimeError:
+            logging.getLogger("y").exception("it broke")
+    return told.getvalue()
+
+
+def command_log() -> str:
+    with redirect_stderr(io.StringIO()) as told:
+        configure_command_logs()
+        try:
+            raise RuntimeError(TEXT)
+        except RuntimeError:
+            structlog.get_logger("x").exception("it broke", error=TEXT)
+    return told.getvalue()
+
+
+def reports_log() -> str:
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "failed: %s", (TEXT,), None)
+    return MaskedFormatter("%(message)s").format(record)
+
+
+@pytest.fixture
+def logging_as_it_was() -> object:
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    yield
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("logging_as_it_was")
+@pytest.mark.parametrize("log", [structured_log, command_log, reports_log])
+def test_no_log_holds_a_secret(log: Callable[[], str]) -> None:
+    told = log()
+
+    assert "cannot open db" in told and SECRET not in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "db password=hunter2", "password='hunter2' host=db", '{"password": "hunter2", "a": 1}',
+        "{'api_key': 'hunter2'}",
+        "postgresql://u:hunter2@db/x refused", "redis://:hunter2@h:1/0", "postgresql://u:p@ss:hunter2@h/db",
+        "Authorization: Bearer hunter2.abc", "got Bearer hunter2hunter2", "PGPASSWORD=hunter2 psql", "pwd=hunter2!",
+        "db password: hunter2", "db password: hunter2 was refused", "https://a/b?token=hunter2&x=1", "TOKEN = hunter2",
+        "--db-password hunter2", "client_secret=hunter2;x", "رمز عبور: hunter2", 'password\\": \\"hunter2\\"',
+        "X-Api-Key: hunter2", "secret := hunter2", "https://x/y?sig=hunter2", "passwd => 'hunter2'", "token hunter2x1",
+        "PASSWORD=hunter2", "db.password = hunter2", "account_key=hunter2", "password=hunter2,timeout=3",
+    ],
+)  # fmt: skip
+def test_secrets_give_themselves_away_by_the_words_before_them(text: str) -> None:
+    assert "hunter2" not in redact(text) and "hunter2" not in error_text(RuntimeError(text))
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["sk-" + "a1" * 12, "ghp_" + "b2" * 12, "AKIAIOSFODNN7EXAMPLE", "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl",
+     "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----"],
+)  # fmt: skip
+def test_keys_give_themselves_away_by_their_form(secret: str) -> None:
+    assert secret not in redact(f"refused {secret}") and redact(f"refused {secret}").startswith("refused ")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["sara@example.com", "ali.rezaei+x@mail.ir", "کاربر@نمونه.ایران", "+98 912 345 6789", "09123456789", "۰۹۱۲۳۴۵۶۷۸۹",
+     "00989123456789", "989123456789", "021-8877 6655", "+1 (415) 555-2671", "٠٩١٢٣٤٥٦٧٨٩"],
+)  # fmt: skip
+def test_addresses_of_people_are_masked_in_what_leaves(address: str) -> None:
+    for text in (f"550 {address} unknown", f"<{address}>", f"to={address}", f"به {address}، نرسید"):
+        assert address not in leaving(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password: 5 characters are too few", "password: there is no terminal", "token: lacks the scope",
+        "TEKNAV_SECRET_KEY: each key must be 32 bytes", "input_tokens: 12", "max_tokens=100", "the secret is out",
+        "token:ci paused it", "token:ci",
+        "job email:send dead-1 took 12.5 ms", "2026-11-01 12:00:00.250000 0190f2ab-0123-7abc-8def-012345678901",
+        "1700000000000-0", "0.123456789012 s", "127.0.0.1:6379 did not answer", "HTTP 503 after 0912 ms",
+    ],
+)  # fmt: skip
+def test_prose_ids_times_and_numbers_stay(text: str) -> None:
+    assert leaving(text) == text
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200), st.from_regex(r"[a-z0-9!#%]{8,20}", fullmatch=True))
+def test_a_password_is_masked_whatever_stands_around_it(around: str, password: str) -> None:
+    text = f"{around}\npassword={password}\n"
+
+    assert f"password={password}" not in leaving(text)
+    assert leaving(leaving(text)) == leaving(text)
+
+
+def test_long_texts_of_anybody_take_no_time() -> None:
+    for text in ("a" * 200_000, "token " * 30_000, "1" * 100_000, "a@" * 30_000, "password" * 20_000, "x://" * 20_000,
+                 "token='" * 20_000, "a." * 50_000, "0 " * 50_000):  # fmt: skip
+        # Quadratic ones take minutes: the suite's limit of five seconds a test is what fails then.
+        assert isinstance(leaving(text), str)
