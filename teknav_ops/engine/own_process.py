@@ -97,8 +97,6 @@ def main() -> None:
     pipe = StreamablePipe(Connection(int(log), readable=False))  # type: ignore[no-untyped-call]
     canteen, booted = multiprocessing.Value(Canteen), multiprocessing.Event()
     worker_process(args, int(number), pipe, canteen, booted)  # type: ignore[no-untyped-call]
-    # As a process of multiprocessing ends: threads that are left do not hold it up.
-    os._exit(0)
 
 
 if __name__ == "__main__":
