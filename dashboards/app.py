@@ -55,7 +55,7 @@ def add_pages(app: FastAPI, services: Services) -> None:
     """Serve the pages and what they are drawn with."""
     sources = Sources(services)
     reads = SharedReads()
-    feed = Feed(reads)
+    feed = Feed(reads, services.redis_watch)
     threads = ThreadPoolExecutor(_THREAD_COUNT, thread_name_prefix="dashboard")
     app.mount(assets_path(), KeptFiles(directory=ASSETS), name="assets")
     for path in ("/", "/dashboard", "/dashboard/", ROOT, f"{ROOT}/"):

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from dashboards.open_page import OpenPage
 from dashboards.reads import SharedReads
+from teknav_ops.api.redis_watch import RedisWatch
 
 _TICK_SECONDS: Final = 0.1
 
@@ -14,8 +15,9 @@ _TICK_SECONDS: Final = 0.1
 class Feed:
     """Open pages come and go; `heard` is called for each event, from the thread that listens."""
 
-    def __init__(self, reads: SharedReads) -> None:
+    def __init__(self, reads: SharedReads, watch: RedisWatch) -> None:
         self._reads = reads
+        self._watch = watch
         self._pages: set[OpenPage] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -56,5 +58,7 @@ class Feed:
 
     def _tick(self) -> None:
         while not self._stopped.wait(_TICK_SECONDS):
+            is_away = self._watch.is_away
             for page in self._open_pages():
+                page.note_redis(is_away=is_away)
                 page.refresh_when_due()

@@ -28,6 +28,10 @@ _PAUSE_SECONDS: Final = 0.25
 _LONGEST_SECONDS: Final = 5.0
 _OUTAGES: Final[tuple[type[Exception], ...]] = (*OUTAGE_ERRORS, RedisUnavailable, StorageUnavailable)
 
+_REDIS_AWAY: Final = "Redis does not answer."
+_NOT_DONE: Final = "Not done: Redis does not answer. Try again when it is back."
+_OUTCOME_UNKNOWN: Final = "Redis stopped answering while this was under way: look whether it was done when it is back."
+
 Answer = dict[str, Any]
 _NOTHING: Final = "{}"
 
@@ -50,6 +54,10 @@ class OpenPage:
         self._rests_until = 0.0
         self._is_closed = False
         self._due_at = float("inf")
+        self._is_redis_away = False
+        self._loaded_at: float | None = None
+        #: Ids of messages that were not answered yet.
+        self._pending: set[int] = set()
         #: What the browser was told last; None: nothing yet.
         self._shown: tuple[str, str] | None = None
         self.face: Face = face_of(page.name)(self._hear, state={"shell": self._shell(0)})
@@ -63,6 +71,25 @@ class OpenPage:
         if self._page.concerns(event):
             self.refresh()
 
+    def note_redis(self, *, is_away: bool) -> None:
+        """Whether Redis answers, as the process's watch sees it; called by the feed's clock."""
+        if is_away == self._is_redis_away:
+            return
+        with self._lock:
+            self._is_redis_away = is_away
+            self._shown = None
+            if is_away:
+                self._tell("state", loaded=_NOTHING, own=json.dumps(self._outage(_REDIS_AWAY)))
+                for message_id in self._pending:
+                    self._tell("answer", id=message_id, ok=False, text=_OUTCOME_UNKNOWN)
+                self._pending.clear()
+        self.refresh()
+
+    def _outage(self, text: str) -> dict[str, Any]:
+        """What is said while something of ours does not answer, and how old the figures are that stay shown."""
+        age = None if self._loaded_at is None else time.monotonic() - self._loaded_at
+        return {"outage": {"text": text, "ageSeconds": age}}
+
     def refresh_when_due(self) -> None:
         """Load again when it is time to; called by the feed's clock."""
         if time.monotonic() >= self._due_at:
@@ -71,7 +98,7 @@ class OpenPage:
     def refresh(self) -> None:
         """Load again; many calls become one load, and none follows another at once."""
         with self._lock:
-            if self._is_closed:
+            if self._is_closed or self._is_redis_away:
                 return
             now = time.monotonic()
             if self._is_loading or now < self._rests_until:
@@ -98,28 +125,33 @@ class OpenPage:
                 self._rests_until = time.monotonic() + _PAUSE_SECONDS
                 self._due_at = self._rests_until if self._is_dirty else time.monotonic() + _LONGEST_SECONDS
         loaded, own = slots[0], json.dumps(slots[1], default=str)
-        if (loaded, own) != self._shown:
-            self._shown = (loaded, own)
-            self._tell("state", loaded=loaded, own=own)
+        with self._lock:
+            if (loaded, own) != self._shown and not self._is_redis_away:
+                self._shown = (loaded, own)
+                self._tell("state", loaded=loaded, own=own)
 
     def _slots(self) -> tuple[str, dict[str, Any]]:
         """What the page loaded, as JSON already, and what is shown of this visitor besides."""
-        if not self._is_signed_in():
-            self.close()
-            notice = "You are signed out. Reload the page to sign in again."
-            return _NOTHING, {"shell": self._shell(0) | {"notice": notice}}
+        begun = time.monotonic()
         try:
-            return self._loaded(), {"problem": None, "shell": self._shell(self._alert_count())}
+            if not self._is_signed_in():
+                return self._signed_out()
+            slots = self._loaded(), {"problem": None, "outage": None, "shell": self._shell(self._alert_count())}
+            self._loaded_at = begun
+            return slots
         except _OUTAGES as error:
             log.warning("dashboard.waiting", page=self._page.name, error=str(error))
-            notice = "Redis or the database does not answer; what is shown may be old. Trying again."
-            return _NOTHING, {"shell": self._shell(0) | {"notice": notice}}
+            return _NOTHING, self._outage("Redis or the database does not answer.")
         except TekNavError as error:
-            return _NOTHING, {"problem": str(error), "shell": self._shell(0)}
+            return _NOTHING, {"problem": str(error), "outage": None, "shell": self._shell(0)}
         except Exception:
             log.exception("dashboard.failed", page=self._page.name)
             problem = "This page could not be loaded; the server's log says why."
-            return _NOTHING, {"problem": problem, "shell": self._shell(0)}
+            return _NOTHING, {"problem": problem, "outage": None, "shell": self._shell(0)}
+
+    def _signed_out(self) -> tuple[str, dict[str, Any]]:
+        notice = "You are signed out. Reload the page to sign in again."
+        return _NOTHING, {"outage": None, "shell": self._shell(0) | {"notice": notice}}
 
     def _is_signed_in(self) -> bool:
         """Whether the visitor still is; what has changed of them counts from now on."""
@@ -168,18 +200,32 @@ class OpenPage:
         elif name == "ping":
             self.face.tell("pong")
         elif isinstance(name, str) and isinstance(arguments, dict):
-            self._threads.submit(self._safely, lambda: self._answer(message.get("id"), name, arguments))
+            message_id = message.get("id")
+            self._take(message_id if isinstance(message_id, int) else 0, name, arguments)
 
-    def _answer(self, message_id: Any, name: str, arguments: dict[str, Any]) -> None:
+    def _take(self, message_id: int, name: str, arguments: dict[str, Any]) -> None:
+        """Have an action done in a thread; while Redis is away, say at once that it is not."""
+        query = arguments.get("query")
+        if name == "navigate" and isinstance(query, dict):
+            # Holds though Redis is away: the address has changed already.
+            self._page.visit.query = {str(key): str(value) for key, value in query.items()}
+        with self._lock:
+            if self._is_redis_away:
+                is_done = name == "navigate"
+                self._tell("answer", id=message_id, ok=is_done, text="" if is_done else _NOT_DONE)
+                return
+            self._pending.add(message_id)
+        self._threads.submit(self._safely, lambda: self._answer(message_id, name, arguments))
+
+    def _answer(self, message_id: int, name: str, arguments: dict[str, Any]) -> None:
         # Somebody clicked: the session is in use. That a page is open is no sign of a person.
         self._note_use()
-        if name == "navigate":
-            query = arguments.get("query")
-            if isinstance(query, dict):
-                self._page.visit.query = {str(key): str(value) for key, value in query.items()}
-            self._tell("answer", id=message_id, ok=True)
-        else:
-            self._tell("answer", id=message_id, **self._act(name, arguments))
+        answer = {"ok": True} if name == "navigate" else self._act(name, arguments)
+        with self._lock:
+            is_awaited = message_id in self._pending
+            self._pending.discard(message_id)
+        if is_awaited:
+            self._tell("answer", id=message_id, **answer)
         self.refresh()
 
     def _act(self, name: str, arguments: dict[str, Any]) -> Answer:

@@ -15,6 +15,7 @@ from teknav_ops.api.headers import SecureHeaders
 from teknav_ops.api.limits import BodyLimits
 from teknav_ops.api.live import LiveConnections
 from teknav_ops.api.origin import Origins
+from teknav_ops.api.problem_pages import ProblemPages
 from teknav_ops.api.problems import install_problems
 from teknav_ops.api.routes import include_routes
 from teknav_ops.api.services import Services
@@ -57,8 +58,10 @@ def _surround(app: FastAPI, services: Services, live: LiveConnections, socket_ch
     origins = Origins(services.settings)
     app.add_middleware(StaticCache)
     app.add_middleware(
-        Guard, entrance=services.entrance, origins=origins, live=live, socket_checks=socket_checks
+        Guard, entrance=services.entrance, origins=origins, live=live, socket_checks=socket_checks,
+        is_redis_away=lambda: services.redis_watch.is_away,
     )  # fmt: skip
     app.add_middleware(BodyLimits, limit_bytes=services.settings.request_limit_bytes)
     app.add_middleware(SecureHeaders, origins=origins)
+    app.add_middleware(ProblemPages)
     app.add_middleware(GZipMiddleware, compresslevel=5)

@@ -6,12 +6,14 @@ is it, may the role do such a thing at all. Routes then ask for the operation it
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from anyio.to_thread import run_sync
+from redis.exceptions import ConnectionError as RedisConnectionError
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.responses import Response
@@ -32,22 +34,28 @@ log = structlog.get_logger("teknav.api")
 
 #: Asked before a socket is let through; answers whether it may be.
 SocketCheck = Callable[[Scope, Identity], bool]
+T = TypeVar("T")
 _BEARER: Final = "bearer "
+_LOOK_SECONDS: Final = 0.25
 _NO_PAGE: Final = "A token opens no page: it is for programs, which use /api/. Sign in with a browser."
 
 
 class Guard:
-    """ASGI middleware. `socket_checks` are further questions to sockets, such as whose page they belong to."""
+    """ASGI middleware. `socket_checks` are further questions to sockets, such as whose page they belong to.
+
+    `is_redis_away` spares people who open a page the wait for a server that does not answer.
+    """
 
     def __init__(
         self, app: ASGIApp, *, entrance: Entrance, origins: Origins, live: LiveConnections,
-        socket_checks: Sequence[SocketCheck] = (),
+        socket_checks: Sequence[SocketCheck] = (), is_redis_away: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         self._app = app
         self._entrance = entrance
         self._origins = origins
         self._live = live
         self._socket_checks = socket_checks
+        self._is_redis_away = is_redis_away
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through with its identity, or answer it."""
@@ -81,6 +89,10 @@ class Guard:
         return None
 
     async def _identify(self, visit: Visit) -> Response | None:
+        if visit.is_same_for_all:
+            return None
+        if visit.is_page:
+            self._require_redis()
         authorization = visit.headers.get("authorization", "")
         if authorization:
             if authorization[: len(_BEARER)].lower() == _BEARER:
@@ -90,10 +102,26 @@ class Guard:
             return None
         cookie = cookie_parser(visit.headers.get("cookie", "")).get(cookie_name(visit.origin))
         if cookie:
-            visit.identity = await run_sync(lambda: self._entrance.by_cookie(cookie, is_use=visit.is_use))
+            find = lambda: self._entrance.by_cookie(cookie, is_use=visit.is_use)  # noqa: E731
+            visit.identity = await (self._unless_away(find) if visit.is_page else run_sync(find))
         if visit.identity is None and not visit.is_open:
             return visit.ask_to_sign_in()
         return None
+
+    async def _unless_away(self, find: Callable[[], T]) -> T:
+        """What `find` answers; as an outage as soon as Redis is known to be away, not when the command times out."""
+        finding = asyncio.ensure_future(run_sync(find, abandon_on_cancel=True))
+        try:
+            while not finding.done():
+                self._require_redis()
+                await asyncio.wait({finding}, timeout=_LOOK_SECONDS)
+            return finding.result()
+        finally:
+            finding.cancel()
+
+    def _require_redis(self) -> None:
+        if self._is_redis_away():
+            raise RedisConnectionError("Redis does not answer")
 
     # May it --------------------------------------------------------------------------------------
 

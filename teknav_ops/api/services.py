@@ -12,6 +12,7 @@ from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import SOME_QUEUE, Operation, Operator, require
 from teknav_ops.api.background import BackgroundReplays
 from teknav_ops.api.realtime.hub import Hub
+from teknav_ops.api.redis_watch import RedisWatch
 from teknav_ops.api.search import JobSearch
 from teknav_ops.api.single_flight import SingleFlight
 from teknav_ops.audit.operator_log import OperatorLog
@@ -42,7 +43,9 @@ class Services:
         self.settings = settings
         self.topology = topology
         # Made at once: two threads that ask first would otherwise make two.
-        self.client: Client = connect(find_redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
+        url = find_redis_url(settings)
+        self.client: Client = connect(url, timeout_seconds=settings.redis_timeout_seconds)
+        self.redis_watch = RedisWatch(url)
         self.database = Database.open(settings.sql_url)
         self.operator_log = OperatorLog(self.database)
         self.entrance = Entrance(settings, self.client, self.operator_log)
@@ -99,14 +102,16 @@ class Services:
         return answer
 
     def start(self) -> None:
-        """Begin to hear events and to run batch replays."""
+        """Begin to hear events, to run batch replays, and to ask whether Redis answers."""
+        self.redis_watch.start()
         self.hub.start()
         self.background.start()
 
     def stop(self) -> None:
-        """End both; batch replays under way are taken up by another process, or after the next start."""
+        """End all of it; batch replays under way are taken up by another process, or after the next start."""
         self.hub.stop()
         self.background.stop()
+        self.redis_watch.stop()
 
     def is_current(self, identity: Identity) -> bool:
         """Whether somebody who was let in is still let in."""

@@ -40,7 +40,7 @@ def link_page(secret: str) -> Response:
 
 def _page(title: str, content: str, error: str, status: int) -> Response:
     shown = f'<p class="error" role="alert" dir="auto">{escape(error)}</p>' if error else ""
-    return HTMLResponse(_FRAME.substitute(title=escape(title), error=shown, content=content), status)
+    return HTMLResponse(_FRAME.substitute(title=escape(title), error=shown, content=content, refresh=""), status)
 
 
 def _fill(template: Template, **values: str) -> str:

@@ -20,6 +20,8 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 SESSION_HEADER: Final = "x-teknav-session"
 _COOKIE: Final = "teknav_session"
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
+#: The same for everybody: nobody is asked for, so these are served while Redis is away, too.
+_SAME_FOR_ALL: Final = _PROBES | {"/favicon.ico", "/sign-in/style.css"}
 _OPEN: Final = _PROBES | {"/sign-in", "/favicon.ico"}
 _OPEN_BELOW: Final = ("/sign-in/", "/oidc/", "/assets/")
 _STREAMS_BELOW: Final = "/api/realtime/"
@@ -30,6 +32,12 @@ _FOR_PROGRAMS_BELOW: Final = ("/api/", "/ws/", "/reports/")
 def is_open(path: str) -> bool:
     """Whether anybody may ask for the path: it holds no data."""
     return path in _OPEN or path.startswith(_OPEN_BELOW)
+
+
+def wants_page(scope: Scope, headers: Headers) -> bool:
+    """Whether a browser's window asks: whatever is answered, a person reads it."""
+    is_at_page = not str(scope["path"]).startswith(("/api/", "/ws/", "/metrics"))
+    return scope["type"] == "http" and is_at_page and "text/html" in headers.get("accept", "")
 
 
 def cookie_name(origin: Origin) -> str:
@@ -60,6 +68,17 @@ class Visit:
     def is_probe(self) -> bool:
         """Whether a load balancer asks, by whatever name it knows us."""
         return self.scope["path"] in _PROBES
+
+    @property
+    def is_same_for_all(self) -> bool:
+        """Whether who asks makes no difference."""
+        path = str(self.scope["path"])
+        return self.scope["type"] == "http" and (path in _SAME_FOR_ALL or path.startswith("/assets/"))
+
+    @property
+    def is_page(self) -> bool:
+        """Whether a person looks: a page, what it is made of, or its socket."""
+        return wants_page(self.scope, self.headers) or not self.is_for_programs
 
     @property
     def is_signing_in(self) -> bool:
@@ -97,8 +116,7 @@ class Visit:
     def ask_to_sign_in(self) -> Response:
         """People are led to the sign-in page, programs told."""
         path = str(self.scope["path"])
-        wants_page = self.method in SAFE_METHODS and "text/html" in self.headers.get("accept", "")
-        if wants_page and not path.startswith(("/api/", "/ws/", "/metrics")):
+        if self.method in SAFE_METHODS and wants_page(self.scope, self.headers):
             query = self.scope.get("query_string", b"").decode("latin-1")
             wanted = quote(path + (f"?{query}" if query else ""), safe="")
             return RedirectResponse(f"/sign-in?next={wanted}" if path != "/" else "/sign-in", 303)

@@ -17,6 +17,9 @@ from teknav_ops.settings import Settings
 
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
+#: One that ends sooner than this after its start is started again more slowly each time.
+_SETTLED_SECONDS: Final = 30.0
+_LONGEST_PAUSE_SECONDS: Final = 30.0
 _LOG_TAIL_CHARACTERS: Final = 1_500
 
 
@@ -51,7 +54,10 @@ class EmbeddedServer:
         self._folder = settings.data_dir.absolute() / "valkey"
         self.socket = embedded_socket(settings)
         self.url = f"unix://{self.socket}"
+        self.log = self._folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._pause_seconds = 0.0
 
     def start(self) -> None:
         """Start and wait until it answers. Two callers at once end up with one server.
@@ -76,18 +82,38 @@ class EmbeddedServer:
         finally:
             client.close()
 
-    def _launch(self) -> None:
-        binary = find_server_binary(self._settings)
-        log = self._folder / "server.log"
+    def keep_running(self) -> int | None:
+        """Start it again if this object started it and it has ended; then answers how it ended. Does not wait for it.
+
+        One that ends again and again is started ever more slowly.
+        """
+        if self._process is None or self._process.poll() is None:
+            return None
+        lived_seconds = time.monotonic() - self._started_at
+        if lived_seconds < self._pause_seconds:
+            return None
+        is_settled = lived_seconds > _SETTLED_SECONDS
+        self._pause_seconds = 1.0 if is_settled else min(_LONGEST_PAUSE_SECONDS, max(1.0, self._pause_seconds * 2))
+        ended = self._process.returncode
+        self._spawn(find_server_binary(self._settings))
+        return ended
+
+    def _spawn(self, binary: Path) -> subprocess.Popen[bytes]:
+        self._started_at = time.monotonic()
         self._process = subprocess.Popen(
             [str(binary), *self._options()], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             # Ctrl-C is for the supervisor, which stops the server last.
             start_new_session=True,
         )  # fmt: skip
+        return self._process
+
+    def _launch(self) -> None:
+        binary = find_server_binary(self._settings)
+        process = self._spawn(binary)
         deadline = time.monotonic() + _START_SECONDS
         while not self.answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                tail = log.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:] if log.exists() else "no log"
+            if process.poll() is not None or time.monotonic() > deadline:
+                tail = self.log.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:] if self.log.exists() else "no log"
                 raise EmbeddedServerFailed(f"{binary.name} did not start in {self._folder}:\n{tail}")
             time.sleep(0.02)
         (self._folder / "server-binary").write_text(str(binary))
@@ -98,7 +124,7 @@ class EmbeddedServer:
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
             "dir": str(self._folder),
-            "logfile": str(self._folder / "server.log"),
+            "logfile": str(self.log),
             "save": "",
             "appendonly": "yes",
             "appendfsync": self._settings.appendfsync,

@@ -105,7 +105,7 @@ class Supervisor:
         with self._only_one():
             server = self._start_server()
             try:
-                self._work(server.url if server else str(self._settings.redis_url))
+                self._work(server)
             finally:
                 if server:
                     server.stop()
@@ -129,7 +129,8 @@ class Supervisor:
         self._console.print("Valkey      embedded, on", str(server.socket))
         return server
 
-    def _work(self, redis_url: str) -> None:
+    def _work(self, server: EmbeddedServer | None) -> None:
+        redis_url = server.url if server else str(self._settings.redis_url)
         upgrade(self._settings.sql_url)
         self._console.print("Database    up to date")
         database = Database.open(self._settings.sql_url)
@@ -150,7 +151,7 @@ class Supervisor:
             count = enqueue_first(producer, content)
             self._console.print(f"Jobs        {count} enqueued for the sample content")
         try:
-            self._watch(children, producer, content, client)
+            self._watch(children, producer, content, client, server)
         finally:
             self._console.print("Stopping: running jobs finish first …")
             # Workers end before the scheduler, which then moves the last of the audit trail.
@@ -208,12 +209,22 @@ class Supervisor:
             Child("scheduler", scheduler, environment, self._log_folder / "scheduler.log"),
         ]
 
-    def _watch(self, children: list[Child], producer: Producer, content: DemoContent, client: Client) -> None:
+    def _watch(
+        self,
+        children: list[Child],
+        producer: Producer,
+        content: DemoContent,
+        client: Client,
+        server: EmbeddedServer | None,
+    ) -> None:
         board = StatusBoard(self._console, JobQueries(client, TOPOLOGY), client)
         if self._demo:
             threading.Thread(target=self._load, args=(producer, content), name="demo", daemon=True).start()
         with board:
             while not self._stopped.wait(0.5):
+                ended = server.keep_running() if server else None
+                if server and ended is not None:
+                    self._console.print(f"Valkey ended (exit code {ended}); started again. Its log: {server.log}")
                 for child in children:
                     child.keep_running()
                 try:

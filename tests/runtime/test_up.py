@@ -226,7 +226,7 @@ def test_a_second_one_in_the_same_folder_is_refused(running: Installation) -> No
     assert "is running already" in second.stderr
 
 
-def test_it_stops_on_ctrl_c_keeps_its_data_and_a_killed_one_leaves_no_workers(installation: Installation) -> None:
+def test_it_restarts_what_dies_stops_on_ctrl_c_and_leaves_data_and_no_workers(installation: Installation) -> None:
     options = ("--no-demo", "-p", "1", "-t", "2")
     first = installation.up(*options)
     installation.wait_for(installation.is_serving, "a worker")
@@ -234,6 +234,10 @@ def test_it_stops_on_ctrl_c_keeps_its_data_and_a_killed_one_leaves_no_workers(in
     before.kill()
     is_new = lambda process: process.pid != before.pid  # noqa: E731
     installation.wait_for(lambda: [*filter(is_new, masters_of(installation, first.pid))], "new workers")
+    (server,) = [process for process in installation.processes() if "valkey" in process.name()]
+    server.kill()
+    installation.wait_for(lambda: "Valkey ended (exit code -9)" in installation.log.read_text(), "the server's end")
+    installation.wait_for(installation.is_serving, "the server that was started again")
     completed = installation.completed("search:index")
     installation.ask("enqueue", "search:index", "index-article", "--data", '{"article_id": 1}')
     installation.wait_for(lambda: installation.completed("search:index") == completed + 1, "a job of the new workers")

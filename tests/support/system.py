@@ -29,6 +29,7 @@ class System:
 
     def __init__(self, folder: Path, redis: RedisServer, secret_key: str, **settings: Any) -> None:
         self.folder = folder
+        self.redis = redis
         self.settings = settings_for(folder, redis.url, secret_key=secret_key, **settings)
         self.services = Services(self.settings)
         self.port = free_port()

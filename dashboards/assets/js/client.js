@@ -58,6 +58,8 @@ export class Client {
 
   /** What did not change stays the same object, so that whoever draws it can see that at a glance. */
   show(slots) {
+    // By this browser's clock: the server says how old the figures are, not when they were read.
+    if (slots.outage) slots.outage.asOf = slots.outage.ageSeconds === null ? null : Date.now() - slots.outage.ageSeconds * 1_000;
     for (const [name, value] of Object.entries(slots)) this.slots[name] = kept(this.slots[name], value);
   }
 

@@ -1,6 +1,7 @@
 // What every page is made of: the frame around it, and the small parts inside it.
 import {html, render, useEffect, useMemo, useRef, useState} from 'teknav/vendor/preact.js';
 import {Client} from 'teknav/js/client.js';
+import {useSeconds} from 'teknav/js/clock.js';
 import {ago, moment, utc} from 'teknav/js/format.js';
 import {Icon} from 'teknav/js/icons.js';
 import {Shell} from 'teknav/js/shell.js';
@@ -52,6 +53,7 @@ export function Act({client, action, args, children, tone, title, disabled, conf
 
 /** A moment in the viewer's zone, with UTC on hover. */
 export function Time({at, relative}) {
+  useSeconds(5);
   if (!at) return html`<span class="faint">–</span>`;
   return html`<time datetime=${at} title=${`${utc(at)} · ${moment(at)} here`}>${relative ? ago(at) : moment(at)}</time>`;
 }

@@ -1,6 +1,8 @@
 // The frame: navigation, search, who is signed in, whether the line holds, and what was just done.
 import {html, useEffect, useRef, useState} from 'teknav/vendor/preact.js';
 import {Question} from 'teknav/js/dialog.js';
+import {useSeconds} from 'teknav/js/clock.js';
+import {span} from 'teknav/js/format.js';
 import {Icon} from 'teknav/js/icons.js';
 
 const ROOT = '/dashboard/owner';
@@ -14,7 +16,7 @@ const PLACES = [
 ];
 
 export function Shell({client, children}) {
-  const {shell = {}} = client.slots;
+  const {shell = {}, outage} = client.slots;
   const [question, setQuestion] = useState(null);
   const search = useRef(null);
   client.confirm = (asked) => new Promise((resolve) => setQuestion({...asked, resolve}));
@@ -33,8 +35,9 @@ export function Shell({client, children}) {
       <${Viewer} client=${client} viewer=${shell.viewer} />
     </header>
     ${client.isLost && html`<div class="banner bad" role="alert"><${Icon} name="triangle-alert" /> The connection is lost. This page comes back by itself as soon as the server answers.</div>`}
+    ${!client.isLost && outage && html`<${Outage} outage=${outage} />`}
     ${shell.notice && html`<div class="banner warn" role="status"><${Icon} name="triangle-alert" /> ${shell.notice}</div>`}
-    <main id="main" tabindex="-1">
+    <main id="main" tabindex="-1" class=${outage || client.isLost ? 'old' : ''}>
       <${Crumbs} crumbs=${shell.crumbs ?? []} />
       ${shell.limits && html`<p class="limits faint"><${Icon} name="info" size=${12} /> ${shell.limits}</p>`}
       ${children}
@@ -44,6 +47,13 @@ export function Shell({client, children}) {
         ${toast.undo && html`<button type="button" class="button" onClick=${() => { client.dismiss(toast.id); client.ask(toast.undo.action, toast.undo.args); }}>Undo</button>`}
         <button type="button" class="quiet" title="Dismiss" onClick=${() => client.dismiss(toast.id)}><${Icon} name="x" /></button></div>`)}</div>
     ${question && html`<${Question} question=${question} onAnswer=${answer} />`}`;
+}
+
+/** Redis or the database is away: since when the figures are old, second by second. */
+function Outage({outage}) {
+  useSeconds(1);
+  const age = outage.asOf === null ? '' : ` The figures are ${span(Math.max(0, Math.round((Date.now() - outage.asOf) / 1_000)))} old and are not refreshed.`;
+  return html`<div class="banner bad" role="alert"><${Icon} name="triangle-alert" /> ${outage.text}<span aria-live="off">${age}</span> Nothing can be changed meanwhile. This page goes on by itself.</div>`;
 }
 
 function Crumbs({crumbs}) {
