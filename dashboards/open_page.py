@@ -181,6 +181,7 @@ class OpenPage:
         operator = identity.operator
         viewer = {
             "name": operator.name, "role": operator.role.value, "csrf": identity.csrf_token,
+            "mayManage": operator.may(Operation.ADMINISTER),
             "queues": None if is_every_queue(operator.queues) else ", ".join(operator.queues),
         }  # fmt: skip
         return {

@@ -3,6 +3,7 @@
 from typing import Final
 
 from dashboards.page import Page
+from dashboards.pages.access import AccessPage
 from dashboards.pages.account import AccountPage
 from dashboards.pages.alerts import AlertsPage
 from dashboards.pages.audit import AuditPage
@@ -26,6 +27,7 @@ PAGES: Final[tuple[type[Page], ...]] = (
     AlertsPage,
     AuditPage,
     AccountPage,
+    AccessPage,
     RunbookPage,
     AlertRunbookPage,
 )

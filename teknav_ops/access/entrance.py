@@ -61,7 +61,7 @@ class Entrance:
         token = self.tokens.recognise(secret)
         if token is None or not self.is_let_in(token.role):
             return None
-        operator = Operator(f"token:{token.name}", token.role, token.scopes)
+        operator = Operator(f"token:{token.name}", token.role, token.scopes, token.queues, token.quota)
         return Identity(operator, "token", token_id=token.id)
 
     def still_in(self, identities: list[Identity]) -> set[Identity]:

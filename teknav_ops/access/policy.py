@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, ParamSpec, TypeVar
 
 from teknav_ops.access.actors import check_actor, local_actor
+from teknav_ops.access.quota import Quota
 from teknav_ops.errors import NotAllowed
 from teknav_ops.queue_patterns import ALL_QUEUES, QueuePatterns, covers, is_every_queue
 from teknav_ops.settings import Settings
@@ -82,6 +83,8 @@ class Operator:
     role: Role
     scopes: frozenset[Operation] = ALL_OPERATIONS
     queues: QueuePatterns = ALL_QUEUES
+    #: How many jobs it may make; None: as many as it likes.
+    quota: Quota | None = None
 
     def __post_init__(self) -> None:
         """Raises InvalidRequest for a name that is not one line of text: it stands in logs, lists and AuditLog."""

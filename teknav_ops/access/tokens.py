@@ -13,12 +13,17 @@ from typing import Any, Final
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as SqlSession
 
 from teknav_ops.access.policy import COMES_WITH, Operation, Operator, Role, is_allowed, require
+from teknav_ops.access.quota import Quota, checked_quota
+from teknav_ops.access.user_names import name_key
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest
-from teknav_ops.storage.tables import AccessToken
+from teknav_ops.queue_patterns import QueuePatterns, checked_patterns
+from teknav_ops.storage.tables import AccessToken, AccessUser
 from teknav_ops.storage.tables.base import utc_now
+from teknav_ops.topology import TOPOLOGY
 
 BEGINNING: Final = "tko_"
 _SHOWN_CHARACTERS: Final = 8
@@ -28,8 +33,12 @@ SCOPES: Final = (Operation.READ, Operation.ACT, Operation.ENQUEUE, Operation.MET
 #: A use is written down at most this often: reading must not become writing.
 _COARSE_USE: Final = timedelta(minutes=5)
 LONGEST_LIFE: Final = timedelta(days=3_650)
-#: Asked at every request. Columns, not an object of the ORM: that halves what it costs.
-_BY_HASH: Final = select(AccessToken.__table__).where(AccessToken.token_hash == bindparam("token_hash"))
+#: Columns, not objects of the ORM: that halves what it costs, and it is asked at every request.
+_TOKENS: Final = select(
+    AccessToken.__table__, AccessUser.name.label("owner"), AccessUser.role.label("owner_role"),
+    AccessUser.disabled_at.label("owner_disabled_at"),
+).outerjoin(AccessUser, AccessUser.id == AccessToken.owner_id)  # fmt: skip
+_BY_HASH: Final = _TOKENS.where(AccessToken.token_hash == bindparam("token_hash"))
 
 
 class UnknownToken(InvalidRequest):
@@ -45,11 +54,33 @@ class Token:
     beginning: str
     role: Role
     scopes: frozenset[Operation]
+    queues: QueuePatterns
+    jobs_per_minute: int | None
+    backlog_limit: int | None
+    #: The user in whose place it acts; None for one that belongs to whoever runs the server.
+    owner: str | None
+    #: Whether the owner, if it has one, is still an OWNER who may sign in.
+    owner_stands: bool
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
     created_by: str
     created_at: datetime
+
+    @property
+    def state(self) -> str:
+        """Whether it is accepted (`live`), and why not (`revoked`, `expired`, `owner gone`)."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at is not None and self.expires_at <= utc_now():
+            return "expired"
+        return "live" if self.owner_stands else "owner gone"
+
+    @property
+    def quota(self) -> Quota | None:
+        """What it may make at most; None where that is not limited."""
+        is_limited = self.jobs_per_minute is not None or self.backlog_limit is not None
+        return Quota(self.id, self.jobs_per_minute, self.backlog_limit) if is_limited else None
 
 
 class Tokens:
@@ -62,32 +93,52 @@ class Tokens:
     def all(self) -> list[Token]:
         """Every token, newest first, revoked ones too."""
         with self._database.reading() as session:
-            return [_token(row) for row in session.scalars(select(AccessToken).order_by(AccessToken.id.desc()))]
+            return [_token(row) for row in session.execute(_TOKENS.order_by(AccessToken.id.desc()))]
 
     def create(
-        self, by: Operator, name: str, *, role: Role, scopes: Iterable[Operation], life: timedelta | None
+        self,
+        by: Operator,
+        name: str,
+        *,
+        role: Role,
+        scopes: Iterable[Operation],
+        life: timedelta | None,
+        queues: Iterable[str] | None = None,
+        jobs_per_minute: int | None = None,
+        backlog_limit: int | None = None,
+        owner: str | None = None,
     ) -> tuple[str, Token]:
         """Create a token; answers its secret, which is kept nowhere. `life` None: it never expires.
 
+        It is good for `queues` only, and as long as its owner is an OWNER who may sign in. Without `owner` it is the
+        user's who creates it, where that is one.
+
         Raises:
-            InvalidRequest: the name is wrong or taken, a scope goes beyond the role, or the life is not positive.
+            InvalidRequest: the name is wrong or taken, a scope goes beyond the role, the life is not positive, or
+            queues, a limit or the owner cannot be. Nothing was written.
         """
         require(by, Operation.ADMINISTER)
         wanted = _checked(name, role, scopes, life)
+        checked_quota(jobs_per_minute, backlog_limit, may_enqueue=Operation.ENQUEUE in wanted)
+        facts: dict[str, Any] = {
+            "role": role.value,
+            "scopes": wanted,
+            "queues": list(checked_patterns(queues, TOPOLOGY)),
+            "jobs_per_minute": jobs_per_minute,
+            "backlog_limit": backlog_limit,
+        }
         secret = BEGINNING + secrets.token_urlsafe(32)
         expires_at = None if life is None else utc_now() + life
-        row = AccessToken(
-            name=name, beginning=secret[:_SHOWN_CHARACTERS], token_hash=_hash(secret), role=role.value,
-            scopes=wanted, expires_at=expires_at, created_by=by.name,
-        )  # fmt: skip
-        facts: dict[str, Any] = {
-            "token": name, "role": role.value, "scopes": wanted, "expires_at": expires_at and expires_at.isoformat(),
-        }  # fmt: skip
+        told = {"token": name, "owner": owner, "expires_at": expires_at and expires_at.isoformat(), **facts}
         try:
-            with self._log.record("token.created", actor=by.name, **facts), self._database.session() as session:
+            with self._log.record("token.created", actor=by.name, **told), self._database.session() as session:
+                row = AccessToken(
+                    name=name, beginning=secret[:_SHOWN_CHARACTERS], token_hash=_hash(secret), expires_at=expires_at,
+                    created_by=by.name, owner_id=_owner_id(session, owner, by), **facts,
+                )  # fmt: skip
                 session.add(row)
                 session.flush()
-                return secret, _token(row)
+                return secret, _token(session.execute(_TOKENS.where(AccessToken.id == row.id)).one())
         except IntegrityError:
             raise InvalidRequest(f"name: there is a token {name!r} already; revoke it first") from None
 
@@ -106,7 +157,7 @@ class Tokens:
         with self._database.reading() as session:
             row = session.execute(_BY_HASH, {"token_hash": _hash(secret)}).first()
             token = None if row is None else _token(row)
-        if token is None or not _is_live(token):
+        if token is None or token.state != "live":
             return None
         now = utc_now()
         if token.last_used_at is None or now - token.last_used_at > _COARSE_USE:
@@ -118,8 +169,8 @@ class Tokens:
     def live_ids(self, token_ids: Iterable[int]) -> set[int]:
         """Which of these tokens are still accepted."""
         with self._database.reading() as session:
-            rows = session.scalars(select(AccessToken).where(AccessToken.id.in_(list(token_ids))))
-            return {row.id for row in rows if _is_live(_token(row))}
+            tokens = map(_token, session.execute(_TOKENS.where(AccessToken.id.in_(list(token_ids)))))
+            return {token.id for token in tokens if token.state == "live"}
 
 
 def _checked(name: str, role: Role, scopes: Iterable[Operation], life: timedelta | None) -> list[str]:
@@ -138,19 +189,39 @@ def _checked(name: str, role: Role, scopes: Iterable[Operation], life: timedelta
     return [scope.value for scope in wanted]
 
 
-def _is_live(token: Token) -> bool:
-    return token.revoked_at is None and (token.expires_at is None or token.expires_at > utc_now())
+def _owner_id(session: SqlSession, owner: str | None, by: Operator) -> int | None:
+    """The user in whose place a token acts, locked: nobody loses the role while the token is made."""
+    found = session.scalars(
+        select(AccessUser).where(AccessUser.name_key == name_key(owner or by.name)).with_for_update()
+    ).first()
+    is_owner = found is not None and found.role == Role.OWNER.value and found.disabled_at is None
+    if owner is not None and not is_owner:
+        raise InvalidRequest(f"owner: {owner!r} is no OWNER who may sign in; see `teknav users list`")
+    return found.id if found is not None and is_owner else None
 
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
-def _token(row: AccessToken | Row[Any]) -> Token:
+def _token(row: Row[Any]) -> Token:
     scopes = {Operation(scope) for scope in row.scopes}
-    role = Role(row.role)
     scopes |= {COMES_WITH[scope] for scope in scopes if scope in COMES_WITH}
+    is_owner = row.owner_role == Role.OWNER.value and row.owner_disabled_at is None
     return Token(
-        row.id, row.name, row.beginning, role, frozenset(scopes), row.expires_at, row.last_used_at, row.revoked_at,
-        row.created_by, row.created_at,
-    )  # fmt: skip
+        id=row.id,
+        name=row.name,
+        beginning=row.beginning,
+        role=Role(row.role),
+        scopes=frozenset(scopes),
+        queues=tuple(row.queues),
+        jobs_per_minute=row.jobs_per_minute,
+        backlog_limit=row.backlog_limit,
+        owner=row.owner,
+        owner_stands=row.owner_id is None or is_owner,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+        revoked_at=row.revoked_at,
+        created_by=row.created_by,
+        created_at=row.created_at,
+    )

@@ -190,13 +190,13 @@ class Users:
                 row = _locked(session, name)
                 if owners == [row.id] and _takes_ownership(values):
                     raise WrongState(f"{row.name} is the last owner who can sign in; add or enable another one first")
-                kept_name, epoch = row.name, row.epoch
+                row_id, kept_name, epoch = row.id, row.name, row.epoch
                 if values is None:
                     session.execute(delete(AccessUser).where(AccessUser.id == row.id))
                 else:
                     change = update(AccessUser).where(AccessUser.id == row.id).returning(AccessUser.epoch)
                     epoch = session.scalars(change.values(**values, epoch=AccessUser.epoch + 1)).one()
-                revoked = _revoke_tokens(session, kept_name) if _takes_ownership(values) else 0
+                revoked = _revoke_tokens(session, row_id) if _takes_ownership(values) else 0
             if keep is not None:
                 self._sessions.carry_over(keep, epoch=epoch)
             ended = self._sessions.end_all(kept_name, but=keep)
@@ -217,9 +217,9 @@ def _locked_owners(session: SqlSession) -> list[int]:
     return list(session.scalars(owners.order_by(AccessUser.id).with_for_update()))
 
 
-def _revoke_tokens(session: SqlSession, name: str) -> int:
-    """A token acts in place of the owner who made it, and no longer than that."""
-    live = update(AccessToken).where(AccessToken.created_by == name, AccessToken.revoked_at.is_(None))
+def _revoke_tokens(session: SqlSession, user_id: int) -> int:
+    """A token acts in place of its owner, and no longer than that."""
+    live = update(AccessToken).where(AccessToken.owner_id == user_id, AccessToken.revoked_at.is_(None))
     return len(session.execute(live.values(revoked_at=utc_now()).returning(AccessToken.id)).all())
 
 

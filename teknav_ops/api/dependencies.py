@@ -77,6 +77,7 @@ MayReadPayloads = Annotated[Identity, Depends(_needs(Operation.READ_PAYLOADS))]
 MayAct = Annotated[Identity, Depends(_needs(Operation.ACT))]
 MayManage = Annotated[Identity, Depends(_needs(Operation.MANAGE))]
 MayEnqueue = Annotated[Identity, Depends(_needs(Operation.ENQUEUE))]
+MayAdminister = Annotated[Identity, Depends(_needs(Operation.ADMINISTER))]
 MayScrape = Annotated[Identity, Depends(_needs(Operation.METRICS))]
 #: For routes that name a batch replay, whose queue they find themselves.
 MayActOnSome = Annotated[Identity, Depends(_needs(Operation.ACT, queue_is_found=True))]

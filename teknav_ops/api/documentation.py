@@ -33,6 +33,7 @@ dashboard, which needs the session's token as `X-CSRF-Token` with everything but
 with payloads, results and error texts masked; an OPERATOR acts on the queues that are theirs.
 """
 _TAGS: Final = [
+    {"name": "access", "description": "Who may do what."},
     {"name": "queues", "description": "What the queues are doing, and how they run."},
     {"name": "enqueue", "description": "Jobs from producers in any language."},
     {"name": "jobs", "description": "Jobs: listed, found, looked at, and acted on."},

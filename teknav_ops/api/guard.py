@@ -181,7 +181,11 @@ class Guard:
         scope = inner_scope(visit)
         mark = current_identity.set(visit.identity)
         try:
-            if visit.identity is not None and scope["type"] == "websocket":
+            is_lasting = scope["type"] == "websocket" or visit.is_stream
+            # Nothing waits between this question and the connection's being counted: many at once are not let through.
+            if visit.identity is not None and is_lasting and self._live.is_full(visit.identity):
+                await self._answer(_too_many(), scope, receive, send)
+            elif visit.identity is not None and scope["type"] == "websocket":
                 await self._socket(visit.identity, scope, receive, send)
             elif visit.identity is not None and visit.is_stream:
                 await self._stream(visit.identity, scope, receive, send)
@@ -228,3 +232,8 @@ class Guard:
 
 def _unauthorized(detail: str) -> Response:
     return problem(401, "Not signed in", detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+def _too_many() -> Response:
+    words = "This token or session has too many sockets and event streams open; close some."
+    return problem(429, "Too many connections", words, headers={"Retry-After": "10"})

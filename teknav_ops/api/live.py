@@ -19,6 +19,10 @@ log = structlog.get_logger("teknav.api")
 _CHECK_SECONDS: Final = 2.0
 #: Close code for a socket whose session has ended; a page that sees it goes to the sign-in page.
 SESSION_ENDED: Final = 4401
+#: Sockets and event streams that one token may have open on one process: a program needs one, its replicas a few.
+CONNECTIONS_PER_TOKEN: Final = 20
+#: The same for a browser's session: each open tab has one.
+CONNECTIONS_PER_SESSION: Final = 100
 
 
 class LiveConnections:
@@ -52,6 +56,14 @@ class LiveConnections:
             events.discard(ended)
             if not events:
                 self._open.pop(identity, None)
+
+    def is_full(self, identity: Identity) -> bool:
+        """Whether a token or session has as many connections open as one may have."""
+        mine = (identity.token_id, identity.session_id)
+        open_count = sum(
+            len(events) for other, events in self._open.items() if (other.token_id, other.session_id) == mine
+        )
+        return open_count >= (CONNECTIONS_PER_TOKEN if identity.via == "token" else CONNECTIONS_PER_SESSION)
 
     @property
     def count(self) -> int:

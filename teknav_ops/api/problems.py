@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from teknav_ops import errors
 from teknav_ops.access.attempts import TooManyAttempts
+from teknav_ops.access.quota import QuotaExceeded
 from teknav_ops.alerts.channels import ChannelFailed
 from teknav_ops.api.realtime.following import TooManyClients
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
@@ -62,6 +63,7 @@ STATUS_OF: Final[dict[type[errors.TekNavError], int]] = {
     errors.InvalidRequest: 422,
     errors.NotAllowed: 403,
     TooManyAttempts: 429,
+    QuotaExceeded: 429,
     ChannelFailed: 502,
     errors.Throttled: 503,
     errors.TransientError: 503,
@@ -177,6 +179,7 @@ _MEANING: Final = {
     409: "The state does not allow this; nothing was changed.",
     413: "The body or the payload is too large.",
     422: "The request is wrong; `errors` names the fields.",
+    429: "The token has used its quota; nothing was made. Try again after `Retry-After` seconds.",
     503: "Redis or the database does not answer. Nothing was done; try again after `Retry-After` seconds.",
 }
 

@@ -10,6 +10,7 @@ from typing import Final
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import SOME_QUEUE, Operation, Operator, require
+from teknav_ops.access.quota import Quotas
 from teknav_ops.api.background import BackgroundReplays
 from teknav_ops.api.realtime.hub import Hub
 from teknav_ops.api.redis_watch import RedisWatch
@@ -51,6 +52,7 @@ class Services:
         self.entrance = Entrance(settings, self.client, self.operator_log)
         self.jobs = JobQueries(self.client, topology)
         self.dead_letters = DeadLetterQueries(self.client, topology)
+        self.quotas = Quotas(self.client, self.jobs.counts)
         self.replays = Replays(self.client, self.dead_letters, topology)
         self.search = JobSearch(self.client, self.database, topology)
         self.workers = WorkerQueries(self.client, topology)
@@ -69,8 +71,10 @@ class Services:
         """Enqueueing, as this operator, on the queues that are the operator's. Raises NotAllowed."""
         require(operator, Operation.ENQUEUE, SOME_QUEUE)
 
-        def admit(queue: Queue, _: int) -> None:
+        def admit(queue: Queue, count: int) -> None:
             require(operator, Operation.ENQUEUE, queue.name)
+            if operator.quota is not None:
+                self.quotas.take(operator.quota, queue.name, count)
 
         return Producer(
             self.client, cipher=self.cipher, topology=self.topology, actor=operator.name,

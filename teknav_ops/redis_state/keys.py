@@ -87,6 +87,11 @@ def sign_on_state(state_id: str) -> str:
     return f"teknav:sign-on-state:{state_id}"
 
 
+def token_quota(token_id: int) -> str:
+    """HASH second -> how many jobs a producer's token made in it, over the last minute."""
+    return f"teknav:token-quota:{token_id}"
+
+
 def refusals(subject: str, minute: int) -> str:
     """STRING: how often somebody was refused in a minute, so that refusals cannot fill AuditLog."""
     return f"teknav:refusals:{subject}:{minute}"

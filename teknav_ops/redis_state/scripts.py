@@ -670,3 +670,8 @@ def sign_in_attempt(
 ) -> Call[int]:
     """Count an attempt to sign in; answers for how many ms it must wait, 0 when it may go on."""
     return Call(load("sign_in_attempt"), [key], [wish, free_count, delay_ms, longest_ms, memory_ms])
+
+
+def take_quota(key: str, *, count: int, limit: int, window_seconds: int) -> Call[int]:
+    """Count jobs against a limit per window; answers 0, or in how many seconds they will fit."""
+    return Call(load("take_quota"), [key], [count, limit, window_seconds])

@@ -39,11 +39,16 @@ def serve_web(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         config = uvicorn.Config(
             _APP, factory=True, proxy_headers=False, server_header=False, access_log=False, log_config=None,
             timeout_graceful_shutdown=_LEAVE_SECONDS, timeout_keep_alive=75, h11_max_incomplete_event_size=64 * 1024,
-            ws_max_size=settings.request_limit_bytes * 8,
+            ws_max_size=largest_message_bytes(settings),
         )  # fmt: skip
         # uvicorn ends in good order, and then raises the signal once more.
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
+
+
+def largest_message_bytes(settings: Settings) -> int:
+    """The largest message that a socket takes: a page sends payloads, and little besides."""
+    return 4 * settings.payload_limit_bytes
 
 
 def has_web() -> bool:

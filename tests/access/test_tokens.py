@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.policy import Operation, Operator, Role
+from teknav_ops.access.quota import Quota
 from teknav_ops.access.tokens import UnknownToken
 from teknav_ops.errors import InvalidRequest, NotAllowed
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.tables import AccessToken, AuditLog
+from teknav_ops.storage.tables import AccessToken, AccessUser, AuditLog
 from teknav_ops.storage.tables.base import utc_now
-from tests.access.conftest import ROOT, NewEntrance
+from tests.access.conftest import PASSWORD, ROOT, NewEntrance
 
 
 def create(entrance: Entrance, name: str = "ci", **options: Any) -> str:
@@ -93,12 +94,94 @@ def test_use_is_noted_coarsely(entrance: Entrance, database: Database) -> None:
         ({"role": Role.VIEWER, "scopes": [Operation.ACT]}, "a VIEWER may not act"),
         ({"life": timedelta(0)}, "expires: "),
         ({"life": timedelta(days=4_000)}, "expires: "),
+        ({"queues": ["webhook:*"]}, "queues: 'webhook:\\*' names no queue"),
+        ({"jobs_per_minute": 5}, "jobs_per_minute: .* give the token the scope enqueue"),
+        ({"scopes": [Operation.ENQUEUE], "jobs_per_minute": 0}, "jobs_per_minute: "),
+        ({"scopes": [Operation.ENQUEUE], "backlog_limit": 10**9}, "backlog_limit: "),
+        ({"owner": "nobody"}, "owner: 'nobody' is no OWNER who may sign in"),
     ],
 )
 def test_a_wrong_token_is_not_made(entrance: Entrance, options: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         create(entrance, **options)
 
+    assert entrance.tokens.all() == []
+
+
+@pytest.mark.each_database
+def test_a_token_is_for_its_queues_only_and_says_so_in_the_trail(
+    entrance: Entrance, trail: Callable[[], list[AuditLog]]
+) -> None:
+    scopes = [Operation.READ, Operation.ACT, Operation.ENQUEUE]
+    secret = create(entrance, scopes=scopes, queues=["webhooks:*"], jobs_per_minute=60, backlog_limit=1_000)
+
+    identity = entrance.by_token(secret)
+    assert identity is not None
+    for operation in (Operation.READ_PAYLOADS, Operation.ACT, Operation.MANAGE, Operation.ENQUEUE):
+        assert identity.may(operation, "webhooks:deliver") and not identity.may(operation, "email:send")
+        assert not identity.may(operation)
+    assert identity.may(Operation.READ, "email:send")
+    (token,), (entry,) = entrance.tokens.all(), trail()
+    assert identity.operator.quota == token.quota == Quota(token.id, 60, 1_000)
+    assert entry.detail is not None
+    kept = {name: entry.detail[name] for name in ("queues", "jobs_per_minute", "backlog_limit")}
+    assert kept == {"queues": ["webhooks:*"], "jobs_per_minute": 60, "backlog_limit": 1_000}
+
+
+LOSSES: dict[str, Callable[[Entrance], object]] = {
+    "disabled": lambda entrance: entrance.users.disable(ROOT, "sara"),
+    "removed": lambda entrance: entrance.users.remove(ROOT, "sara"),
+    "made a viewer": lambda entrance: entrance.users.set_role(ROOT, "sara", Role.VIEWER),
+    "made an operator": lambda entrance: entrance.users.set_role(ROOT, "sara", Role.OPERATOR),
+}
+
+
+@pytest.mark.each_database
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_token_ends_with_its_owner_whoever_made_it(entrance: Entrance, loss: str) -> None:
+    for name in ("sara", "ali"):
+        entrance.users.add(ROOT, name, Role.OWNER, PASSWORD)
+    # Made at the command line for her, made by herself, and made for somebody else.
+    hers = [create(entrance, "one", owner="Sara"), entrance.tokens.create(
+        Operator("sara", Role.OWNER), "two", role=Role.OWNER, scopes=[Operation.READ], life=None
+    )[0]]  # fmt: skip
+    others = [create(entrance, "three", owner="ali"), create(entrance, "four")]
+    assert all(entrance.by_token(secret) for secret in (*hers, *others))
+
+    LOSSES[loss](entrance)
+
+    assert [entrance.by_token(secret) is None for secret in (*hers, *others)] == [True, True, False, False]
+    # Nor does a user of that name who comes later have them back.
+    if loss == "removed":
+        entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    else:
+        entrance.users.set_role(ROOT, "sara", Role.OWNER)
+        entrance.users.enable(ROOT, "sara")
+    assert [entrance.by_token(secret) for secret in hers] == [None, None]
+
+
+@pytest.mark.parametrize("change", [{"role": "OPERATOR"}, {"disabled_at": datetime(2026, 1, 1, tzinfo=UTC)}, None])
+def test_a_token_that_was_not_revoked_is_worth_nothing_without_its_owner(
+    entrance: Entrance, database: Database, change: dict[str, Any] | None
+) -> None:
+    """As if somebody's hand had changed the user in SQL; an open socket of the token ends, too."""
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    secret = create(entrance, owner="sara")
+    identity = entrance.by_token(secret)
+    assert identity is not None and entrance.still_in([identity]) == {identity}
+    with database.session() as session:
+        session.execute(delete(AccessUser) if change is None else update(AccessUser).values(**change))
+
+    assert entrance.by_token(secret) is None and entrance.still_in([identity]) == set()
+    assert entrance.tokens.all()[0].state == "owner gone"
+
+
+def test_a_disabled_user_owns_no_new_token(entrance: Entrance) -> None:
+    entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    entrance.users.disable(ROOT, "sara")
+    with pytest.raises(InvalidRequest, match="owner: 'sara' is no OWNER"):
+        create(entrance, owner="sara")
     assert entrance.tokens.all() == []
 
 

@@ -153,6 +153,19 @@ def test_a_viewer_is_added_with_a_word_about_the_setting(teknav: Teknav) -> None
     assert "TEKNAV_VIEWERS_ALLOWED=true" in told
 
 
+def test_a_producers_token_with_limits_and_an_owner(teknav: Teknav) -> None:
+    teknav("users", "add", "sara", "--stdin", typed=f"{PASSWORD}\n")
+    limits = ("--queue", "email:*", "--jobs-per-minute", "600", "--backlog", "5000", "--owner", "sara")
+    assert teknav("tokens", "create", "shop", "--scope", "enqueue", *limits)[0] == 0
+
+    (row,) = json.loads(teknav("tokens", "list", "--json")[1])
+    wanted = {"queues": ["email:*"], "jobs_per_minute": 600, "backlog_limit": 5_000, "owner": "sara", "state": "live"}
+    assert {name: row[name] for name in wanted} == wanted
+    # Without the breaks of a narrow terminal.
+    listed = "".join(teknav("tokens", "list")[1].split())
+    assert "OWNER:enqueueonemail:*;600jobsaminute;uptoabacklogof5,000;ownersara" in listed
+
+
 def test_a_tokens_life(teknav: Teknav) -> None:
     assert "No tokens" in teknav("tokens", "list")[1]
     code, told, _ = teknav("tokens", "create", "ci", "--scope", "read", "--scope", "enqueue", "--expires", "12h")

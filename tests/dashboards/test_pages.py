@@ -41,6 +41,7 @@ PLACES = (
     "reports",
     "audit",
     "account",
+    "access",
     "runbook/UnknownFile",
     "runbook/alerts/OldestWaitingAge",
 )

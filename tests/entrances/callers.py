@@ -61,7 +61,7 @@ NAMES: Final = (
     "owner from another site", "owner from a page without an address", "unknown token", "revoked token",
     "expired token", "token of a disabled user", "token of a removed user", "token without scopes", "token read",
     "token act", "token enqueue", "token metrics", "token of a viewer", "token act of a viewer",
-    "token act of an operator", "token read, act and enqueue",
+    "token act of an operator", "token of the queues", "token of other queues", "token read, act and enqueue",
 )  # fmt: skip
 
 
@@ -146,18 +146,27 @@ class Callers:
     # Programs --------------------------------------------------------------------------------------
 
     def _token(
-        self, caller: str, rights: set[Operation], *scopes: Operation, role: Role = Role.OWNER, by: Operator = ROOT
+        self,
+        caller: str,
+        rights: set[Operation],
+        *scopes: Operation,
+        role: Role = Role.OWNER,
+        by: Operator = ROOT,
+        patterns: list[str] | None = None,
+        queues: frozenset[str] | None = None,
     ) -> None:
         name = caller.replace(" ", "-").replace(",", "")
         tokens = self._web.services.entrance.tokens
-        secret, token = tokens.create(by, name, role=Role.OWNER, scopes=scopes or [Operation.METRICS], life=None)
+        secret, token = tokens.create(
+            by, name, role=Role.OWNER, scopes=scopes or [Operation.METRICS], life=None, queues=patterns
+        )
         # As an older version, or somebody's hand, may have left it.
         change = update(AccessToken).where(AccessToken.id == token.id)
         with self._web.services.database.session() as session:
             session.execute(change.values(role=role.value, scopes=[scope.value for scope in scopes]))
         identity = self._web.services.entrance.by_token(secret)
         headers = (("authorization", f"Bearer {secret}"),)
-        self._add(Caller(caller, frozenset(rights), headers=headers, identity=identity, is_token=True))
+        self._add(Caller(caller, frozenset(rights), queues, headers, identity, is_token=True))
 
     def _add_tokens(self) -> None:
         self._token("token without scopes", set())
@@ -167,6 +176,10 @@ class Callers:
         self._token("token act of a viewer", set(), Operation.ACT, role=Role.VIEWER)
         self._token("token act of an operator", {Operation.ACT}, Operation.ACT, role=Role.OPERATOR)
         several = (Operation.READ, Operation.ACT, Operation.ENQUEUE)
+        for name in ("of the queues", "of other queues"):
+            patterns, queues = _OPERATORS[f"operator {name}"]
+            everything = {*several, Operation.READ_PAYLOADS, Operation.MANAGE}
+            self._token(f"token {name}", everything, *several, patterns=patterns, queues=queues)
         self._token("token read, act and enqueue", {*several, Operation.READ_PAYLOADS, Operation.MANAGE}, *several)
 
     def _add_ended_tokens(self) -> None:

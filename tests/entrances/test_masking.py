@@ -36,6 +36,7 @@ MASKED: Final = (
     "viewer",
     "operator",
     "operator of the queues",
+    "token of other queues",
     "token of a viewer",
     "token act",
     "token enqueue",

@@ -120,7 +120,8 @@ def queue_of(name: str) -> str | None:
         return PAUSED_QUEUE
     if name.startswith(("Control.", "Silences.")):
         return QUEUE
-    return "workflows:run" if name.startswith("WorkflowRuns.") else None
+    # A definition belongs to no queue; a run to that of runs.
+    return "workflows:run" if name.startswith("WorkflowRuns.") and name != "WorkflowRuns.save" else None
 
 
 def test_every_operation_says_what_it_needs(web: Web, callers: Callers, prepared: PreparedData) -> None:

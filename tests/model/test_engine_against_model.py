@@ -55,6 +55,7 @@ NOT_PLAYED = {
     "relay_events": "the stream of events, and how far each audit stream was read",
     "replace_fields": "what alerts remember",
     "sign_in_attempt": "attempts to sign in",
+    "take_quota": "what a producer's token may make",
     "use_session": "a session",
 }
 

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from teknav_ops.access.policy import Operation, Operator, Role
 from teknav_ops.api.app import create_api
 from teknav_ops.api.services import Services
+from teknav_ops.runtime.web import largest_message_bytes
 from teknav_ops.settings import Settings
 from tests.support.databases import migrate
 from tests.support.ports import free_port
@@ -98,7 +99,7 @@ def served(app: FastAPI) -> Iterator[Web]:
     port = free_port()
     config = uvicorn.Config(
         app, host="127.0.0.1", port=port, log_level="error", proxy_headers=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=2, ws_max_size=largest_message_bytes(app.state.services.settings),
     )  # fmt: skip
     server = uvicorn.Server(config)
     # With the event loop that `teknav serve` gets: uvloop where it is installed.

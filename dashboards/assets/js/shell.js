@@ -100,6 +100,7 @@ function Viewer({viewer}) {
   return html`<details class="viewer"><summary title="Who is signed in"><${Icon} name="user" /> <span dir="auto">${viewer.name}</span></summary>
     <div class="menu"><p><b dir="auto">${viewer.name}</b><br />${viewer.role}${viewer.queues && ` of ${viewer.queues}`}</p>
       <a href=${`${ROOT}/account`}>Your account and sessions</a>
+      ${viewer.mayManage && html`<a href=${`${ROOT}/access`}>Users and tokens</a>`}
       <form method="post" action="/sign-out"><input type="hidden" name="csrf_token" value=${viewer.csrf} />
         <button class="button"><${Icon} name="log-out" /> Sign out</button></form></div></details>`;
 }

@@ -8,7 +8,18 @@ from fastapi import APIRouter, FastAPI
 
 from teknav_ops.api import documentation
 from teknav_ops.api.realtime import sse, websocket
-from teknav_ops.api.routes import dead_letters, enqueue, history, jobs, metrics, operations, queues, replays, reports
+from teknav_ops.api.routes import (
+    access,
+    dead_letters,
+    enqueue,
+    history,
+    jobs,
+    metrics,
+    operations,
+    queues,
+    replays,
+    reports,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     queues.router,
@@ -18,6 +29,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     dead_letters.router,
     replays.router,
     operations.router,
+    access.router,
     metrics.router,
     sse.router,
     websocket.router,

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/owner/queues", tags=["enqueue"])
     response_model=EnqueueAnswer,
     responses={
         200: {"model": EnqueueAnswer, "description": "The idempotency key is used: this is its first job."},
-        **answers(404, 409, 413),
+        **answers(404, 409, 413, 429),
     },
 )
 def enqueue_job(

@@ -50,6 +50,12 @@ class AccessToken(Base):
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     role: Mapped[str] = mapped_column(String(20))
     scopes: Mapped[list[Any]]
+    #: Patterns of the queues that the scopes are for.
+    queues: Mapped[list[Any]] = mapped_column(server_default=text("'[\"*\"]'"))
+    jobs_per_minute: Mapped[int | None]
+    backlog_limit: Mapped[int | None]
+    #: The user in whose place it acts; None for one that belongs to whoever runs the server.
+    owner_id: Mapped[int | None]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

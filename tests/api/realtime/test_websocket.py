@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket as sockets
 from collections.abc import Iterator
@@ -13,8 +14,11 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from teknav_ops.access.policy import Operation
+from teknav_ops.api.live import CONNECTIONS_PER_TOKEN
 from teknav_ops.api.realtime import websocket
 from teknav_ops.redis_state.keys import EVENTS_STREAM
+from teknav_ops.runtime.web import largest_message_bytes
 from tests.api.realtime.conftest import Tell
 from tests.support.waiting import ANSWER_SECONDS, until
 from tests.support.web import ROOT, Web
@@ -197,3 +201,30 @@ def test_nobody_listens_without_signing_in(site: Web) -> None:
         pass
 
     assert refused.value.response.status_code == 403
+
+
+def test_a_token_has_so_many_connections_and_no_more(site: Web, token: str) -> None:
+    other = site.token(Operation.READ, name="other")
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(opened(site, token))
+        for _ in range(CONNECTIONS_PER_TOKEN - 1):
+            stack.enter_context(opened(site, token))
+        with pytest.raises(InvalidStatus), opened(site, token):
+            pass
+        with site.with_token(token) as client:
+            refusal = client.get("/api/realtime/queue-events")
+        assert (refusal.status_code, refusal.headers["retry-after"]) == (429, "10")
+        with opened(site, other) as socket:
+            socket.subscribe()
+
+        first.connection.close()
+        until(lambda: site.app.state.live.count < CONNECTIONS_PER_TOKEN, what="the end of a connection")
+        with opened(site, token) as socket:
+            socket.subscribe()
+
+
+def test_a_frame_that_no_message_can_be_is_not_taken_in(site: Web, token: str) -> None:
+    with opened(site, token) as socket, pytest.raises(ConnectionClosed) as closed:
+        socket.connection.send("x" * (largest_message_bytes(site.services.settings) + 1))
+        socket.hear()
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
