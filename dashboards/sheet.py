@@ -9,10 +9,11 @@ from jinja2 import Template
 from panel.io.resources import _env
 
 from dashboards.face import assets_path
+from teknav_ops.api.headers import own_scripts
 
 SHEET: Final[Template] = _env.from_string((Path(__file__).parent / "sheet.html").read_text("utf-8"))
 
 
 def sheet_variables() -> dict[str, Any]:
     """What the sheet is filled with."""
-    return {"assets": assets_path()}
+    return {"assets": assets_path(), "own_scripts": own_scripts}

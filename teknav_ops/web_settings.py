@@ -44,8 +44,9 @@ class WebSettings(BaseSettings):
     session_hours: int = Field(168, ge=1, le=2_160, description="A session ends after so long whatever is done in it.")
     oidc_issuer: str | None = Field(
         None,
-        pattern=r"^https?://",
-        description="Issuer of the OpenID provider for single sign-on. Unset: passwords only.",
+        pattern=r"^(https://|http://(localhost|127\.0\.0\.1|\[::1\])([:/]|$))",
+        description="Issuer of the OpenID provider for single sign-on, by https (http for one on this machine). Unset: "
+        "passwords only.",
     )
     oidc_client_id: str | None = Field(None, description="This client's id at that provider.")
     oidc_client_secret: SecretStr | None = Field(None, description="This client's secret at that provider.")

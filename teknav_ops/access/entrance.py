@@ -149,9 +149,9 @@ class Entrance:
         Raises:
             InvalidRequest: name or password. LinkUsedUp: also when there is an owner by now.
         """
-        check_strength(password, checked_name(name))
         if self.links.look(secret) != FIRST_OWNER:
             raise LinkUsedUp
+        check_strength(password, checked_name(name))
         self.links.take(secret)
         user = self.users.add(Operator(name, Role.OWNER), name, Role.OWNER, password, only_as_first=True)
         return self._open(user, WayIn("first link", address, agent))
@@ -159,10 +159,14 @@ class Entrance:
     def sign_on(
         self, name: str, role: Role, *, address: str, agent: str = "", queues: QueuePatterns = ALL_QUEUES
     ) -> NewSession:
-        """Open a session for somebody the OpenID provider vouches for. A disabled user of that name stays out."""
-        found = self.users.find(name)
-        if found is not None and found[0].disabled_at is not None:
-            self._refuse(name, address, "disabled")
+        """Open a session for somebody the OpenID provider vouches for.
+
+        Raises:
+            SignInRefused: also where a local user has the name. One name is one person: in the audit trail, among the
+            sessions that end together, and so that who is disabled here does not come in there.
+        """
+        if self.users.find(name) is not None:
+            self._refuse(name, address, "a local user has this name")
         if not self.is_let_in(role):
             self._refuse(name, address, "viewers are not let in")
         facts: dict[str, Any] = {"address": address, "how": "provider", "role": role.value, "queues": list(queues)}

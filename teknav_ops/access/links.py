@@ -60,8 +60,12 @@ class Links:
         return secret
 
     def look(self, secret: str) -> str | None:
-        """What the link is for, without using it up: a page that shows it may be fetched by a preview."""
-        return self._client.get(_key(secret))
+        """What the link is for, without using it up: a page that shows it may be fetched by a preview.
+
+        A link for the first owner is for nothing once there is a user, also one of another start or command.
+        """
+        purpose: str | None = self._client.get(_key(secret))
+        return None if purpose == FIRST_OWNER and self._users.count() else purpose
 
     def take(self, secret: str) -> str:
         """What the link is for; from now on it is for nothing. Raises LinkUsedUp."""

@@ -113,9 +113,12 @@ class Users:
                     raise WrongState("there is an owner already: sign in, or ask for `teknav users link NAME`")
                 session.add(row)
                 session.flush()
-                return _user(row)
+                added = _user(row)
         except IntegrityError:
             raise InvalidRequest(f"name: there is a user {kept!r} already") from None
+        # Whoever came through single sign-on under this name is somebody else from now on.
+        self._sessions.end_all(kept)
+        return added
 
     def set_password(self, by: Operator, name: str, password: str) -> int:
         """Change a password; answers how many sessions that ended. Raises UnknownUser, InvalidRequest."""

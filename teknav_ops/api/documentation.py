@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from teknav_ops.api.dependencies import identity_of
+from teknav_ops.api.headers import own_scripts
 from teknav_ops.api.problems import Problem
 
 OPENAPI_URL: Final = "/api/openapi.json"
@@ -96,7 +97,7 @@ async def _page(request: Request) -> HTMLResponse:
 
 
 #: The session's token goes along, so that what is tried out from here is let through.
-_PAGE: Final = """<!doctype html>
+_PAGE: Final = own_scripts("""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -121,4 +122,4 @@ SwaggerUIBundle({
 </script>
 </body>
 </html>
-"""
+""")

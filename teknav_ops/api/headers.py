@@ -32,7 +32,10 @@ _ALWAYS: Final = (
 )
 _ONE_YEAR: Final = "max-age=31536000"
 _STATIC_BELOW: Final = ("/static/", "/assets/")
-_TAGS: Final = re.compile(rb"<!--.*?-->|<script\b([^>]*)>.*?</script\s*>", re.I | re.S)
+_TAGS: Final = re.compile(r"<!--.*?-->|<script\b[^>]*>.*?</script\s*>", re.I | re.S)
+#: Stands in the scripts that we wrote ourselves, until the answer's nonce takes its place. Nobody outside of this
+#: process ever sees it, so a script that somebody brought into a page cannot carry it.
+_OWN: Final = f'<script nonce="{secrets.token_urlsafe(18)}"'
 
 
 class SecureHeaders:
@@ -115,12 +118,19 @@ def _is_page(headers: MutableHeaders) -> bool:
     return headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers
 
 
+def own_scripts(part: str) -> str:
+    """A part of a page that we or our libraries wrote, with its scripts marked as ours: they will carry the nonce.
+
+    What merely looks like a script inside a script or a comment stays as it is. Nothing that somebody typed may be in
+    the part but as data inside of a script.
+    """
+
+    def put(match: re.Match[str]) -> str:
+        return match[0] if match[0].startswith("<!--") else _OWN + match[0][len("<script") :]
+
+    return _TAGS.sub(put, part)
+
+
 def with_nonce(page: bytes, nonce: str) -> bytes:
-    """The page with the nonce in its script elements. What merely looks like one inside a script or a comment stays."""
-
-    def put(match: re.Match[bytes]) -> bytes:
-        if match[1] is None or b"nonce=" in match[1]:
-            return match[0]
-        return b'<script nonce="' + nonce.encode() + b'"' + match[0][len(b"<script") :]
-
-    return _TAGS.sub(put, page)
+    """The page with the nonce in the scripts that were marked as ours, and in no other."""
+    return page.replace(_OWN.encode(), f'<script nonce="{nonce}"'.encode())

@@ -44,18 +44,24 @@ class BodyLimits:
 
         async def noticed(message: Message) -> None:
             nonlocal is_started
+            if body.failure is not None and not is_started:
+                # The app's words on a body that it could not read: it cannot know why.
+                return
             is_started = True
             await send(message)
 
         try:
             await self._app(scope, body.receive, noticed)
-        except (_TooLarge, _TooSlow) as error:
+        except (_TooLarge, _TooSlow):
             if is_started:
                 raise
-            if isinstance(error, _TooLarge):
-                await self._too_large(scope, receive, send)
-            else:
-                await problem(408, "Too slow", "The request's body did not arrive.")(scope, receive, send)
+        if is_started or body.failure is None:
+            return
+        if isinstance(body.failure, _TooLarge):
+            await self._too_large(scope, receive, send)
+        else:
+            words = "The request's body did not arrive in time."
+            await problem(408, "Too slow", words, headers={"Connection": "close"})(scope, receive, send)
 
     async def _too_large(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"The body may have {self._limit_bytes} bytes. Store the data elsewhere and send its id."
@@ -70,6 +76,8 @@ class _Body:
         self._left = limit_bytes
         self._piece_seconds = piece_seconds
         self._is_whole = False
+        #: Why it cannot be read to its end.
+        self.failure: _TooLarge | _TooSlow | None = None
 
     async def receive(self) -> Message:
         """The next piece. After the last one, whoever asks waits for the client to go: that may take long."""
@@ -78,9 +86,11 @@ class _Body:
         try:
             message = await asyncio.wait_for(self._receive(), self._piece_seconds)
         except TimeoutError:
-            raise _TooSlow from None
+            self.failure = _TooSlow()
+            raise self.failure from None
         self._left -= len(message.get("body", b""))
         self._is_whole = not message.get("more_body", False)
         if self._left < 0:
-            raise _TooLarge
+            self.failure = _TooLarge()
+            raise self.failure
         return message

@@ -28,6 +28,8 @@ log = structlog.get_logger("teknav.api")
 #: Signatures that need the provider's private key. HMAC and `none` are not among them.
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _TIMEOUT_SECONDS: Final = 10
+#: What a provider says of itself that is used here.
+_ADDRESSES: Final = frozenset({"authorization_endpoint", "token_endpoint", "jwks_uri"})
 _FLOW_MS: Final = 600_000
 _DISCOVERY_SECONDS: Final = 600.0
 _LEEWAY_SECONDS: Final = 60
@@ -141,13 +143,20 @@ class Provider:
     def _discover(self) -> dict[str, Any]:
         if self._discovered is None or time.monotonic() - self._discovered[0] > _DISCOVERY_SECONDS:
             found = self._get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
-            missing = {"authorization_endpoint", "token_endpoint", "jwks_uri"} - set(found)
+            missing = _ADDRESSES - set(found)
             if found.get("issuer") != self._issuer or missing:
                 raise ProviderUnavailable(
                     f"{self._issuer} does not describe itself as the issuer set in TEKNAV_OIDC_ISSUER"
                 )
+            wrong = [name for name in sorted(_ADDRESSES) if not self._is_safe(str(found[name]))]
+            if wrong:
+                raise ProviderUnavailable(f"{self._issuer} names an address that is not https: {wrong[0]}")
             self._discovered = (time.monotonic(), found)
         return self._discovered[1]
+
+    def _is_safe(self, url: str) -> bool:
+        # A provider on this machine, as its issuer is, may be spoken to in clear.
+        return url.startswith("https://") or (self._issuer.startswith("http://") and url.startswith("http://"))
 
     def _key_set(self) -> KeySet:
         if self._keys is None:

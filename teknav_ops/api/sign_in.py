@@ -15,7 +15,7 @@ from teknav_ops.access.sessions import NewSession
 from teknav_ops.api.origin import Origin
 from teknav_ops.api.sign_in_pages import first_owner_page, link_page, sign_in_page
 from teknav_ops.api.visit import cookie_name
-from teknav_ops.errors import InvalidRequest
+from teknav_ops.errors import InvalidRequest, WrongState
 
 router = APIRouter(include_in_schema=False)
 
@@ -74,13 +74,16 @@ def become_first_owner(
     request: Request, secret: str, name: NameField = "", password: PasswordField = "", again: PasswordField = ""
 ) -> Response:
     """Make the first owner and sign in."""
+    if _entrance(request).links.look(secret) != FIRST_OWNER:
+        return _used_up(request)
     if password != again:
         return first_owner_page(secret, name=name, error="The two passwords are not the same.")
     try:
         opened = _entrance(request).become_first_owner(
             secret, name, password, address=_origin(request).address, agent=agent_of(request)
         )
-    except LinkUsedUp:
+    except WrongState:
+        # Used up, or somebody else was first by a moment.
         return _used_up(request)
     except InvalidRequest as error:
         return first_owner_page(secret, name=name, error=str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 import time
 from datetime import datetime
@@ -37,6 +38,8 @@ _DAMAGE: Final[tuple[type[Exception], ...]] = (
     duckdb.CatalogException,
     duckdb.OutOfRangeException,
 )
+#: What one process's questions to a snapshot may take, and never more than a quarter of the machine.
+_MOST_MEMORY_BYTES: Final = 2 * 1024**3
 _TRIES: Final = 20
 _PAUSE_SECONDS: Final = 0.05
 #: One process that opens a file twice gets one instance: only the first may configure it.
@@ -147,11 +150,18 @@ def open_file(path: Path) -> Snapshot:
         try:
             if connection.execute("select current_setting('lock_configuration')").fetchone()[0] is not True:
                 connection.execute("set global TimeZone = 'UTC'")
+                # DuckDB would take four fifths of the machine; beyond this it goes on in temporary files.
+                connection.execute(f"set global memory_limit = '{_memory_limit_bytes()} B'")
                 connection.execute("set lock_configuration = true")
             return Snapshot(path, connection, _meta(path, connection))
         except BaseException:
             connection.close()
             raise
+
+
+def _memory_limit_bytes() -> int:
+    machine_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(_MOST_MEMORY_BYTES, machine_bytes // 4)
 
 
 def _meta(path: Path, connection: Any) -> SnapshotMeta:

@@ -44,8 +44,9 @@ def test_a_second_start_makes_a_second_link_but_no_second_first_owner(entrance: 
     one, two = first_link(entrance), first_link(entrance)
     entrance.become_first_owner(one, "sara", PASSWORD, address=HOME)
 
-    with pytest.raises(WrongState, match="an owner already"):
+    with pytest.raises(LinkUsedUp):
         entrance.become_first_owner(two, "thief", PASSWORD, address=HOME)
+    assert entrance.links.look(two) is None
     assert [user.name for user in entrance.users.all()] == ["sara"]
 
 

@@ -146,8 +146,8 @@ def test_a_stolen_session_cannot_guess_the_password_on_and_on(entrance: Entrance
 
 
 def test_who_came_through_the_provider_has_no_password_here(entrance: Entrance, sara: Identity) -> None:
-    same_name = entrance.sign_on("sara", Role.OWNER, address="10.0.0.1")
-    identity = entrance.by_cookie(same_name.cookie, is_use=False)
+    opened = entrance.sign_on("sara@x.example", Role.OWNER, address="10.0.0.1")
+    identity = entrance.by_cookie(opened.cookie, is_use=False)
     assert identity is not None
 
     with pytest.raises(NotAllowed, match="single sign-on"):

@@ -165,6 +165,17 @@ def test_the_first_owner_comes_through_the_printed_link(web: Web) -> None:
     assert actions(web) == [("user.added", "سارا"), ("user.signed_in", "سارا")]
 
 
+def test_a_link_for_the_first_owner_is_void_once_there_is_a_user_wherever_that_came_from(web: Web) -> None:
+    path = f"/sign-in/first/{web.services.entrance.links.for_first_owner()}"
+    web.add_user()
+    with web.browser() as browser:
+        assert browser.get(path).status_code == 410
+        for password, again in ((PASSWORD, PASSWORD), ("short", "short"), (PASSWORD, "other")):
+            answer = browser.post(path, data={"name": "thief", "password": password, "again": again})
+            assert answer.status_code == 410 and "Welcome" not in answer.text
+    assert [user.name for user in web.services.entrance.users.all()] == ["sara"]
+
+
 def test_a_users_link_signs_in_once_by_a_button(web: Web) -> None:
     web.add_user()
     path = f"/sign-in/link/{web.services.entrance.links.for_user(ROOT, 'sara')}"

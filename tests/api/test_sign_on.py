@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import select
 
 from teknav_ops.access.policy import Role
+from teknav_ops.api.oidc import Provider, ProviderUnavailable
 from teknav_ops.settings import Settings
 from teknav_ops.storage.tables import AuditLog
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
@@ -133,6 +134,32 @@ def test_a_local_user_who_was_disabled_does_not_come_in_by_the_other_door(web: W
         assert through(browser).status_code == 401
 
 
+def test_nobody_comes_in_under_the_name_of_a_local_user(web: Web) -> None:
+    """One name is one person: in the audit trail, and among the sessions that end together."""
+    with web.browser() as browser:
+        assert through(browser).status_code == 303
+        # Whoever was in under the name is put out when a local user gets it.
+        web.add_user("SARA@teknav.example")
+        assert browser.get("/api/owner/queues").status_code == 401
+        assert through(browser).status_code == 401
+    with web.services.database.reading() as session:
+        refusal = session.scalars(select(AuditLog).where(AuditLog.action == "user.sign_in_refused")).one()
+    assert refusal.detail is not None and refusal.detail["why"] == "a local user has this name"
+
+
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+def test_a_provider_that_names_an_address_in_clear_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    issuer = "https://id.example"
+    settings = Settings(data_dir=tmp_path, oidc_issuer=issuer, oidc_client_id="x", oidc_owners=("a@b.c",))
+    described = dict.fromkeys(("authorization_endpoint", "token_endpoint", "jwks_uri"), f"{issuer}/x")
+    monkeypatch.setattr(Provider, "_get", lambda *_: described | {"issuer": issuer, name: "http://id.example/x"})
+
+    with pytest.raises(ProviderUnavailable, match=f"not https: {name}"):
+        Provider(settings, None).begin("https://ops.example/oidc/callback", "")  # type: ignore[arg-type]
+
+
 def test_a_sign_on_can_be_ended_by_name(web: Web) -> None:
     with web.browser() as browser:
         through(browser)
@@ -244,6 +271,15 @@ def test_a_provider_that_calls_itself_otherwise_is_not_believed(
         ({"oidc_issuer": "https://id.example", "oidc_owners": ("a@b.c",)}, "OIDC_CLIENT_ID"),
         ({"oidc_issuer": "https://id.example", "oidc_client_id": "x"}, "lets nobody in"),
         ({"oidc_issuer": "id.example"}, "oidc_issuer"),
+        ({"oidc_issuer": "http://id.example", "oidc_client_id": "x", "oidc_owners": ("a@b.c",)}, "oidc_issuer"),
+        (
+            {"oidc_issuer": "http://localhost.id.example", "oidc_client_id": "x", "oidc_owners": ("a@b.c",)},
+            "oidc_issuer",
+        ),
+        (
+            {"oidc_issuer": "http://127.0.0.1@id.example", "oidc_client_id": "x", "oidc_owners": ("a@b.c",)},
+            "oidc_issuer",
+        ),
         ({"oidc_owner_claim": "sre"}, "oidc_owner_claim"),
         ({"oidc_operator_claims": {"sre": ["*"]}}, "'sre' is no claim with a value"),
         ({"oidc_operator_claims": {"groups=sre": []}}, "'groups=sre' needs queues or patterns"),

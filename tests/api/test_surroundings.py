@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.testclient import TestClient
 from starlette.types import Message
 
-from teknav_ops.api.headers import SecureHeaders, with_nonce
+from teknav_ops.api.headers import SecureHeaders, own_scripts, with_nonce
 from teknav_ops.api.limits import BodyLimits
 from teknav_ops.api.origin import Origins
 from teknav_ops.api.static_cache import StaticCache
@@ -29,24 +32,49 @@ from tests.support.web import Web, api, served, settings_for
 
 
 @pytest.mark.parametrize(
-    ("page", "wanted"),
+    ("part", "wanted"),
     [
-        (b"<script>a()</script>", b'<script nonce="N">a()</script>'),
-        (b'<SCRIPT src="/x.js"></SCRIPT>', b'<script nonce="N" src="/x.js"></SCRIPT>'),
-        (b"<script\n type=module>x</script ><p>", b'<script nonce="N"\n type=module>x</script ><p>'),
-        (b'<script nonce="own">a</script>', b'<script nonce="own">a</script>'),
-        (b"<scripted>", b"<scripted>"),
-        (b"<!-- <script>a</script> -->", b"<!-- <script>a</script> -->"),
+        ("<script>a()</script>", '<script nonce="N">a()</script>'),
+        ('<SCRIPT src="/x.js"></SCRIPT>', '<script nonce="N" src="/x.js"></SCRIPT>'),
+        ("<script\n type=module>x</script ><p>", '<script nonce="N"\n type=module>x</script ><p>'),
+        ("<scripted>", "<scripted>"),
+        ("<!-- <script>a</script> -->", "<!-- <script>a</script> -->"),
         # Text inside a script that looks like one: data of a job, for example.
         (
-            b'<script type="application/json">{"a": "<script>evil()<\\/script>"}</script>',
-            b'<script nonce="N" type="application/json">{"a": "<script>evil()<\\/script>"}</script>',
+            '<script type="application/json">{"a": "<script>evil()<\\/script>"}</script>',
+            '<script nonce="N" type="application/json">{"a": "<script>evil()<\\/script>"}</script>',
         ),
-        (b"<p>&lt;script&gt;</p>", b"<p>&lt;script&gt;</p>"),
+        ("<p>&lt;script&gt;</p>", "<p>&lt;script&gt;</p>"),
     ],
 )
-def test_only_the_pages_own_scripts_get_the_nonce(page: bytes, wanted: bytes) -> None:
-    assert with_nonce(page, "N") == wanted
+def test_our_own_scripts_get_the_nonce(part: str, wanted: str) -> None:
+    assert with_nonce(own_scripts(part).encode(), "N").decode() == wanted
+
+
+@pytest.mark.parametrize(
+    "brought_in",
+    [
+        "<script>evil()</script>", '<script nonce="N2">evil()</script>', '<script nonce="">evil()</script>',
+        "<script src=//evil.example/x.js></script>", "<svg><script>evil()</script></svg>",
+    ],
+)  # fmt: skip
+def test_a_script_that_somebody_brought_into_a_page_gets_none(brought_in: str) -> None:
+    page = own_scripts("<script>ours()</script>") + f"<h1>{brought_in}</h1>"
+
+    assert with_nonce(page.encode(), "N").decode() == f'<script nonce="N">ours()</script><h1>{brought_in}</h1>'
+
+
+def test_a_page_with_a_script_brought_in_runs_only_ours(tmp_path: Path) -> None:
+    """Through the app as it answers: the policy lets the nonce's scripts run, and no inline one besides."""
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse(own_scripts("<script>ours()</script>") + "<script>evil()</script>")
+
+    app = SecureHeaders(Starlette(routes=[Route("/", page)]), origins=Origins(Settings(data_dir=tmp_path)))
+    answer = TestClient(app).get("/")
+
+    (nonce,) = re.findall(r"'nonce-([^']+)'", answer.headers["content-security-policy"])
+    assert answer.text == f'<script nonce="{nonce}">ours()</script><script>evil()</script>'
 
 
 # Bodies ------------------------------------------------------------------------------------------
@@ -99,6 +127,29 @@ def test_a_body_is_neither_too_large_nor_too_slow(
     pieces: list[bytes], announced: str | None, stalls: bool, status: int
 ) -> None:
     limited = BodyLimits(read_all, limit_bytes=100, piece_seconds=0.05)
+
+    assert asyncio.run(send_body(limited, pieces, announced=announced, stalls=stalls)) == status
+
+
+@pytest.mark.parametrize(
+    ("pieces", "announced", "stalls", "status"),
+    [
+        ([b'{"a"'], "50", True, 408),
+        ([], "50", True, 408),
+        ([b"x" * 60] * 3, None, False, 413),
+    ],
+)
+def test_a_route_that_reads_json_or_a_form_hides_neither(
+    pieces: list[bytes], announced: str | None, stalls: bool, status: int
+) -> None:
+    """FastAPI takes whatever goes wrong while it reads a body for a fault of its content, and answers 400."""
+    app = FastAPI()
+
+    @app.post("/")
+    def take(body: dict[str, Any]) -> dict[str, Any]:
+        return body
+
+    limited = BodyLimits(app, limit_bytes=100, piece_seconds=0.05)
 
     assert asyncio.run(send_body(limited, pieces, announced=announced, stalls=stalls)) == status
 

@@ -142,3 +142,18 @@ def _(state: Play) -> Call[Any]:
 def _(state: Play) -> Call[Any]:
     state.run(attempt_call("begin"))
     return attempt_call("forget")
+
+
+def quota_call(count: int) -> Call[Any]:
+    return scripts.take_quota(keys.token_quota(7), count=count, limit=5, window_seconds=60)
+
+
+@CASES.add("take_quota")
+def _(state: Play) -> Call[Any]:
+    return quota_call(1)
+
+
+@CASES.add("take_quota: the last of a minute")
+def _(state: Play) -> Call[Any]:
+    state.run(quota_call(4))
+    return quota_call(1)

@@ -38,10 +38,15 @@ CHANGES_MORE: Final[dict[str, tuple[frozenset[str], str]]] = {
         frozenset({"sign-in-attempts:"}),
         "takes back a second failed attempt: its address has one more before the next delay",
     ),
+    "take_quota": (
+        frozenset({"token-quota:"}),
+        "counts the same jobs twice: the token may make fewer in this minute, never more",
+    ),
 }
 
 #: Case -> what the second answer says instead, and what its caller makes of it.
 ANSWERS_OTHERWISE: Final[dict[str, str]] = {
+    "take_quota: the last of a minute": "how long to wait: the token is told to come back, and nothing was made",
     "fetch": "no job: the first answer's job stays active until its lease ends",
     "fetch: more jobs wait than are asked for": "the next job",
     "fetch: under a rate limit": "the next job",

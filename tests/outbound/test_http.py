@@ -44,6 +44,41 @@ def test_addresses_that_are_not_plainly_public_are_refused(address: str) -> None
     assert is_blocked(ipaddress.ip_address(address))
 
 
+#: https://www.iana.org/assignments/iana-ipv4-special-registry and …/iana-ipv6-special-registry, as of 2025; and the
+#: multicast and reserved blocks.
+SPECIAL = [
+    "0.0.0.0/8", "0.0.0.0/32", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+    "192.0.0.0/24", "192.0.0.0/29", "192.0.0.8/32", "192.0.0.9/32", "192.0.0.10/32", "192.0.0.170/32",
+    "192.0.0.171/32", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.88.99.2/32",
+    "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+    "255.255.255.255/32", "224.0.0.0/4", "::1/128", "::/128", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64",
+    "2001::/23", "2001:1::1/128", "2001:1::2/128", "2001:1::3/128", "2001:2::/48", "2001:3::/32", "2001:4:112::/48",
+    "2001:10::/28", "2001:20::/28", "2001:30::/28", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20", "5f00::/16",
+    "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("network", SPECIAL)
+def test_no_address_of_a_special_registry_is_reached_at_either_end_nor_through_a_carrier(network: str) -> None:
+    block = ipaddress.ip_network(network)
+    ends = [block[0], block[-1], block[block.num_addresses // 2]]
+    if block.version == 4:
+        # NAT64, 6to4 and mapped: an IPv4 address in IPv6 clothes.
+        ends += [ipaddress.ip_address((0x64FF9B << 96) | int(end)) for end in ends if int(end) > 0xFFFF]
+        ends += [ipaddress.ip_address((0x2002 << 112) | int(end) << 80) for end in ends[:3]]
+        ends += [ipaddress.ip_address((0xFFFF << 32) | int(end)) for end in ends[:3]]
+
+    assert [str(end) for end in ends if not is_blocked(end)] == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["192.88.98.255", "192.88.100.0", "192.0.1.1", "192.175.47.255", "198.20.0.0", "2001:200::1", "2620:4f:8001::1"],
+)
+def test_a_special_block_ends_where_it_ends(address: str) -> None:
+    assert not is_blocked(ipaddress.ip_address(address))
+
+
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import psutil
 import pytest
 import structlog
 
@@ -87,6 +88,16 @@ def test_times_are_in_utc_for_every_opener(snapshot: Snapshot, folder: Path) -> 
         for opened in (snapshot, again):
             assert opened.cursor().execute("select current_setting('TimeZone')").fetchone() == ("UTC",)
             assert str(totals(opened).first_at.dt.tz) == "UTC"
+
+
+def test_its_questions_take_a_part_of_the_machine_s_memory_only(snapshot: Snapshot) -> None:
+    def limit_bytes() -> float:
+        number, unit = snapshot.cursor().execute("select current_setting('memory_limit')").fetchone()[0].split()
+        return float(number) * 1024 ** ["bytes", "KiB", "MiB", "GiB", "TiB"].index(unit)
+
+    assert limit_bytes() <= min(2 * 1024**3, psutil.virtual_memory().total / 4) * 1.01
+    with pytest.raises(duckdb.Error):
+        snapshot.cursor().execute("set memory_limit = '1 TB'")
 
 
 def test_threads_ask_at_once(snapshot: Snapshot) -> None:
