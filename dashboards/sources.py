@@ -18,8 +18,8 @@ from teknav_ops.errors import NoSnapshot
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.jobs.worker_queries import WorkerQueries
-from teknav_ops.metrics.live import read_all_stats
 from teknav_ops.metrics.overview import read_last_hour, read_now
+from teknav_ops.metrics.scheduler_state import read_scheduler
 from teknav_ops.platform.webhook_endpoints import Attempt, attempts_of_job
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state import keys
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from teknav_ops.metrics.live import QueueStats
     from teknav_ops.metrics.minutes import MinuteCounts
+    from teknav_ops.metrics.scheduler_state import SchedulerState
 
 #: What Redis itself remembers.
 _LIVE: Final = timedelta(hours=24)
@@ -63,10 +64,9 @@ class Sources:
         """What happened in each of the last sixty minutes."""
         return read_last_hour(self.client, self.topology, at_ms)
 
-    def is_published(self) -> bool:
-        """Whether a scheduler has published stats lately."""
-        stats = read_all_stats(self.client, self.topology).values()
-        return any(now is not None and not now.is_stale for now in stats)
+    def scheduler(self) -> SchedulerState:
+        """Whether a scheduler publishes, or is about to."""
+        return read_scheduler(self.client, self.topology)
 
     def story(self, job_or_trace: str) -> Story:
         """Everything the audit trail says about a job or a trace."""

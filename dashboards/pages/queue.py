@@ -84,6 +84,8 @@ class QueuePage(JobActions, Page):
             "isPaused": counts.is_paused, "pausedSince": since and datetime.fromtimestamp(since / 1000, UTC),
             "waiting": counts.waiting, "active": counts.active, "delayed": counts.delayed, "failed": counts.failed,
             "completed": counts.completed, "cancelled": counts.cancelled, "dlq": counts.dlq,
+            "completedTotal": counts.completed_total, "failedTotal": counts.failed_total,
+            "failedKept": queue.failed_kept,
             "workers": counts.workers, "completedRate": now.completed_rate,
             "failedRate": now.failed_rate, "runs": now.runs, "errorRate": now.error_rate,
             "p50Ms": now.p50_duration_ms, "p95Ms": now.p95_duration_ms, "oldestMs": now.oldest_waiting_age_ms,

@@ -38,13 +38,13 @@ class QueuesPage(Page):
         stats = reads.get("now", sources.now)
         at_ms = max(now.last_updated_at_ms for now in stats.values())
         hour = reads.get("hour", lambda: sources.last_hour(at_ms), seconds=10.0, outlives_events=True)
-        is_published = reads.get("published", sources.is_published, seconds=5.0, outlives_events=True)
+        scheduler = reads.get("scheduler", sources.scheduler, seconds=5.0, outlives_events=True)
         rows = [_row(now, hour[name], at_ms) for name, now in stats.items()]
         if sort != "catalogue":
             key = "p95_ms" if sort == "p95" else sort
             rows.sort(key=lambda row: -(row[key] or 0))
         wanting = [dataclasses.asdict(about) | {"href": _where(about.queue, about.kind)}
-                   for about in attention(stats, is_published=is_published)]  # fmt: skip
+                   for about in attention(stats, scheduler=scheduler)]  # fmt: skip
         return {"queues": rows, "attention": wanting, "totals": _totals(rows), "sort": sort}
 
 

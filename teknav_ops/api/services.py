@@ -23,7 +23,7 @@ from teknav_ops.control import Control
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.jobs.worker_queries import WorkerQueries
-from teknav_ops.metrics.live import read_all_stats
+from teknav_ops.metrics.scheduler_state import SchedulerState, read_scheduler
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
@@ -34,7 +34,7 @@ from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from teknav_ops.topology import TOPOLOGY, Queue, Topology
 
-_PUBLISHED_SECONDS: Final = 2.0
+_SCHEDULER_SECONDS: Final = 2.0
 
 
 class Services:
@@ -60,7 +60,7 @@ class Services:
         self.hub = Hub(self.client)
         self.flights = SingleFlight()
         self.background = BackgroundReplays(self.client, self.replays, self.control)
-        self._published = (float("-inf"), False)
+        self._scheduler: tuple[float, SchedulerState] = (float("-inf"), "missing")
 
     @cached_property
     def cipher(self) -> Cipher:
@@ -95,14 +95,13 @@ class Services:
         """What the audit trail says of a job, oldest first, with what has not reached AuditLog yet."""
         return story(self.database, self.client, Topology(self.topology[queue]), job_id).entries
 
-    def is_published(self) -> bool:
-        """Whether a scheduler has spoken lately; looked up again every other second."""
+    def scheduler(self) -> SchedulerState:
+        """Whether a scheduler publishes, or is about to; looked up again every other second."""
         now = time.monotonic()
-        checked_at, answer = self._published
-        if now - checked_at > _PUBLISHED_SECONDS:
-            published = read_all_stats(self.client, self.topology).values()
-            answer = any(stats is not None and not stats.is_stale for stats in published)
-            self._published = (now, answer)
+        checked_at, answer = self._scheduler
+        if now - checked_at > _SCHEDULER_SECONDS:
+            answer = read_scheduler(self.client, self.topology)
+            self._scheduler = (now, answer)
         return answer
 
     def start(self) -> None:

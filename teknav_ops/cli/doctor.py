@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -20,15 +19,18 @@ from teknav_ops.audit.chain.links import LinkKeys
 from teknav_ops.audit.chain.verify import verify
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
+from teknav_ops.cli.finding import Finding
 from teknav_ops.cli.options import JsonOption
 from teknav_ops.errors import TekNavError
 from teknav_ops.jobs.worker_queries import WorkerQueries
+from teknav_ops.metrics.scheduler_state import read_scheduler
 from teknav_ops.outbound.addresses import ANYWHERE
 from teknav_ops.outbound.http import OutboundHttp
 from teknav_ops.outbound.mail import SmtpMailer, open_mailer
 from teknav_ops.payloads.redaction import error_text
 from teknav_ops.platform.ai_prices import find_price, idle_limits
 from teknav_ops.private_files import open_folders
+from teknav_ops.redis_state import keys
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.redis_state.server_clock import read_clock
 from teknav_ops.reports.cron import Cron
@@ -42,19 +44,10 @@ from teknav_ops.topology import TOPOLOGY
 _OLDEST_REDIS: Final = 7
 _CLOCK_LIMIT_MS: Final = 5_000
 _REACH_SECONDS: Final = 5.0
+_WAIT: Final = "It takes some seconds: look again in a moment, or into the logs of the data folder."
 #: The newest links of the audit trail's chain, whose rows are compared: up to 4,000 each.
 _LINKS_LOOKED_AT: Final = 5
 _TROUBLE: tuple[type[Exception], ...] = (TekNavError, DBAPIError, *OUTAGE_ERRORS)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: what was looked at, whether it is well, what was seen, and what to do if not."""
-
-    check: str
-    is_well: bool
-    seen: str
-    remedy: str = ""
 
 
 def doctor(json_output: JsonOption = False) -> None:
@@ -85,6 +78,7 @@ def examine(context: Context) -> Iterator[Finding]:
     yield _guarded("clock", lambda: _clock(context), "Start Redis first.")
     yield _guarded("database", lambda: _database(context), "Check TEKNAV_DATABASE_URL and that the server runs.")
     yield _guarded("audit", lambda: _audit(context), "Run `teknav db upgrade`, then `teknav audit verify`.")
+    yield _guarded("scheduler", lambda: _scheduler(context), "Start Redis first.")
     yield _guarded("workers", lambda: _workers(context), "Start Redis first.")
     yield _guarded("jobs", lambda: _jobs(context), "Start Redis first.")
 
@@ -237,11 +231,21 @@ def _audit(context: Context) -> Finding:
     return Finding("audit", True, f"the newest {found.row_count:,} sealed rows are as they were written{waiting}")
 
 
+def _scheduler(context: Context) -> Finding:
+    state = read_scheduler(context.client, TOPOLOGY)
+    if state == "publishes":
+        return Finding("scheduler", True, "publishes figures")
+    if state == "starting":
+        return Finding("scheduler", False, "is starting, nothing published yet", _WAIT)
+    return Finding("scheduler", False, "none runs", "Run `teknav up`, or `python -m teknav_ops.runtime.scheduler`.")
+
+
 def _workers(context: Context) -> Finding:
     counts = context.jobs.all_counts()
     without = [name for name in TOPOLOGY if counts[name].workers == 0]
     if without:
-        return Finding("workers", False, f"no worker serves {', '.join(without)}", "Run `dramatiq workers`.")
+        remedy = _WAIT if context.client.exists(keys.STARTING) else "Run `dramatiq workers`."
+        return Finding("workers", False, f"no worker serves {', '.join(without)}", remedy)
     return Finding("workers", True, f"{max(c.workers for c in counts.values())} processes")
 
 

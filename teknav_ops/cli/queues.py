@@ -33,8 +33,8 @@ def list_queues(ctx: typer.Context, json_output: JsonOption = False) -> None:
         _COLUMNS,
         [
             (
-                row["name"], row["state"], row["waiting"], row["active"], row["delayed"], row["completed"],
-                row["failed"], row["dlq"], row["workers"], now.p95_text if (now := stats[row["name"]]) else "–",
+                row["name"], row["state"], row["waiting"], row["active"], row["delayed"], row["completed_total"],
+                row["failed_total"], row["dlq"], row["workers"], now.p95_text if (now := stats[row["name"]]) else "–",
             )
             for row in rows
         ],

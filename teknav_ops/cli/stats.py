@@ -21,6 +21,7 @@ from teknav_ops.cli.stats_table import Reading, draw
 from teknav_ops.metrics.live import read_all_stats
 from teknav_ops.metrics.minutes import MINUTE_MS
 from teknav_ops.metrics.recent_minutes import RecentMinutes
+from teknav_ops.metrics.scheduler_state import read_scheduler
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.topology import TOPOLOGY
 
@@ -63,7 +64,9 @@ class Reader:
         hour = range(last - _HOUR_MINUTES + 1, last + 1)
         rows = self._minutes.read(dict.fromkeys(self._queues, now))
         ended = {queue: {row.minute: row.finished for row in rows[queue]} for queue in self._queues}
-        return Reading(published, {queue: [ended[queue].get(past, 0) for past in hour] for queue in self._queues})
+        is_starting = read_scheduler(self._client, self._queues) == "starting"
+        last_hour = {queue: [ended[queue].get(past, 0) for past in hour] for queue in self._queues}
+        return Reading(published, last_hour, is_starting)
 
 
 def as_json(reading: Reading) -> dict[str, Any]:

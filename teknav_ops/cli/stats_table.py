@@ -14,6 +14,7 @@ from rich.text import Text
 from teknav_ops.jobs.sketch import FEW_RUNS
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.metrics.overview import Attention, attention
+from teknav_ops.metrics.scheduler_state import SchedulerState
 
 #: What to do when nobody publishes.
 START_A_SCHEDULER: Final = "start one with `teknav up`, or `python -m teknav_ops.runtime.scheduler`"
@@ -35,6 +36,8 @@ class Reading:
 
     stats: Mapping[str, QueueStats | None]
     last_hour: Mapping[str, Sequence[int]]
+    #: Whether a scheduler is about to publish, where none has lately.
+    is_starting: bool = False
 
     @property
     def newest(self) -> QueueStats | None:
@@ -55,7 +58,10 @@ class Reading:
     def attention(self) -> list[Attention]:
         """What to look at, the worst first. Stale numbers say nothing of now."""
         fresh = {queue: stats for queue, stats in self.stats.items() if stats is not None and not stats.is_stale}
-        return attention(fresh, is_published=not self.is_stale)
+        scheduler: SchedulerState = "publishes"
+        if self.is_stale:
+            scheduler = "starting" if self.is_starting else "missing"
+        return attention(fresh, scheduler=scheduler)
 
     def in_order(self) -> list[str]:
         """The queues, those that need attention first."""
@@ -81,6 +87,8 @@ def sparkline(counts: Sequence[int], width: int) -> str:
 
 
 def _headline(reading: Reading) -> Text:
+    if reading.is_stale and reading.is_starting:
+        return Text("The scheduler is starting: nothing of now has been published yet.", style="yellow")
     if reading.newest is None or reading.as_of is None:
         return Text(f"Nothing is published: no scheduler runs; {START_A_SCHEDULER}", style="bold red")
     moment = f"as of {reading.as_of.astimezone():%H:%M:%S}, {span(max(0, reading.newest.age_ms))} ago"

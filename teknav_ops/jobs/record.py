@@ -127,6 +127,14 @@ def moment_or_epoch(ms: str | None) -> datetime:
         return EPOCH
 
 
+def started_at_ms(fields: Mapping[str, str], *, is_active: bool) -> str | None:
+    """When the run began that a record shows. While one is under way, that is when it was handed out: what the record
+    says of a beginning is of the run before, until this one ends.
+    """
+    handed_out = fields.get("fetched_at_ms")
+    return handed_out if is_active else fields.get("started_at_ms") or handed_out
+
+
 def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
     state = JobState(fields["state"])
     return {
@@ -138,7 +146,7 @@ def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
         "trace_id": fields.get("trace", ""),
         "enqueued_at": moment(fields["enqueued_at_ms"]),
         "due_at": moment(fields.get("due_at_ms")) if state is JobState.DELAYED else None,
-        "started_at": moment(fields.get("started_at_ms") or fields.get("fetched_at_ms")),
+        "started_at": moment(started_at_ms(fields, is_active=state is JobState.ACTIVE)),
         "finished_at": moment(fields.get("finished_at_ms")),
         "duration_ms": fields.get("duration_ms"),
         "waited_ms": fields.get("waited_ms"),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from teknav_ops.jobs.paging import read_fields
 from teknav_ops.jobs.queries import HEARTBEAT_MS
-from teknav_ops.jobs.record import STUCK_FIELDS, moment, stuck_moment
+from teknav_ops.jobs.record import STUCK_FIELDS, moment, started_at_ms, stuck_moment
 from teknav_ops.redis_state import keys
 from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
@@ -19,7 +19,7 @@ from teknav_ops.topology import Topology
 
 #: Jobs looked at per queue: more than that do not run at once.
 _ACTIVE_LIMIT: Final = 1_000
-_FIELDS: Final = ("worker", "name", "started_at_ms", "fetched_at_ms", "progress", "progress_note", *STUCK_FIELDS)
+_FIELDS: Final = ("worker", "name", "fetched_at_ms", "progress", "progress_note", *STUCK_FIELDS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _parsed(text: str | None) -> dict[str, Any]:
 
 
 def _held_job(queue: str, job_id: str, row: Mapping[str, str]) -> HeldJob:
-    begun = row.get("started_at_ms") or row.get("fetched_at_ms")
+    begun = started_at_ms(row, is_active=True)
     progress = row.get("progress")
     return HeldJob(
         queue, job_id, row.get("name", ""), row["worker"], moment(begun),

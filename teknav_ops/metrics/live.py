@@ -23,8 +23,10 @@ from teknav_ops.topology import Topology
 
 log = structlog.get_logger("teknav.metrics")
 
-#: Over how many minutes rate, durations and waiting times are taken, the current one included.
+#: Over how many minutes rate, durations and waiting times are taken: exactly so many, to the second.
 WINDOW_MINUTES: Final = 5
+#: Minutes that such a window touches: it begins within one and ends within another.
+TOUCHED_MINUTES: Final = WINDOW_MINUTES + 1
 PUBLISH_SECONDS: Final = 10.0
 #: Older stats are not of now: nobody publishes, or nobody can.
 STALE_MS: Final = 30_000
@@ -70,6 +72,9 @@ class QueueStats(BaseModel):
     last_updated_at_ms: int = Field(alias="lastUpdatedAt")
     term: int
     publisher: str
+    #: Ever, where `completed` and `failed` count the records that are kept. None: damaged, or of an older publisher.
+    completed_total: int | None = None
+    failed_total: int | None = None
     age_ms: int = 0
 
     @computed_field  # type: ignore[prop-decorator]
@@ -108,7 +113,7 @@ class StatsPublisher:
         self._leader = leader
         self._events_kept = events_kept
         self._runner = ScriptRunner(client)
-        self._minutes = RecentMinutes(client, minutes=WINDOW_MINUTES)
+        self._minutes = RecentMinutes(client, minutes=TOUCHED_MINUTES)
 
     def step(self) -> None:
         """The scheduler's duty."""
@@ -144,7 +149,7 @@ class StatsPublisher:
         counts = count_queues(self._runner, self._topology)
         # Minutes are those of the server that counts: a host whose clock is wrong publishes the same numbers.
         minutes = self._minutes.read({queue: now.at_ms for queue, now in counts.items()})
-        return {queue: (now, merge(minutes[queue])) for queue, now in counts.items()}
+        return {queue: (now, in_window(minutes[queue], now.at_ms)) for queue, now in counts.items()}
 
 
 def count_queues(runner: ScriptRunner, queues: Iterable[str]) -> dict[str, QueueCounts]:
@@ -167,9 +172,15 @@ def _answers(runner: ScriptRunner, queues: Iterable[str], calls: list[scripts.Ca
     return found
 
 
+def in_window(minutes: Iterable[MinuteCounts], at_ms: int) -> MinuteCounts:
+    """What happened in the window that ends at `at_ms`: of the minute in which it begins, the part that lies in it."""
+    first = at_ms // MINUTE_MS - WINDOW_MINUTES
+    share = 1 - at_ms % MINUTE_MS / MINUTE_MS
+    return merge(row.part(share) if row.minute == first else row for row in minutes if row.minute >= first)
+
+
 def stats_of(queue: str, counts: QueueCounts, minutes: MinuteCounts, *, term: int, publisher: str) -> QueueStats:
     """A queue's numbers: `counts` of this instant, `minutes` merged over the window that ends with it."""
-    window_ms = (WINDOW_MINUTES - 1) * MINUTE_MS + counts.at_ms % MINUTE_MS
     return QueueStats(
         queue=queue,
         waiting=0 if counts.is_paused else counts.waiting,
@@ -182,9 +193,9 @@ def stats_of(queue: str, counts: QueueCounts, minutes: MinuteCounts, *, term: in
         workers=counts.workers,
         is_paused=counts.is_paused,
         oldest_waiting_age_ms=counts.oldest_waiting_age_ms,
-        rate=round(minutes.finished / window_ms * 1000, 6),
-        completed_rate=round(minutes.completed / window_ms * 1000, 6),
-        failed_rate=round(minutes.failed / window_ms * 1000, 6),
+        rate=round(minutes.finished / (WINDOW_MINUTES * 60), 6),
+        completed_rate=round(minutes.completed / (WINDOW_MINUTES * 60), 6),
+        failed_rate=round(minutes.failed / (WINDOW_MINUTES * 60), 6),
         **durations(minutes),
         avg_waited_ms=rounded(minutes.mean_waited_ms),
         audit_backlog=counts.audit_backlog,
@@ -192,6 +203,8 @@ def stats_of(queue: str, counts: QueueCounts, minutes: MinuteCounts, *, term: in
         last_updated_at_ms=counts.at_ms,
         term=term,
         publisher=publisher,
+        completed_total=counts.completed_total,
+        failed_total=counts.failed_total,
     )
 
 

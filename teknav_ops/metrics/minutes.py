@@ -81,6 +81,23 @@ class MinuteCounts:
         count = self.completed_runs.count + self.failed_runs.count
         return self.waited_sum_ms / count if count else None
 
+    def part(self, share: float) -> MinuteCounts:
+        """What a part of the minute holds, as if all that happened in it had been spread over it evenly."""
+        completed, failed = self.completed_runs.part(share), self.failed_runs.part(share)
+        count = self.completed_runs.count + self.failed_runs.count
+        return dataclasses.replace(
+            self,
+            enqueued=None if self.enqueued is None else round(self.enqueued * share),
+            completed=round(self.completed * share),
+            failed=round(self.failed * share),
+            retried=round(self.retried * share),
+            completed_again=round(self.completed_again * share),
+            failed_again=round(self.failed_again * share),
+            waited_sum_ms=self.waited_sum_ms * (completed.count + failed.count) / count if count else 0.0,
+            completed_runs=completed,
+            failed_runs=failed,
+        )
+
 
 def read_minutes(
     client: Client, queue: str, first_minute: int, last_minute: int, *, by_job: bool = False

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from teknav_ops.errors import CorruptRecord
-from teknav_ops.metrics.live import WINDOW_MINUTES, QueueStats, count_queues, stats_of
-from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge, read_many_minutes
+from teknav_ops.metrics.live import TOUCHED_MINUTES, QueueStats, count_queues, in_window, stats_of
+from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, read_many_minutes
+from teknav_ops.metrics.scheduler_state import SchedulerState
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
 from teknav_ops.topology import Topology
@@ -54,9 +55,10 @@ def read_queues_now(client: Client, queues: Iterable[str]) -> dict[str, tuple[Qu
 
 def _read(client: Client, queues: Iterable[str]) -> dict[str, tuple[QueueCounts, QueueStats]]:
     counts = count_queues(ScriptRunner(client), queues)
-    minutes = read_many_minutes(client, {name: _window(now.at_ms, WINDOW_MINUTES) for name, now in counts.items()})
+    minutes = read_many_minutes(client, {name: _window(now.at_ms, TOUCHED_MINUTES) for name, now in counts.items()})
     return {
-        name: (now, stats_of(name, now, merge(minutes[name]), term=0, publisher="")) for name, now in counts.items()
+        name: (now, stats_of(name, now, in_window(minutes[name], now.at_ms), term=0, publisher=""))
+        for name, now in counts.items()
     }
 
 
@@ -65,11 +67,14 @@ def read_last_hour(client: Client, queues: Iterable[str], at_ms: int) -> dict[st
     return read_many_minutes(client, {name: _window(at_ms, 60) for name in queues})
 
 
-def attention(stats: Mapping[str, QueueStats], *, is_published: bool) -> list[Attention]:
-    """What to look at, the worst first. `is_published` says whether a scheduler has spoken lately."""
+def attention(stats: Mapping[str, QueueStats], *, scheduler: SchedulerState) -> list[Attention]:
+    """What to look at, the worst first."""
     found = [about for now in stats.values() for about in _about(now)]
     found += _dead_letters(stats)
-    if not is_published:
+    if scheduler == "starting":
+        text = "The scheduler is starting: nothing has been measured yet."
+        found.append(Attention("warn", "no-scheduler", None, text))
+    if scheduler == "missing":
         text = "No scheduler runs: the audit trail is not moved, and nothing is measured or sent. Start `teknav up`."
         found.append(Attention("bad", "no-scheduler", None, text))
     return sorted(found, key=lambda about: (about.severity != "bad", about.queue or ""))

@@ -46,6 +46,10 @@ def lease(role: str) -> str:
     return f"teknav:lease:{{{role}}}"
 
 
+#: STRING: `teknav up` is starting its processes; goes by itself after a minute.
+STARTING: Final = "teknav:starting"
+
+
 def lease_term(role: str) -> str:
     """STRING: how often the role was taken. What a leader writes carries its term, so that one who was overtaken
     while it slept cannot overwrite its successor's."""

@@ -465,7 +465,8 @@ def flush(keys: QueueKeys, *, actor: str, count: int) -> Call[int]:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class QueueCounts:
     """A queue at one instant, `at_ms` on the server's clock. `paused_since_ms` is None while it runs; limits are None
-    where not overridden; `oldest_waiting_age_ms` is None while nothing waits."""
+    where not overridden; `oldest_waiting_age_ms` is None while nothing waits. `completed` and `failed` are how many
+    records are kept; the totals are how many there ever were, None where they are damaged."""
 
     waiting: int
     active: int
@@ -485,6 +486,8 @@ class QueueCounts:
     at_ms: int
     oldest_waiting_age_ms: int | None
     audit_lag_ms: int
+    completed_total: int | None
+    failed_total: int | None
 
     @property
     def is_paused(self) -> bool:
@@ -496,6 +499,7 @@ def queue_counts(keys: QueueKeys, *, heartbeat_ms: int) -> Call[QueueCounts]:
     """Count a queue's jobs by state, and say how old what waits is."""
     names = [keys.waiting, keys.prioritized, keys.active, keys.delayed, keys.completed, keys.failed]
     names += [keys.cancelled, keys.dlq, keys.corrupt, keys.workers, keys.control, keys.audit, keys.job_family]
+    names.append(keys.totals)
     return Call(load("queue_counts"), names, [heartbeat_ms], _parse_counts)
 
 

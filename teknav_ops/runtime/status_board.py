@@ -47,7 +47,8 @@ class StatusBoard:
             self._live.update(Group(self._table(counts), Text(_HINT, style="dim")), refresh=True)
         else:
             parts = (
-                f"{name} {c.completed} done, {c.waiting + c.active} to do, {c.dlq} dead" for name, c in counts.items()
+                f"{name} {c.completed_total} done, {c.waiting + c.active} to do, {c.dlq} dead"
+                for name, c in counts.items()
             )
             self.say("; ".join(parts))
 
@@ -74,7 +75,7 @@ class StatusBoard:
                 f"{now.waiting:,}",
                 f"{now.active:,}",
                 f"{now.delayed:,}",
-                f"{now.completed:,}",
+                "–" if now.completed_total is None else f"{now.completed_total:,}",
                 Text(f"{now.dlq:,}", style="red" if now.dlq else ""),
                 str(now.workers),
                 "-" if stats is None else f"{stats.rate * 60:.0f}",

@@ -26,6 +26,7 @@ from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.parent_death import end_with_parent
 from teknav_ops.private_files import private_folder
 from teknav_ops.producer import Producer
+from teknav_ops.redis_state import keys
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.runtime.demo.content import DemoContent, find, prepare
 from teknav_ops.runtime.demo.load import run_load
@@ -43,6 +44,7 @@ from teknav_ops.storage.schema import upgrade
 from teknav_ops.topology import TOPOLOGY
 
 _STOP_SECONDS: Final = 40.0
+_STARTING_MS: Final = 60_000
 _DEMO_JOBS_PER_SECOND: Final = 1.0
 #: A child that dies sooner than this after its start is restarted more slowly each time.
 _SETTLED_SECONDS: Final = 30.0
@@ -135,6 +137,8 @@ class Supervisor:
         self._console.print("Database    up to date")
         database = Database.open(self._settings.sql_url)
         client = connect(redis_url, timeout_seconds=self._settings.redis_timeout_seconds)
+        # Until they are there, what asks for a scheduler or for workers is told that they come.
+        client.set(keys.STARTING, "1", px=_STARTING_MS)
         ports = (free_port(), free_port()) if self._demo else None
         if ports:
             content = prepare(self._settings, database, client, receiver_port=ports[1])

@@ -17,8 +17,9 @@ from teknav_ops.errors import InvalidRequest, NotAllowed, RedisUnavailable
 from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup, DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.metrics.history import history
-from teknav_ops.metrics.live import QueueStats, read_all_stats
+from teknav_ops.metrics.live import QueueStats
 from teknav_ops.metrics.overview import attention, read_now
+from teknav_ops.metrics.scheduler_state import read_scheduler
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.redis_state.connection import Client, connect
 from teknav_ops.redis_url import find_redis_url
@@ -145,9 +146,7 @@ class Workbench(Questions, Reviews, Telling):
         """What a person should look at, the worst first; no rows when all is well."""
         import pandas as pd
 
-        published = read_all_stats(self.client, self.topology)
-        is_published = any(stats is not None and not stats.is_stale for stats in published.values())
-        found = attention(self.queue_stats(), is_published=is_published)
+        found = attention(self.queue_stats(), scheduler=read_scheduler(self.client, self.topology))
         return pd.DataFrame(
             [(about.severity, about.queue or "all", about.text) for about in found],
             columns=["severity", "queue", "what"],

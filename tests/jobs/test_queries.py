@@ -15,9 +15,11 @@ from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQuer
 from teknav_ops.jobs.paging import Page, Window, fill_page
 from teknav_ops.jobs.queries import JobFilter, JobQueries
 from teknav_ops.jobs.states import JobState
+from teknav_ops.jobs.worker_queries import WorkerQueries
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.scripts import ListedEntry, ListedPart, NewJob
 from tests.support.state import KEYS, QUEUE, State, run_of
+from tests.support.topology import TOPOLOGY
 
 
 def pages(read: Callable[[str | None], Page[Any]]) -> Iterator[Page[Any]]:
@@ -176,6 +178,21 @@ def test_a_letter_that_goes_while_it_is_listed_is_left_out(dead_letters: DeadLet
     state.client.delete(KEYS.dlq_record(gone))
 
     assert [letter.original_job_id for letter in dead_letters.page(QUEUE).items] == [kept]
+
+
+def test_a_run_under_way_began_when_it_was_handed_out_not_when_the_one_before_did(
+    client: redis.Redis, queries: JobQueries, state: State
+) -> None:
+    job_id = state.enqueue()
+    delivery = state.fetch(1)[0]
+    client.hset(KEYS.job(job_id), mapping={"started_at_ms": 1_000, "fetched_at_ms": 721_000})
+    client.zadd(KEYS.workers, {"w:1": 1_000})
+
+    (held,) = WorkerQueries(client, TOPOLOGY).all()[0].running  # type: ignore[arg-type]
+
+    assert held.started_at == queries.get(QUEUE, job_id).started_at == datetime.fromtimestamp(721, UTC)
+    state.complete(delivery)
+    assert queries.get(QUEUE, job_id).started_at != datetime.fromtimestamp(721, UTC)
 
 
 def test_jobs_are_listed_in_the_order_they_will_run_and_filtered(queries: JobQueries, state: State) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import redis
 
-from teknav_ops.metrics.live import STALE_MS, QueueStats, StatsPublisher, read_all_stats, read_stats
+from teknav_ops.jobs.sketch import RunDurations
+from teknav_ops.metrics.live import STALE_MS, QueueStats, StatsPublisher, in_window, read_all_stats, read_stats
+from teknav_ops.metrics.minutes import MinuteCounts
 from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.scripts import QueueCounts
@@ -65,7 +67,8 @@ def test_what_is_published_is_what_the_queue_holds(state: State) -> None:
     assert (stats.waiting, stats.active, stats.delayed, stats.completed, stats.failed, stats.dlq) == (2, 1, 1, 1, 1, 1)
     assert (stats.paused, stats.is_paused, stats.workers, stats.runs) == (0, False, 1, 1)
     assert (stats.failed_runs, stats.error_rate) == (1, 0.5)
-    assert 2 / 300 - 1e-6 <= stats.rate <= 2 / 240 + 1e-6
+    assert stats.rate == pytest.approx(2 / 300, abs=1e-6)
+    assert (stats.completed_total, stats.failed_total) == (1, 1)
     assert stats.completed_rate == stats.failed_rate == pytest.approx(stats.rate / 2, abs=1e-6)
     assert stats.avg_duration_ms == stats.avg_failed_duration_ms == 5.0
     assert stats.p50_duration_ms == stats.p95_duration_ms == stats.p99_duration_ms == pytest.approx(5.0, rel=0.1)
@@ -251,3 +254,30 @@ def test_a_cluster_has_stats_too(cluster_client: Client) -> None:
 
     found = read_all_stats(cluster_client, TOPOLOGY)
     assert all(stats is not None and not stats.is_stale for stats in found.values())
+
+
+def test_a_window_of_five_minutes_holds_five_minutes() -> None:
+    rows = [_minute(number, 600) for number in range(99, 105)] + [_minute(105, 300)]
+
+    # Half of minute 105 has passed: half of minute 100 still counts, and 99 not at all.
+    merged = in_window(rows, 105 * 60_000 + 30_000)
+
+    assert merged.completed == merged.runs().count == 300 + 4 * 600 + 300
+    assert in_window([_minute(100, 10_000)], 105 * 60_000).completed == 10_000
+    assert in_window([_minute(99, 10_000)], 105 * 60_000).completed == 0
+
+
+def test_a_part_of_a_minutes_runs_has_their_distribution_and_mean() -> None:
+    whole = RunDurations(500.0, {"b10": 70, "b9": 20, "b100": 10})
+
+    assert whole.part(0.5).buckets == {"b9": 10, "b10": 35, "b100": 5}
+    assert whole.part(0.5).mean_ms == whole.mean_ms
+    assert whole.part(1.0) == whole and whole.part(0.0).count == 0
+    assert RunDurations(4.0, {"b1": 1, "b2": 1, "b3": 1, "b4": 1}).part(0.5).count == 2
+
+
+def _minute(number: int, completed: int) -> MinuteCounts:
+    runs = RunDurations(float(completed), {"b10": completed})
+    return MinuteCounts(
+        minute=number, job=None, enqueued=0, completed=completed, failed=0, retried=0, completed_runs=runs
+    )

@@ -10,6 +10,8 @@ import redis
 from teknav_ops.errors import CorruptRecord
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.metrics.overview import attention, read_last_hour, read_now, read_queues_now
+from teknav_ops.metrics.scheduler_state import SchedulerState, read_scheduler
+from teknav_ops.redis_state import keys
 from tests.support.state import KEYS, State
 from tests.support.topology import TOPOLOGY
 
@@ -24,8 +26,8 @@ def now(queue: str = "a:b", **facts: Any) -> QueueStats:
     return QueueStats(**{**quiet, **unknown, **known, **facts})
 
 
-def kinds(*stats: QueueStats, is_published: bool = True) -> list[tuple[str, str, str | None]]:
-    found = attention({each.queue: each for each in stats}, is_published=is_published)
+def kinds(*stats: QueueStats, scheduler: SchedulerState = "publishes") -> list[tuple[str, str, str | None]]:
+    found = attention({each.queue: each for each in stats}, scheduler=scheduler)
     return [(about.severity, about.kind, about.queue) for about in found]
 
 
@@ -49,11 +51,23 @@ def test_each_trouble_is_named(facts: dict[str, Any], expected: tuple[str, str])
 
 
 def test_the_worst_comes_first_and_dead_letters_share_a_line() -> None:
-    found = kinds(now("a:b", dlq=2), now("c:d", dlq=3), now("e:f", waiting=1, workers=0), is_published=False)
+    found = kinds(now("a:b", dlq=2), now("c:d", dlq=3), now("e:f", waiting=1, workers=0), scheduler="missing")
 
     assert found == [("bad", "no-scheduler", None), ("bad", "no-workers", "e:f"), ("warn", "dead-letters", None)]
-    (letters,) = attention({"a:b": now("a:b", dlq=2), "c:d": now("c:d", dlq=3)}, is_published=True)
+    (letters,) = attention({"a:b": now("a:b", dlq=2), "c:d": now("c:d", dlq=3)}, scheduler="publishes")
     assert letters.text == "5 dead letters wait to be decided on 2 queues: c:d 3, a:b 2"
+
+
+def test_a_scheduler_that_starts_is_not_called_missing(client: redis.Redis) -> None:
+    asked: Any = client
+    assert read_scheduler(asked, TOPOLOGY) == "missing"
+    client.set(keys.STARTING, "1", px=60_000)
+    assert read_scheduler(asked, TOPOLOGY) == "starting"
+    client.delete(keys.STARTING)
+    client.set(keys.lease("scheduler"), "host:1")
+    assert read_scheduler(asked, TOPOLOGY) == "starting"
+    assert kinds(now(), scheduler="starting") == [("warn", "no-scheduler", None)]
+    assert kinds(now(), scheduler="missing") == [("bad", "no-scheduler", None)]
 
 
 def test_numbers_are_of_this_instant_without_a_scheduler(client: redis.Redis) -> None:

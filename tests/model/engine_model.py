@@ -95,7 +95,12 @@ class EngineModel(Trail):
             "at_ms": self.now,
             "oldest_waiting_age_ms": None if oldest is None else self.now - oldest,
             "audit_lag_ms": 0 if self.audited_since is None else self.now - self.audited_since,
+            "completed_total": self._ended("completed"),
+            "failed_total": self._ended("failed"),
         }
+
+    def _ended(self, how: str) -> int:
+        return sum(count for field, count in self.totals.items() if field.endswith(f"|{how}"))
 
     # Time and the history ------------------------------------------------------------------------
 

@@ -126,9 +126,9 @@ export function Progress({done, total, tone}) {
 
 /** Tabs whose choice lives in the address. */
 export function Tabs({client, name = 'tab', value, tabs}) {
-  return html`<div class="tabs" role="tablist">${tabs.map(([key, text, number]) => html`
+  return html`<div class="tabs" role="tablist">${tabs.map(([key, text, number, unit]) => html`
     <button type="button" key=${key} role="tab" aria-selected=${key === value} onClick=${() => client.go({[name]: key, page: null})}>
-      ${text}${number !== undefined && number !== null && html`<span class="number">${number.toLocaleString('en-US')}</span>`}</button>`)}</div>`;
+      ${text}${number !== undefined && number !== null && html`<span class="number">${number.toLocaleString('en-US')}${unit && ` ${unit}`}</span>`}</button>`)}</div>`;
 }
 
 /** Copies an id, since ids are for pasting. */

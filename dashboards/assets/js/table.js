@@ -4,10 +4,10 @@ import {count} from 'teknav/js/format.js';
 import {Icon} from 'teknav/js/icons.js';
 
 /** A heading; with a `name` it sorts. */
-export function Heading({client, name, text, sort, right}) {
-  if (!name) return html`<th class=${right ? 'right' : ''}>${text}</th>`;
+export function Heading({client, name, text, sort, right, title}) {
+  if (!name) return html`<th class=${right ? 'right' : ''} title=${title}>${text}</th>`;
   const isChosen = sort === name;
-  return html`<th class=${right ? 'right' : ''} aria-sort=${isChosen ? 'descending' : undefined}>
+  return html`<th class=${right ? 'right' : ''} title=${title} aria-sort=${isChosen ? 'descending' : undefined}>
     <button type="button" onClick=${() => client.go({sort: name, page: null})}>${text} ${isChosen && name !== 'catalogue' && html`<${Icon} name="arrow-down" size=${11} />`}</button></th>`;
 }
 

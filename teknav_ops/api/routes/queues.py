@@ -48,9 +48,7 @@ def list_queues(services: FromServices, _: MayRead) -> QueueList:
     stats = {name: found for name, (_, found) in now.items()}
     return QueueList(
         items=[_summary(services.topology[name], counts, found) for name, (counts, found) in now.items()],
-        attention=[
-            AttentionModel.model_validate(about) for about in attention(stats, is_published=services.is_published())
-        ],
+        attention=[AttentionModel.model_validate(about) for about in attention(stats, scheduler=services.scheduler())],
     )
 
 

@@ -14,10 +14,12 @@
 -- KEYS[11] control       hash
 -- KEYS[12] audit         stream
 -- KEYS[13] job family    hash each
+-- KEYS[14] totals        hash
 -- ARGV[1]  heartbeat_ms  a worker silent for longer does not count
 -- Returns  {waiting, active, delayed, completed, failed, cancelled, dlq, corrupt, workers, paused since,
 --          concurrency, global_concurrency, rate_count, rate_period_ms, audit entries not yet in AuditLog,
---          now (ms), age in ms of the job that waits longest or '', age in ms of the oldest audit entry or 0}
+--          now (ms), age in ms of the job that waits longest or '', age in ms of the oldest audit entry or 0,
+--          completed ever, failed ever; '' where the totals are damaged}
 
 local waiting, prioritized, audit, job_family = KEYS[1], KEYS[2], KEYS[12], KEYS[13]
 local time = redis.call('TIME')
@@ -53,6 +55,20 @@ for _ = 1, 19 do
     from = (math.floor(found[2] / 1099511627776) + 1) * 1099511627776
 end
 
+-- What has ended since the first job: the lists above keep the newest only.
+local ended = {completed = 0, failed = 0}
+local totals = redis.pcall('HGETALL', KEYS[14])
+if totals.err then
+    ended = {completed = '', failed = ''}
+else
+    for i = 1, #totals, 2 do
+        local counter = totals[i]:match('|(%l+)$')
+        if ended[counter] then
+            ended[counter] = ended[counter] + (tonumber(totals[i + 1]) or 0)
+        end
+    end
+end
+
 local lag_ms = 0
 for _, entry in ipairs(redis.call('XRANGE', audit, '-', '+', 'COUNT', 1)) do
     lag_ms = math.max(0, now - entry[1]:match('^%d+'))
@@ -71,4 +87,5 @@ return {
     control[1] or '', control[2] or '', control[3] or '', control[4] or '', control[5] or '',
     redis.call('XLEN', audit),
     now, oldest and math.max(0, now - oldest) or '', lag_ms,
+    ended.completed, ended.failed,
 }

@@ -103,3 +103,26 @@ def test_the_audit_lag_is_the_age_of_the_oldest_entry(state: State) -> None:
 
     assert counts.audit_backlog == 2
     assert 90_000 <= counts.audit_lag_ms < 150_000
+
+
+def test_the_totals_count_what_ended_though_its_records_are_gone(state: State) -> None:
+    for _ in range(3):
+        state.enqueue()
+    for delivery in state.fetch(3):
+        state.complete(delivery)
+    state.dead()
+    state.client.delete(KEYS.completed, KEYS.failed)
+
+    counts = count(state)
+
+    assert (counts.completed, counts.failed) == (0, 0)
+    assert (counts.completed_total, counts.failed_total) == (3, 1)
+
+
+def test_damaged_totals_hide_no_other_count(state: State) -> None:
+    state.enqueue()
+    state.client.set(KEYS.totals, "no hash")
+
+    counts = count(state)
+
+    assert (counts.waiting, counts.completed_total, counts.failed_total) == (1, None, None)

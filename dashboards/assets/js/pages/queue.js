@@ -8,6 +8,8 @@ import {JobsTable} from 'teknav/js/jobs_table.js';
 import {Groups} from 'teknav/js/groups.js';
 
 const STATES = ['waiting', 'active', 'delayed', 'completed', 'cancelled'];
+/** Of these the newest records are kept only: their number says nothing of how many there were. */
+const KEPT = ['completed', 'cancelled'];
 
 export default function Queue({client, queue, tab, state, list, groups, metrics, problem, shell}) {
   const [dialog, setDialog] = useState(null);
@@ -21,16 +23,17 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
         ${may(shell, 'act', queue.name) && html`<${Act} client=${client} action=${queue.isPaused ? 'resume' : 'pause'} args=${{queue: queue.name}} icon=${queue.isPaused ? 'play' : 'pause'}>${queue.isPaused ? 'Resume' : 'Pause'}</${Act}>`}`}</div>
     ${!queue && !problem && html`<div class="skeleton"></div>`}
     ${queue && html`<${Facts} queue=${queue} />
-      <${Tabs} client=${client} value=${tab} tabs=${[['jobs', 'Jobs', queue.waiting + queue.active + queue.delayed], ['failed', 'Failed', queue.failed], ['dlq', 'DLQ', queue.dlq], ['metrics', 'Metrics']]} />`}
+      <${Tabs} client=${client} value=${tab} tabs=${[['jobs', 'Jobs', queue.waiting + queue.active + queue.delayed, 'to do'], ['failed', 'Failed', queue.failed], ['dlq', 'DLQ', queue.dlq], ['metrics', 'Metrics']]} />`}
     ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
     ${queue && !problem && tab === 'dlq' && html`<${Groups} groups=${groups} href=${queue.dlqHref} /><div><a class="button" href=${queue.dlqHref}><${Icon} name="list-checks" /> Work on the dead letters</a></div>`}
     ${queue && !problem && tab === 'metrics' && html`<${Metrics} client=${client} metrics=${metrics} />`}
     ${queue && !problem && list && (tab === 'jobs' || tab === 'failed') && html`<section class="card">
-      <div class="title filters">${tab === 'jobs' && html`<${Choice} client=${client} name="state" label="State" value=${state} options=${STATES.map((name) => [name, `${name} (${count(queue[name])})`])} />`}
+      <div class="title filters">${tab === 'jobs' && html`<${Choice} client=${client} name="state" label="State" value=${state} options=${STATES.map((name) => [name, `${name} (${count(queue[name])}${KEPT.includes(name) ? ' kept' : ''})`])} />`}
         ${queue.jobNames.length > 1 && html`<${Choice} client=${client} name="name" label="Job" value=${list.name} options=${[['', 'all'], ...queue.jobNames.map((name) => [name, name])]} />`}
         ${shell.maySearch && html`<${SearchField} client=${client} name="text" placeholder="In the payload" value=${list.text} />`}
         <${SearchField} client=${client} name="trace" placeholder="Trace id" value=${list.trace} />
         ${state === 'failed' && html`<${Choice} client=${client} name="since" label="Since" value=${list.since} options=${[['', 'all'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day']]} />`}</div>
+      ${state === 'failed' && queue.failed !== queue.dlq && html`<p class="note">${count(queue.failed)} records of failed jobs are kept (the newest ${count(queue.failedKept)}), of ${count(queue.failedTotal)} that failed since the queue's first job. Dead letters are counted apart: ${count(queue.dlq)} stay until someone replays or deletes them.</p>`}
       <${JobsTable} client=${client} queue=${queue.name} jobs=${list.jobs} state=${state} mayAct=${may(shell, 'act', queue.name)} />
       <${Pager} client=${client} first=${list.first} shown=${list.jobs.length} total=${list.total} next=${list.next} isLater=${list.isLater} note=${list.note} /></section>`}
     ${dialog === 'new' && html`<${NewJob} client=${client} queue=${queue.name} jobs=${queue.schemas} onClose=${close} />`}
@@ -46,6 +49,7 @@ function Facts({queue}) {
     <div class=${queue.errorRate ? 'bad' : ''}><b>${percent(queue.errorRate)}</b><span>error rate of runs, last 5 min</span></div>
     <div><b>${ms(queue.p95Ms)}</b><span>p95 of ${count(queue.runs)} completed ${queue.runs === 1 ? 'run' : 'runs'} (p50 ${ms(queue.p50Ms)})</span></div>
     <div class=${queue.dlq ? 'bad' : ''}><b>${count(queue.dlq)}</b><span>dead letters</span></div>
+    <div><b>${count(queue.completedTotal)}</b><span>completed, ${count(queue.failedTotal)} failed, since the first job</span></div>
     <div><b>${queue.limits.concurrency}</b><span>jobs per process${queue.limits.global_concurrency ? `, ${queue.limits.global_concurrency} in all` : ''}${queue.limits.rate_count ? `, ${queue.limits.rate_count} per ${span(queue.limits.rate_period_ms / 1_000)}` : ''}</span></div></section>`;
 }
 

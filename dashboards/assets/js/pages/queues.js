@@ -35,13 +35,13 @@ function Totals({totals}) {
     <a href="/dashboard/owner/workers"><b>${count(totals.workers)}</b><span>worker processes</span></a></section>`;
 }
 
-const COLUMNS = [['catalogue', 'Queue'], ['waiting', 'Waiting'], ['active', 'Active'], ['delayed', 'Delayed'], ['failed', 'Failed'], ['dlq', 'DLQ'], ['completed_rate', 'Completed'], ['failed_rate', 'Given up'], [null, 'Average'], ['p95', 'p95'], [null, 'Last hour'], [null, '']];
+const COLUMNS = [['catalogue', 'Queue'], ['waiting', 'Waiting'], ['active', 'Active'], ['delayed', 'Delayed'], ['failed', 'Failed', 'Records of failed jobs that are kept: the newest of each queue, decided or not'], ['dlq', 'DLQ', 'Dead letters: all that wait to be replayed or deleted'], ['completed_rate', 'Completed'], ['failed_rate', 'Given up'], [null, 'Average'], ['p95', 'p95'], [null, 'Last hour'], [null, '']];
 
 function QueueListTable({client, queues, sort, shell}) {
   const unit = rateUnit(queues.flatMap((queue) => [queue.completed_rate, queue.failed_rate]));
   const heading = (key, text) => (key?.endsWith('_rate') ? `${text}/${unit.name}` : text);
-  return html`<section class="card scroll"><table class="cards" aria-label="Queues"><thead><tr>${COLUMNS.map(([key, text], at) => html`
-      <${Heading} client=${client} key=${text} name=${key} text=${heading(key, text)} sort=${sort} right=${at > 0 && at < 10} />`)}</tr></thead>
+  return html`<section class="card scroll"><table class="cards" aria-label="Queues"><thead><tr>${COLUMNS.map(([key, text, title], at) => html`
+      <${Heading} client=${client} key=${text} name=${key} text=${heading(key, text)} title=${title} sort=${sort} right=${at > 0 && at < 10} />`)}</tr></thead>
     <tbody>${queues.map((queue) => html`<${Row} key=${queue.name} client=${client} queue=${queue} mayAct=${may(shell, 'act', queue.name)} unitName=${unit.name} unit=${unit} />`)}</tbody></table></section>`;
 }
 
