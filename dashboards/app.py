@@ -66,7 +66,7 @@ def add_pages(app: FastAPI, services: Services) -> None:
     app.add_api_route("/components/{path:path}", _nothing, include_in_schema=False)
     mend_sockets()
     key = page_key(services.settings)
-    add_applications(pages, app=app, title="TekNav ops", sign_sessions=True, secret_key=key)
+    add_applications(pages, app=app, sign_sessions=True, secret_key=key)
     app.state.feed = feed
     services.hub.listen(feed.heard)
     feed.start()
@@ -98,7 +98,6 @@ def _opener(
             page, document, threads,
             current_identity=lambda: sources.current(identity), note_use=lambda: sources.services.note_use(identity),
         )  # fmt: skip
-        document.title = f"{page.title()} · TekNav ops"
         document.template = SHEET
         document.template_variables.update(sheet_variables())
 

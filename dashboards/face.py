@@ -40,9 +40,14 @@ class Face(JSComponent):
     }
     _stylesheets: ClassVar[list[str]] = [f"{assets_path()}/vendor/uplot.css", f"{assets_path()}/app.css"]
 
-    def __init__(self, on_message: Callable[[dict[str, Any]], None], **params: Any) -> None:
+    def __init__(self, on_message: Callable[[dict[str, Any]], None], title: str, **params: Any) -> None:
         super().__init__(sizing_mode="stretch_width", margin=0, **params)  # type: ignore[no-untyped-call]
         self._on_message = on_message
+        self._title = title
+
+    def _modify_doc(self, server_id: Any, title: str, doc: Any, location: Any) -> Any:
+        # Panel would give all pages of an app one title.
+        return super()._modify_doc(server_id, f"{self._title} · TekNav ops", doc, location)
 
     def tell(self, kind: str, **content: Any) -> None:
         """Send a message; from the document's own thread only."""

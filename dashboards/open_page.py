@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from typing import Any, Final
 import structlog
 from bokeh.document import Document
 
+from dashboards.changes import change, packed
 from dashboards.face import Face, face_of
 from dashboards.page import Outcome, Page
 from teknav_ops.access.identity import Identity
@@ -22,8 +24,10 @@ from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 
 log = structlog.get_logger("teknav.dashboard")
 
-#: Least pause between two loads of one page: a flood of events redraws it a few times a second, not for each.
+#: Least pause between two loads of one page, and to what it grows while events keep coming: a flood of them redraws
+#: the page once a second, not for each.
 _PAUSE_SECONDS: Final = 0.25
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 #: A page is loaded again so often though nothing was heard: ages grow, and a lost event must not stay lost.
 _LONGEST_SECONDS: Final = 5.0
 _OUTAGES: Final[tuple[type[Exception], ...]] = (*OUTAGE_ERRORS, RedisUnavailable, StorageUnavailable)
@@ -33,7 +37,6 @@ _NOT_DONE: Final = "Not done: Redis does not answer. Try again when it is back."
 _OUTCOME_UNKNOWN: Final = "Redis stopped answering while this was under way: look whether it was done when it is back."
 
 Answer = dict[str, Any]
-_NOTHING: Final = "{}"
 
 
 class OpenPage:
@@ -51,16 +54,18 @@ class OpenPage:
         self._lock = threading.Lock()
         self._is_loading = False
         self._is_dirty = False
-        self._rests_until = 0.0
+        self._began_at = self._rests_until = 0.0
         self._is_closed = False
         self._due_at = float("inf")
         self._is_redis_away = False
         self._loaded_at: float | None = None
         #: Ids of messages that were not answered yet.
         self._pending: set[int] = set()
-        #: What the browser was told last; None: nothing yet.
-        self._shown: tuple[str, str] | None = None
-        self.face: Face = face_of(page.name)(self._hear, state={"shell": self._shell(0)})
+        self._pause_seconds = _PAUSE_SECONDS
+        #: What the browser shows, as it was told; and the number of what it was told last.
+        self._shown: dict[str, Any] = {}
+        self._version = 0
+        self.face: Face = face_of(page.name)(self._hear, page.title(), state={"shell": self._shell(0)})
 
     def close(self) -> None:
         """The browser has left."""
@@ -77,9 +82,8 @@ class OpenPage:
             return
         with self._lock:
             self._is_redis_away = is_away
-            self._shown = None
             if is_away:
-                self._tell("state", loaded=_NOTHING, own=json.dumps(self._outage(_REDIS_AWAY)))
+                self._show(self._outage(_REDIS_AWAY))
                 for message_id in self._pending:
                     self._tell("answer", id=message_id, ok=False, text=_OUTCOME_UNKNOWN)
                 self._pending.clear()
@@ -95,17 +99,17 @@ class OpenPage:
         if time.monotonic() >= self._due_at:
             self.refresh()
 
-    def refresh(self) -> None:
-        """Load again; many calls become one load, and none follows another at once."""
+    def refresh(self, *, is_asked: bool = False) -> None:
+        """Load again; many calls become one load, and none follows another at once, unless the visitor asks."""
         with self._lock:
             if self._is_closed or self._is_redis_away:
                 return
             now = time.monotonic()
-            if self._is_loading or now < self._rests_until:
+            if self._is_loading or (now < self._rests_until and not is_asked):
                 self._due_at = min(self._due_at, self._rests_until)
                 self._is_dirty = True
                 return
-            self._is_loading, self._is_dirty = True, False
+            self._is_loading, self._is_dirty, self._began_at = True, False, now
             self._due_at = float("inf")
         self._threads.submit(self._safely, self._load)
 
@@ -122,36 +126,47 @@ class OpenPage:
         finally:
             with self._lock:
                 self._is_loading = False
-                self._rests_until = time.monotonic() + _PAUSE_SECONDS
+                is_flooded = self._began_at - self._rests_until < _PAUSE_SECONDS
+                longer = min(_LONGEST_PAUSE_SECONDS, self._pause_seconds * 2)
+                self._pause_seconds = longer if is_flooded else _PAUSE_SECONDS
+                self._rests_until = time.monotonic() + self._pause_seconds
                 self._due_at = self._rests_until if self._is_dirty else time.monotonic() + _LONGEST_SECONDS
-        loaded, own = slots[0], json.dumps(slots[1], default=str)
         with self._lock:
-            if (loaded, own) != self._shown and not self._is_redis_away:
-                self._shown = (loaded, own)
-                self._tell("state", loaded=loaded, own=own)
+            if not self._is_redis_away:
+                self._show(slots)
 
-    def _slots(self) -> tuple[str, dict[str, Any]]:
-        """What the page loaded, as JSON already, and what is shown of this visitor besides."""
+    def _show(self, slots: dict[str, Any]) -> None:
+        """Tell the browser what of it changed; under the lock, so that what is told comes in order."""
+        shown = self._shown | slots
+        changed = change(self._shown, shown)
+        if changed is not None:
+            self._tell("state", base=self._version, **packed(changed))
+            self._version += 1
+            self._shown = shown
+
+    def _slots(self) -> dict[str, Any]:
+        """What the page loaded, and what is shown of this visitor besides, as plain JSON."""
         begun = time.monotonic()
         try:
             if not self._is_signed_in():
                 return self._signed_out()
-            slots = self._loaded(), {"problem": None, "outage": None, "shell": self._shell(self._alert_count())}
+            own = {"problem": None, "outage": None, "shell": self._shell(self._alert_count())}
+            slots = self._loaded() | _plain(own)
             self._loaded_at = begun
             return slots
         except _OUTAGES as error:
             log.warning("dashboard.waiting", page=self._page.name, error=str(error))
-            return _NOTHING, self._outage("Redis or the database does not answer.")
+            return self._outage("Redis or the database does not answer.")
         except TekNavError as error:
-            return _NOTHING, {"problem": str(error), "outage": None, "shell": self._shell(0)}
+            return _plain({"problem": str(error), "outage": None, "shell": self._shell(0)})
         except Exception:
             log.exception("dashboard.failed", page=self._page.name)
             problem = "This page could not be loaded; the server's log says why."
-            return _NOTHING, {"problem": problem, "outage": None, "shell": self._shell(0)}
+            return _plain({"problem": problem, "outage": None, "shell": self._shell(0)})
 
-    def _signed_out(self) -> tuple[str, dict[str, Any]]:
+    def _signed_out(self) -> dict[str, Any]:
         notice = "You are signed out. Reload the page to sign in again."
-        return _NOTHING, {"outage": None, "shell": self._shell(0) | {"notice": notice}}
+        return _plain({"outage": None, "shell": self._shell(0) | {"notice": notice}})
 
     def _is_signed_in(self) -> bool:
         """Whether the visitor still is; what has changed of them counts from now on."""
@@ -160,16 +175,13 @@ class OpenPage:
             self._page.visit.identity = identity
         return identity is not None
 
-    def _loaded(self) -> str:
-        """Made into JSON once for all who look at the same."""
+    def _loaded(self) -> dict[str, Any]:
+        """Made once for all who look at the same."""
         shared = self._page.shared_as()
         if shared is None:
-            return self._as_json()
-        text: str = self._page.visit.reads.get(("page", shared), self._as_json)
-        return text
-
-    def _as_json(self) -> str:
-        return json.dumps(self._page.load(), default=str)
+            return _plain(self._page.load())
+        loaded: dict[str, Any] = self._page.visit.reads.get(("page", shared), lambda: _plain(self._page.load()))
+        return loaded
 
     def _alert_count(self) -> int:
         visit = self._page.visit
@@ -196,7 +208,10 @@ class OpenPage:
         name, arguments = message.get("action"), message.get("args")
         if name == "hello":
             # It listens from now on: what was told before this was told to nobody.
-            self._shown = None
+            with self._lock:
+                known, self._shown, self._version = self._shown, {}, 0
+                if known:
+                    self._show(known)
             self.refresh()
         elif name == "ping":
             self.face.tell("pong")
@@ -227,7 +242,7 @@ class OpenPage:
             self._pending.discard(message_id)
         if is_awaited:
             self._tell("answer", id=message_id, **answer)
-        self.refresh()
+        self.refresh(is_asked=True)
 
     def _act(self, name: str, arguments: dict[str, Any]) -> Answer:
         try:
@@ -237,7 +252,7 @@ class OpenPage:
         except _OUTAGES as error:
             return {"ok": False, "text": f"Not done: {error}"}
         except TekNavError as error:
-            return {"ok": False, "text": str(error)}
+            return {"ok": False, "text": str(error), "field": _field_of(error)}
         except Exception:
             log.exception("dashboard.action_failed", page=self._page.name, action=name)
             return {"ok": False, "text": "Something broke; the server's log says what."}
@@ -249,8 +264,20 @@ class OpenPage:
             self._document.add_next_tick_callback(lambda: self.face.tell(kind, **content))
 
 
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """The value as JSON carries it."""
+    plain: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return plain
+
+
+def _field_of(error: TekNavError) -> str | None:
+    """Which field of a form an error is about: it begins with the field's name."""
+    found = re.match(r"(?:action: \w+: )?([a-z_]+): ", str(error))
+    return found and found[1]
+
+
 def _told(outcome: Outcome) -> Answer:
-    answer: Answer = {"ok": True, "text": outcome.text, "data": json.loads(json.dumps(outcome.data, default=str))}
+    answer: Answer = {"ok": True, "text": outcome.text, "data": _plain(dict(outcome.data))}
     if outcome.undo is not None:
         answer["undo"] = {"action": outcome.undo[0], "args": outcome.undo[1]}
     return answer

@@ -12,9 +12,15 @@ from teknav_ops.jobs.batch_replay import SKIP_WORDS, Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.paging import Page
 from teknav_ops.jobs.record import JobRecord
+from teknav_ops.jobs.states import JobState
+from teknav_ops.one_line import with_seen_overrides
 from teknav_ops.topology import TOPOLOGY
 
 _PREVIEW_CHARACTERS: Final = 240
+#: In a row of jobs, of which a busy list sends ten a second.
+_ROW_CHARACTERS: Final = 160
+#: Which moment a list shows of a job.
+_WHEN: Final = {JobState.WAITING: "enqueued_at", JobState.ACTIVE: "started_at", JobState.DELAYED: "due_at"}
 _DETAIL_CHARACTERS: Final = 600
 _CAUSES_SHOWN: Final = 5
 
@@ -25,20 +31,28 @@ def runbook_path(error_type: str) -> str:
 
 
 def payload_text(visit: Visit, payload: Any, *, indent: int | None = None) -> str:
-    """A payload as JSON that keeps its letters (Persian stays readable)."""
-    return json.dumps(visit.masked(payload), ensure_ascii=False, indent=indent, default=str)
+    """A payload as JSON that keeps its letters (Persian stays readable) but for those that would reorder it."""
+    return with_seen_overrides(json.dumps(visit.masked(payload), ensure_ascii=False, indent=indent, default=str))
 
 
 def job_row(visit: Visit, job: JobRecord) -> dict[str, Any]:
-    """A job as a row of JobsTable."""
-    return {
-        "id": job.id, "name": job.name, "state": job.state.value, "href": job_path(job.queue, job.id),
-        "enqueuedAt": job.enqueued_at, "startedAt": job.started_at, "dueAt": job.due_at, "finishedAt": job.finished_at,
-        "attempts": job.attempts_made, "waitedMs": job.waited_ms, "durationMs": job.duration_ms,
-        "progress": job.progress, "worker": job.worker, "stuckAt": job.stuck_at, "errorType": job.error_type,
-        "error": None if job.error is None else str(visit.masked_text(job.error))[:_PREVIEW_CHARACTERS],
-        "payload": payload_text(visit, job.payload)[:_PREVIEW_CHARACTERS],
-    }  # fmt: skip
+    """A job as a row of JobsTable, with what is known of it: a busy list sends ten of them a second."""
+    row: dict[str, Any] = {
+        "id": job.id,
+        "name": job.name,
+        "state": job.state.value,
+        "at": getattr(job, _WHEN.get(job.state, "finished_at")),
+        "attempts": job.attempts_made + (job.state is JobState.ACTIVE),
+        "waitedMs": job.waited_ms,
+        "durationMs": job.duration_ms,
+    }
+    if job.state is JobState.ACTIVE:
+        row |= {"progress": job.progress, "worker": job.worker, "stuckAt": job.stuck_at}
+    if job.error is not None:
+        row |= {"errorType": job.error_type, "error": str(visit.masked_text(job.error))[:_ROW_CHARACTERS]}
+    else:
+        row["payload"] = payload_text(visit, job.payload)[:_ROW_CHARACTERS]
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def group_rows(visit: Visit, queue: str) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""What may stand as a name or title: one line of text, in any script."""
+"""Text of others as it is shown: what may stand on one line, and signs that reorder what stands around them."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -12,3 +13,13 @@ _REFUSED: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 def is_one_line(text: str) -> bool:
     """Whether the text can be shown on one line. `str.isprintable` would refuse the half-space of Persian."""
     return all(unicodedata.category(sign) not in _REFUSED for sign in text)
+
+
+#: Embeddings, overrides and isolates: with them a text is read in another order than it is stored in. Marks of Persian
+#: (the half-space, the direction marks) are none.
+_OVERRIDES: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
+def with_seen_overrides(text: str) -> str:
+    """The text with the signs that would reorder it written out, as JSON spells them: `\\u202e`."""
+    return _OVERRIDES.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)

@@ -26,7 +26,7 @@ class DlqPage(Page):
 
     name = "dlq"
     path = "queues/{queue}/dlq"
-    place = "queues"
+    place = "dlq"
 
     @property
     def queue(self) -> str:

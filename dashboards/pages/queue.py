@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, short
+from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, queue_path, short
 from dashboards.pages.job_actions import JobActions
 from dashboards.pages.queue_metrics import OUTCOMES, RANGES, load_metrics
 from dashboards.shown import group_rows, job_row, paged
@@ -29,6 +29,7 @@ class QueuePage(JobActions, Page):
     name = "queue"
     path = "queues/{queue}"
     place = "queues"
+    _first_state: str | None = None
 
     @property
     def queue(self) -> Queue:
@@ -51,7 +52,7 @@ class QueuePage(JobActions, Page):
         """The queue, and what its open tab shows."""
         queue = self.queue
         tab = self.visit.choice("tab", _TABS)
-        state = JobState.FAILED if tab == "failed" else JobState(self.visit.choice("state", _STATES))
+        state = JobState.FAILED if tab == "failed" else self._state(queue)
         shown: dict[str, Any] = {"queue": self._facts(queue), "tab": tab, "state": state.value}
         if tab in ("jobs", "failed"):
             shown["list"] = self._jobs(queue, state)
@@ -61,6 +62,17 @@ class QueuePage(JobActions, Page):
             chosen, outcome = self.visit.choice("range", RANGES), self.visit.choice("outcome", OUTCOMES)
             shown["metrics"] = load_metrics(self.visit, queue.name, chosen, outcome)
         return shown
+
+    def _state(self, queue: Queue) -> JobState:
+        """The state asked for; else the first that any job is in, and that stays: a list must not change under the
+        reader's eyes.
+        """
+        if self.visit.filter("state"):
+            return JobState(self.visit.choice("state", _STATES))
+        if self._first_state is None:
+            counts = self.visit.sources.jobs.counts(queue.name)
+            self._first_state = next((name for name in _STATES[:4] if getattr(counts, name)), _STATES[0])
+        return JobState(self._first_state)
 
     def _now(self) -> QueueStats:
         now = self.visit.reads.get("now", self.visit.sources.now).get(self.queue.name)
@@ -81,6 +93,7 @@ class QueuePage(JobActions, Page):
         changed = {name: getattr(counts, name) for name in standard}
         return {
             "name": queue.name, "purpose": queue.purpose, "dlqHref": dlq_path(queue.name),
+            "href": queue_path(queue.name),
             "isPaused": counts.is_paused, "pausedSince": since and datetime.fromtimestamp(since / 1000, UTC),
             "waiting": counts.waiting, "active": counts.active, "delayed": counts.delayed, "failed": counts.failed,
             "completed": counts.completed, "cancelled": counts.cancelled, "dlq": counts.dlq,

@@ -32,7 +32,7 @@ class RunbookPage(Page):
 
     def crumbs(self) -> list[Crumb]:
         """The way here."""
-        return [("Queues", f"{ROOT}/queues"), (self.title(), None)]
+        return [("Runbook", f"{ROOT}/runbook"), (self.title(), None)]
 
     def concerns(self, event: Any) -> bool:
         """Nothing that happens changes it."""
@@ -48,6 +48,24 @@ class RunbookPage(Page):
                 "the code itself or of a library: its stack trace says where."
             )
         return {"html": found}
+
+
+class RunbookIndexPage(RunbookPage):
+    """The list of all pages."""
+
+    path = "runbook"
+
+    def title(self) -> str:
+        """Shown in the browser's tab."""
+        return "Runbook"
+
+    def crumbs(self) -> list[Crumb]:
+        """It is the top."""
+        return [(self.title(), None)]
+
+    def load(self) -> dict[str, Any]:
+        """docs/runbook/README.md."""
+        return {"html": _read("", "README")}
 
 
 class AlertRunbookPage(RunbookPage):

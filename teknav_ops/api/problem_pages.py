@@ -18,7 +18,8 @@ from teknav_ops.api.visit import SAFE_METHODS, wants_page
 _CONTENT: Final = Template((Path(__file__).parent / "pages" / "problem.html").read_text("utf-8"))
 _FRAME: Final = Template((Path(__file__).parent / "pages" / "frame.html").read_text("utf-8"))
 _RETRY_SECONDS: Final = 3
-_PLACES: Final = ("queues", "replays", "workers", "alerts", "reports", "audit")
+_PLACES: Final = ("queues", "dlq", "replays", "workers", "alerts", "reports", "audit")
+_NAMES: Final = {"dlq": "Dead letters"}
 _DETAILS: Final = {404: "There is no page at this address.", 405: "This address cannot be opened in a browser."}
 #: Of the answer that the page takes the place of: they describe its body.
 _OF_THE_BODY: Final = (b"content-type", b"content-length")
@@ -81,5 +82,6 @@ def _retry() -> str:
 def _ways_on(status: int) -> str:
     if status == 401:
         return '<p><a href="/sign-in">Sign in</a></p>'
-    links = (f'<li><a href="/dashboard/owner/{place}">{place.capitalize()}</a></li>' for place in _PLACES)
+    names = ((place, _NAMES.get(place, place.capitalize())) for place in _PLACES)
+    links = (f'<li><a href="/dashboard/owner/{place}">{name}</a></li>' for place, name in names)
     return f'<nav aria-label="Pages"><ul class="ways">{"".join(links)}</ul></nav>'

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from teknav_ops.jobs.paging import Page
+from teknav_ops.one_line import with_seen_overrides
 
 console = Console()
 errors = Console(stderr=True)
@@ -21,7 +22,7 @@ errors = Console(stderr=True)
 
 def as_json(value: Any) -> None:
     """Print a value as JSON, Persian text as it is."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(with_seen_overrides(json.dumps(plain(value), ensure_ascii=False, indent=2)) + "\n")
 
 
 def plain(value: Any) -> Any:
@@ -68,7 +69,7 @@ def cell(value: Any) -> str:
         return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:,.1f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return age(value) if isinstance(value, datetime) else str(value)
+    return age(value) if isinstance(value, datetime) else with_seen_overrides(str(value))
 
 
 def age(moment: datetime) -> str:

@@ -53,6 +53,13 @@ def test_a_new_job_is_refused_by_field_and_then_made(system: System, visit: Visi
 def test_limits_are_changed_while_running(system: System, visit: Visit) -> None:
     page = visit().open("/dashboard/owner/queues/ai:content")
     page.get_by_role("button", name="Limits").click()
+    page.fill("[name=rate_count]", "5")
+    page.get_by_role("dialog").get_by_role("button", name="Set").click()
+    expect(page.get_by_role("dialog").locator("label", has=page.locator("[name=rate_period_ms]"))).to_contain_text(
+        "give the period together with rate_count"
+    )
+    expect(page.locator(".toast")).to_have_count(0)
+    page.fill("[name=rate_count]", "")
     page.fill("[name=concurrency]", "2")
     page.get_by_role("dialog").get_by_role("button", name="Set").click()
     expect(page.get_by_role("dialog")).to_have_count(0)

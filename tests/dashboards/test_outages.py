@@ -2,57 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from bokeh.document import Document
 
-from dashboards.face import Face
 from dashboards.open_page import OpenPage
 from tests.conftest import SECRET_KEY
 from tests.dashboards.addresses import page_at
+from tests.dashboards.opened import Opened
 from tests.support.folders import new_folder, remove_folder
 from tests.support.redis_server import RedisServer
 from tests.support.system import System
 from tests.support.waiting import until
-
-
-class Opened:
-    """An open page whose browser is this test: what it was told, in order."""
-
-    def __init__(self, page: OpenPage, document: Document, face: Face) -> None:
-        self.page = page
-        self._document = document
-        self._face = face
-        self.told: list[dict[str, Any]] = []
-        face._send_msg = self.told.append  # type: ignore[method-assign, assignment]
-
-    def send(self, **message: Any) -> None:
-        self._face._handle_msg(message)
-
-    def state(self) -> dict[str, Any]:
-        """What the browser shows now, of all it was told; the clock of the feed is this test, too."""
-        self.page.refresh_when_due()
-        self._run_callbacks()
-        shown: dict[str, Any] = {}
-        for message in self.told:
-            if message["kind"] == "state":
-                shown |= {**json.loads(message["loaded"]), **json.loads(message["own"])}
-        return shown
-
-    def answer(self, message_id: int) -> dict[str, Any] | None:
-        self._run_callbacks()
-        found = [told for told in self.told if told["kind"] == "answer" and told["id"] == message_id]
-        return found[0] if found else None
-
-    def _run_callbacks(self) -> None:
-        for callback in list(self._document.session_callbacks):
-            self._document.remove_next_tick_callback(callback)
-            callback.callback()
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from urllib.parse import urldefrag, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from dashboards.changes import change
 from dashboards.face import assets_path
 from dashboards.page import ROOT
 from dashboards.pages import PAGES
@@ -34,6 +36,7 @@ PLACES = (
     "queues/email:send?tab=dlq",
     "queues/email:send?tab=metrics",
     "queues/email:send/jobs/{delayed}",
+    "dlq",
     "queues/search:index/dlq",
     "replays",
     "workers",
@@ -42,9 +45,32 @@ PLACES = (
     "audit",
     "account",
     "access",
+    "runbook",
     "runbook/UnknownFile",
     "runbook/alerts/OldestWaitingAge",
 )
+
+
+FOCUSED = """() => { let at = document.activeElement;
+    while (at.shadowRoot) at = at.shadowRoot.activeElement; return at.name || at.id; }"""
+#: What a screen reader would have no word for: headings, progress, tables, buttons, links, fields without a name.
+UNNAMED = """() => {
+    const all = [];
+    for (const roots = [document]; roots.length;) {
+        for (const node of roots.pop().querySelectorAll('*')) {
+            all.push(node);
+            if (node.shadowRoot) roots.push(node.shadowRoot);
+        }
+    }
+    const isNamed = (node) => (node.ariaLabel ?? '') + node.title + node.textContent.trim()
+        || node.querySelector('[aria-label]') || node.closest('label');
+    const isFree = (node) => node.type === 'hidden' || node.closest('.prose, .u-legend');
+    const needs = 'th, [role=progressbar], button, a, input, select, textarea';
+    const isSilent = (node) => node.matches(needs) ? !isNamed(node) : node.tagName === 'TABLE' && !node.ariaLabel;
+    const silent = all.filter((node) => !isFree(node) && isSilent(node));
+    const doubly = all.filter((node) => node.tagName === 'TR' && node.querySelectorAll('th[aria-sort]').length > 1);
+    return [...silent, ...doubly].map((node) => node.outerHTML.slice(0, 120));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +89,7 @@ def links(page: Page) -> set[str]:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_page_fits_a_phone_is_dark_in_the_dark_and_its_links_lead_to_pages_that_load(
+def test_a_page_fits_a_phone_is_dark_in_the_dark_names_its_parts_and_its_links_lead_to_pages_that_load(
     system: System, visit: Visit, delayed: str, place: str
 ) -> None:
     visitor = visit()
@@ -76,6 +102,11 @@ def test_a_page_fits_a_phone_is_dark_in_the_dark_and_its_links_lead_to_pages_tha
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")[:3]
     assert max(red, green, blue) < 60
+
+    assert page.evaluate(UNNAMED) == []
+    assert page.title() == f"{page_at(system, page.url).title()} · TekNav ops"
+    for name in ("Reports", "Audit"):
+        expect(page.get_by_role("navigation", name="Places").get_by_role("link", name=name)).to_be_in_viewport(ratio=1)
 
     found = links(page)
     for link in sorted(found):
@@ -133,30 +164,36 @@ def test_a_person_signs_in_and_the_theme_that_was_chosen_stays(system: System, b
 @pytest.mark.usefixtures("delayed")
 def test_filters_live_in_the_address_and_back_takes_them_back(visit: Visit) -> None:
     page = visit().open("/dashboard/owner/queues/email:send")
-    page.locator("select[name=state]").select_option("delayed")
+    # Without a filter it opens on what is there.
     expect(page.get_by_role("table", name="delayed jobs")).to_contain_text("send-email")
-    assert "state=delayed" in page.url
+    page.locator("select[name=state]").select_option("cancelled")
+    expect(page.get_by_text("No cancelled jobs")).to_be_visible()
+    assert "state=cancelled" in page.url
 
     page.go_back()
-    expect(page.get_by_text("No waiting jobs")).to_be_visible()
+    expect(page.get_by_role("table", name="delayed jobs")).to_be_visible()
 
     page.go_forward()
-    expect(page.get_by_role("table", name="delayed jobs")).to_be_visible()
+    expect(page.get_by_text("No cancelled jobs")).to_be_visible()
     page.reload()
-    expect(page.get_by_role("table", name="delayed jobs")).to_be_visible()
+    expect(page.get_by_text("No cancelled jobs")).to_be_visible()
 
 
 def test_the_keyboard_is_enough(visit: Visit) -> None:
     page = visit().open("/dashboard/owner/queues")
     expect(page.get_by_role("table", name="Queues")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate(FOCUSED) == "main"
+    page.get_by_role("button", name="Queue", exact=True).press("Enter")
+    expect(page.get_by_role("columnheader", name="Queue", exact=True)).to_have_attribute("aria-sort", "ascending")
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text(list(TOPOLOGY)[1])
+    expect(page.get_by_role("heading", level=1)).to_have_text(sorted(TOPOLOGY)[1])
 
     page.keyboard.press("/")
-    assert page.evaluate("""() => { let at = document.activeElement;
-        while (at.shadowRoot) at = at.shadowRoot.activeElement; return at.name; }""") == "find"  # fmt: skip
+    assert page.evaluate(FOCUSED) == "find"
     page.keyboard.press("Escape")
     page.keyboard.press("g")
     page.keyboard.press("w")
@@ -198,8 +235,63 @@ def test_what_did_not_change_stays_the_same_object_and_is_not_drawn_again(system
     )
     assert compared == [False, True, False, 3, True, True, False, True, 1, 1, None]
 
+    rows = [{"id": name, "n": [1, {"x": name}]} for name in "abcdef"]
+    states = [
+        {"rows": rows, "text": "سلام", "none": None},
+        {"rows": [{"id": "new"}, *rows[:3], {**rows[4], "n": 2}], "text": "سلام", "none": {"v": 1}},
+        {"rows": [], "hour": [0, 2], "none": {"d": {}}},
+        {"rows": rows[::-1], "hour": [0, 3], "l": [[1, 2]]},
+        {},
+    ]
+    pairs = [[old, change(old, new), new] for old in states for new in states if old != new]
+    rebuilt = page.evaluate(
+        """async ([path, pairs]) => {
+            const {applied} = await import(path);
+            return pairs.map(([old, part]) => applied(old, part));
+        }""",
+        [f"{assets_path()}/js/client.js", pairs],
+    )
+    assert rebuilt == [new for _, _, new in pairs]
+
     row = page.locator("tr", has_text="workflows:run")
     system.services.control(Operator("bench", Role.OWNER)).pause("workflows:run")
     expect(row.get_by_title("Resume workflows:run")).to_be_visible()
     system.services.control(Operator("bench", Role.OWNER)).resume("workflows:run")
     expect(row.get_by_title("Pause workflows:run")).to_be_visible()
+
+
+def test_the_queue_on_fire_comes_first_and_each_column_sorts_both_ways(system: System) -> None:
+    failed_jobs(system, 30, queue="ai:review")
+    rows = page_at(system, f"{ROOT}/queues").load()["queues"]
+    names = [row["name"] for row in rows]
+    quiet = [row["name"] for row in rows if not (row["dlq"] or row["waiting"] or row["delayed"] or row["isPaused"])]
+    assert names.index("ai:review") < min(map(names.index, quiet))
+
+    def column(name: str, order: str, key: str) -> list[object]:
+        found = page_at(system, f"{ROOT}/queues?sort={name}&order={order}").load()
+        assert (found["sort"], found["order"]) == (name, order)
+        return [row[key] for row in found["queues"]]
+
+    for name, key in (("name", "name"), ("dlq", "dlq"), ("failed_rate", "failed_rate")):
+        assert column(name, "asc", key) == sorted(column(name, "asc", key))  # type: ignore[type-var]
+        assert column(name, "desc", key) == sorted(column(name, "desc", key), reverse=True)  # type: ignore[type-var]
+    for order in ("asc", "desc"):
+        assert column("p95", order, "p95_ms")[-1] is None
+
+
+def test_signs_that_reorder_a_text_are_written_out_and_persian_stays(system: System) -> None:
+    payload = {"to": "a@example.com", "subject": "فایل\u200cها \u202efdp.exe\u2066", "text": "x"}
+    job = system.services.producer(PLATFORM).enqueue("email:send", "send-email", payload, delay=9_000).job_id
+    shown = page_at(system, f"{ROOT}/queues/email:send/jobs/{job}").load()["job"]["payload"]
+    assert "فایل\u200cها \\u202efdp.exe\\u2066" in shown
+    assert json.loads(shown) == {**json.loads(shown), **payload}
+
+
+def test_a_replayed_job_says_its_runs_once_each(system: System, visit: Visit) -> None:
+    (job,) = failed_jobs(system, 1, queue="ai:seo", error="broken \u202etxt")
+    system.services.control(PLATFORM).retry("ai:seo", job)
+    page = visit().open(f"{ROOT}/queues/ai:seo/jobs/{job}")
+    facts = page.locator(".facts")
+    expect(facts).to_contain_text("replayed once, 1 run in all")
+    # What happened quotes the error, and so does the attempt.
+    assert page.locator("main").inner_text().count("broken \\u202etxt") == 2

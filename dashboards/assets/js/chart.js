@@ -40,6 +40,7 @@ function options(box, series, height, format) {
       label: line.label,
       stroke: colour(line.tone),
       width: 1.6,
+      dash: line.dash,
       fill: line.fill ? `${colour(line.tone)}22` : undefined,
       points: {show: false},
       spanGaps: false,

@@ -17,11 +17,33 @@ export function kept(old, fresh) {
   return isSame ? old : fresh;
 }
 
+function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'))).text();
+}
+
+/** What the server's `change` makes of `old`; what did not change stays the same object. */
+export function applied(old, change) {
+  if ('v' in change) return kept(old, change.v);
+  if (change.l) return change.l.flatMap((entry) => (!Array.isArray(entry) ? [entry.v] : typeof entry[1] === 'number' ? old.slice(entry[0], entry[0] + entry[1]) : [applied(old[entry[0]], entry[1])]));
+  const fresh = {...old};
+  for (const name of change.x ?? []) delete fresh[name];
+  for (const [name, part] of Object.entries(change.d)) fresh[name] = applied(old[name], part);
+  return fresh;
+}
+
 /** State of one open page. `listen` is called after every change. */
 export class Client {
   constructor(model) {
     this.model = model;
+    const wasReloaded = this.restore();
+    /** What a reload after a lost connection must not lose. */
+    this.keep = {};
     this.slots = {...model.state};
+    /** What the server has told, and the number of its last message. */
+    this.told = {};
+    this.version = undefined;
+    this.incoming = Promise.resolve();
     this.toasts = [];
     this.pending = new Map();
     this.isLost = false;
@@ -33,10 +55,18 @@ export class Client {
     window.addEventListener('popstate', () => this.ask('navigate', {query: this.query()}));
     model.send_msg({id: 0, action: 'hello', args: {}});
     this.heart = setInterval(() => this.beat(), 5_000);
-    if (sessionStorage.getItem(RELOADED)) {
-      sessionStorage.removeItem(RELOADED);
+    if (wasReloaded) {
       this.toast({text: 'The server was restarted. This page is connected again.', tone: 'info'});
     }
+  }
+
+  /** Take up what the page kept before it was loaded again; answers whether it was. */
+  restore() {
+    const text = sessionStorage.getItem(RELOADED);
+    sessionStorage.removeItem(RELOADED);
+    const kept = text ? JSON.parse(text) : {};
+    this.restored = kept.path === location.pathname + location.search ? kept : {};
+    return Boolean(text);
   }
 
   listen(callback) {
@@ -50,16 +80,39 @@ export class Client {
 
   hear(message) {
     this.heardAt = Date.now();
-    if (message.kind === 'state') this.show({...JSON.parse(message.loaded), ...JSON.parse(message.own)});
+    if (message.kind === 'state') this.incoming = this.incoming.then(() => this.take(message));
     if (message.kind === 'toast') this.toast(message);
     if (message.kind === 'answer') this.settle(message);
     this.changed();
   }
 
-  /** What did not change stays the same object, so that whoever draws it can see that at a glance. */
-  show(slots) {
+  /** One after the other, as they came: unpacking takes a moment. */
+  async take({base, change, packed}) {
+    this.show(base, JSON.parse(packed ? await unpacked(packed) : change));
+    this.changed();
+  }
+
+  /** The first message after `hello` tells everything, each later one what has changed since the one before. */
+  show(base, change) {
+    if (base === 0) this.told = {};
+    else if (base !== this.version) {
+      this.version = undefined;
+      this.model.send_msg({id: 0, action: 'hello', args: {}});
+      return;
+    }
+    this.version = base + 1;
+    const before = this.told.outage;
+    this.told = applied(this.told, change);
+    const slots = {...this.told};
     // By this browser's clock: the server says how old the figures are, not when they were read.
-    if (slots.outage) slots.outage.asOf = slots.outage.ageSeconds === null ? null : Date.now() - slots.outage.ageSeconds * 1_000;
+    if (slots.outage && slots.outage !== before) this.asOf = slots.outage.ageSeconds === null ? null : Date.now() - slots.outage.ageSeconds * 1_000;
+    if (slots.outage) slots.outage = {...slots.outage, asOf: this.asOf};
+    if (this.restored.scroll && slots.shell) {
+      // The page is as high as it was once what came has been drawn.
+      const {scroll} = this.restored;
+      this.restored = {...this.restored, scroll: 0};
+      requestAnimationFrame(() => requestAnimationFrame(() => window.scrollTo(0, scroll)));
+    }
     for (const [name, value] of Object.entries(slots)) this.slots[name] = kept(this.slots[name], value);
   }
 
@@ -68,16 +121,19 @@ export class Client {
     if (!waiting) return;
     this.pending.delete(message.id);
     clearTimeout(waiting.timer);
-    if (message.text) this.toast({text: message.text, tone: message.ok ? 'done' : 'bad', undo: message.undo});
+    if (message.text && !waiting.fields.includes(message.field)) this.toast({text: message.text, tone: message.ok ? 'done' : 'bad', undo: message.undo});
     waiting.resolve(message);
   }
 
-  /** Ask the server to do something. The same action under way is not asked a second time. */
-  ask(action, args = {}) {
+  /**
+   * Ask the server to do something. The same action under way is not asked a second time. What is wrong with one of
+   * `fields` is shown by who asks, beside the field.
+   */
+  ask(action, args = {}, fields = []) {
     const key = action + JSON.stringify(args);
     for (const waiting of this.pending.values()) if (waiting.key === key) return waiting.promise;
     const id = this.nextId++;
-    const waiting = {key, action};
+    const waiting = {key, action, fields};
     waiting.promise = new Promise((resolve) => { waiting.resolve = resolve; });
     waiting.timer = setTimeout(() => this.settle({id, ok: false, text: 'The server does not answer. Nothing is known of the outcome; look before you try again.'}), ANSWER_MS);
     this.pending.set(id, waiting);
@@ -110,6 +166,8 @@ export class Client {
   /** Change filters: they live in the address, so that back, reload and a shared link work. */
   go(changes) {
     const query = new URLSearchParams(location.search);
+    // Whatever else is asked for, it is shown from its beginning.
+    for (const name of ['page', 'cursor']) query.delete(name);
     for (const [name, value] of Object.entries(changes)) {
       if (value === null || value === undefined || value === '') query.delete(name);
       else query.set(name, String(value));
@@ -136,7 +194,8 @@ export class Client {
       try {
         const answer = await fetch('/healthz', {cache: 'no-store'});
         if (answer.ok) {
-          sessionStorage.setItem(RELOADED, '1');
+          const kept = {path: location.pathname + location.search, scroll: window.scrollY, ...this.keep};
+          sessionStorage.setItem(RELOADED, JSON.stringify(kept));
           location.reload();
           return;
         }

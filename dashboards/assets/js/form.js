@@ -2,6 +2,16 @@
 import {html, useMemo, useState} from 'teknav/vendor/preact.js';
 import {Dialog} from 'teknav/js/dialog.js';
 
+/** What is wrong with which field, as an answer says it. */
+export function problemsOf(answer) {
+  return answer.data?.problems ?? (answer.field ? {[answer.field]: answer.text.replace(/^(?:\w+: )*/, '')} : {});
+}
+
+/** What is wrong, beside its field. */
+export function Wrong({text}) {
+  return text ? html`<span class="problem" role="alert">${text}</span>` : null;
+}
+
 /** Create a job of the queue: choose its name, fill its payload. */
 export function NewJob({client, queue, jobs, onClose}) {
   const names = Object.keys(jobs);
@@ -18,10 +28,10 @@ export function NewJob({client, queue, jobs, onClose}) {
     setProblems(wrong);
     if (Object.keys(wrong).length || isBusy) return;
     setBusy(true);
-    const answer = await client.ask('enqueue', {queue, job: name, payload: data, delay_seconds: Number(extra.delay_seconds) || 0, idempotency_key: extra.idempotency_key});
+    const answer = await client.ask('enqueue', {queue, job: name, payload: data, delay_seconds: Number(extra.delay_seconds) || 0, idempotency_key: extra.idempotency_key}, ['delay', 'idempotency_key']);
     setBusy(false);
     if (answer.ok && !answer.data?.problems) onClose();
-    else setProblems(answer.data?.problems ?? {});
+    else setProblems(problemsOf(answer));
   };
   return html`<${Dialog} title=${`New job on ${queue}`} onClose=${onClose}><form onSubmit=${send}>
     ${names.length > 1 && html`<label class="stacked">Job<select name="job" value=${name} onChange=${(event) => { setName(event.target.value); setValues({}); setProblems({}); }}>
@@ -29,8 +39,8 @@ export function NewJob({client, queue, jobs, onClose}) {
     <p class="soft">${schema.description}</p>
     ${fields.map((field) => html`<${Field} key=${name + field.name} field=${field} value=${values[field.name]} problem=${problems[field.name]}
       onChange=${(value) => setValues({...values, [field.name]: value})} />`)}
-    <div class="columns"><label class="stacked">Run it after, seconds<input name="delay_seconds" type="number" min="0" value=${extra.delay_seconds} onInput=${(event) => setExtra({...extra, delay_seconds: event.target.value})} /></label>
-      <label class="stacked">Idempotency key<input name="idempotency_key" autocomplete="off" value=${extra.idempotency_key} onInput=${(event) => setExtra({...extra, idempotency_key: event.target.value})} /></label></div>
+    <div class="columns"><label class="stacked">Run it after, seconds<input name="delay_seconds" type="number" min="0" value=${extra.delay_seconds} onInput=${(event) => setExtra({...extra, delay_seconds: event.target.value})} /><${Wrong} text=${problems.delay} /></label>
+      <label class="stacked">Idempotency key<input name="idempotency_key" autocomplete="off" value=${extra.idempotency_key} onInput=${(event) => setExtra({...extra, idempotency_key: event.target.value})} /><${Wrong} text=${problems.idempotency_key} /></label></div>
     <div class="row end"><button type="button" class="button" onClick=${onClose}>Cancel</button><button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Create job</button></div>
   </form></${Dialog}>`;
 }
@@ -45,7 +55,7 @@ function Field({field, value, problem, onChange}) {
   else if (field.kind === 'json') input = html`<textarea ...${shared} dir="auto" placeholder="JSON" value=${value ?? ''} onInput=${(event) => onChange(event.target.value)}></textarea>`;
   else if (field.kind === 'long') input = html`<textarea ...${shared} dir="auto" value=${value ?? ''} onInput=${(event) => onChange(event.target.value)}></textarea>`;
   else input = html`<input ...${shared} dir="auto" type=${field.kind} autocomplete="off" value=${value ?? ''} placeholder=${field.standard ?? ''} step=${field.step} onInput=${(event) => onChange(event.target.value)} />`;
-  return html`<label class="stacked">${label}${input}${problem && html`<span class="problem" role="alert">${problem}</span>`}</label>`;
+  return html`<label class="stacked">${label}${input}<${Wrong} text=${problem} /></label>`;
 }
 
 function fieldsOf(schema) {

@@ -70,3 +70,8 @@ function rough(seconds) {
 export function utc(iso) {
   return iso ? new Date(iso).toISOString().replace('T', ' ').replace('Z', ' UTC') : '';
 }
+
+/** Text with the signs that would reorder it written out, as `with_seen_overrides` does on the server. */
+export function seen(text) {
+  return typeof text === 'string' ? text.replace(/[\u202a-\u202e\u2066-\u2069]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16)}`) : text;
+}

@@ -3,26 +3,26 @@ import {Act, Badge, Copy, Empty, html, Progress, Time, Words} from 'teknav/js/ki
 import {count, ms} from 'teknav/js/format.js';
 import {openRow} from 'teknav/js/table.js';
 
-const WHEN = {waiting: ['Enqueued', 'enqueuedAt'], active: ['Started', 'startedAt'], delayed: ['Due', 'dueAt'], completed: ['Finished', 'finishedAt'], failed: ['Failed', 'finishedAt'], cancelled: ['Cancelled', 'finishedAt']};
+const WHEN = {waiting: 'Enqueued', active: 'Started', delayed: 'Due', completed: 'Finished', failed: 'Failed', cancelled: 'Cancelled'};
 const NOTHING = {
-  waiting: 'Every job was taken at once. Create one with “New job”, or enqueue from your code.',
+  waiting: 'No job waits for a worker at the moment. Create one with “New job”, or enqueue from your code.',
   active: 'No worker runs a job of this queue at the moment.',
   delayed: 'Nothing waits for its time: no retries, no snoozes, no jobs for later.',
-  completed: 'No job has succeeded yet, or none matches the filter. The newest 1,000 are kept here; the audit trail goes back further.',
-  failed: 'Nothing was given up.',
-  cancelled: 'Nobody has taken a job out.',
+  completed: 'None is kept, or none matches the filter. The newest are kept here; the audit trail goes back further.',
+  failed: 'None is kept, or none matches the filter.',
+  cancelled: 'None that was taken out is kept, or none matches the filter.',
 };
 
-export function JobsTable({client, jobs, state, mayAct, queue}) {
+export function JobsTable({client, jobs, state, mayAct, queue, href}) {
   if (!jobs.length) return html`<${Empty} title=${`No ${state} jobs`}>${NOTHING[state]}</${Empty}>`;
-  const [label, field] = WHEN[state];
+  const label = WHEN[state];
   return html`<div class="scroll"><table class="cards" aria-label=${`${state} jobs`}><thead><tr><th>Job</th><th>Id</th><th>${label}</th><th class="right">Attempts</th>
       ${state === 'active' ? html`<th>Progress</th><th>Worker</th>` : html`<th class="right">Waited</th><th class="right">Took</th>`}
-      <th>${state === 'failed' || state === 'delayed' ? 'Error' : 'Payload'}</th><th></th></tr></thead>
-    <tbody>${jobs.map((job) => html`<tr key=${job.id} tabindex="0" ...${openRow(job.href)}>
-      <td class="name"><a href=${job.href}>${job.name}</a>${job.stuckAt && html` <${Badge} tone="bad">stuck</${Badge}>`}</td><td data-label="Id"><${Copy} text=${job.id} short /></td>
-      <td data-label=${label}><${Time} at=${job[field]} relative /></td><td class="right" data-label="Attempts">${count(job.attempts)}</td>
-      ${state === 'active' ? html`<td data-label="Progress">${job.progress === null ? html`<span class="faint">–</span>` : html`<${Progress} done=${job.progress} total=${1} />`}</td><td data-label="Worker" class="soft">${job.worker}</td>`
+      <th>${state === 'failed' ? 'Error' : state === 'delayed' ? 'Error or payload' : 'Payload'}</th><th><span class="unseen">Actions</span></th></tr></thead>
+    <tbody>${jobs.map((job) => html`<tr key=${job.id} tabindex="0" ...${openRow(`${href}/jobs/${job.id}`)}>
+      <td class="name"><a href=${`${href}/jobs/${job.id}`}>${job.name}</a>${job.stuckAt && html` <${Badge} tone="bad">stuck</${Badge}>`}</td><td data-label="Id"><${Copy} text=${job.id} short /></td>
+      <td data-label=${label}><${Time} at=${job.at} relative /></td><td class="right" data-label="Attempts" title=${job.state === 'active' ? 'the one under way included' : undefined}>${count(job.attempts)}</td>
+      ${state === 'active' ? html`<td data-label="Progress">${job.progress === undefined ? html`<span class="faint">–</span>` : html`<${Progress} label=${`Progress of ${job.name}`} done=${job.progress} total=${1} />`}</td><td data-label="Worker" class="soft">${job.worker}</td>`
         : html`<td class="right" data-label="Waited">${ms(job.waitedMs)}</td><td class="right" data-label="Took">${ms(job.durationMs)}</td>`}
       <td class="fill soft"><${Words} text=${job.error ? `${job.errorType}: ${job.error}` : job.payload} title=${job.error ?? job.payload} /></td>
       <td class="acts"><div class="row">${mayAct && acts(client, queue, job)}</div></td></tr>`)}</tbody></table></div>`;

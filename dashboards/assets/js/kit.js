@@ -2,7 +2,7 @@
 import {html, render, useEffect, useMemo, useRef, useState} from 'teknav/vendor/preact.js';
 import {Client} from 'teknav/js/client.js';
 import {useSeconds} from 'teknav/js/clock.js';
-import {ago, moment, utc} from 'teknav/js/format.js';
+import {ago, moment, seen, utc} from 'teknav/js/format.js';
 import {Icon} from 'teknav/js/icons.js';
 import {Shell} from 'teknav/js/shell.js';
 
@@ -58,9 +58,9 @@ export function Time({at, relative}) {
   return html`<time datetime=${at} title=${`${utc(at)} · ${moment(at)} here`}>${relative ? ago(at) : moment(at)}</time>`;
 }
 
-/** Text that people wrote: its own direction, never markup. */
+/** Text that people wrote: its own direction, never markup, and no sign in it that reorders the rest unseen. */
 export function Words({text, as = 'span', ...rest}) {
-  return html`<${as} dir="auto" ...${rest}>${text}</${as}>`;
+  return html`<${as} dir="auto" ...${rest}>${seen(text)}</${as}>`;
 }
 
 export function Empty({icon = 'inbox', title, children}) {
@@ -102,7 +102,7 @@ export function Pager({client, first, shown, total, next, isLater, note}) {
       ${total !== undefined && total !== null && html` of ${total.toLocaleString('en-US')}`} ${note && html`<span class="faint">${note}</span>`}</span>
     ${isLater && html`<button type="button" class="button" onClick=${() => client.go({page: null})}>First page</button>`}
     <button type="button" class="button" disabled=${next === null || next === undefined} title="Next page"
-      onClick=${() => client.go({page: next})}><${Icon} name="chevron-right" /></button>
+      onClick=${() => client.go({offset: next})}><${Icon} name="chevron-right" /></button>
   </nav>`;
 }
 
@@ -118,9 +118,10 @@ export function Spark({values, failed, label, width = 120, height = 24}) {
   </svg>`;
 }
 
-export function Progress({done, total, tone}) {
+/** `label` says of what. */
+export function Progress({done, total, tone, label}) {
   const share = total ? Math.min(1, done / total) : 0;
-  return html`<div class=${`progress ${tone ?? ''}`} role="progressbar" aria-valuemin="0" aria-valuemax=${total} aria-valuenow=${done}>
+  return html`<div class=${`progress ${tone ?? ''}`} role="progressbar" aria-label=${label} aria-valuemin="0" aria-valuemax=${total} aria-valuenow=${done}>
     <div style=${{width: `${share * 100}%`}}></div></div>`;
 }
 

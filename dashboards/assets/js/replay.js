@@ -1,5 +1,6 @@
 // Batch replays: the frozen list before it starts, and its progress afterwards.
 import {Act, Badge, Dialog, html, Progress, Time, useState, Words} from 'teknav/js/kit.js';
+import {problemsOf, Wrong} from 'teknav/js/form.js';
 import {count, rate, span} from 'teknav/js/format.js';
 
 /** Two steps: what would be replayed, as a list that does not change any more; then go. */
@@ -9,12 +10,14 @@ export function StartReplay({client, queue, ids, filters, onClose}) {
   const [perSecond, setPerSecond] = useState('20');
   const [preview, setPreview] = useState(null);
   const [isBusy, setBusy] = useState(false);
+  const [problems, setProblems] = useState({});
   const ask = async (event, action, args, then) => {
     event.preventDefault();
     if (isBusy) return;
     setBusy(true);
-    const answer = await client.ask(action, args);
+    const answer = await client.ask(action, args, ['name', 'limit', 'rate', 'rate_per_second']);
     setBusy(false);
+    setProblems(problemsOf(answer));
     if (answer.ok) then(answer.data);
   };
   if (!preview) {
@@ -22,8 +25,8 @@ export function StartReplay({client, queue, ids, filters, onClose}) {
     return html`<${Dialog} title=${ids ? `Replay ${count(ids.length)} selected` : 'Replay what matches'} onClose=${onClose}>
       <p class="soft">${ids ? 'These are frozen as a list, and shown to you before anything runs.' : html`What matches now (${said || 'no filter: all'}) is frozen as a list, the oldest first, and shown to you before anything runs.`}</p>
       <form onSubmit=${(event) => ask(event, 'preview', {limit: Number(limit) || null, name, job_ids: ids}, setPreview)}>
-        <label class="stacked">Name, such as the incident's<input name="replay-name" dir="auto" maxlength="120" autocomplete="off" value=${name} onInput=${(event) => setName(event.target.value)} /></label>
-        ${!ids && html`<label class="stacked">Only the oldest (empty: all that match)<input name="limit" type="number" min="1" max="100000" value=${limit} onInput=${(event) => setLimit(event.target.value)} /></label>`}
+        <label class="stacked">Name, such as the incident's<input name="replay-name" dir="auto" maxlength="120" autocomplete="off" value=${name} onInput=${(event) => setName(event.target.value)} /><${Wrong} text=${problems.name} /></label>
+        ${!ids && html`<label class="stacked">Only the oldest (empty: all that match)<input name="limit" type="number" min="1" max="100000" value=${limit} onInput=${(event) => setLimit(event.target.value)} /><${Wrong} text=${problems.limit} /></label>`}
         <div class="row end"><button type="button" class="button" onClick=${onClose}>Cancel</button><button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Preview</button></div></form></${Dialog}>`;
   }
   const start = {queue: preview.queue, replay_id: preview.id, rate: Number(perSecond) > 0 ? Number(perSecond) : null};
@@ -33,14 +36,14 @@ export function StartReplay({client, queue, ids, filters, onClose}) {
     ${queue.effects && html`<p class="badge-line"><${Badge} tone="warn">effects</${Badge}> <span class="soft">${queue.effects}</span></p>`}
     ${preview.total === 0 ? html`<p>Nothing matches any more.</p><div class="row end"><button type="button" class="button" onClick=${onClose}>Close</button></div>` : html`
     <form onSubmit=${(event) => ask(event, 'start', start, onClose)}>
-      <label class="stacked">Jobs per second (empty: as fast as they go)<input name="rate" type="number" min="0.05" step="any" value=${perSecond} onInput=${(event) => setPerSecond(event.target.value)} /></label>
+      <label class="stacked">Jobs per second (empty: as fast as they go)<input name="rate" type="number" min="0.05" step="any" value=${perSecond} onInput=${(event) => setPerSecond(event.target.value)} /><${Wrong} text=${problems.rate ?? problems.rate_per_second} /></label>
       ${Number(perSecond) > 0 && html`<p class="soft">This takes about ${span(preview.total / Number(perSecond))}. It goes on when you close this page, and can be stopped at any moment.</p>`}
       <div class="row end"><button type="button" class="button" onClick=${onClose}>Not now</button><button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Replay ${count(preview.total)}</button></div></form>`}</${Dialog}>`;
 }
 
 export function Causes({causes, total}) {
   return html`<table aria-label="Causes in this replay"><tbody>${causes.map((cause) => html`<tr key=${cause.error_type + cause.fingerprint}><td><b>${cause.error_type}</b></td><td class="faint mono">${cause.fingerprint}</td>
-    <td class="right">${count(cause.count)}</td><td style="width: 40%"><${Progress} done=${cause.count} total=${total} tone="warn" /></td></tr>`)}</tbody></table>`;
+    <td class="right">${count(cause.count)}</td><td style="width: 40%"><${Progress} label=${`Share of ${cause.error_type}`} done=${cause.count} total=${total} tone="warn" /></td></tr>`)}</tbody></table>`;
 }
 
 /** What became of the jobs that were put back; those that failed again are a click away. */
@@ -56,7 +59,7 @@ export function Outcome({replay}) {
 
 export function Running({client, replay, mayAct}) {
   return html`<section class="card"><div class="body row"><b>Replay <${Words} text=${replay.name || replay.id} /></b><span class="soft">${count(replay.done)} of ${count(replay.total)}${replay.rate ? `, ${rate(replay.rate)}` : ''}, by <${Words} text=${replay.startedBy ?? replay.operator} /></span>
-    <div class="grow"><${Progress} done=${replay.done} total=${replay.total} /></div>
+    <div class="grow"><${Progress} label=${`Progress of replay ${replay.name || replay.id}`} done=${replay.done} total=${replay.total} /></div>
     <${Outcome} replay=${replay} />
     ${mayAct && replay.state === 'running' && html`<${Act} client=${client} action="abort" args=${{queue: replay.queue, replay_id: replay.id}} tone="bad">Stop</${Act}>`}</div></section>`;
 }

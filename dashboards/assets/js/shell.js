@@ -8,6 +8,7 @@ import {Icon} from 'teknav/js/icons.js';
 const ROOT = '/dashboard/owner';
 const PLACES = [
   ['queues', 'Queues', 'layers', 'q'],
+  ['dlq', 'Dead letters', 'inbox', 'd'],
   ['replays', 'Replays', 'rotate-ccw', 'r'],
   ['workers', 'Workers', 'server', 'w'],
   ['alerts', 'Alerts', 'bell', 'a'],
@@ -20,10 +21,13 @@ export function Shell({client, children}) {
   const [question, setQuestion] = useState(null);
   const search = useRef(null);
   client.confirm = (asked) => new Promise((resolve) => setQuestion({...asked, resolve}));
+  const main = useRef(null);
+  // The place a fragment would name is inside a shadow root, where browsers do not look.
+  const skip = (event) => { event.preventDefault(); main.current.focus(); main.current.scrollIntoView(); };
   const answer = (yes) => { question.resolve(yes); setQuestion(null); };
   useKeys(search);
   return html`
-    <a class="skip" href="#main">To the content</a>
+    <a class="skip" href="#main" onClick=${skip}>To the content</a>
     <header>
       <a class="brand" href=${`${ROOT}/queues`}><${Icon} name="activity" size=${18} /> TekNav ops</a>
       <nav class="places" aria-label="Places">${PLACES.map(([key, text, icon, letter]) => html`
@@ -37,7 +41,7 @@ export function Shell({client, children}) {
     ${client.isLost && html`<div class="banner bad" role="alert"><${Icon} name="triangle-alert" /> The connection is lost. This page comes back by itself as soon as the server answers.</div>`}
     ${!client.isLost && outage && html`<${Outage} outage=${outage} />`}
     ${shell.notice && html`<div class="banner warn" role="status"><${Icon} name="triangle-alert" /> ${shell.notice}</div>`}
-    <main id="main" tabindex="-1" class=${outage || client.isLost ? 'old' : ''}>
+    <main id="main" ref=${main} tabindex="-1" class=${outage || client.isLost ? 'old' : ''}>
       <${Crumbs} crumbs=${shell.crumbs ?? []} />
       ${shell.limits && html`<p class="limits faint"><${Icon} name="info" size=${12} /> ${shell.limits}</p>`}
       ${children}

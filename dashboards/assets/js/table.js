@@ -1,14 +1,35 @@
 // Parts of tables: headings that sort on the server, cells of numbers, rows that open.
-import {html} from 'teknav/vendor/preact.js';
+import {html, useState} from 'teknav/vendor/preact.js';
 import {count} from 'teknav/js/format.js';
 import {Icon} from 'teknav/js/icons.js';
 
-/** A heading; with a `name` it sorts. */
-export function Heading({client, name, text, sort, right, title}) {
-  if (!name) return html`<th class=${right ? 'right' : ''} title=${title}>${text}</th>`;
+/** A heading that sorts: `order` is 'asc' or 'desc' where its column is the one that is sorted by. */
+function SortHeading({text, order, right, title, onTurn}) {
+  const names = {asc: 'ascending', desc: 'descending'};
+  return html`<th scope="col" class=${right ? 'right' : ''} title=${title} aria-sort=${names[order]}>
+    <button type="button" onClick=${onTurn}>${text} ${order && html`<${Icon} name=${order === 'asc' ? 'arrow-up' : 'arrow-down'} size=${11} />`}</button></th>`;
+}
+
+/** A heading; with a `name` it sorts on the server, numbers first downwards, and the other way at the next click. */
+export function Heading({client, name, text, sort, order, right, title}) {
+  if (!name) return html`<th scope="col" class=${right ? 'right' : ''} title=${title}>${text}</th>`;
   const isChosen = sort === name;
-  return html`<th class=${right ? 'right' : ''} title=${title} aria-sort=${isChosen ? 'descending' : undefined}>
-    <button type="button" onClick=${() => client.go({sort: name, page: null})}>${text} ${isChosen && name !== 'catalogue' && html`<${Icon} name="arrow-down" size=${11} />`}</button></th>`;
+  const next = isChosen ? (order === 'desc' ? 'asc' : 'desc') : (right ? 'desc' : 'asc');
+  return html`<${SortHeading} text=${text} right=${right} title=${title} order=${isChosen ? order : undefined} onTurn=${() => client.go({sort: name, order: next})} />`;
+}
+
+/**
+ * Rows of a table that is there whole, sorted as its headings say; `columns` gives each name's value of a row. Answers
+ * the rows, and `head(name, text, right)` for a heading.
+ */
+export function useSorted(rows, columns) {
+  const [by, setBy] = useState({});
+  const value = columns[by.name];
+  const compare = (a, b) => (a === b ? 0 : a === null || a === undefined ? 1 : b === null || b === undefined ? -1 : (a < b ? -1 : 1) * (by.order === 'asc' ? 1 : -1));
+  const sorted = value ? [...rows].sort((a, b) => compare(value(a), value(b))) : rows;
+  const turn = (name, right) => setBy({name, order: by.name === name ? (by.order === 'desc' ? 'asc' : 'desc') : (right ? 'desc' : 'asc')});
+  const head = (name, text, right) => html`<${SortHeading} key=${name} text=${text} right=${right} order=${by.name === name ? by.order : undefined} onTurn=${() => turn(name, right)} />`;
+  return [sorted, head];
 }
 
 export function numbers(cells) {

@@ -7,10 +7,11 @@ import {Running, StartReplay} from 'teknav/js/replay.js';
 const SPANS = [['', 'any time'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day'], ['7d', '7 days']];
 
 export default function Dlq({client, queue, groups, letters, filters, problem, shell, replays, ...list}) {
-  const [selected, setSelected] = useState(new Set());
+  const [selected, setSelected] = useState(() => new Set(client.restored.selected));
+  client.keep.selected = [...selected];
   const [dialog, setDialog] = useState(null);
   const shownIds = (letters ?? []).map((letter) => letter.id);
-  useEffect(() => setSelected((before) => new Set([...before].filter((id) => shownIds.includes(id)))), [shownIds.join()]);
+  useEffect(() => letters && setSelected((before) => new Set([...before].filter((id) => shownIds.includes(id)))), [shownIds.join()]);
   const close = () => setDialog(null);
   const mayAct = may(shell, 'act', queue?.name), mayManage = may(shell, 'manage', queue?.name);
   const toggle = (id) => setSelected((before) => { const next = new Set(before); if (!next.delete(id)) next.add(id); return next; });
@@ -49,7 +50,7 @@ function Letters({client, letters, selected, setSelected, toggle, inspect, mayAc
   const isAll = letters.every((letter) => selected.has(letter.id));
   return html`<div class="scroll"><table class="cards" aria-label="Dead letters"><thead><tr>
       ${mayAct && html`<th><input type="checkbox" aria-label="Select all on this page" checked=${isAll} onChange=${() => setSelected(isAll ? new Set() : new Set(letters.map((letter) => letter.id)))} /></th>`}
-      <th>Error</th><th>Job</th><th>Id</th><th>Failed</th><th class="right">Attempts</th><th>Message</th><th></th></tr></thead>
+      <th>Error</th><th>Job</th><th>Id</th><th>Failed</th><th class="right">Attempts</th><th>Message</th><th><span class="unseen">Actions</span></th></tr></thead>
     <tbody>${letters.map((letter) => html`<tr key=${letter.id} tabindex="0" aria-selected=${selected.has(letter.id)} style="cursor: pointer"
         onClick=${(event) => { if (!event.composedPath().some((node) => /^(A|BUTTON|INPUT)$/.test(node.tagName ?? ''))) inspect(letter.id); }}
         onKeyDown=${(event) => { if (event.target.tagName !== 'TR') return; if (event.key === 'x' && mayAct) toggle(letter.id); if (event.key === 'Enter') inspect(letter.id); }}>
@@ -79,7 +80,7 @@ function Inspect({client, letter, mayAct, mayManage, onClose}) {
     <dl class="facts"><dt>Job</dt><dd><a href=${letter.href}>${letter.id}</a></dd><dt>Failed</dt><dd><${Time} at=${letter.failedAt} /> after ${letter.attempts} ${letter.attempts === 1 ? 'attempt' : 'attempts'}</dd>
       ${letter.traceId && html`<dt>Trace</dt><dd><${Copy} text=${letter.traceId} /></dd>`}<dt>Runbook</dt><dd><a href=${letter.runbook}>what this means and how it is fixed</a></dd></dl>
     <${Words} as="pre" text=${letter.error} />
-    <details><summary>Stack trace</summary><pre>${letter.stack}</pre></details>
+    <details><summary>Stack trace</summary><${Words} as="pre" text=${letter.stack} /></details>
     <form onSubmit=${send}>${payload === null ? html`<${Words} as="pre" text=${letter.payload} />` : html`<label class="stacked">Payload; the old one is kept in the audit trail, and •••• keeps the secret it stands for
         <textarea name="payload" dir="auto" rows="12" value=${payload} onInput=${(event) => setPayload(event.target.value)}></textarea></label>`}
       ${Object.entries(problems).map(([field, text]) => html`<p class="problem" role="alert" key=${field} style="color: var(--bad)"><b>${field}</b>: ${text}</p>`)}

@@ -3,7 +3,7 @@ import {Act, Badge, Choice, Empty, html, Icon, may, Pager, SearchField, Tabs, Ti
 import {Chart} from 'teknav/js/chart.js';
 import {Dialog} from 'teknav/js/dialog.js';
 import {count, ms, percent, rate, span} from 'teknav/js/format.js';
-import {NewJob} from 'teknav/js/form.js';
+import {NewJob, problemsOf, Wrong} from 'teknav/js/form.js';
 import {JobsTable} from 'teknav/js/jobs_table.js';
 import {Groups} from 'teknav/js/groups.js';
 
@@ -34,7 +34,7 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
         <${SearchField} client=${client} name="trace" placeholder="Trace id" value=${list.trace} />
         ${state === 'failed' && html`<${Choice} client=${client} name="since" label="Since" value=${list.since} options=${[['', 'all'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day']]} />`}</div>
       ${state === 'failed' && queue.failed !== queue.dlq && html`<p class="note">${count(queue.failed)} records of failed jobs are kept (the newest ${count(queue.failedKept)}), of ${count(queue.failedTotal)} that failed since the queue's first job. Dead letters are counted apart: ${count(queue.dlq)} stay until someone replays or deletes them.</p>`}
-      <${JobsTable} client=${client} queue=${queue.name} jobs=${list.jobs} state=${state} mayAct=${may(shell, 'act', queue.name)} />
+      <${JobsTable} client=${client} queue=${queue.name} href=${queue.href} jobs=${list.jobs} state=${state} mayAct=${may(shell, 'act', queue.name)} />
       <${Pager} client=${client} first=${list.first} shown=${list.jobs.length} total=${list.total} next=${list.next} isLater=${list.isLater} note=${list.note} /></section>`}
     ${dialog === 'new' && html`<${NewJob} client=${client} queue=${queue.name} jobs=${queue.schemas} onClose=${close} />`}
     ${dialog === 'limits' && html`<${Limits} client=${client} queue=${queue} onClose=${close} />`}`;
@@ -66,24 +66,26 @@ function Metrics({client, metrics}) {
     ${metrics.ended === 0 ? html`<${Empty} icon="activity" title="Nothing ran in this window">Choose a longer one, or look at the jobs that wait.</${Empty}>` : html`<div class="body columns">
       <${Chart} title="Finished per second" at=${at} format=${(value) => rate(value)} series=${[{label: 'completed', values: metrics.completedRate, tone: 'accent', fill: true}, {label: 'failed', values: metrics.failedRate, tone: 'bad'}, {label: 'retried', values: metrics.retriedRate, tone: 'warn'}]} />
       <${Chart} title="Error rate" at=${at} format=${percent} series=${[{label: 'runs that failed', values: metrics.errorRate, tone: 'bad', fill: true}]} />
-      <${Chart} title=${`Duration of ${DURATIONS_OF[metrics.outcome]}`} at=${at} format=${ms} series=${[{label: 'p50', values: metrics.p50, tone: 'good'}, {label: 'p95', values: metrics.p95, tone: 'accent'}, {label: 'p99', values: metrics.p99, tone: 'info'}]} />
+      <${Chart} title=${`Duration of ${DURATIONS_OF[metrics.outcome]}`} at=${at} format=${ms} series=${[{label: 'p50', values: metrics.p50, tone: 'info'}, {label: 'p95', values: metrics.p95, tone: 'warn'}, {label: 'p99', values: metrics.p99, tone: 'bad', dash: [4, 3]}]} />
       <${Chart} title="Waited before a worker took it (mean)" at=${at} format=${ms} series=${[{label: 'waited', values: metrics.waited, tone: 'info', fill: true}]} /></div>`}</section>`;
 }
 
 function Limits({client, queue, onClose}) {
   const [values, setValues] = useState({...queue.limits});
   const [isBusy, setBusy] = useState(false);
+  const [problems, setProblems] = useState({});
   const fields = [['concurrency', 'Jobs at once per worker process'], ['global_concurrency', 'Jobs at once over all processes'], ['rate_count', 'Jobs handed out per period'], ['rate_period_ms', 'The period, ms']];
   const send = async (event) => {
     event.preventDefault();
     setBusy(true);
     const numbers = Object.fromEntries(fields.map(([key]) => [key, Number(values[key]) || 0]));
-    const answer = await client.ask('configure', {queue: queue.name, ...numbers});
+    const answer = await client.ask('configure', {queue: queue.name, ...numbers}, Object.keys(numbers));
     setBusy(false);
+    setProblems(problemsOf(answer));
     if (answer.ok) onClose();
   };
   return html`<${Dialog} title=${`Limits of ${queue.name}`} onClose=${onClose}><p class="soft">They hold at once, on every worker. Leave a field empty for what the catalogue says.</p>
     <form onSubmit=${send}>${fields.map(([key, label]) => html`<label class="stacked" key=${key}>${label}<input name=${key} type="number" min="0" placeholder=${queue.standard[key] ?? 'no limit'}
-      value=${values[key] === queue.standard[key] ? '' : values[key] ?? ''} onInput=${(event) => setValues({...values, [key]: event.target.value})} /></label>`)}
+      value=${values[key] === queue.standard[key] ? '' : values[key] ?? ''} onInput=${(event) => setValues({...values, [key]: event.target.value})} aria-invalid=${Boolean(problems[key])} /><${Wrong} text=${problems[key]} /></label>`)}
     <div class="row end"><button type="button" class="button" onClick=${onClose}>Cancel</button><button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Set</button></div></form></${Dialog}>`;
 }

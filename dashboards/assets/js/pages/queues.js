@@ -3,7 +3,7 @@ import {Act, Empty, html, Icon, may, Spark, useMemo} from 'teknav/js/kit.js';
 import {count, ms, rate, rateUnit} from 'teknav/js/format.js';
 import {Heading, numbers, openRow} from 'teknav/js/table.js';
 
-export default function Queues({client, queues, attention, totals, sort, problem, shell}) {
+export default function Queues({client, queues, attention, totals, sort, order, problem, shell}) {
   return html`
     <div class="head"><h1>Queues</h1></div>
     ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
@@ -11,7 +11,7 @@ export default function Queues({client, queues, attention, totals, sort, problem
     ${queues && html`
       <${Attention} list=${attention} />
       <${Totals} totals=${totals} />
-      <${QueueListTable} client=${client} queues=${queues} sort=${sort} shell=${shell} />`}`;
+      <${QueueListTable} client=${client} queues=${queues} sort=${sort} order=${order} shell=${shell} />`}`;
 }
 
 function Attention({list}) {
@@ -35,13 +35,13 @@ function Totals({totals}) {
     <a href="/dashboard/owner/workers"><b>${count(totals.workers)}</b><span>worker processes</span></a></section>`;
 }
 
-const COLUMNS = [['catalogue', 'Queue'], ['waiting', 'Waiting'], ['active', 'Active'], ['delayed', 'Delayed'], ['failed', 'Failed', 'Records of failed jobs that are kept: the newest of each queue, decided or not'], ['dlq', 'DLQ', 'Dead letters: all that wait to be replayed or deleted'], ['completed_rate', 'Completed'], ['failed_rate', 'Given up'], [null, 'Average'], ['p95', 'p95'], [null, 'Last hour'], [null, '']];
+const COLUMNS = [['name', 'Queue'], ['waiting', 'Waiting'], ['active', 'Active'], ['delayed', 'Delayed'], ['failed', 'Failed', 'Records of failed jobs that are kept: the newest of each queue, decided or not'], ['dlq', 'DLQ', 'Dead letters: all that wait to be replayed or deleted'], ['completed_rate', 'Completed'], ['failed_rate', 'Given up'], ['average', 'Average', 'Mean duration of a run in the last five minutes'], ['p95', 'p95', 'Of the runs of the last five minutes'], [null, 'Last hour'], [null, html`<span class="unseen">Actions</span>`]];
 
-function QueueListTable({client, queues, sort, shell}) {
+function QueueListTable({client, queues, sort, order, shell}) {
   const unit = rateUnit(queues.flatMap((queue) => [queue.completed_rate, queue.failed_rate]));
   const heading = (key, text) => (key?.endsWith('_rate') ? `${text}/${unit.name}` : text);
   return html`<section class="card scroll"><table class="cards" aria-label="Queues"><thead><tr>${COLUMNS.map(([key, text, title], at) => html`
-      <${Heading} client=${client} key=${text} name=${key} text=${heading(key, text)} title=${title} sort=${sort} right=${at > 0 && at < 10} />`)}</tr></thead>
+      <${Heading} client=${client} key=${at} name=${key} text=${heading(key, text)} title=${title} sort=${sort} order=${order} right=${at > 0 && at < 10} />`)}</tr></thead>
     <tbody>${queues.map((queue) => html`<${Row} key=${queue.name} client=${client} queue=${queue} mayAct=${may(shell, 'act', queue.name)} unitName=${unit.name} unit=${unit} />`)}</tbody></table></section>`;
 }
 

@@ -1,0 +1,30 @@
+"""Dead letters: what is broken, on any queue?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dashboards.page import Page, dlq_path
+from dashboards.shown import group_rows
+from teknav_ops.topology import TOPOLOGY
+
+
+class DeadLettersPage(Page):
+    """The causes of all queues' dead letters, most frequent first; each leads to its letters."""
+
+    name = "dead_letters"
+    path = "dlq"
+    place = "dlq"
+
+    def title(self) -> str:
+        """Shown in the browser's tab."""
+        return "Dead letters"
+
+    def load(self) -> dict[str, Any]:
+        """Every queue's causes."""
+        rows = [
+            row | {"queue": queue, "href": dlq_path(queue)}
+            for queue in TOPOLOGY
+            for row in group_rows(self.visit, queue)
+        ]
+        return {"groups": sorted(rows, key=lambda row: -row["count"]), "total": sum(row["count"] for row in rows)}
