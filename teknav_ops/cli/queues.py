@@ -15,7 +15,7 @@ from teknav_ops.topology import TOPOLOGY
 
 app = typer.Typer(help="List the queues, pause and resume them, change their limits.", invoke_without_command=True)
 
-_COLUMNS = ("queue", "state", "wait", "act", "delay", "done", "failed", "dlq", "workers", "p95 ms")
+_COLUMNS = ("queue", "state", "wait", "act", "delay", "done", "failed", "dlq", "work", "p95 ms")
 
 
 @app.callback()

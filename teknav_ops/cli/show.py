@@ -6,15 +6,20 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from teknav_ops.jobs.paging import Page
 from teknav_ops.one_line import with_seen_overrides
+
+#: A last column that has less room than this stands below its row.
+_LEAST_WIDTH: Final = 24
 
 console = Console()
 errors = Console(stderr=True)
@@ -43,7 +48,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
     if not rows:
         console.print(Text(empty, style="dim"))
         return
-    grid = Table(box=None, header_style="bold", pad_edge=False)
+    texts = [[cell(value) for value in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *texts, strict=True)]
+    left = console.width - sum(widths[:-1]) - min(widths[-1], _LEAST_WIDTH)
+    if left < len(columns) - 1:
+        _stacked(columns, rows, texts)
+        return
+    grid = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=left < 2 * (len(columns) - 1))
     for index, name in enumerate(columns):
         numeric = all(isinstance(row[index], int | float | None) for row in rows)
         is_last = index == len(columns) - 1
@@ -52,6 +63,30 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
         # Text, not markup: error messages and payloads may hold square brackets.
         grid.add_row(*(Text(cell(value)) for value in row))
     console.print(grid)
+
+
+def _stacked(columns: Sequence[str], rows: Sequence[Sequence[Any]], texts: list[list[str]]) -> None:
+    """Where the terminal is too narrow for all columns, the last one stands below its row, and the others close up."""
+    grid = Table(box=None, show_header=False, pad_edge=False, collapse_padding=True)
+    last = len(columns) - 1
+    for index in range(last):
+        numeric = all(isinstance(row[index], int | float | None) for row in rows)
+        grid.add_column(justify="right" if numeric else "left", no_wrap=True)
+    grid.add_row(*(Text(name, style="bold") for name in columns[:last]))
+    for row in texts:
+        grid.add_row(*(Text(text) for text in row[:last]))
+    head, *lines = _lines(grid)
+    console.print(head)
+    for line, row in zip(lines, texts, strict=True):
+        console.print(line)
+        if row[last] != "-":
+            console.print(Padding(Text(f"{columns[last]}: {row[last]}", style="dim"), (0, 0, 0, 2)))
+
+
+def _lines(grid: Table) -> list[Text]:
+    with console.capture() as drawn:
+        console.print(grid, no_wrap=True)
+    return list(Text.from_ansi(drawn.get()).split("\n"))
 
 
 def total(page: Page[Any]) -> str:

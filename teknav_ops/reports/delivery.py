@@ -139,7 +139,8 @@ def _text(meta: RunMeta, url: str) -> str:
 
 def _html(meta: RunMeta, url: str) -> str:
     rows = "".join(
-        f'<tr><td dir="auto" style="padding:4px 16px 4px 0">{escape(number.name)}</td>'
+        f'<tr><th scope="row" dir="auto" style="padding:4px 16px 4px 0;text-align:start;font-weight:400">'
+        f"{escape(number.name)}</th>"
         f'<td style="text-align:right{";color:#b3261e" if number.is_breached else ""}">'
         f"{escape(number_words(number))}</td></tr>"
         for number in meta.numbers

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
 from teknav_ops.durable_files import write_whole
+from teknav_ops.reports.chart_text import chart_label, chart_table
 from teknav_ops.reports.limits import NUMBER_TYPE
 from teknav_ops.reports.page import hash_of, page
 from teknav_ops.reports.runs import Number, RunMeta
@@ -28,6 +30,8 @@ _STYLES: Final = re.compile(r"<style\b.*?</style\s*>", re.I | re.S)
 _IN_STYLE: Final = re.compile(r"@import[^;}]*;?|url\(\s*[\"']?(?!data:|#)[^)]*\)", re.I)
 _HANDLERS: Final = re.compile(r"(?<=[\s\"'/])on[a-z]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s>]+)", re.I)
 _TAGS: Final = re.compile(r"<[a-z][^>]*\son[a-z]+\s*=[^>]*>", re.I)
+_HEADINGS: Final = re.compile(r"(?P<head><thead\b.*?</thead\s*>)|<tbody\b.*?</tbody\s*>", re.I | re.S)
+_HEADING: Final = re.compile(r"<th(?=[\s>])(?![^>]*\bscope=)", re.I)
 _BLOCKS: Final = re.compile(r"<(p|li|td|th|h[1-6]|blockquote|pre)(?=[\s>])(?![^>]*\bdir=)", re.I)
 
 
@@ -85,7 +89,9 @@ def _plain(output: Any, figures: list[dict[str, Any]]) -> None:
         figure = data[_PLOTLY]
         kept = {"data": figure.get("data", []), "layout": figure.get("layout", {})}
         data.clear()
-        data["text/html"] = f'<div class="figure" data-figure="figure-{len(figures)}"></div>'
+        label = escape(chart_label(kept), quote=True)
+        place = f'<div class="figure" role="img" aria-label="{label}" data-figure="figure-{len(figures)}"></div>'
+        data["text/html"] = place + chart_table(kept)
         figures.append(kept)
     elif _WIDGET in data:
         data.clear()
@@ -121,4 +127,11 @@ def _cleaned(body: str) -> str:
         body = unwanted.sub("", body)
     body = _TAGS.sub(lambda tag: _HANDLERS.sub("", tag[0]), body)
     body = _STYLES.sub(lambda style: _IN_STYLE.sub("none", style[0]), body)
-    return _BLOCKS.sub(lambda block: f'{block[0]} dir="auto"', body)
+    body = _BLOCKS.sub(lambda block: f'{block[0]} dir="auto"', body)
+    return _HEADINGS.sub(_with_scope, body)
+
+
+def _with_scope(found: re.Match[str]) -> str:
+    """A table's head names its columns, and headings below it their rows."""
+    scope = "col" if found["head"] else "row"
+    return _HEADING.sub(rf'<th scope="{scope}"', found[0])

@@ -13,6 +13,7 @@ from teknav_ops.reports.workroom import Workroom
 
 INDEX: Final = "index.html"
 _SHOWN_RUNS: Final = 10
+_HEAD: Final = "".join(f'<th scope="col">{name}</th>' for name in ("Run", "Status", "Took", "Said"))
 
 
 def write_index(store: ReportStore, room: Workroom) -> None:
@@ -47,7 +48,7 @@ def _report(runs: list[RunMeta]) -> str:
     newest = runs[0]
     return (
         f'<h2 id="{newest.name}" dir="auto">{escape(newest.title)}</h2><p class="soft">{newest.name}</p>'
-        "<table><thead><tr><th>Run</th><th>Status</th><th>Took</th><th>Said</th></tr></thead>"
+        f"<table><thead><tr>{_HEAD}</tr></thead>"
         f"<tbody>{rows}</tbody></table>"
     )
 

@@ -137,7 +137,7 @@ def _notice(meta: RunMeta) -> str:
 
 def _foot(meta: RunMeta) -> str:
     rows = "".join(
-        f'<tr><td>{escape(name)}</td><td dir="auto">{escape(str(value))}</td></tr>'
+        f'<tr><th scope="row">{escape(name)}</th><td dir="auto">{escape(str(value))}</td></tr>'
         for name, value in meta.parameters.items()
     )
     table = f"<table><tbody>{rows}</tbody></table>" if rows else "<p>None given: the notebook's own.</p>"

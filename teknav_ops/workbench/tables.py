@@ -36,7 +36,7 @@ class Table:
         names = [str(name) for name in self.frame.columns]
         sides = [_side(self.frame[name]) for name in self.frame.columns]
         head = "".join(
-            f'<th style="text-align:{side}">{escape(_heading(str(name), self.frame[name]))}</th>'
+            f'<th scope="col" style="text-align:{side}">{escape(_heading(str(name), self.frame[name]))}</th>'
             for name, side in zip(self.frame.columns, sides, strict=True)
         )
         rows = "".join(f"<tr>{''.join(map(_cell, names, sides, row))}</tr>" for row in self._rows())

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from playwright.sync_api import Browser, Page, expect
 
+from teknav_ops.reports.chart_text import chart_label, chart_table
 from teknav_ops.reports.desk import ReportDesk
 from teknav_ops.reports.html import render
 from teknav_ops.reports.runs import RunMeta
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
+from teknav_ops.workbench.tables import Table
 from tests.reports.test_store import publish
 from tests.support.browser import Visitor, chromium
 from tests.support.databases import migrate
@@ -112,6 +117,47 @@ def test_a_line_that_the_kernel_sent_in_pieces_is_one_line(tmp_path: Path) -> No
     notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(outputs=pieces)]))
 
     assert "three jobs" in render(notebook, publish(tmp_path, "health"), tmp_path)
+
+
+def test_paper_holds_wide_tables_whole_and_tables_and_charts_have_words(
+    browser: Browser, published: tuple[Path, RunMeta]
+) -> None:
+    root, meta = published
+    names = [f"column_{number}_of_many" for number in range(16)]
+    wide = Table(pd.DataFrame([["a value that is long"] * 16] * 3, columns=names))
+    frame = pd.DataFrame({"n": [1, 2]}, index=["one", "two"])
+    figure = {"data": [{"name": "dead", "x": ["2026-01-01", "2026-01-02"], "y": [3, 12], "type": "bar"}],
+              "layout": {"title": {"text": "Dead letters"}}}  # fmt: skip
+    parts = [{"text/html": table} for table in (wide._repr_html_(), frame.to_html())]
+    parts.append({"application/vnd.plotly.v1+json": figure})
+    outputs = [new_output("display_data", data=data) for data in parts]  # type: ignore[no-untyped-call]
+    notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(outputs=outputs)]))  # type: ignore[no-untyped-call]
+    path = root / "wide" / "run" / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(notebook, meta, root))
+
+    visitor, page = visit(browser, path, viewport={"width": 700, "height": 900})
+    page.emulate_media(media="print")
+    rights = page.locator("th, td").evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().right)")
+    assert max(rights) <= 700 and page.evaluate("document.documentElement.scrollWidth <= 700")
+
+    assert page.locator("th:not([scope])").count() == 0
+    assert page.locator("tbody th").first.get_attribute("scope") == "row"
+    label = "Dead letters. dead, 2 values, from 2026-01-01 00:00 to 2026-01-02 00:00: between 3 and 12"
+    expect(page.get_by_role("img", name=label)).to_have_count(1)
+    page.emulate_media(media="screen")
+    page.get_by_text("Values of the chart").click()
+    expect(page.get_by_role("row", name="2026-01-02 00:00 12")).to_be_visible()
+    visitor.close()
+
+
+def test_values_that_plotly_packs_are_words_too() -> None:
+    packed = {"dtype": "f8", "bdata": base64.b64encode(struct.pack("<2d", 1.5, 2_000_000.0)).decode()}
+    figure = {"data": [{"x": ["a<b>", "b"], "y": packed}, {"x": [], "y": []}], "layout": {}}
+    assert chart_label(figure) == (
+        "Chart. series 1, 2 values, from a<b> to b: between 1.5 and 2,000,000. series 2, 0 values"
+    )
+    assert "a&lt;b&gt;" in chart_table(figure) and chart_table({"data": [{"type": "indicator"}]}) == ""
 
 
 HOSTILE = (

@@ -20,6 +20,10 @@
   };
   boxes.forEach(draw);
   night.addEventListener('change', () => boxes.forEach(draw));
+  // Paper is narrower than the window that the charts were drawn for, and has no night.
+  const fit = (width) => boxes.forEach((box) => Plotly.relayout(box, {width, autosize: width === null}));
+  addEventListener('beforeprint', () => fit(680));
+  addEventListener('afterprint', () => fit(null));
   // Words to the reading side, numbers in columns.
   for (const cell of document.querySelectorAll('.dataframe td')) {
     if (cell.textContent.trim() && Number.isNaN(Number(cell.textContent.replaceAll(',', '')))) cell.dataset.words = '';
