@@ -16,6 +16,7 @@ from bokeh.document import Document
 from dashboards.changes import change, packed
 from dashboards.face import Face, face_of
 from dashboards.page import Outcome, Page
+from teknav_ops.access.freshness import FreshSignInNeeded
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import Operation
 from teknav_ops.errors import NotAllowed, RedisUnavailable, StorageUnavailable, TekNavError
@@ -249,6 +250,10 @@ class OpenPage:
             if not self._is_signed_in():
                 raise NotAllowed("You are signed out. Reload the page to sign in again.")
             outcome = self._page.act(name, arguments)
+        except FreshSignInNeeded:
+            # The browser asks for the proof, and then for the same once more.
+            way = "password" if self._page.visit.identity.user_id is not None else "provider"
+            return {"ok": False, "text": "", "confirm": way}
         except _OUTAGES as error:
             return {"ok": False, "text": f"Not done: {error}"}
         except TekNavError as error:

@@ -97,6 +97,12 @@ class Page:
         ]  # fmt: skip
         return Outcome(data={"href": links[0]["href"]} if len(links) == 1 else {"hits": links})
 
+    @action(Operation.READ)
+    def confirm(self, password: str) -> Outcome:
+        """Prove that this session is the visitor's own."""
+        self.visit.sources.services.entrance.own.confirm(self.visit.identity, password)
+        return Outcome()
+
     def act(self, name: str, arguments: Mapping[str, Any]) -> Outcome:
         """Do what the visitor asked for.
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from teknav_ops.access.freshness import MANY_JOBS, require_fresh
 from teknav_ops.access.policy import Operation, Operator, needs, searched_text
 from teknav_ops.errors import WrongState
 from teknav_ops.jobs.batch_replay import Replay
@@ -62,6 +63,8 @@ class BatchReplayDoor:
         before = self._replays.get(self._topology[queue].name, replay_id)
         if before.state == "finished":
             return before
+        if before.total_count > MANY_JOBS:
+            require_fresh(self._operator)
         details = {"replay": replay_id, "name": before.name, "total": before.total_count, "rate": rate_per_second}
         with self._recorded("dlq.replay_started", queue, **details) as entry:
             changed = self._replays.start(

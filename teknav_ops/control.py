@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from teknav_ops.access.freshness import needs_fresh_sign_in
 from teknav_ops.access.policy import Operation, Operator, needs, require
 from teknav_ops.audit.operator_log import OperatorAction, OperatorLog
 from teknav_ops.batch_replay_door import BatchReplayDoor
@@ -229,6 +230,7 @@ class Control(BatchReplayDoor):
                 raise UnknownJob(f"job: {queue} holds no dead letter {job_id!r}")
 
     @needs(Operation.MANAGE)
+    @needs_fresh_sign_in
     def purge(self, queue: str, *, confirmation: str, on_progress: Callable[[int], None] = _silent) -> int:
         """Delete all dead letters there are at this moment. `confirmation` must be the queue's name.
 

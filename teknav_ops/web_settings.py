@@ -42,6 +42,18 @@ class WebSettings(BaseSettings):
         480, ge=5, description="A session ends after so long without a click; 480 is a shift."
     )
     session_hours: int = Field(168, ge=1, le=2_160, description="A session ends after so long whatever is done in it.")
+    fresh_sign_in_minutes: int = Field(
+        10,
+        ge=1,
+        le=1_440,
+        description="Purging, replaying more than 100 jobs, and changing users or tokens need a session that proved "
+        "within so many minutes whose it is.",
+    )
+    owners_need_second_factor: bool = Field(
+        False,
+        description="OWNERs who sign in by password or link need a code of an authenticator app, and set one up at "
+        "their next sign-in.",
+    )
     oidc_issuer: str | None = Field(
         None,
         pattern=r"^(https://|http://(localhost|127\.0\.0\.1|\[::1\])([:/]|$))",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from dashboards.page import Outcome, Page, action
@@ -41,7 +42,12 @@ class AccountPage(Page):
             "hasPassword": identity.user_id is not None,
             "mayManage": identity.may(Operation.ADMINISTER),
             "sessions": [self._row(session) for session in sessions],
+            "factor": self._factor(),
         }
+
+    def _factor(self) -> dict[str, Any] | None:
+        factor = self._entrance.own.second_factor(self.visit.identity)
+        return None if factor is None else {"since": factor.since, "codesLeft": factor.recovery_codes_left}
 
     def _row(self, session: OpenSession) -> dict[str, Any]:
         return {
@@ -71,5 +77,33 @@ class AccountPage(Page):
     @action(Operation.READ)
     def change_password(self, current: str, new: str) -> Outcome:
         """Change one's own password; ends all other sessions."""
-        ended = self._entrance.change_own_password(self.visit.identity, current, new)
+        ended = self._entrance.own.change_password(self.visit.identity, current, new)
         return Outcome(f"Your password is changed; {ended} other session{'' if ended == 1 else 's'} ended.")
+
+    @action(Operation.READ)
+    def begin_second_factor(self) -> Outcome:
+        """A key for an authenticator app."""
+        return Outcome(data=dataclasses.asdict(self._entrance.own.begin_second_factor(self.visit.identity)))
+
+    @action(Operation.READ)
+    def finish_second_factor(self, code: str) -> Outcome:
+        """Turn the second factor on by a first code of the app."""
+        codes = self._entrance.own.finish_second_factor(self.visit.identity, code)
+        return Outcome("The second factor is on.", data={"codes": codes})
+
+    @action(Operation.READ)
+    def new_recovery_codes(self) -> Outcome:
+        """Recovery codes in place of those from before."""
+        return Outcome(data={"codes": self._entrance.own.new_recovery_codes(self.visit.identity)})
+
+    @action(Operation.READ)
+    def end_second_factor(self) -> Outcome:
+        """Turn the second factor off."""
+        self._entrance.own.end_second_factor(self.visit.identity)
+        return Outcome("The second factor is off. Sign-in needs the password alone.")
+
+    @action(Operation.ADMINISTER)
+    def reset_second_factor(self, user: str) -> Outcome:
+        """Take the second factor of somebody who has lost it."""
+        self._entrance.factors.reset(self.visit.operator, user)
+        return Outcome(f"{user} signs in without a second factor now, and can set up another.")

@@ -38,6 +38,8 @@ class Limit:
 
 PER_ADDRESS: Final = Limit(free_count=5, delay_ms=2_000, longest_ms=900_000)
 PER_USER: Final = Limit(free_count=10, delay_ms=1_000, longest_ms=30_000)
+#: Of codes of one user's second factor. Only who knows the password gets so far, and nobody is kept out by a stranger.
+PER_CODE: Final = Limit(free_count=5, delay_ms=2_000, longest_ms=900_000)
 _MEMORY_MS: Final = 3_600_000
 
 
@@ -65,12 +67,26 @@ class Attempts:
         self._run(_user_key(name), "forget", self._per_user)
         self._run(_address_key(address), "refund", self._per_address)
 
+    def begin_code(self, user_id: int) -> None:
+        """A code of the second factor is about to be looked at. Raises TooManyAttempts."""
+        wait_ms = self._run(_code_key(user_id), "begin", PER_CODE)
+        if wait_ms:
+            raise TooManyAttempts(-(-wait_ms // 1000))
+
+    def code_accepted(self, user_id: int) -> None:
+        """The code was right."""
+        self._run(_code_key(user_id), "forget", PER_CODE)
+
     def _run(self, key: str, wish: Literal["begin", "refund", "forget"], limit: Limit) -> int:
         call = scripts.sign_in_attempt(
             key, wish=wish, free_count=limit.free_count, delay_ms=limit.delay_ms, longest_ms=limit.longest_ms,
             memory_ms=_MEMORY_MS,
         )  # fmt: skip
         return self._runner.run(call)
+
+
+def _code_key(user_id: int) -> str:
+    return keys.sign_in_attempts("code", str(user_id))
 
 
 def _user_key(name: str) -> str:

@@ -9,9 +9,12 @@ from typing import Any, Final, NoReturn
 from teknav_ops.access.attempts import Attempts
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.links import FIRST_OWNER, Links, LinkUsedUp
+from teknav_ops.access.own_account import OwnAccount
 from teknav_ops.access.passwords import check_strength, verify
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.access.refusals import Refusals
+from teknav_ops.access.second_factor import SecondFactors
+from teknav_ops.access.second_step import SecondStep
 from teknav_ops.access.sessions import NewSession, Session, Sessions, WayIn
 from teknav_ops.access.signed_in import SignedIn
 from teknav_ops.access.tokens import Tokens
@@ -39,6 +42,7 @@ class Entrance:
 
     def __init__(self, settings: Settings, client: Client, operator_log: OperatorLog) -> None:
         self._viewers_allowed = settings.viewers_allowed
+        self._fresh_minutes = settings.fresh_sign_in_minutes
         self._log = operator_log
         self.sessions = Sessions(client, idle_minutes=settings.session_idle_minutes, hours=settings.session_hours)
         self.signed_in = SignedIn(operator_log, self.sessions)
@@ -47,6 +51,14 @@ class Entrance:
         self.links = Links(client, operator_log, self.users)
         self.attempts = Attempts(client)
         self.refusals = Refusals(client, operator_log.database)
+        self.factors = SecondFactors(settings, operator_log, self.users)
+        is_needed = settings.owners_need_second_factor
+        self.second_step = SecondStep(
+            client, self.users, self.factors, self.attempts, self.refusals, owners_need_one=is_needed
+        )
+        self.own = OwnAccount(
+            operator_log, self.sessions, self.users, self.attempts, self.refusals, self.factors, self.second_step
+        )
         self._standing: dict[int, tuple[float, User | None]] = {}
 
     # Who is it -----------------------------------------------------------------------------------
@@ -92,7 +104,9 @@ class Entrance:
     def _identity(self, session: Session) -> Identity | None:
         if not self.is_let_in(session.role) or not self._stands(session):
             return None
-        operator = Operator(session.name, session.role, queues=session.queues)
+        is_fresh = session.proved_ago_ms is not None and 0 <= session.proved_ago_ms <= self._fresh_minutes * 60_000
+        wanted_minutes = 0 if is_fresh else self._fresh_minutes
+        operator = Operator(session.name, session.role, queues=session.queues, proof_wanted_minutes=wanted_minutes)
         return Identity(
             operator, "session", session_id=session.id, csrf_token=session.csrf_token, user_id=session.user_id
         )
@@ -119,6 +133,7 @@ class Entrance:
 
         Raises:
             TooManyAttempts: nothing was looked at. SignInRefused: one of the two is wrong, or the user may not enter.
+            CodeNeeded: both are right, and the second step is next.
         """
         self.attempts.begin(name, address)
         found = self.users.find(name)
@@ -129,37 +144,46 @@ class Entrance:
         user, password_hash = found
         self._check_standing(user, address)
         self.attempts.succeeded(name, address)
-        opened = self._open(user, WayIn("password", address, agent))
+        opened = self._let_in(user, WayIn("password", address, agent))
         self.users.note_sign_in(user, password, password_hash)
         return opened
 
     def sign_in_by_link(self, secret: str, *, address: str, agent: str = "") -> NewSession:
-        """Open a session for a one-time link. Raises LinkUsedUp, SignInRefused."""
+        """Open a session for a one-time link. Raises LinkUsedUp, SignInRefused, CodeNeeded."""
         user_id, _, epoch = self.links.take(secret).partition(":")
         user = self.users.by_id(int(user_id)) if user_id.isdigit() else None
         # A link made before a change of password or role is worth no more than a session from before it.
         if user is None or str(user.epoch) != epoch:
             raise LinkUsedUp
         self._check_standing(user, address)
-        return self._open(user, WayIn("link", address, agent))
+        return self._let_in(user, WayIn("link", address, agent))
 
     def become_first_owner(self, secret: str, name: str, password: str, *, address: str, agent: str = "") -> NewSession:
         """Add the first owner and open a session. A weak password does not use the link up.
 
         Raises:
-            InvalidRequest: name or password. LinkUsedUp: also when there is an owner by now.
+            InvalidRequest: name or password. LinkUsedUp: also when there is an owner by now. CodeNeeded.
         """
         if self.links.look(secret) != FIRST_OWNER:
             raise LinkUsedUp
         check_strength(password, checked_name(name))
         self.links.take(secret)
         user = self.users.add(Operator(name, Role.OWNER), name, Role.OWNER, password, only_as_first=True)
-        return self._open(user, WayIn("first link", address, agent))
+        return self._let_in(user, WayIn("first link", address, agent))
 
     def sign_on(
-        self, name: str, role: Role, *, address: str, agent: str = "", queues: QueuePatterns = ALL_QUEUES
+        self,
+        name: str,
+        role: Role,
+        *,
+        address: str,
+        agent: str = "",
+        queues: QueuePatterns = ALL_QUEUES,
+        is_proved: bool = False,
     ) -> NewSession:
         """Open a session for somebody the OpenID provider vouches for.
+
+        `is_proved`: the provider asked the person themselves just now, and did not only remember their browser.
 
         Raises:
             SignInRefused: also where a local user has the name. One name is one person: in the audit trail, among the
@@ -172,7 +196,8 @@ class Entrance:
         facts: dict[str, Any] = {"address": address, "how": "provider", "role": role.value, "queues": list(queues)}
         with self._log.record("user.signed_in", actor=name, **facts):
             way = WayIn("provider", address, agent)
-            return self.sessions.open(name, role, user_id=None, epoch=0, queues=queues, hours=_SIGN_ON_HOURS, way=way)
+            life: dict[str, Any] = {"hours": _SIGN_ON_HOURS, "is_proved": is_proved}
+            return self.sessions.open(name, role, user_id=None, epoch=0, queues=queues, way=way, **life)
 
     def sign_out(self, identity: Identity) -> None:
         """End the session, everywhere and at once."""
@@ -180,28 +205,34 @@ class Entrance:
             with self._log.record("user.signed_out", actor=identity.operator.name):
                 pass
 
-    def change_own_password(self, identity: Identity, current: str, new: str) -> int:
-        """Change the password of whoever asks, who proves to know the old one; answers how many other sessions ended.
+    def sign_in_by_code(self, challenge: str, code: str, *, address: str, agent: str = "") -> NewSession:
+        """The second step, with a code of the app or a recovery code.
 
         Raises:
-            TooManyAttempts: nothing was looked at. NotAllowed: the old password is wrong, or there is none to change.
-            InvalidRequest: the new one is too weak.
+            TooManyAttempts: nothing was looked at. CodeRefused, ChallengeOver, SignInRefused.
         """
-        name, address = identity.operator.name, identity.address
-        self.attempts.begin(name, address)
-        found = self._own_user(identity)
-        if not verify(current, found[1]):
-            self.refusals.record("user.refused", actor=name, address=address, operation="change password")
-            raise NotAllowed("current: this is not your password")
-        self.attempts.succeeded(name, address)
-        return self.users.set_own_password(identity.operator, new, session_id=str(identity.session_id))
+        user, how = self.second_step.take_code(challenge, code, address=address)
+        self._check_standing(user, address)
+        self.users.note_sign_in(user, None, "")
+        return self._open(user, WayIn(how, address, agent))
 
-    def _own_user(self, identity: Identity) -> tuple[User, str]:
-        found = self.users.find(identity.operator.name)
-        # Somebody of the same name who came through single sign-on is somebody else.
-        if identity.user_id is None or found is None or found[0].id != identity.user_id:
-            raise NotAllowed("password: you have none here: you came through single sign-on")
-        return found
+    def sign_in_by_set_up(
+        self, challenge: str, code: str, *, address: str, agent: str = ""
+    ) -> tuple[NewSession, list[str]]:
+        """The second step of who had to set up a factor; answers the recovery codes, too.
+
+        Raises:
+            TooManyAttempts: nothing was looked at. InvalidRequest: the wrong code. ChallengeOver, SignInRefused.
+        """
+        user, how, codes = self.second_step.finish_set_up(challenge, code)
+        self._check_standing(user, address)
+        self.users.note_sign_in(user, None, "")
+        return self._open(user, WayIn(how, address, agent)), codes
+
+    def _let_in(self, user: User, way: WayIn) -> NewSession:
+        """Open a session. Raises CodeNeeded where the first step is not enough."""
+        self.second_step.ask(user, way.how)
+        return self._open(user, way)
 
     def _open(self, user: User, way: WayIn) -> NewSession:
         facts = {"address": way.address, "how": way.how, "role": user.role.value}

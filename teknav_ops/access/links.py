@@ -7,7 +7,7 @@ import secrets
 from datetime import timedelta
 from typing import Final, cast
 
-from teknav_ops.access.policy import Operation, Operator, require
+from teknav_ops.access.policy import Operator, require_to_administer
 from teknav_ops.access.users import UnknownUser, Users
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import WrongState
@@ -44,7 +44,7 @@ class Links:
 
     def for_user(self, by: Operator, name: str) -> str:
         """A secret that signs a user in, once. Raises UnknownUser, or WrongState for a disabled one."""
-        require(by, Operation.ADMINISTER)
+        require_to_administer(by)
         with self._log.record("user.link_made", actor=by.name, user=name):
             found = self._users.find(name)
             if found is None:

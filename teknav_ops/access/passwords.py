@@ -7,6 +7,7 @@ import threading
 import unicodedata
 from typing import Any, Final
 
+from teknav_ops.access.common_passwords import is_common
 from teknav_ops.errors import InvalidRequest
 
 LEAST_CHARACTERS: Final = 12
@@ -29,6 +30,8 @@ def check_strength(password: str, name: str) -> None:
         raise InvalidRequest(
             f"password: the same few characters over and over; use {_LEAST_DIFFERENT_CHARACTERS} different ones or more"
         )
+    if is_common(given):
+        raise InvalidRequest("password: is, or is made of, one of those that everybody tries first; use several words")
 
 
 def hash_password(password: str) -> str:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, ParamSpec, TypeVar
 
 from teknav_ops.access.actors import check_actor, local_actor
+from teknav_ops.access.freshness import require_fresh
 from teknav_ops.access.quota import Quota
 from teknav_ops.errors import NotAllowed
 from teknav_ops.queue_patterns import ALL_QUEUES, QueuePatterns, covers, is_every_queue
@@ -85,6 +86,8 @@ class Operator:
     queues: QueuePatterns = ALL_QUEUES
     #: How many jobs it may make; None: as many as it likes.
     quota: Quota | None = None
+    #: More than 0: a session that proved too long ago whose it is; it must have been within so many minutes.
+    proof_wanted_minutes: int = 0
 
     def __post_init__(self) -> None:
         """Raises InvalidRequest for a name that is not one line of text: it stands in logs, lists and AuditLog."""
@@ -132,6 +135,16 @@ def require(operator: Operator, operation: Operation, queue: str | None = None) 
     why_not = operator.why_not(operation, queue)
     if why_not is not None:
         raise NotAllowed(f"{operation}: {why_not}")
+
+
+def require_to_administer(operator: Operator) -> None:
+    """Users or tokens are about to be changed: asks for the right, and for a fresh sign-in.
+
+    Raises:
+        NotAllowed: no right. FreshSignInNeeded: the session proved too long ago whose it is.
+    """
+    require(operator, Operation.ADMINISTER)
+    require_fresh(operator)
 
 
 def searched_text(operator: Operator, text: str | None, queue: str | None = None) -> str | None:

@@ -46,6 +46,8 @@ class Session:
     user_id: int | None
     epoch: int
     queues: QueuePatterns = ALL_QUEUES
+    #: How long ago its person proved who they are; None: never. Nothing of what the session is.
+    proved_ago_ms: int | None = dataclasses.field(default=None, compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,8 +94,12 @@ class Sessions:
         queues: QueuePatterns = ALL_QUEUES,
         hours: int | None = None,
         way: WayIn = WayIn(),
+        is_proved: bool = True,
     ) -> NewSession:
-        """Open a session with a new cookie. `hours` shortens its life."""
+        """Open a session with a new cookie.
+
+        `hours` shortens its life. `is_proved`: its person has just proved who they are.
+        """
         cookie, csrf_token = secrets.token_urlsafe(_COOKIE_BYTES), secrets.token_urlsafe(_COOKIE_BYTES)
         session = Session(session_id_of(cookie), name, role, csrf_token, user_id, epoch, queues)
         longest_ms = min(self._longest_ms, hours * 3_600_000) if hours else self._longest_ms
@@ -108,6 +114,7 @@ class Sessions:
             "queues": " ".join(queues),
             "how": way.how,
             "address": way.address,
+            "is_proved": int(is_proved),
             "agent": way.agent[:_LONGEST_AGENT],
         }
         call = scripts.open_session(
@@ -174,10 +181,11 @@ class Sessions:
 
     def carry_over(self, session_id: str, *, epoch: int) -> bool:
         """Let a session stand in its user's new epoch: it is the one in which the change was made."""
-        return self._mark(session_id, {"epoch": epoch})
+        return bool(self._runner.run(scripts.mark_session(keys.session(session_id), fields={"epoch": epoch})))
 
-    def _mark(self, session_id: str, fields: dict[str, str | int]) -> bool:
-        return bool(self._runner.run(scripts.mark_session(keys.session(session_id), fields=fields)))
+    def prove(self, session_id: str) -> bool:
+        """The session's person has just proved again who they are."""
+        return bool(self._runner.run(scripts.mark_session(keys.session(session_id), now_field="proved_at_ms")))
 
     def _listed(self, name: str) -> list[str]:
         return cast(list[str], self._client.execute_command("ZRANGE", keys.user_sessions(name_digest(name)), 0, -1))
@@ -195,7 +203,14 @@ def _parse(session_id: str, fields: dict[str, str]) -> Session | None:
     return Session(
         session_id, fields["name"], Role(fields["role"]), fields.get("csrf", ""),
         int(user_id) if user_id else None, int(fields.get("epoch") or 0), tuple(fields.get("queues", "*").split()),
+        _proved_ago_ms(fields),
     )  # fmt: skip
+
+
+def _proved_ago_ms(fields: dict[str, str]) -> int | None:
+    opened_at = fields.get("opened_at_ms") if fields.get("is_proved") == "1" else None
+    proved_at = fields.get("proved_at_ms") or opened_at
+    return None if proved_at is None else int(fields["at_ms"]) - int(proved_at)
 
 
 def _shown(session_id: str, answer: dict[str, str] | Exception) -> OpenSession | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from teknav_ops.access.policy import Operation, Operator, require
+from teknav_ops.access.policy import Operation, Operator, require, require_to_administer
 from teknav_ops.access.sessions import OpenSession, Sessions
 from teknav_ops.access.user_names import name_key
 from teknav_ops.audit.operator_log import OperatorLog
@@ -22,7 +22,8 @@ class SignedIn:
 
     def of(self, by: Operator, name: str) -> list[OpenSession]:
         """The open sessions of a name, whichever way they came, the last used first."""
-        _require(by, name)
+        is_own = name_key(by.name) == name_key(name)
+        require(by, Operation.READ if is_own else Operation.ADMINISTER)
         return self._sessions.of(name)
 
     def end(self, by: Operator, name: str, handle: str) -> None:
@@ -45,5 +46,7 @@ class SignedIn:
 
 
 def _require(by: Operator, name: str) -> None:
-    is_own = name_key(by.name) == name_key(name)
-    require(by, Operation.READ if is_own else Operation.ADMINISTER)
+    if name_key(by.name) == name_key(name):
+        require(by, Operation.READ)
+    else:
+        require_to_administer(by)

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as SqlSession
 
-from teknav_ops.access.policy import COMES_WITH, Operation, Operator, Role, is_allowed, require
+from teknav_ops.access.policy import COMES_WITH, Operation, Operator, Role, is_allowed, require_to_administer
 from teknav_ops.access.quota import Quota, checked_quota
 from teknav_ops.access.user_names import name_key
 from teknav_ops.audit.operator_log import OperatorLog
@@ -117,7 +117,7 @@ class Tokens:
             InvalidRequest: the name is wrong or taken, a scope goes beyond the role, the life is not positive, or
             queues, a limit or the owner cannot be. Nothing was written.
         """
-        require(by, Operation.ADMINISTER)
+        require_to_administer(by)
         wanted = _checked(name, role, scopes, life)
         checked_quota(jobs_per_minute, backlog_limit, may_enqueue=Operation.ENQUEUE in wanted)
         facts: dict[str, Any] = {
@@ -144,7 +144,7 @@ class Tokens:
 
     def revoke(self, by: Operator, name: str) -> None:
         """Accept the token no more, from now on. Raises UnknownToken."""
-        require(by, Operation.ADMINISTER)
+        require_to_administer(by)
         with self._log.record("token.revoked", actor=by.name, token=name), self._database.session() as session:
             live = update(AccessToken).where(AccessToken.name == name, AccessToken.revoked_at.is_(None))
             if not session.execute(live.values(revoked_at=utc_now()).returning(AccessToken.id)).all():

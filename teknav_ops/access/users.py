@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session as SqlSession
 
 from teknav_ops.access.actors import is_system_actor
 from teknav_ops.access.passwords import check_strength, hash_password, is_outdated
-from teknav_ops.access.policy import Operation, Operator, Role, require
+from teknav_ops.access.policy import Operation, Operator, Role, require, require_to_administer
 from teknav_ops.access.sessions import Sessions
 from teknav_ops.access.user_names import checked_name, name_key
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest, WrongState
 from teknav_ops.queue_patterns import QueuePatterns, checked_patterns
-from teknav_ops.storage.tables import AccessToken, AccessUser
+from teknav_ops.storage.tables import AccessRecoveryCode, AccessToken, AccessTotp, AccessUser
 from teknav_ops.storage.tables.base import utc_now
 from teknav_ops.topology import TOPOLOGY
 
@@ -68,6 +68,13 @@ class Users:
             row = session.scalars(select(AccessUser).where(AccessUser.name_key == name_key(name))).first()
             return None if row is None else (_user(row), row.password_hash)
 
+    def named(self, name: str) -> User:
+        """The user of that name. Raises UnknownUser."""
+        found = self.find(name)
+        if found is None:
+            raise _unknown(name)
+        return found[0]
+
     def by_id(self, user_id: int) -> User | None:
         """The user with that id."""
         with self._database.reading() as session:
@@ -90,20 +97,15 @@ class Users:
             InvalidRequest: the name is wrong or taken, the password too weak, or `queues` fits neither role nor
             queues. WrongState: there are users already.
         """
-        require(by, Operation.ADMINISTER)
+        require_to_administer(by)
         kept = checked_name(name)
         kept_queues = _checked_queues(role, queues)
         if is_system_actor(kept):
             raise InvalidRequest(f"name: {kept!r} is what the system itself goes by")
         check_strength(password, kept)
-        row = AccessUser(
-            name=kept,
-            name_key=name_key(kept),
-            role=role.value,
-            queues=list(kept_queues),
-            password_hash=hash_password(password),
-            created_by=by.name,
-        )
+        who = {"name": kept, "name_key": name_key(kept), "created_by": by.name}
+        rights = {"role": role.value, "queues": list(kept_queues)}
+        row = AccessUser(**who, **rights, password_hash=hash_password(password))
         try:
             with (
                 self._log.record("user.added", actor=by.name, user=kept, role=role.value, queues=list(kept_queues)),
@@ -122,7 +124,7 @@ class Users:
 
     def set_password(self, by: Operator, name: str, password: str) -> int:
         """Change a password; answers how many sessions that ended. Raises UnknownUser, InvalidRequest."""
-        require(by, Operation.ADMINISTER)
+        require_to_administer(by)
         check_strength(password, name)
         password_hash = hash_password(password)
         return self._change(
@@ -145,7 +147,7 @@ class Users:
         Raises:
             UnknownUser. WrongState: it is the last owner. InvalidRequest: `queues` fits neither role nor queues.
         """
-        require(by, Operation.ADMINISTER)
+        require_to_administer(by)
         values = {"role": role.value, "queues": list(_checked_queues(role, queues))}
         return self._change(by, "user.role_changed", name, values, **values)
 
@@ -173,7 +175,7 @@ class Users:
             session.execute(update(AccessUser).where(*where).values(**values))
 
     def _change(self, by: Operator, action: str, name: str, values: dict[str, Any] | None, **detail: Any) -> int:
-        require(by, Operation.ADMINISTER)
+        require_to_administer(by)
         return self._write(action, by, name, values, **detail)
 
     def _write(
@@ -195,6 +197,8 @@ class Users:
                     raise WrongState(f"{row.name} is the last owner who can sign in; add or enable another one first")
                 row_id, kept_name, epoch = row.id, row.name, row.epoch
                 if values is None:
+                    for table in (AccessRecoveryCode, AccessTotp):
+                        session.execute(delete(table).where(table.user_id == row.id))
                     session.execute(delete(AccessUser).where(AccessUser.id == row.id))
                 else:
                     change = update(AccessUser).where(AccessUser.id == row.id).returning(AccessUser.epoch)
@@ -210,8 +214,12 @@ class Users:
 def _locked(session: SqlSession, name: str) -> AccessUser:
     row = session.scalars(select(AccessUser).where(AccessUser.name_key == name_key(name)).with_for_update()).first()
     if row is None:
-        raise UnknownUser(f"name: there is no user {name!r}; see `teknav users list`")
+        raise _unknown(name)
     return row
+
+
+def _unknown(name: str) -> UnknownUser:
+    return UnknownUser(f"name: there is no user {name!r}; see `teknav users list`")
 
 
 def _locked_owners(session: SqlSession) -> list[int]:
@@ -242,15 +250,5 @@ def _checked_queues(role: Role, queues: Iterable[str] | None) -> QueuePatterns:
 
 
 def _user(row: AccessUser) -> User:
-    return User(
-        row.id,
-        row.name,
-        Role(row.role),
-        tuple(row.queues),
-        row.epoch,
-        row.disabled_at,
-        row.signed_in_at,
-        row.password_changed_at,
-        row.created_by,
-        row.created_at,
-    )
+    since = row.disabled_at, row.signed_in_at, row.password_changed_at, row.created_by, row.created_at
+    return User(row.id, row.name, Role(row.role), tuple(row.queues), row.epoch, *since)

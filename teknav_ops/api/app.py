@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from teknav_ops.api import health, sign_in
+from teknav_ops.api import confirm, health, sign_in
 from teknav_ops.api.guard import Guard, SocketCheck
 from teknav_ops.api.headers import SecureHeaders
 from teknav_ops.api.limits import BodyLimits
@@ -42,6 +42,7 @@ def create_api(services: Services, *, socket_checks: Sequence[SocketCheck] = ())
     install_problems(app)
     app.include_router(health.router)
     app.include_router(sign_in.router)
+    app.include_router(confirm.router)
     if services.settings.oidc_issuer is not None:
         # Loaded only where a provider is set.
         from teknav_ops.api import oidc, sign_on

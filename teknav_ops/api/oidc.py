@@ -51,6 +51,18 @@ class Begun:
     browser_secret: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Back:
+    """Who came back, and where they were going. `is_asked`: the provider asked them just now, and did not only
+    remember their browser; `is_again`: it was told to.
+    """
+
+    person: Person
+    next: str
+    is_again: bool
+    is_asked: bool
+
+
 class Provider:
     """The provider that the settings name. Thread-safe."""
 
@@ -61,19 +73,22 @@ class Provider:
         self._discovered: tuple[float, dict[str, Any]] | None = None
         self._keys: KeySet | None = None
 
-    def begin(self, redirect_uri: str, next: str) -> Begun:
-        """Begin a flow. Raises ProviderUnavailable."""
+    def begin(self, redirect_uri: str, next: str, *, again: bool = False) -> Begun:
+        """Begin a flow; `again`: not by what the provider remembers of this browser. Raises ProviderUnavailable."""
         state, nonce, verifier, browser = (secrets.token_urlsafe(32) for _ in range(4))
+        # With max_age the provider must say when it last asked the person, which `finish` checks.
+        anew = {"max_age": "0", "prompt": "login"} if again else {}
         url, _ = self._session(redirect_uri).create_authorization_url(
-            self._discover()["authorization_endpoint"], state=state, nonce=nonce, code_verifier=verifier
+            self._discover()["authorization_endpoint"], state=state, nonce=nonce, code_verifier=verifier, **anew
         )
         flow = {"nonce": nonce, "verifier": verifier, "browser": _hash(browser), "next": next}
+        flow |= {"begun_at": str(int(time.time())), "again": "1" if again else ""}
         call = scripts.put_text(keys.sign_on_state(_hash(state)), text=json.dumps(flow), ttl_ms=_FLOW_MS)
         ScriptRunner(self._client).run(call)
         return Begun(str(url), browser)
 
-    def finish(self, answer: Mapping[str, str], redirect_uri: str, browser_secret: str) -> tuple[Person, str]:
-        """Who came back, and where they were going. Each flow ends once.
+    def finish(self, answer: Mapping[str, str], redirect_uri: str, browser_secret: str) -> Back:
+        """Take somebody back. Each flow ends once.
 
         Raises:
             SignOnFailed: state, browser, code or token do not fit, or this person may not enter. ProviderUnavailable.
@@ -88,10 +103,13 @@ class Provider:
         if answer.get("iss", self._issuer) != self._issuer:
             raise SignOnFailed("The answer comes from another provider.")
         claims = self._claims(answer["code"], flow, redirect_uri)
+        is_asked, is_again = _was_asked_since(int(flow["begun_at"]), claims), bool(flow["again"])
+        if is_again and not is_asked:
+            raise SignOnFailed("The provider did not ask you to sign in once more, so nothing is confirmed.")
         person = person_of(claims, self._settings)
         if person is None:
             raise SignOnFailed("The provider knows you, but you are not on the list of those who may enter here.")
-        return person, str(flow["next"])
+        return Back(person, str(flow["next"]), is_again, is_asked)
 
     def _claims(self, code: str, flow: Mapping[str, str], redirect_uri: str) -> dict[str, Any]:
         session = self._session(redirect_uri)
@@ -171,6 +189,12 @@ class Provider:
         except Exception as error:
             log.warning("the OpenID provider does not answer", url=url, error=f"{type(error).__name__}: {error}")
             raise ProviderUnavailable("The single sign-on provider does not answer. Try again.") from None
+
+
+def _was_asked_since(moment: int, claims: Mapping[str, Any]) -> bool:
+    """Whether the provider asked the person themselves since then, within what clocks may differ."""
+    asked_at = claims.get("auth_time")
+    return isinstance(asked_at, int | float) and asked_at >= moment - _LEEWAY_SECONDS
 
 
 def _hash(secret: str) -> str:

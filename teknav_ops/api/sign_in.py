@@ -11,9 +11,17 @@ from starlette.responses import RedirectResponse, Response
 from teknav_ops.access.attempts import TooManyAttempts
 from teknav_ops.access.entrance import Entrance, SignInRefused
 from teknav_ops.access.links import FIRST_OWNER, LinkUsedUp
+from teknav_ops.access.second_step import ChallengeOver, CodeNeeded, CodeRefused
 from teknav_ops.access.sessions import NewSession
 from teknav_ops.api.origin import Origin
-from teknav_ops.api.sign_in_pages import first_owner_page, link_page, sign_in_page
+from teknav_ops.api.sign_in_pages import (
+    code_page,
+    first_owner_page,
+    link_page,
+    recovery_codes_page,
+    set_up_page,
+    sign_in_page,
+)
 from teknav_ops.api.visit import cookie_name
 from teknav_ops.errors import InvalidRequest, WrongState
 
@@ -24,6 +32,7 @@ _STYLE: Final = (Path(__file__).parent / "pages" / "sign_in.css").read_text("utf
 
 NameField = Annotated[str, Form(max_length=400)]
 PasswordField = Annotated[str, Form(max_length=4_000)]
+CodeField = Annotated[str, Form(max_length=100)]
 NextField = Annotated[str, Form(max_length=4_000)]
 
 
@@ -47,12 +56,64 @@ def sign_in(request: Request, name: NameField = "", password: PasswordField = ""
     try:
         opened = _entrance(request).sign_in(name, password, address=_origin(request).address, agent=agent_of(request))
     except TooManyAttempts as error:
-        answer = again(str(error), 429)
-        answer.headers["retry-after"] = str(error.wait_seconds)
-        return answer
+        return waiting(again(str(error), 429), error)
+    except CodeNeeded as needed:
+        return _second_step(request, needed, next)
     except SignInRefused as error:
         return again(str(error), 401)
     return let_in(request, opened, next)
+
+
+@router.post("/sign-in/code")
+def sign_in_by_code(
+    request: Request, challenge: NextField = "", code: CodeField = "", next: NextField = ""
+) -> Response:
+    """The second step: a code of the app, or a recovery code."""
+    address, agent = _origin(request).address, agent_of(request)
+    try:
+        opened = _entrance(request).sign_in_by_code(challenge, code, address=address, agent=agent)
+    except TooManyAttempts as error:
+        return waiting(code_page(challenge, next=next, error=str(error), status=429), error)
+    except CodeRefused as error:
+        return code_page(challenge, next=next, error=str(error), status=401)
+    except (ChallengeOver, SignInRefused) as error:
+        return sign_in_page(next=next, error=str(error), status=401, has_sign_on=_has_sign_on(request))
+    return let_in(request, opened, next)
+
+
+@router.post("/sign-in/set-up")
+def sign_in_by_set_up(
+    request: Request, challenge: NextField = "", code: CodeField = "", next: NextField = ""
+) -> Response:
+    """The second step of who must set up an authenticator app first."""
+    entrance, address = _entrance(request), _origin(request).address
+
+    def again(error: Exception, status: int) -> Response:
+        set_up = entrance.second_step.begin_set_up(challenge, anew=False)
+        return set_up_page(challenge, set_up.key, set_up.uri, next=next, error=str(error), status=status)
+
+    try:
+        opened, codes = entrance.sign_in_by_set_up(challenge, code, address=address, agent=agent_of(request))
+    except TooManyAttempts as error:
+        return waiting(again(error, 429), error)
+    except (WrongState, SignInRefused) as error:
+        return sign_in_page(next=next, error=str(error), status=401, has_sign_on=_has_sign_on(request))
+    except InvalidRequest as error:
+        return again(error, 401)
+    return let_in(request, opened, next, answer=recovery_codes_page(codes, next=local_path(next)))
+
+
+def _second_step(request: Request, needed: CodeNeeded, next: str) -> Response:
+    if not needed.is_set_up:
+        return code_page(needed.challenge, next=next)
+    set_up = _entrance(request).second_step.begin_set_up(needed.challenge, anew=True)
+    return set_up_page(needed.challenge, set_up.key, set_up.uri, next=next)
+
+
+def waiting(answer: Response, error: TooManyAttempts) -> Response:
+    """The answer, with for how long to wait."""
+    answer.headers["retry-after"] = str(error.wait_seconds)
+    return answer
 
 
 @router.get("/sign-in/style.css")
@@ -82,6 +143,8 @@ def become_first_owner(
         opened = _entrance(request).become_first_owner(
             secret, name, password, address=_origin(request).address, agent=agent_of(request)
         )
+    except CodeNeeded as needed:
+        return _second_step(request, needed, "")
     except WrongState:
         # Used up, or somebody else was first by a moment.
         return _used_up(request)
@@ -104,6 +167,8 @@ def sign_in_by_link(request: Request, secret: str) -> Response:
     """Use the link."""
     try:
         opened = _entrance(request).sign_in_by_link(secret, address=_origin(request).address, agent=agent_of(request))
+    except CodeNeeded as needed:
+        return _second_step(request, needed, "")
     except (LinkUsedUp, SignInRefused):
         return _used_up(request)
     return let_in(request, opened, "")
@@ -125,12 +190,12 @@ async def sign_out(request: Request) -> Response:
     return answer
 
 
-def let_in(request: Request, opened: NewSession, next: str) -> Response:
+def let_in(request: Request, opened: NewSession, next: str, *, answer: Response | None = None) -> Response:
     """Hand out the new session's cookie. The browser's former session ends: nobody can have planted this one."""
     entrance, former, origin = _entrance(request), request.state.identity, _origin(request)
     if former is not None and former.session_id is not None:
         entrance.sessions.end(former.session_id)
-    answer = RedirectResponse(local_path(next), 303)
+    answer = answer or RedirectResponse(local_path(next), 303)
     answer.set_cookie(
         cookie_name(origin), opened.cookie, max_age=opened.lasts_seconds, path="/", secure=origin.is_secure,
         httponly=True, samesite="lax",

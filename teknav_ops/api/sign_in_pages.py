@@ -15,6 +15,11 @@ _FRAME: Final = Template((_FOLDER / "frame.html").read_text("utf-8"))
 _SIGN_IN: Final = Template((_FOLDER / "sign_in.html").read_text("utf-8"))
 _FIRST_OWNER: Final = Template((_FOLDER / "first_owner.html").read_text("utf-8"))
 _LINK: Final = Template((_FOLDER / "link.html").read_text("utf-8"))
+_CODE: Final = Template((_FOLDER / "code.html").read_text("utf-8"))
+_SET_UP: Final = Template((_FOLDER / "set_up.html").read_text("utf-8"))
+_RECOVERY_CODES: Final = Template((_FOLDER / "recovery_codes.html").read_text("utf-8"))
+_CONFIRM: Final = Template((_FOLDER / "confirm.html").read_text("utf-8"))
+_CONFIRM_SIGN_ON: Final = Template((_FOLDER / "confirm_sign_on.html").read_text("utf-8"))
 _SIGN_ON: Final = Template((_FOLDER / "sign_on.html").read_text("utf-8"))
 
 
@@ -36,6 +41,38 @@ def first_owner_page(secret: str, *, name: str = "owner", error: str = "") -> Re
 def link_page(secret: str) -> Response:
     """One button."""
     return _page("Sign in", _fill(_LINK, secret=secret), "", 200)
+
+
+def code_page(challenge: str, *, next: str = "", error: str = "", status: int = 200) -> Response:
+    """The code of the second step."""
+    return _page("One more step", _fill(_CODE, challenge=challenge, next=next), error, status)
+
+
+def set_up_page(challenge: str, key: str, uri: str, *, next: str = "", error: str = "", status: int = 200) -> Response:
+    """The key for an authenticator app, and a field for its first code."""
+    parts = " ".join(key[at : at + 4] for at in range(0, len(key), 4))
+    content = _fill(_SET_UP, challenge=challenge, key=parts, uri=uri, next=next)
+    return _page("Set up a second factor", content, error, status)
+
+
+def recovery_codes_page(codes: list[str], *, next: str) -> Response:
+    """The recovery codes, this once."""
+    return _page("Recovery codes", _fill(_RECOVERY_CODES, codes="\n".join(codes), next=next), "", 200)
+
+
+def confirm_page(
+    name: str, *, next: str = "", error: str = "", status: int = 200, has_password: bool = True
+) -> Response:
+    """The password of somebody who is signed in, or the way to their provider."""
+    form = _CONFIRM if has_password else _CONFIRM_SIGN_ON
+    return _page(
+        "Confirm that it is you", _fill(form, name=name, next=next, quoted_next=quote(next, safe="")), error, status
+    )
+
+
+def confirmed_page() -> Response:
+    """Nothing more to do here."""
+    return _page("Confirmed", "<p>Go on where you were; this page can be closed.</p>", "", 200)
 
 
 def _page(title: str, content: str, error: str, status: int) -> Response:

@@ -156,6 +156,14 @@ def sign_out(
     show.console.print(_ended(1))
 
 
+@app.command("reset-second-factor")
+def reset_second_factor(name: NameArgument) -> None:
+    """Take a user's second factor away, for who has lost phone and recovery codes."""
+    context = Context()
+    context.entrance.factors.reset(local_operator(context.settings), name)
+    show.console.print(f"{name} signs in without a second factor now, and can set up another", markup=False)
+
+
 @app.command()
 def link(name: NameArgument) -> None:
     """Print a link that signs a user in once, within 15 minutes: for whoever is locked out."""

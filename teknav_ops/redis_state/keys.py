@@ -86,6 +86,11 @@ def sign_in_link(link_id: str) -> str:
     return f"teknav:sign-in-link:{link_id}"
 
 
+def sign_in_challenge(challenge_id: str) -> str:
+    """STRING: whose password was right, between the two steps of signing in; the id is the challenge's SHA-256."""
+    return f"teknav:sign-in-challenge:{challenge_id}"
+
+
 def sign_on_state(state_id: str) -> str:
     """STRING: a sign-on under way at the OpenID provider, as JSON."""
     return f"teknav:sign-on-state:{state_id}"

@@ -644,9 +644,10 @@ def list_session(key: str, *, session_id: str, longest_ms: int, kept_ms: int, mo
     return Call(load("list_session"), [key], [session_id, longest_ms, kept_ms, most])
 
 
-def mark_session(key: str, *, fields: Mapping[str, str | int]) -> Call[int]:
-    """Write down something new of a session; answers 0 when it has ended."""
-    return Call(load("mark_session"), [key], [part for pair in fields.items() for part in pair])
+def mark_session(key: str, *, now_field: str = "", fields: Mapping[str, str | int] | None = None) -> Call[int]:
+    """Write down something new of a session, and the present time in one field; answers 0 when it has ended."""
+    pairs = [part for pair in (fields or {}).items() for part in pair]
+    return Call(load("mark_session"), [key], [now_field, *pairs])
 
 
 def put_text(key: str, *, text: str, ttl_ms: int) -> Call[int]:

@@ -92,3 +92,30 @@ def test_names_are_compared_without_case_width_and_joiners() -> None:
     assert name_key("Sara") == name_key("ｓａｒａ") == name_key(" SARA ")
     assert name_key("می\u200cرزا") == name_key("میرزا")
     assert checked_name(" علی\u200cرضا ") == "علی\u200cرضا"
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "1q2w3e4r5t6y",
+        "qwerty123456",
+        "Password2026!",
+        "P@ssw0rd-2026",
+        "sunshine!!!!!",
+        "qwertyqwerty",
+        "20262027-2028",
+        "DRAGON DRAGON DRAGON",
+        "finalfantasy",
+        "!!letmein1234",
+    ],
+)
+def test_a_password_that_everybody_tries_first_is_refused_however_it_is_dressed(password: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"everybody tries first|same few"):
+        check_strength(password, "sara")
+
+
+@pytest.mark.parametrize(
+    "password", [PASSWORD, "three dragons of password hill", "رمز من برای همین‌جا", "vXq7-mmPe-22zR"]
+)
+def test_a_password_of_several_words_or_of_chance_is_taken(password: str) -> None:
+    check_strength(password, "sara")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import html
 import re
+import time
 from contextlib import closing
 
 import httpx
 import pytest
 from sqlalchemy import select
 
+from teknav_ops.access import totp
 from teknav_ops.access.policy import Role
-from teknav_ops.storage.tables import AuditLog
+from teknav_ops.access.second_factor import place_of
+from teknav_ops.storage.tables import AccessTotp, AuditLog
 from tests.support.web import PASSWORD, ROOT, Web, field
 
 HOME = "/dashboard/owner/queues"
@@ -202,3 +205,56 @@ def test_signing_out_ends_the_session_and_says_so_in_the_trail(web: Web) -> None
         # A second press, or a second tab: nothing to end any more.
         assert browser.post("/sign-out").status_code in (303, 401)
     assert actions(web)[-1] == ("user.signed_out", "sara")
+
+
+def code_now(web: Web, name: str = "sara", *, later: int = 0) -> str:
+    """What the user's app shows now, or will a few periods later."""
+    user = web.services.entrance.users.named(name)
+    with web.services.database.reading() as session:
+        row = session.get_one(AccessTotp, user.id)
+        key = web.services.entrance.factors._cipher.decrypt(row.sealed_key, place=place_of(user.id))
+    return totp.code_of(key, int(time.time() // 30) + later)
+
+
+def test_a_second_factor_is_asked_for_on_a_page_of_its_own_without_scripts(web: Web) -> None:
+    web.add_user()
+    factors, user = web.services.entrance.factors, web.services.entrance.users.named("sara")
+    factors.begin(user.id, "sara")
+    factors.confirm(user.id, "sara", code_now(web))
+    with web.browser() as browser:
+        asked = post(browser, "sara", PASSWORD, next="/dashboard/owner/workers")
+        assert asked.status_code == 200 and "<script" not in asked.text and "teknav_session" not in browser.cookies
+        assert 'autocomplete="one-time-code"' in asked.text
+        form = {"challenge": field(asked.text, "challenge"), "next": field(asked.text, "next")}
+
+        wrong = browser.post("/sign-in/code", data={**form, "code": "<b>000000"})
+        assert (
+            wrong.status_code == 401 and "<b>" not in wrong.text and field(wrong.text, "challenge") == form["challenge"]
+        )
+        right = browser.post("/sign-in/code", data={**form, "code": code_now(web, later=1)})
+
+        assert (right.status_code, right.headers["location"]) == (303, "/dashboard/owner/workers")
+        assert browser.get("/sign-in").status_code == 303
+        over = browser.post("/sign-in/code", data={**form, "code": code_now(web, later=1)})
+        assert over.status_code == 401 and "Sign in again" in over.text
+
+
+def test_an_owner_who_needs_one_sets_it_up_on_the_way_in(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.add_user()
+    monkeypatch.setattr(web.services.entrance.second_step, "_owners_need_one", True)
+    with web.browser() as browser:
+        page = post(browser, "sara", PASSWORD)
+        assert "otpauth://totp/" in page.text and "teknav_session" not in browser.cookies
+        form = {"challenge": field(page.text, "challenge"), "next": ""}
+        wrong = browser.post("/sign-in/set-up", data={**form, "code": "000000"})
+        key = re.search(r"<code>([A-Z2-7 ]+)</code>", page.text)
+        assert wrong.status_code == 401 and key is not None and key[1] in wrong.text
+
+        made = browser.post("/sign-in/set-up", data={**form, "code": code_now(web)})
+
+        codes = re.findall(r"(?:[A-Z2-7]{4}-){3}[A-Z2-7]{4}", made.text)
+        assert made.status_code == 200 and len(codes) == 10 and made.headers["cache-control"] == "no-store"
+        assert browser.get(HOME).status_code != 303, "signed in"
+    with web.browser() as browser:
+        form = {"challenge": field(post(browser, "sara", PASSWORD).text, "challenge")}
+        assert browser.post("/sign-in/code", data={**form, "code": codes[3]}).status_code == 303

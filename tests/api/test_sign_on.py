@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,17 +42,17 @@ def web(provider: OidcProvider, redis_server: RedisServer, tmp_path: Path) -> It
         yield running
 
 
-def to_provider(browser: httpx.Client) -> str:
+def to_provider(browser: httpx.Client, start: str = START) -> str:
     """As far as the provider sends the browser back to."""
-    begun = browser.get(START)
+    begun = browser.get(start)
     assert begun.status_code == 303, begun.text
     back = httpx.get(begun.headers["location"], verify=PLAIN_HTTP)
     assert back.status_code == 302, back.text
     return back.headers["location"]
 
 
-def through(browser: httpx.Client) -> httpx.Response:
-    return browser.get(to_provider(browser))
+def through(browser: httpx.Client, start: str = START) -> httpx.Response:
+    return browser.get(to_provider(browser, start))
 
 
 def name_in(web: Web, browser: httpx.Client) -> tuple[str, Role]:
@@ -297,3 +298,40 @@ def test_without_a_provider_there_is_no_such_door(redis_server: RedisServer, tmp
     with served(api(settings_for(tmp_path, redis_server.url))) as running, running.browser() as browser:
         assert browser.get("/oidc/begin").status_code == 404
         assert "/oidc/" not in browser.get("/sign-in").text
+
+
+def confirmed(web: Web, browser: httpx.Client) -> bool:
+    """Whether this browser's session is fresh."""
+    identity = web.services.entrance.by_cookie(browser.cookies["teknav_session"], is_use=False)
+    assert identity is not None
+    return not identity.operator.proof_wanted_minutes
+
+
+def test_a_session_is_fresh_only_when_the_provider_has_asked_the_person_themselves(
+    web: Web, provider: OidcProvider
+) -> None:
+    again = "/oidc/begin?again=1&next=%2Fdashboard%2Fowner%2Fworkers"
+    with web.browser() as browser:
+        through(browser)
+        cookie = browser.cookies["teknav_session"]
+        assert not confirmed(web, browser), "it only remembered the browser"
+        begun = browser.get(again).headers["location"]
+        assert "max_age=0" in begun and "prompt=login" in begun
+
+        # A provider that does not do as it is told confirms nothing.
+        for auth_time in (None, int(time.time()) - 3_600):
+            provider.claims["auth_time"] = auth_time
+            refused = through(browser, again)
+            assert refused.status_code == 401 and "nothing is confirmed" in refused.text
+        provider.claims |= {"auth_time": int(time.time()), "email": "olga@teknav.example", "groups": ["sre"]}
+        assert through(browser, again).status_code == 401
+        assert not confirmed(web, browser)
+
+        provider.claims |= {"email": "sara@teknav.example"}
+        back = through(browser, again)
+
+        assert (back.status_code, back.headers["location"]) == (303, "/dashboard/owner/workers")
+        assert confirmed(web, browser) and browser.cookies["teknav_session"] == cookie
+    with web.browser() as other:
+        through(other)
+        assert confirmed(web, other), "the provider asked just now"

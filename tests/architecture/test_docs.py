@@ -166,6 +166,17 @@ def test_each_queues_retries_are_in_the_docs() -> None:
     }
 
 
+def test_the_threat_model_names_code_that_exists() -> None:
+    text = words("SECURITY.md")
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert len([link for link in links if link.endswith(".py")]) > 15
+    assert "[Security](SECURITY.md)" in words("README.md")
+    for setting in re.findall(r"TEKNAV_\w+", text):
+        assert setting.removeprefix("TEKNAV_").lower() in Settings.model_fields, setting
+
+
 def test_commands_in_the_docs_exist() -> None:
     known = set(_commands(typer.main.get_command(app), "teknav"))
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:

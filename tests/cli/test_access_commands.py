@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from teknav_ops.access import totp
 from teknav_ops.access.entrance import Entrance, SignInRefused
 from teknav_ops.cli.app import run
 from teknav_ops.cli.context import Context
@@ -86,6 +88,12 @@ def test_a_users_life(teknav: Teknav) -> None:
 
     code, told, _ = teknav("users", "role", "sara", "VIEWER")
     assert (code, told) == (0, "sara is VIEWER; 0 sessions ended\n")
+    factors, user = entrance().factors, entrance().users.named("sara")
+    key = factors.begin(user.id, "sara").key
+    factors.confirm(user.id, "sara", totp.code_of(key, int(time.time() // 30)))
+    assert "without a second factor now" in teknav("users", "reset-second-factor", "sara")[1]
+    assert teknav("users", "reset-second-factor", "sara")[0] == 2
+
     assert teknav("users", "disable", "sara")[0] == 0
     assert "disabled" in teknav("users", "list")[1]
     with pytest.raises(SignInRefused):

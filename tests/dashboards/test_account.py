@@ -6,6 +6,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from dashboards.page import ROOT
+from teknav_ops.redis_state import keys
+from tests.dashboards.jobs import failed_jobs
 from tests.support.browser import Visitor
 from tests.support.system import System
 from tests.support.web import PASSWORD
@@ -37,5 +39,31 @@ def test_another_session_is_ended_from_the_account_page_and_the_password_changed
     expect(page.get_by_text("Your password is changed; 0 other sessions ended.")).to_be_visible()
     page.reload()
     expect(page.get_by_role("heading", name="Your account")).to_be_visible()
+    visitor.close()
+    assert visitor.troubles == []
+
+
+def test_a_purge_asks_for_the_password_first_and_then_goes_on(system: System, browser: Browser) -> None:
+    failed_jobs(system, 3, queue="search:index")
+    system.add_user("nasrin")
+    visitor = Visitor(browser, system.url)
+    visitor.sign_in("nasrin", PASSWORD)
+    (session,) = system.services.entrance.sessions.of("nasrin")
+    system.services.client.hset(keys.session(session.id), mapping={"is_proved": 0})
+    page = visitor.open(f"{ROOT}/queues/search:index/dlq")
+    page.get_by_role("button", name="Purge").click()
+    page.fill("[name=confirmation]", "search:index")
+    page.get_by_role("dialog").get_by_role("button", name="Purge 3").click()
+    asked = page.get_by_role("dialog", name="Confirm that it is you")
+
+    asked.locator("[name=confirm-password]").fill("a guess of the password")
+    asked.get_by_role("button", name="Go on").click()
+
+    expect(asked.get_by_role("alert")).to_have_text("That is not your password.")
+    assert system.services.jobs.counts("search:index").dlq == 3
+    asked.locator("[name=confirm-password]").fill(PASSWORD)
+    asked.get_by_role("button", name="Go on").click()
+    expect(page.get_by_text("3 dead letters of search:index are deleted.")).to_be_visible()
+    assert system.services.jobs.counts("search:index").dlq == 0
     visitor.close()
     assert visitor.troubles == []

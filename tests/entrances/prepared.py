@@ -6,12 +6,14 @@ Words are planted wherever a payload, a result, an error or a note is kept: who 
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import redis
 from sqlalchemy import select
 
+from teknav_ops.access import totp
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.api.services import Services
@@ -68,6 +70,16 @@ class PreparedData:
         name, role = identity.operator.name, identity.operator.role
         opened = self.services.entrance.sessions.open(name, role, user_id=None, epoch=0)
         return opened.session.id[:12]
+
+    def second_factor_of(self, identity: Identity, *, is_on: bool) -> str:
+        """Let the person have a second factor that is on, or one that is begun; answers its app's present code."""
+        factors, user_id = self.services.entrance.factors, identity.user_id
+        assert user_id is not None
+        factors._remove(user_id)
+        code = totp.code_of(factors.begin(user_id, identity.operator.name).key, int(time.time() // 30))
+        if is_on:
+            factors.confirm(user_id, identity.operator.name, code)
+        return code
 
     def reset(self) -> bool:
         """Put back what was in Redis. False when nothing there had changed."""

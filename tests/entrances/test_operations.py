@@ -8,8 +8,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
+import pytest
+
+from teknav_ops import batch_replay_door
+from teknav_ops.access.freshness import FreshSignInNeeded
 from teknav_ops.access.links import Links
 from teknav_ops.access.policy import Operation, Operator, Role, needed_by
+from teknav_ops.access.second_factor import SecondFactors
 from teknav_ops.access.signed_in import SignedIn
 from teknav_ops.access.tokens import Tokens
 from teknav_ops.access.users import Users
@@ -29,12 +34,19 @@ from tests.support.web import PASSWORD, Web
 READING: Final = {
     "WorkflowRuns.saved", "WorkflowRuns.runs", "WorkflowRuns.show", "Plugins.installed", "Plugins.executions",
     "WebhookEndpoints.endpoints", "WebhookEndpoints.deliveries", "Users.all", "Users.find", "Users.by_id",
-    "Users.count", "Tokens.all", "Tokens.recognise", "Tokens.live_ids",
+    "Users.count", "Users.named", "SecondFactors.of", "Tokens.all", "Tokens.recognise", "Tokens.live_ids",
 }  # fmt: skip
 #: Asked while somebody signs in, before there is anybody who could have a right.
-SIGNING_IN: Final = {"Users.note_sign_in", "Links.take", "Links.look", "Links.for_first_owner"}
-#: What everybody may do to their own account, once `Entrance` has seen the password: see access/test_account.py.
-OWN: Final = {"Users.set_own_password"}
+SIGNING_IN: Final = {"SecondFactors.accept", "Users.note_sign_in", "Links.take", "Links.look", "Links.for_first_owner"}
+#: What everybody may do to their own account, once `OwnAccount` has seen the password: see access/.
+OWN: Final = {
+    "Users.set_own_password",
+    "SecondFactors.begin",
+    "SecondFactors.begun",
+    "SecondFactors.confirm",
+    "SecondFactors.new_recovery_codes",
+    "SecondFactors.turn_off",
+}
 #: What destroys, or decides what runs, and not only when.
 _MANAGING: Final = re.compile(r"Control\.(configure|delete|purge)|WorkflowRuns\.save|(Plugins|WebhookEndpoints)\..*")
 _MAIL: Final = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
@@ -48,6 +60,7 @@ _PARTS: Final[tuple[type[Any], ...]] = (
     Tokens,
     Links,
     SignedIn,
+    SecondFactors,
 )
 
 
@@ -97,6 +110,7 @@ def calls(web: Web, operator: Operator, data: PreparedData) -> dict[str, Callabl
         "Users.disable": lambda: entrance.users.disable(operator, "victim"),
         "Users.enable": lambda: entrance.users.enable(operator, "victim"),
         "Users.remove": lambda: entrance.users.remove(operator, "victim"),
+        "SecondFactors.reset": lambda: entrance.factors.reset(operator, "victim"),
         "SignedIn.of": lambda: entrance.signed_in.of(operator, "victim"),
         "SignedIn.end": lambda: entrance.signed_in.end(operator, "victim", "none"),
         "SignedIn.end_all": lambda: entrance.signed_in.end_all(operator, "victim"),
@@ -127,10 +141,89 @@ def queue_of(name: str) -> str | None:
 def test_every_operation_says_what_it_needs(web: Web, callers: Callers, prepared: PreparedData) -> None:
     needed = {name: needs_of(name) for name in operations()}
 
-    administer = {kind.__name__ for kind in (Users, Tokens, Links, SignedIn)}
+    administer = {kind.__name__ for kind in (Users, Tokens, Links, SignedIn, SecondFactors)}
     rights = {name: Operation.ADMINISTER if name.partition(".")[0] in administer else Operation.ACT for name in needed}
     assert needed == rights | dict.fromkeys(filter(_MANAGING.fullmatch, needed), Operation.MANAGE)
     assert set(calls(web, Operator("owner", Role.OWNER), prepared)) == set(needed)
+
+
+#: What cannot be taken back or changes who may enter, and so needs a fresh sign-in; and what does not. A new operation
+#: must be in one of the two.
+DESTRUCTIVE: Final = {
+    "Control.purge",
+    "Links.for_user",
+    "SecondFactors.reset",
+    "SignedIn.end",
+    "SignedIn.end_all",
+    "Tokens.create",
+    "Tokens.revoke",
+    "Users.add",
+    "Users.disable",
+    "Users.enable",
+    "Users.remove",
+    "Users.set_password",
+    "Users.set_role",
+}
+NOT_DESTRUCTIVE: Final = {
+    "Control.abort_replay",
+    "Control.cancel",
+    "Control.configure",
+    "Control.delete",
+    "Control.pause",
+    "Control.preview_replay",
+    "Control.promote",
+    "Control.replay",
+    "Control.resume",
+    "Control.retry",
+    "Control.run_again",
+    "Control.run_replay",
+    "Control.start_replay",
+    "Plugins.disable",
+    "Plugins.enable",
+    "Plugins.install",
+    "SignedIn.of",
+    "Silences.end",
+    "Silences.silence",
+    "WebhookEndpoints.add",
+    "WebhookEndpoints.disable",
+    "WebhookEndpoints.enable",
+    "WebhookEndpoints.rotate_secret",
+    "WorkflowRuns.approve",
+    "WorkflowRuns.cancel",
+    "WorkflowRuns.reject",
+    "WorkflowRuns.save",
+}
+
+
+def test_what_destroys_much_or_changes_who_may_enter_needs_a_fresh_sign_in(web: Web, prepared: PreparedData) -> None:
+    assert set(operations()) == DESTRUCTIVE | NOT_DESTRUCTIVE
+    before = prepared.state()
+    stale = Operator("owner", Role.OWNER, proof_wanted_minutes=10)
+    asked = calls(web, stale, prepared)
+    refused = {name for name in DESTRUCTIVE if _outcome(asked[name]) == "refused"}
+
+    assert refused == DESTRUCTIVE
+    assert prepared.state() == before
+    refused = {name for name in NOT_DESTRUCTIVE if _outcome(asked[name]) == "refused"}
+    prepared.reset()
+    assert refused == set()
+
+
+@pytest.mark.parametrize("name", ["start_replay", "run_replay"])
+def test_a_replay_of_many_needs_a_fresh_sign_in(
+    web: Web, prepared: PreparedData, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    stale = web.services.control(Operator("owner", Role.OWNER, proof_wanted_minutes=10))
+    assert web.services.replays.get(QUEUE, prepared.previewed).total_count == 2
+    monkeypatch.setattr(batch_replay_door, "MANY_JOBS", 1)
+
+    with pytest.raises(FreshSignInNeeded):
+        getattr(stale, name)(QUEUE, prepared.previewed)
+
+    assert not prepared.reset()
+    monkeypatch.setattr(batch_replay_door, "MANY_JOBS", 2)
+    getattr(stale, name)(QUEUE, prepared.previewed)
+    assert prepared.reset()
 
 
 def test_no_class_with_operations_is_left_out() -> None:

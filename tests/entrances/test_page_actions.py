@@ -17,6 +17,7 @@ from dashboards.visit import Visit
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import Operation
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.redis_state import keys
 from tests.entrances.callers import Caller, Callers
 from tests.entrances.prepared import PAUSED_QUEUE, QUEUE, WORDS, PreparedData
 from tests.support.entry_points import PageAction, page_actions
@@ -24,6 +25,15 @@ from tests.support.web import PASSWORD, Web
 
 _MAIL: Final = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
 ACTIONS: Final = page_actions()
+#: What changes nothing in Redis but sessions.
+OF_NO_QUEUE: Final = (Operation.READ, Operation.ADMINISTER)
+SECOND_FACTOR: Final = {
+    "begin_second_factor",
+    "finish_second_factor",
+    "new_recovery_codes",
+    "end_second_factor",
+    "reset_second_factor",
+}
 #: Each action once, on the first page that has it: pages share their parents' methods.
 DISTINCT: Final = list({getattr(action.page, action.name): action for action in reversed(ACTIONS)}.values())
 
@@ -48,9 +58,19 @@ def arguments(action: PageAction, data: PreparedData, identity: Identity) -> dic
             **on_queue, "job": "send-email", "payload": _MAIL, "delay_seconds": 0.0, "idempotency_key": "",
         },
         "end_session": {**own, "session": data.spare_session(identity)}, "end_sessions": own,
-        "change_password": {"current": PASSWORD, "new": PASSWORD},
+        "change_password": {"current": PASSWORD, "new": PASSWORD}, "confirm": {"password": PASSWORD},
+        **{key: {} for key in SECOND_FACTOR}, "reset_second_factor": own, "finish_second_factor": {"code": "000000"},
     }  # fmt: skip
     return known[action.name]
+
+
+def prepared_arguments(action: PageAction, data: PreparedData, identity: Identity) -> dict[str, Any]:
+    """The same, for somebody for whom it is done: what must be there before is there."""
+    if action.name not in SECOND_FACTOR:
+        return arguments(action, data, identity)
+    is_begun_only = action.name in ("begin_second_factor", "finish_second_factor")
+    code = data.second_factor_of(identity, is_on=not is_begun_only)
+    return {"code": code} if action.name == "finish_second_factor" else arguments(action, data, identity)
 
 
 def opened(web: Web, action: PageAction, identity: Identity) -> OpenPage:
@@ -72,8 +92,10 @@ def test_there_are_actions_on_pages() -> None:
 def test_an_action_needs_the_right_to_act_unless_it_is_known_to_need_another() -> None:
     others = {"find": Operation.READ, "inspect": Operation.READ, "enqueue": Operation.ENQUEUE}
     # What everybody may do to their own account.
-    others |= dict.fromkeys(("end_session", "end_sessions", "change_password"), Operation.READ)
+    own = ("end_session", "end_sessions", "change_password", "confirm", *SECOND_FACTOR)
+    others |= dict.fromkeys(own, Operation.READ)
     others |= dict.fromkeys(("configure", "delete", "purge", "replay_edited"), Operation.MANAGE)
+    others["reset_second_factor"] = Operation.ADMINISTER
 
     assert {action.name: action.needs for action in ACTIONS} == {
         action.name: others.get(action.name, Operation.ACT) for action in ACTIONS
@@ -106,10 +128,10 @@ def test_an_action_is_done_for_who_may(web: Web, callers: Callers, prepared: Pre
     for action in DISTINCT:
         if caller.may(action.needs):
             answer = opened(web, action, caller.identity)._act(
-                action.name, arguments(action, prepared, caller.identity)
+                action.name, prepared_arguments(action, prepared, caller.identity)
             )
             is_changed = prepared.reset()
-            if not answer["ok"] or is_changed == (action.needs is Operation.READ):
+            if not answer["ok"] or is_changed == (action.needs in OF_NO_QUEUE):
                 wrong.append((str(action), answer, is_changed))
             if Operation.READ_PAYLOADS not in caller.rights and any(word in str(answer) for word in WORDS.values()):
                 wrong.append((str(action), "tells what is in a payload", answer))
@@ -126,6 +148,31 @@ def test_a_page_offers_what_its_visitor_may_and_says_why_it_offers_no_more(web: 
     assert offered == {name: caller.may(Operation(name)) for name in ("act", "manage", "enqueue")}
     assert (shell["limits"] is None) == caller.may(Operation.MANAGE)
     assert caller.may(Operation.ACT) or f"not act on it: {caller.name} is " in shell["limits"]
+
+
+def test_a_page_asks_for_the_password_again_before_what_cannot_be_taken_back(
+    web: Web, callers: Callers, prepared: PreparedData
+) -> None:
+    identity = callers["owner"].identity
+    assert identity is not None
+    session, before = keys.session(str(identity.session_id)), prepared.state()
+    web.services.client.hset(session, mapping={"is_proved": 0})
+    web.services.client.hdel(session, "proved_at_ms")
+    asks = set()
+    for action in DISTINCT:
+        page = opened(web, action, identity)
+        if action.name not in ("confirm", "change_password"):
+            answer = page._act(action.name, prepared_arguments(action, prepared, identity))
+            asks |= {action.name} if answer.get("confirm") == "password" else set()
+            assert prepared.reset() <= answer["ok"]
+    after = page._act("confirm", {"password": "not the password"}), page._act("confirm", {"password": PASSWORD})
+
+    assert asks == {"purge", *SECOND_FACTOR}
+    assert [answer["ok"] for answer in after] == [False, True]
+    assert prepared.state().keys() == before.keys()
+    (purge,) = (action for action in DISTINCT if action.name == "purge")
+    assert opened(web, purge, identity)._act("purge", arguments(purge, prepared, identity))["ok"]
+    assert prepared.reset()
 
 
 @pytest.mark.parametrize("page", PAGES)

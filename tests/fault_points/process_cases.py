@@ -116,7 +116,7 @@ def _(state: Play) -> Call[Any]:
 @CASES.add("mark_session")
 def _(state: Play) -> Call[Any]:
     state.run(scripts.open_session(keys.session("s1"), idle_ms=60_000, longest_ms=600_000, fields={"name": "olga"}))
-    return scripts.mark_session(keys.session("s1"), fields={"epoch": 2})
+    return scripts.mark_session(keys.session("s1"), now_field="proved_at_ms", fields={"epoch": 2})
 
 
 def attempt_call(wish: Any) -> Call[Any]:

@@ -29,9 +29,17 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: How people are let in and out: these need no operation. Each by its whole name, so that a new one is noticed.
 _WAYS_IN: Final = frozenset(
     {
-        "/sign-in", "/sign-in/first/{secret}", "/sign-in/link/{secret}", "/sign-out", "/oidc/begin", "/oidc/callback",
+        "/sign-in",
+        "/sign-in/code",
+        "/sign-in/confirm",
+        "/sign-in/set-up",
+        "/sign-in/first/{secret}",
+        "/sign-in/link/{secret}",
+        "/sign-out",
+        "/oidc/begin",
+        "/oidc/callback",
     }
-)  # fmt: skip
+)
 _PAGES: Final = ("/dashboard", "/static", "/components")
 
 

@@ -119,9 +119,14 @@ export class Client {
   settle(message) {
     const waiting = this.pending.get(message.id);
     if (!waiting) return;
-    this.pending.delete(message.id);
     clearTimeout(waiting.timer);
-    if (message.text && !waiting.fields.includes(message.field)) this.toast({text: message.text, tone: message.ok ? 'done' : 'bad', undo: message.undo});
+    if (message.confirm) {
+      this.confirmFirst(message, waiting);
+      return;
+    }
+    this.pending.delete(message.id);
+    const isShownThere = waiting.action === 'confirm' || waiting.fields.includes(message.field);
+    if (message.text && !isShownThere) this.toast({text: message.text, tone: message.ok ? 'done' : 'bad', undo: message.undo});
     waiting.resolve(message);
   }
 
@@ -133,13 +138,24 @@ export class Client {
     const key = action + JSON.stringify(args);
     for (const waiting of this.pending.values()) if (waiting.key === key) return waiting.promise;
     const id = this.nextId++;
-    const waiting = {key, action, fields};
+    const waiting = {id, key, action, args, fields};
     waiting.promise = new Promise((resolve) => { waiting.resolve = resolve; });
-    waiting.timer = setTimeout(() => this.settle({id, ok: false, text: 'The server does not answer. Nothing is known of the outcome; look before you try again.'}), ANSWER_MS);
     this.pending.set(id, waiting);
-    this.model.send_msg({id, action, args});
+    this.send(waiting);
     this.changed();
     return waiting.promise;
+  }
+
+  send(waiting) {
+    const {id, action, args} = waiting;
+    waiting.timer = setTimeout(() => this.settle({id, ok: false, text: 'The server does not answer. Nothing is known of the outcome; look before you try again.'}), ANSWER_MS);
+    this.model.send_msg({id, action, args});
+  }
+
+  /** The server wants to know first that it is still the same person; then it is asked for the same once more. */
+  async confirmFirst(message, waiting) {
+    if (await this.confirmIdentity(message.confirm)) this.send(waiting);
+    else this.settle({id: waiting.id, ok: false});
   }
 
   isBusy(action) {

@@ -1,6 +1,6 @@
 // The frame: navigation, search, who is signed in, whether the line holds, and what was just done.
 import {html, useEffect, useRef, useState} from 'teknav/vendor/preact.js';
-import {Question} from 'teknav/js/dialog.js';
+import {Proof, Question} from 'teknav/js/dialog.js';
 import {useSeconds} from 'teknav/js/clock.js';
 import {span} from 'teknav/js/format.js';
 import {Icon} from 'teknav/js/icons.js';
@@ -24,6 +24,9 @@ export function Shell({client, children}) {
   const main = useRef(null);
   // The place a fragment would name is inside a shadow root, where browsers do not look.
   const skip = (event) => { event.preventDefault(); main.current.focus(); main.current.scrollIntoView(); };
+  const [proof, setProof] = useState(null);
+  client.confirmIdentity = (way) => new Promise((resolve) => setProof({way, resolve}));
+  const proved = (yes) => { proof.resolve(yes); setProof(null); };
   const answer = (yes) => { question.resolve(yes); setQuestion(null); };
   useKeys(search);
   return html`
@@ -50,7 +53,8 @@ export function Shell({client, children}) {
       <div key=${toast.id} class=${`toast ${toast.tone ?? ''}`}><span dir="auto">${toast.text}</span>
         ${toast.undo && html`<button type="button" class="button" onClick=${() => { client.dismiss(toast.id); client.ask(toast.undo.action, toast.undo.args); }}>Undo</button>`}
         <button type="button" class="quiet" title="Dismiss" onClick=${() => client.dismiss(toast.id)}><${Icon} name="x" /></button></div>`)}</div>
-    ${question && html`<${Question} question=${question} onAnswer=${answer} />`}`;
+    ${question && html`<${Question} question=${question} onAnswer=${answer} />`}
+    ${proof && html`<${Proof} client=${client} way=${proof.way} name=${shell.viewer?.name} onDone=${proved} />`}`;
 }
 
 /** Redis or the database is away: since when the figures are old, second by second. */

@@ -5,7 +5,7 @@
 -- ARGV[1]  idle_ms   it ends after so long without use
 -- ARGV[2]  is_use    '1' when a person did something
 -- ARGV[3]  coarse_ms use is written down at most this often, so that reading a page costs no write
--- Returns  the session's fields and values; empty when it has ended
+-- Returns  the session's fields and values, and as `at_ms` the present time; empty when it has ended
 
 local session, idle_ms, coarse_ms = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[3])
 local fields = redis.call('HGETALL', session)
@@ -30,4 +30,6 @@ if ARGV[2] == '1' and now - seen_at >= coarse_ms then
     redis.call('HSET', session, 'seen_at_ms', now)
     redis.call('PEXPIRE', session, math.min(idle_ms, ends_at - now))
 end
+fields[#fields + 1] = 'at_ms'
+fields[#fields + 1] = now
 return fields

@@ -1,6 +1,6 @@
 """The tables, one module per noun. Alembic's migrations are checked against them by a test."""
 
-from teknav_ops.storage.tables.access import AccessToken, AccessUser
+from teknav_ops.storage.tables.access import AccessRecoveryCode, AccessToken, AccessTotp, AccessUser
 from teknav_ops.storage.tables.ai import (
     AiDraft,
     AiEventLog,
@@ -32,7 +32,9 @@ from teknav_ops.storage.tables.workflows import WorkflowDefinition, WorkflowRun,
 
 __all__ = [
     "AIReport",
+    "AccessRecoveryCode",
     "AccessToken",
+    "AccessTotp",
     "AccessUser",
     "AiDraft",
     "AiEventLog",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, String, Text, text
+from sqlalchemy import BigInteger, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from teknav_ops.storage.tables.base import Base, utc_now
@@ -61,3 +61,27 @@ class AccessToken(Base):
     revoked_at: Mapped[datetime | None]
     created_by: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class AccessTotp(Base):
+    """The key of a user's authenticator app, encrypted. `last_step` is the period of the newest code accepted."""
+
+    __tablename__ = "access_totp"
+
+    user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sealed_key: Mapped[str] = mapped_column(Text)
+    confirmed_at: Mapped[datetime | None]
+    last_step: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class AccessRecoveryCode(Base):
+    """A code that signs in once in place of the app's. Only its hash is kept."""
+
+    __tablename__ = "access_recovery_code"
+    __table_args__ = (UniqueConstraint("user_id", "code_hash"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int]
+    code_hash: Mapped[str] = mapped_column(String(64))
+    used_at: Mapped[datetime | None]

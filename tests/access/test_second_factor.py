@@ -1,0 +1,252 @@
+"""The second factor: set up, asked for, used once, guessed at, lost and taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis
+from sqlalchemy import select, update
+
+from teknav_ops.access import second_factor, totp
+from teknav_ops.access.attempts import PER_CODE, TooManyAttempts
+from teknav_ops.access.entrance import Entrance
+from teknav_ops.access.freshness import FreshSignInNeeded
+from teknav_ops.access.identity import Identity
+from teknav_ops.access.policy import Operator, Role
+from teknav_ops.access.second_step import ChallengeOver, CodeNeeded, CodeRefused
+from teknav_ops.errors import InvalidPayload, InvalidRequest, WrongState
+from teknav_ops.redis_state import keys
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import AccessRecoveryCode, AccessTotp, AuditLog
+from tests.access.conftest import PASSWORD, ROOT, NewEntrance
+
+Trail = Callable[[], list[AuditLog]]
+HOME = "10.0.0.1"
+
+
+class App:
+    """An authenticator app, and the clock that it and the server go by."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.key = 1_772_366_400.0, ""
+        monkeypatch.setattr(second_factor.time, "time", lambda: self.now)
+
+    def code(self) -> str:
+        return totp.code_of(self.key, int(self.now // 30))
+
+    def next_code(self) -> str:
+        self.now += 30
+        return self.code()
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> App:
+    return App(monkeypatch)
+
+
+def signed_in(entrance: Entrance, name: str = "sara") -> Identity:
+    """The identity of who signs in with the password alone."""
+    identity = entrance.by_cookie(entrance.sign_in(name, PASSWORD, address=HOME).cookie, is_use=False)
+    assert identity is not None
+    return identity
+
+
+@pytest.fixture
+def codes(entrance: Entrance, app: App) -> list[str]:
+    """Sara's recovery codes: her second factor is on."""
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    sara = signed_in(entrance)
+    app.key = entrance.own.begin_second_factor(sara).key
+    return entrance.own.finish_second_factor(sara, app.code())
+
+
+def challenge(entrance: Entrance, name: str = "sara") -> str:
+    """What the first step of signing in answers."""
+    with pytest.raises(CodeNeeded) as asked:
+        entrance.sign_in(name, PASSWORD, address=HOME)
+    return asked.value.challenge
+
+
+@pytest.mark.each_database
+def test_with_a_factor_a_password_is_half_of_a_sign_in(
+    entrance: Entrance, app: App, codes: list[str], trail: Trail
+) -> None:
+    asked = challenge(entrance)
+
+    opened = entrance.sign_in_by_code(asked, app.next_code(), address=HOME)
+
+    assert entrance.by_cookie(opened.cookie, is_use=False) is not None
+    assert trail()[-1].detail["how"] == "password and code"
+    with pytest.raises(ChallengeOver):
+        entrance.sign_in_by_code(asked, app.next_code(), address=HOME)
+
+
+@pytest.mark.each_database
+def test_no_code_is_accepted_twice_nor_one_from_before_it(entrance: Entrance, app: App, codes: list[str]) -> None:
+    with pytest.raises(CodeRefused):
+        entrance.sign_in_by_code(challenge(entrance), app.code(), address=HOME)  # It has turned the factor on.
+    before = app.next_code()
+    entrance.sign_in_by_code(challenge(entrance), app.next_code(), address=HOME)
+
+    for used in (app.code(), before):
+        with pytest.raises(CodeRefused):
+            entrance.sign_in_by_code(challenge(entrance), used, address=HOME)
+    entrance.sign_in_by_code(challenge(entrance), app.next_code(), address=HOME)
+
+
+@pytest.mark.each_database
+def test_a_recovery_code_signs_in_once(entrance: Entrance, app: App, codes: list[str], trail: Trail) -> None:
+    assert len(set(codes)) == 10
+
+    entrance.sign_in_by_code(challenge(entrance), f" {codes[0].lower().replace('-', ' ')} ", address=HOME)
+
+    assert trail()[-1].detail["how"] == "password and recovery code"
+    with pytest.raises(CodeRefused):
+        entrance.sign_in_by_code(challenge(entrance), codes[0], address=HOME)
+    user = entrance.users.named("sara")
+    factor = entrance.factors.of(user.id)
+    assert factor is not None and factor.recovery_codes_left == 9
+    fresh = entrance.factors.new_recovery_codes(user.id, "sara")
+    with pytest.raises(CodeRefused):
+        entrance.sign_in_by_code(challenge(entrance), codes[1], address=HOME)
+    entrance.sign_in_by_code(challenge(entrance), fresh[1], address=HOME)
+
+
+def test_codes_cannot_be_guessed_on_and_on_and_a_right_password_clears_no_count(
+    entrance: Entrance, app: App, codes: list[str]
+) -> None:
+    for _ in range(PER_CODE.free_count + 1):
+        with pytest.raises(CodeRefused):
+            entrance.sign_in_by_code(challenge(entrance), "000000", address=HOME)
+
+    with pytest.raises(TooManyAttempts):
+        entrance.sign_in_by_code(challenge(entrance), app.next_code(), address="10.9.9.9")
+
+
+def test_nothing_that_is_kept_gives_a_factor_away(
+    entrance: Entrance, app: App, codes: list[str], database: Database, client: redis.Redis, trail: Trail
+) -> None:
+    asked = challenge(entrance)
+    with database.reading() as session:
+        rows = [session.scalars(select(AccessTotp)).one(), *session.scalars(select(AccessRecoveryCode))]
+        kept = str([vars(row) for row in rows]) + str([row.detail for row in trail()])
+    kept += str([(key, client.dump(key)) for key in client.keys("*")])
+
+    assert app.key not in kept and asked not in kept
+    assert not any(code in kept or code.replace("-", "") in kept for code in codes)
+
+
+def test_a_key_that_is_copied_to_another_user_opens_nothing(
+    entrance: Entrance, app: App, codes: list[str], database: Database
+) -> None:
+    entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+    other, sara = entrance.users.named("ali").id, entrance.users.named("sara").id
+    with database.session() as session:
+        session.execute(update(AccessTotp).where(AccessTotp.user_id == sara).values(user_id=other))
+
+    with pytest.raises(InvalidPayload):
+        entrance.sign_in_by_code(challenge(entrance, "ali"), app.next_code(), address=HOME)
+
+
+def test_a_link_stands_for_the_password_only(entrance: Entrance, app: App, codes: list[str], trail: Trail) -> None:
+    with pytest.raises(CodeNeeded) as asked:
+        entrance.sign_in_by_link(entrance.links.for_user(ROOT, "sara"), address=HOME)
+
+    entrance.sign_in_by_code(asked.value.challenge, app.next_code(), address=HOME)
+    assert trail()[-1].detail["how"] == "link and code"
+
+
+def test_a_challenge_ends_with_a_change_of_its_user_and_after_some_minutes(
+    entrance: Entrance, app: App, codes: list[str], client: redis.Redis
+) -> None:
+    asked = challenge(entrance)
+    (kept,) = client.keys("teknav:sign-in-challenge:*")
+    assert 0 < client.pttl(kept) <= 300_000
+    entrance.users.set_password(ROOT, "sara", "another long password")
+
+    for wrong in (asked, "", "x" * 43):
+        with pytest.raises(ChallengeOver):
+            entrance.sign_in_by_code(wrong, app.next_code(), address=HOME)
+
+
+def test_a_factor_that_was_only_begun_is_not_asked_for_and_the_next_beginning_voids_it(
+    entrance: Entrance, app: App
+) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    sara = signed_in(entrance)
+    app.key = entrance.own.begin_second_factor(sara).key
+    signed_in(entrance)
+    entrance.own.begin_second_factor(sara)
+
+    with pytest.raises(InvalidRequest, match="code: "):
+        entrance.own.finish_second_factor(sara, app.code())
+
+
+def test_only_a_fresh_session_changes_its_factor(
+    entrance: Entrance, app: App, codes: list[str], client: redis.Redis
+) -> None:
+    opened = entrance.sign_in_by_code(challenge(entrance), app.next_code(), address=HOME)
+    client.hset(keys.session(opened.session.id), "is_proved", 0)
+    stale = entrance.by_cookie(opened.cookie, is_use=False)
+    assert stale is not None
+
+    for change in (
+        entrance.own.begin_second_factor,
+        entrance.own.end_second_factor,
+        entrance.own.new_recovery_codes,
+        lambda identity: entrance.own.finish_second_factor(identity, app.code()),
+    ):
+        with pytest.raises(FreshSignInNeeded):
+            change(stale)
+
+    # A code proves it as the password does.
+    entrance.own.confirm(stale, app.next_code())
+    fresh = entrance.current(stale)
+    assert fresh is not None
+    with pytest.raises(WrongState, match="turn it off first"):
+        entrance.own.begin_second_factor(fresh)
+    entrance.own.end_second_factor(fresh)
+    signed_in(entrance)
+
+
+def test_an_owner_takes_a_lost_factor_away_and_a_removed_user_leaves_none(
+    entrance: Entrance, app: App, codes: list[str], trail: Trail, database: Database
+) -> None:
+    entrance.factors.reset(Operator("root", Role.OWNER), "sara")
+
+    assert (trail()[-1].action, trail()[-1].actor) == ("user.second_factor_reset", "root")
+    sara = signed_in(entrance)
+    with pytest.raises(WrongState, match="sara has none"):
+        entrance.factors.reset(ROOT, "sara")
+    app.key = entrance.own.begin_second_factor(sara).key
+    entrance.own.finish_second_factor(sara, app.code())
+    entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+    entrance.users.remove(ROOT, "sara")
+    with database.reading() as session:
+        assert not session.scalars(select(AccessTotp)).all() and not session.scalars(select(AccessRecoveryCode)).all()
+
+
+def test_where_owners_need_one_they_set_it_up_as_they_sign_in(
+    new_entrance: NewEntrance, app: App, client: redis.Redis
+) -> None:
+    strict = new_entrance(owners_need_second_factor=True, viewers_allowed=True)
+    strict.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    strict.users.add(ROOT, "vida", Role.VIEWER, PASSWORD)
+    signed_in(strict, "vida")
+    with pytest.raises(CodeNeeded) as asked:
+        strict.sign_in("sara", PASSWORD, address=HOME)
+    assert asked.value.is_set_up
+    app.key = strict.second_step.begin_set_up(asked.value.challenge, anew=True).key
+    with pytest.raises(InvalidRequest):
+        strict.sign_in_by_set_up(asked.value.challenge, "000000", address=HOME)
+    assert strict.second_step.begin_set_up(asked.value.challenge, anew=False).key == app.key
+
+    opened, codes = strict.sign_in_by_set_up(asked.value.challenge, app.code(), address=HOME)
+
+    sara = strict.by_cookie(opened.cookie, is_use=False)
+    assert sara is not None and len(codes) == 10
+    with pytest.raises(WrongState, match="owners need one"):
+        strict.own.end_second_factor(sara)
+    assert not client.keys("teknav:sign-in-challenge:*")
+    strict.sign_in_by_code(challenge(strict), app.next_code(), address=HOME)
