@@ -99,6 +99,11 @@ class Topology(Mapping[str, Queue]):
         except (KeyError, TypeError):
             raise UnknownQueue(f"queue: no {_quoted(name)}; there are {', '.join(self._queues)}") from None
 
+    def declared(self, name: str) -> Queue:
+        """The queue of this name; one that is not in the catalogue carries no jobs of ours."""
+        # Not Mapping's own `get`: what `__getitem__` raises is no KeyError.
+        return self._queues.get(name) or Queue(name=name, purpose="Not in the topology.", jobs={})
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._queues)
 

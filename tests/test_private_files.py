@@ -38,8 +38,12 @@ def test_what_a_process_writes_is_open_to_its_owner_only(tmp_path: Path) -> None
 
 
 def test_each_program_keeps_its_files_private() -> None:
-    # These two are begun by a program that does, and have its umask.
-    children = {"teknav_ops/reports/child.py", "teknav_ops/runtime/demo/receivers.py"}
+    # These are begun by a program that does, or in its place, and have its umask.
+    children = {
+        "teknav_ops/engine/own_process.py",
+        "teknav_ops/reports/child.py",
+        "teknav_ops/runtime/demo/receivers.py",
+    }
     programs = {path for path in ROOT.glob("teknav_ops/**/*.py") if "__main__" in path.read_text()}
     programs |= {ROOT / "teknav_ops/cli/app.py", ROOT / "workers/__init__.py"}
 

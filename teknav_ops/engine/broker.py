@@ -137,12 +137,8 @@ class TekNavBroker(Broker):
         """Declare a queue; idempotent. Delays need no queue of their own here."""
         if queue_name not in self.queues:
             self.emit_before("declare_queue", queue_name)
-            self.queues[queue_name] = self._catalogued(queue_name)
+            self.queues[queue_name] = self.topology.declared(queue_name)
             self.emit_after("declare_queue", queue_name)
-
-    def _catalogued(self, queue_name: str) -> Queue:
-        unknown = Queue(name=queue_name, purpose="Not in the topology.", jobs={})
-        return self.topology.get(queue_name, unknown)
 
     def _declared(self, queue_name: str) -> Queue:
         try:

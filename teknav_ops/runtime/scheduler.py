@@ -31,7 +31,8 @@ from teknav_ops.runtime.alert_duties import alert_duties
 from teknav_ops.runtime.duties import Duty, DutyThread
 from teknav_ops.runtime.exports import Exports
 from teknav_ops.runtime.leader import LeaderLease
-from teknav_ops.settings import Settings, get_settings
+from teknav_ops.runtime.settings_at_start import settings_at_start
+from teknav_ops.settings import Settings
 from teknav_ops.snapshots.duty import SnapshotDuty
 from teknav_ops.storage.database import Database
 from teknav_ops.topology import TOPOLOGY
@@ -146,7 +147,7 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
 def main() -> None:
     """Run a scheduler in this process."""
     keep_files_private()
-    settings = get_settings()
+    settings = settings_at_start()
     configure_logs(settings)
     try:
         scheduler = Scheduler(settings)

@@ -13,7 +13,8 @@ from teknav_ops.access.links import Links
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.logs import configure_logs
 from teknav_ops.private_files import keep_files_private
-from teknav_ops.settings import Settings, get_settings
+from teknav_ops.runtime.settings_at_start import settings_at_start
+from teknav_ops.settings import Settings
 
 #: By name: the library does not import the dashboard.
 _APP: Final = "dashboards.app:create_app"
@@ -96,7 +97,7 @@ def main() -> None:
     """Run the web process."""
     keep_files_private()
     try:
-        serve_web(get_settings())
+        serve_web(settings_at_start())
     except InvalidRequest as error:
         sys.exit(f"error: {error}")
 

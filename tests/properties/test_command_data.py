@@ -94,3 +94,4 @@ class Notebook:
     def __init__(self, site: Web) -> None:
         services = site.services
         self.topology, self.dead_letters, self.jobs = services.topology, services.dead_letters, services.jobs
+        self.replays = services.replays
