@@ -54,7 +54,7 @@ function drawn(client, queue, mayAct, unit) {
   const tone = queue.isPaused ? 'paused' : queue.waiting && !queue.workers ? 'bad' : queue.workers ? '' : 'idle';
   const state = queue.isPaused ? 'paused' : queue.workers ? 'running' : 'no workers';
   return html`<tr tabindex="0" ...${openRow(queue.href)}>
-    <td class="name"><span class=${`dot ${tone}`} title=${state}></span><a href=${queue.href}>${queue.name}</a> ${queue.isPaused && html`<span class="badge warn">paused</span>`}<small>${queue.purpose}</small></td>
+    <td class="name"><span class=${`dot ${tone}`} title=${state}></span><a href=${queue.href}>${queue.name}</a> ${queue.isPaused && html`<span class="badge warn">paused</span>`}<small title=${queue.purpose}>${queue.purpose}</small></td>
     ${numbers([['Waiting', queue.waiting], ['Active', queue.active], ['Delayed', queue.delayed], ['Failed', queue.failed]])}
     <td class="right" data-label="DLQ">${queue.dlq ? html`<a href=${queue.dlqHref} class="badge bad">${count(queue.dlq)}</a>` : html`<span class="zero">0</span>`}</td>
     ${[['Completed', queue.completed_rate], ['Given up', queue.failed_rate]].map(([label, value]) => html`<td class="right" key=${label} data-label=${`${label} per ${unit.name}`}>${value ? unit.read(value) : html`<span class="zero">0</span>`}</td>`)}
