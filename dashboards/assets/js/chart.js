@@ -34,7 +34,7 @@ function options(box, series, height, format) {
     height,
     cursor: {sync: {key: 'time'}, points: {size: 6}},
     legend: {live: true},
-    scales: {y: {range: (_, low, high) => [0, Math.max(high, 1e-9) * 1.08]}},
+    scales: {y: {range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1]}},
     axes: [{...axis, values: clock}, {...axis, size: 62, values: (_, ticks) => ticks.map(format)}],
     series: [{value: (_, at) => at === null ? '' : moment(new Date(at * 1_000).toISOString())}, ...series.map((line) => ({
       label: line.label,

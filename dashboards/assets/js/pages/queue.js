@@ -62,7 +62,7 @@ function Metrics({client, metrics}) {
   const {at} = metrics;
   return html`<section class="card"><div class="title filters"><${Choice} client=${client} name="range" label="Window" value=${metrics.range} options=${RANGES} />
       <${Choice} client=${client} name="outcome" label="Durations of" value=${metrics.outcome} options=${OUTCOMES} />
-      <span class="faint grow">${metrics.asOf}</span><span class="faint">one point is ${span(metrics.stepSeconds)}; ${count(metrics.runs)} ${metrics.outcome === 'any' ? '' : `${metrics.outcome} `}runs with a duration</span></div>
+      <span class="faint grow">${metrics.asOf}</span><span class="faint">one point is ${span(metrics.stepSeconds)}; ${count(metrics.runs)} ${metrics.outcome === 'any' ? '' : `${metrics.outcome} `}${metrics.runs === 1 ? 'run' : 'runs'} with a duration</span></div>
     ${metrics.ended === 0 ? html`<${Empty} icon="activity" title="Nothing ran in this window">Choose a longer one, or look at the jobs that wait.</${Empty}>` : html`<div class="body columns">
       <${Chart} title="Finished per second" at=${at} format=${(value) => rate(value)} series=${[{label: 'completed', values: metrics.completedRate, tone: 'accent', fill: true}, {label: 'failed', values: metrics.failedRate, tone: 'bad'}, {label: 'retried', values: metrics.retriedRate, tone: 'warn'}]} />
       <${Chart} title="Error rate" at=${at} format=${percent} series=${[{label: 'runs that failed', values: metrics.errorRate, tone: 'bad', fill: true}]} />
