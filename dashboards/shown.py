@@ -8,6 +8,7 @@ from typing import Any, Final
 from dashboards.page import ROOT, dlq_path, job_path, queue_path
 from dashboards.visit import Visit
 from teknav_ops.audit.trail import AuditEntry
+from teknav_ops.jobs.batch_deletion import Deletion
 from teknav_ops.jobs.batch_replay import SKIP_WORDS, Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.paging import Page
@@ -100,6 +101,14 @@ def replay_row(replay: Replay) -> dict[str, Any]:
         "againHref": f"{dlq_path(replay.queue)}?replay={replay.id}",
         "causes": [cause.model_dump() for cause in replay.causes], "href": queue_path(replay.queue),
         "effects": TOPOLOGY[replay.queue].effects,
+    }  # fmt: skip
+
+
+def deletion_row(deletion: Deletion) -> dict[str, Any]:
+    """A batch deletion before it is done."""
+    return {
+        "id": deletion.id, "queue": deletion.queue, "total": deletion.total_count, "extent": deletion.extent,
+        "missing": deletion.missing_count, "causes": [cause.model_dump() for cause in deletion.causes],
     }  # fmt: skip
 
 

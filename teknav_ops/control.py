@@ -7,13 +7,14 @@ against the policy and recorded in AuditLog with the operator's name before it r
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from teknav_ops.access.freshness import needs_fresh_sign_in
 from teknav_ops.access.policy import Operation, Operator, needs, require
-from teknav_ops.audit.operator_log import OperatorAction, OperatorLog
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.batch_deletion_door import BatchDeletionDoor
 from teknav_ops.batch_replay_door import BatchReplayDoor
+from teknav_ops.deletions import Deletions
 from teknav_ops.engine.submission import submit
 from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
@@ -31,7 +32,6 @@ from teknav_ops.replays import Replays
 from teknav_ops.second_run import second_run
 from teknav_ops.topology import TOPOLOGY, Topology
 
-_PURGE_CHUNK: Final = 500
 _SUBMIT_SECONDS: Final = 10.0
 #: 0 puts the topology's value back.
 _LARGEST_LIMITS: Final = {
@@ -39,11 +39,7 @@ _LARGEST_LIMITS: Final = {
 }  # fmt: skip
 
 
-def _silent(_: Any) -> None:
-    """Progress nobody watches."""
-
-
-class Control(BatchReplayDoor):
+class Control(BatchReplayDoor, BatchDeletionDoor):
     """What one operator may do."""
 
     def __init__(
@@ -66,6 +62,7 @@ class Control(BatchReplayDoor):
         self._jobs = JobQueries(client, topology)
         self._dead_letters = DeadLetterQueries(client, topology)
         self._replays = Replays(client, self._dead_letters, topology)
+        self._deletions = Deletions(client, self._dead_letters)
 
     # What operators own on the platform ----------------------------------------------------------
 
@@ -225,34 +222,11 @@ class Control(BatchReplayDoor):
         """Delete one dead letter. Raises UnknownJob when it is not there."""
         keys = QueueKeys(self._topology[queue].name)
         with self._recorded("dlq.deleted", queue, job_id):
-            call = scripts.delete_dead_letters(keys, actor=self._operator.name, action="dlq.deleted", job_ids=[job_id])
+            call = scripts.delete_dead_letters(
+                keys, actor=self._operator.name, action="dlq.deleted", failures=[(job_id, None)]
+            )
             if not self._runner.run(call):
                 raise UnknownJob(f"job: {queue} holds no dead letter {job_id!r}")
-
-    @needs(Operation.MANAGE)
-    @needs_fresh_sign_in
-    def purge(self, queue: str, *, confirmation: str, on_progress: Callable[[int], None] = _silent) -> int:
-        """Delete all dead letters there are at this moment. `confirmation` must be the queue's name.
-
-        Raises:
-            InvalidRequest: the confirmation is not the queue's name. Nothing was deleted.
-        """
-        keys = QueueKeys(self._topology[queue].name)
-        if confirmation != queue:
-            raise InvalidRequest(f"confirmation: type {queue} to delete all its dead letters")
-        with self._recorded("dlq.purged", queue) as entry:
-            return self._purge_until(keys, self._jobs.counts(queue).at_ms, entry, on_progress)
-
-    def _purge_until(
-        self, keys: QueueKeys, until_ms: int, entry: OperatorAction, on_progress: Callable[[int], None]
-    ) -> int:
-        deleted = 0
-        while ids := self._client.zrangebyscore(keys.dlq, "-inf", until_ms, start=0, num=_PURGE_CHUNK):
-            call = scripts.delete_dead_letters(keys, actor=self._operator.name, action="dlq.purged", job_ids=ids)
-            deleted += self._runner.run(call)
-            entry.note(deleted=deleted)
-            on_progress(deleted)
-        return deleted
 
     def _recorded(self, action: str, queue: str | None, job_id: str | None = None, **detail: Any) -> Any:
         require(self._operator, Operation.ACT, queue)

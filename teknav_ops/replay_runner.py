@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from teknav_ops import frozen_lists
 from teknav_ops.errors import WrongState
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.redis_state import scripts
@@ -96,13 +97,11 @@ class ReplayRunner:
 
     def _replay_chunk(self, keys: QueueKeys, replay: Replay, actor: str, size: int) -> int:
         first = replay.done_count
-        entries = self._client.lrange(keys.replay_ids(replay.id), first, first + size - 1)
-        if entries:
-            pairs = (entry.rpartition("|") for entry in entries)
-            failures = [(job_id, int(failed_at_ms)) for job_id, _, failed_at_ms in pairs]
+        failures = frozen_lists.read(self._client, keys.replay_ids(replay.id), first, size)
+        if failures:
             turn = BatchTurn(replay.id, self.name, first)
             self._scripts.run(scripts.replay_dead_letters(keys, actor=actor, failures=failures, turn=turn))
-        return len(entries)
+        return len(failures)
 
     def _pause(self, keys: QueueKeys, replay_id: str, until: float, stopped: threading.Event) -> None:
         while (left := until - time.monotonic()) > 0:

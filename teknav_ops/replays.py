@@ -7,35 +7,28 @@ that fails again meanwhile is not replayed a second time. `replay_runner.py` goe
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
+from teknav_ops import frozen_lists
 from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
-from teknav_ops.jobs.batch_replay import Replay, cause_field, error_type_field, read_replay
-from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries, FrozenFailure
+from teknav_ops.jobs.batch_replay import Replay, read_replay
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
 from teknav_ops.jobs.identifiers import checked_id
 from teknav_ops.jobs.paging import NO_HASH, Cursor, Page, Window, check_limit, read_hashes
 from teknav_ops.jobs.queries import HEARTBEAT_MS
 from teknav_ops.jobs.scanning import Source
 from teknav_ops.one_line import is_one_line
-from teknav_ops.payloads import plain
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import ListedPart, ScriptRunner
 from teknav_ops.topology import Topology
 
-#: A batch larger than this is a purge of patience: split it by error type or time.
-REPLAY_LIMIT: Final = 100_000
 NAME_LIMIT_CHARACTERS: Final = 120
 RATE_RANGE: Final = (0.05, 10_000.0)
-_DAY_SECONDS: Final = 24 * 3600
-_PREVIEW_SECONDS: Final = 7 * _DAY_SECONDS
 #: How long a replay stays on record after it last moved, ms.
-KEPT_MS: Final = 30 * _DAY_SECONDS * 1000
-#: Causes kept on record: a preview that names more helps nobody to decide.
-_CAUSE_LIMIT: Final = 50
+KEPT_MS: Final = 30 * frozen_lists.DAY_SECONDS * 1000
 _FORGOTTEN_CHUNK: Final = 20
 
 
@@ -63,35 +56,17 @@ class Replays:
         No list is longer than 100,000; it says how many match in all. Raises:
             InvalidRequest: limit or name out of range, or more ids than the limit.
         """
-        limit = plain.whole_number(REPLAY_LIMIT if limit is None else limit, "limit", 1, REPLAY_LIMIT)
         if not isinstance(name, str) or len(name) > NAME_LIMIT_CHARACTERS or not is_one_line(name):
             raise InvalidRequest(f"name: must be one line of at most {NAME_LIMIT_CHARACTERS} characters")
-        if job_ids is None:
-            found, matching = self._queries.failures(queue, where, limit=limit)
-        elif len(job_ids) > limit:
-            raise InvalidRequest(f"job_ids: {len(job_ids):,} ids are more than the limit of {limit:,}")
-        else:
-            found = self._queries.failures_of(queue, job_ids)
-            matching = len(found)
+        frozen = frozen_lists.resolve(self._queries, queue, where, limit=limit, job_ids=job_ids)
         replay_id = secrets.token_hex(6)
         keys = QueueKeys(queue)
         now_ms = self._runner.run(scripts.queue_counts(keys, heartbeat_ms=HEARTBEAT_MS)).at_ms
-        self._freeze(keys, replay_id, found, _facts(found, matching, operator, name, job_ids, now_ms))
-        return self.get(queue, replay_id)
-
-    def _freeze(self, keys: QueueKeys, replay_id: str, found: Sequence[FrozenFailure], facts: dict[str, Any]) -> None:
-        with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.hset(keys.replay(replay_id), mapping=facts)
-            pipeline.expire(keys.replay(replay_id), _PREVIEW_SECONDS)
-            # Sent again after a lost answer, the list must not hold each failure twice.
-            pipeline.execute_command("DEL", keys.replay_ids(replay_id))
-            for first in range(0, len(found), 1_000):
-                entries = [f"{failure.job_id}|{failure.failed_at_ms}" for failure in found[first : first + 1_000]]
-                pipeline.rpush(keys.replay_ids(replay_id), *entries)
-            pipeline.expire(keys.replay_ids(replay_id), _PREVIEW_SECONDS)
-            pipeline.execute_command("ZADD", keys.replays, facts["created_at_ms"], replay_id)
-            pipeline.execute()
+        facts = frozen.facts(operator=operator, at_ms=now_ms) | {"name": name, "has_outcome": "1"}
+        record, listed = keys.replay(replay_id), keys.replay_ids(replay_id)
+        frozen_lists.write(self._client, record, listed, frozen, facts, "ZADD", keys.replays, now_ms, replay_id)
         self._forget_expired(keys)
+        return self.get(queue, replay_id)
 
     def _forget_expired(self, keys: QueueKeys) -> None:
         """Take a few of the oldest off the list whose record has run out."""
@@ -186,24 +161,6 @@ class Replays:
         if not state:
             self.get(queue, replay_id)
         return changed
-
-
-def _facts(
-    found: Sequence[FrozenFailure], matching: int, operator: str, name: str, job_ids: Sequence[str] | None, now_ms: int
-) -> dict[str, Any]:  # fmt: skip
-    facts: dict[str, Any] = {
-        "operator": operator,
-        "name": name,
-        "state": "previewed",
-        "created_at_ms": now_ms,
-        "total": len(found),
-        "matching": matching,
-        "has_outcome": "1",
-        "missing": 0 if job_ids is None else len(set(job_ids)) - len(found),
-    }
-    facts |= {error_type_field(kind): count for kind, count in Counter(failure.error_type for failure in found).items()}
-    causes = Counter((failure.error_type, failure.fingerprint) for failure in found)
-    return facts | {cause_field(*cause): count for cause, count in causes.most_common(_CAUSE_LIMIT)}
 
 
 def check_rate(rate: float) -> float:

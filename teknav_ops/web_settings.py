@@ -46,8 +46,8 @@ class WebSettings(BaseSettings):
         10,
         ge=1,
         le=1_440,
-        description="Purging, replaying more than 100 jobs, and changing users or tokens need a session that proved "
-        "within so many minutes whose it is.",
+        description="Purging, deleting in batches, replaying more than 100 jobs, and changing users or tokens need a "
+        "session that proved within so many minutes whose it is.",
     )
     owners_need_second_factor: bool = Field(
         False,

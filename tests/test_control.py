@@ -10,6 +10,7 @@ import pytest
 import redis
 from sqlalchemy import select
 
+from teknav_ops import deletions
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.access.sessions import Sessions
 from teknav_ops.audit.operator_log import OperatorLog
@@ -118,6 +119,8 @@ def test_only_an_owner_may_act(
         lambda: viewer.cancel(QUEUE, dead), lambda: viewer.delete(QUEUE, dead),
         lambda: viewer.purge(QUEUE, confirmation=QUEUE),
         lambda: viewer.preview_replay(QUEUE, DeadLetterFilter(), limit=1),
+        lambda: viewer.preview_deletion(QUEUE, DeadLetterFilter()),
+        lambda: viewer.delete_listed(QUEUE, "x", reason="because"),
         lambda: viewer.run_replay(QUEUE, "x"), lambda: viewer.abort_replay(QUEUE, "x"),
     ]  # fmt: skip
     for attempt in attempts:
@@ -344,9 +347,78 @@ def test_purging_needs_the_queues_name(control: Control, state: State) -> None:
     assert state.client.zcard(KEYS.dlq) == 3
     assert control.purge(QUEUE, confirmation=QUEUE) == 3
     assert state.client.zcard(KEYS.dlq) == 0
+    assert list(state.client.scan_iter(KEYS.dlq_record("*"))) == list(state.client.scan_iter(KEYS.dlq_type("*"))) == []
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1_000_000_000])
 def test_a_batch_has_bounds(control: Control, limit: int) -> None:
     with pytest.raises(InvalidRequest, match="limit"):
         control.preview_replay(QUEUE, DeadLetterFilter(), limit=limit)
+
+
+def test_a_batch_deletion_takes_just_its_frozen_list_for_a_reason(
+    control: Control, records: Database, state: State
+) -> None:
+    frozen = [state.dead() for _ in range(4)]
+    plan = control.preview_deletion(QUEUE, DeadLetterFilter(error_type="ValueError"), limit=3)
+    assert (plan.extent, plan.counts_by_error_type) == ("3 of 4 jobs that match", {"ValueError": 3})
+    later = state.dead()
+    anew = str(state.client.lindex(KEYS.deletion_ids(plan.id), 0)).partition("|")[0]
+    state.client.zincrby(KEYS.dlq, 1, anew)
+    for reason in ("", " ", "a\nb", "x" * 301):
+        with pytest.raises(InvalidRequest, match="reason: "):
+            control.delete_listed(QUEUE, plan.id, reason=reason)
+    assert state.client.zcard(KEYS.dlq) == 5 and entries(records) == []
+
+    done, again = (control.delete_listed(QUEUE, plan.id, reason=" the files are gone ") for _ in range(2))
+
+    assert again == done
+    assert (done.state, done.deleted_count, done.skipped_count) == ("finished", 2, 1)
+    assert set(state.client.zrange(KEYS.dlq, 0, -1)) >= {later, anew}
+    assert state.client.zcard(KEYS.dlq) == len(frozen) + 1 - 2
+    (entry,) = entries(records)
+    assert (entry.action, entry.outcome, entry.detail) == (
+        "dlq.batch_deleted", "done",
+        {"deletion": plan.id, "reason": "the files are gone", "total": 3, "deleted": 2, "skipped": 1},
+    )  # fmt: skip
+    told = [fields for _, fields in state.client.xrange(KEYS.audit) if fields["action"] == "dlq.deleted"]
+    assert [(fields["actor"], fields["detail"]) for fields in told] == [("sara", "the files are gone")] * 2
+
+
+def test_a_deletion_whose_process_died_goes_on_with_the_rest(
+    control: Control, records: Database, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletions, "_CHUNK", 2)
+    dead = [state.dead() for _ in range(5)]
+    plan = control.preview_deletion(QUEUE, DeadLetterFilter(), job_ids=[*dead, "ghost"])
+
+    def die(done_count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        control.delete_listed(QUEUE, plan.id, reason="spam", on_progress=die)
+    assert set(state.client.zrange(KEYS.dlq, 0, -1)) == set(dead[2:])
+    assert state.actions().count("dlq.deleted") == 2
+    done = control.delete_listed(QUEUE, plan.id, reason="spam")
+
+    assert (plan.total_count, plan.missing_count) == (5, 1)
+    assert (done.state, done.deleted_count, done.skipped_count) == ("finished", 5, 0)
+    assert state.actions().count("dlq.deleted") == 5
+    assert [entry.outcome for entry in entries(records)] == ["failed", "done"]
+    assert not state.client.exists(KEYS.deletion_ids(plan.id))
+    assert state.client.ttl(KEYS.deletion(plan.id)) > 0
+
+
+def test_damaged_letters_are_deleted_with_the_others(control: Control, state: State) -> None:
+    damaged, unreadable, _ = (state.dead() for _ in range(3))
+    state.client.hdel(KEYS.dlq_record(damaged), "failedAt", "errorType")
+    state.client.delete(KEYS.dlq_record(unreadable))
+    state.client.set(KEYS.dlq_record(unreadable), "not a record")
+
+    chosen = control.preview_deletion(QUEUE, DeadLetterFilter(), job_ids=[damaged])
+    control.delete_listed(QUEUE, chosen.id, reason="damaged")
+    every = control.preview_deletion(QUEUE, DeadLetterFilter())
+    done = control.delete_listed(QUEUE, every.id, reason="all of it")
+
+    assert (chosen.total_count, every.total_count, done.deleted_count) == (1, 2, 2)
+    assert state.client.zcard(KEYS.dlq) == 0

@@ -116,7 +116,7 @@ def test_deleting_a_dead_letter_frees_the_key(producer: Producer, client: redis.
     state.dead_letter(*state.fetch())
     assert not producer.enqueue("test:work", "work", {"number": 1}, idempotency_key="k").is_new
 
-    call = scripts.delete_dead_letters(KEYS, actor="o", action="dlq.deleted", job_ids=[first.job_id])
+    call = scripts.delete_dead_letters(KEYS, actor="o", action="dlq.deleted", failures=[(first.job_id, None)])
     state.run(call)
 
     assert producer.enqueue("test:work", "work", {"number": 1}, idempotency_key="k").is_new

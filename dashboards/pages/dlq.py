@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, queue_path, short
-from dashboards.shown import group_rows, letter_row, paged, payload_text, replay_row, runbook_path
+from dashboards.shown import deletion_row, group_rows, letter_row, paged, payload_text, replay_row, runbook_path
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.access.policy import Operation
 from teknav_ops.errors import InvalidPayload, InvalidRequest
@@ -120,8 +120,7 @@ class DlqPage(Page):
     @action(Operation.ACT)
     def preview(self, limit: int | None, name: str, job_ids: list[str] | None) -> Outcome:
         """Freeze what a batch replay would take: the selected, or what matches the filters now."""
-        if job_ids is not None and len(job_ids) > _SELECTED_LIMIT:
-            raise InvalidRequest(f"job_ids: at most {_SELECTED_LIMIT:,} can be selected; use the filters")
+        _check_selected(job_ids)
         replay = self.visit.control.preview_replay(
             self.queue, self._filter(), limit=limit, name=name.strip(), job_ids=job_ids
         )
@@ -146,7 +145,25 @@ class DlqPage(Page):
         return Outcome(f"The dead letter of {short(job_id)} is deleted.")
 
     @action(Operation.MANAGE)
+    def preview_deletion(self, limit: int | None, job_ids: list[str] | None) -> Outcome:
+        """Freeze what a batch deletion would take: the selected, or what matches the filters now."""
+        _check_selected(job_ids)
+        deletion = self.visit.control.preview_deletion(self.queue, self._filter(), limit=limit, job_ids=job_ids)
+        return Outcome(data=deletion_row(deletion))
+
+    @action(Operation.MANAGE)
+    def delete_listed(self, deletion_id: str, reason: str) -> Outcome:
+        """Delete a frozen list."""
+        deletion = self.visit.control.delete_listed(self.queue, deletion_id, reason=reason)
+        return Outcome(f"{deletion.outcome}. The audit trail says why.")
+
+    @action(Operation.MANAGE)
     def purge(self, confirmation: str) -> Outcome:
         """Delete all there are at this moment."""
         deleted = self.visit.control.purge(self.queue, confirmation=confirmation)
         return Outcome(f"{deleted:,} dead letters of {self.queue} are deleted.")
+
+
+def _check_selected(job_ids: list[str] | None) -> None:
+    if job_ids is not None and len(job_ids) > _SELECTED_LIMIT:
+        raise InvalidRequest(f"job_ids: at most {_SELECTED_LIMIT:,} can be selected; use the filters")

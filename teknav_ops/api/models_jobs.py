@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from teknav_ops.api.parameters import window_of
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.record import JobRecord
 
 
@@ -144,6 +146,11 @@ class DeadLetterFilters(BaseModel):
     since: datetime | None = None
     until: datetime | None = None
 
+    def where(self) -> DeadLetterFilter:
+        """The same as what is asked of the queue. Raises InvalidRequest for what cannot be."""
+        named = self.model_dump(exclude={"since", "until"})
+        return DeadLetterFilter(**named, window=window_of(self.since, self.until))
+
 
 class ReplayRequest(BaseModel):
     """Dead letters to freeze for a batch replay: all that match the filters, or the ids named."""
@@ -172,6 +179,26 @@ class ReplayView(Replay):
 
     skipped: int = Field(description="Dead letters that were gone, or had failed anew, when their turn came.")
     effects: str
+
+
+class DeletionRequest(BaseModel):
+    """Dead letters to freeze for a batch deletion: all that match the filters, or the ids named."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"filters": {"error_type": "UnknownFile"}}]}
+    )
+
+    filters: DeadLetterFilters = DeadLetterFilters()
+    job_ids: list[str] | None = Field(None, min_length=1, max_length=10_000)
+    limit: int | None = Field(None, ge=1, le=100_000, description="Only the oldest so many; None is all that match.")
+
+
+class DeletionRun(BaseModel):
+    """Why the dead letters are deleted. It stands in the audit trail of each job."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "the files are gone"}]})
+
+    reason: str = Field(min_length=1, max_length=300)
 
 
 class PurgeAnswer(BaseModel):

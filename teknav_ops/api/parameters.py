@@ -24,6 +24,7 @@ Short = Annotated[str | None, Query(max_length=200, pattern=PLAIN)]
 QueueName = Annotated[str, Path(max_length=100, description="The queue's name.", examples=["ai:content"])]
 JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="The job's id.")]
 ReplayId = Annotated[str, Path(pattern=r"^[0-9a-f]{1,32}$", description="The batch replay's id.")]
+DeletionId = Annotated[str, Path(pattern=r"^[0-9a-f]{1,32}$", description="The batch deletion's id.")]
 
 
 def window_of(since: datetime | None, until: datetime | None) -> Window:

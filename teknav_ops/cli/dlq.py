@@ -9,6 +9,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
+from teknav_ops.cli.dlq_deletion import delete, purge
+from teknav_ops.cli.dlq_options import (
+    AgainOption,
+    ErrorTypeOption,
+    FingerprintOption,
+    OldestOption,
+    TextOption,
+    YesOption,
+    by_count,
+    filter_of,
+)
 from teknav_ops.cli.options import (
     LOOKING_SECONDS,
     CursorOption,
@@ -19,26 +30,10 @@ from teknav_ops.cli.options import (
     SinceOption,
     UntilOption,
     parse_data,
-    parse_window,
 )
 from teknav_ops.jobs.batch_replay import Replay
-from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 
 app = typer.Typer(help="List, show, replay, delete and purge dead letters.", no_args_is_help=True)
-
-ErrorTypeOption = Annotated[str | None, typer.Option("--error-type", help="Only this error type.")]
-FingerprintOption = Annotated[str | None, typer.Option("--fingerprint", help="Only this cause (see `dlq groups`).")]
-TextOption = Annotated[str | None, typer.Option("--text", help="Only with this in error, id or a payload value.")]
-AgainOption = Annotated[str | None, typer.Option("--replay", help="Only what failed again after this batch replay.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-
-
-def _filter(
-    error_type: str | None, fingerprint: str | None, text: str | None, replay: str | None, since: str | None,
-    until: str | None,
-) -> DeadLetterFilter:  # fmt: skip
-    window = parse_window(since, until)
-    return DeadLetterFilter(error_type=error_type, fingerprint=fingerprint, text=text, replay=replay, window=window)
 
 
 @app.command()
@@ -72,7 +67,7 @@ def list_dead_letters(
     json_output: JsonOption = False,
 ) -> None:
     """A page of dead letters, newest first."""
-    where = _filter(error_type, fingerprint, text, failed_again, since, until)
+    where = filter_of(error_type, fingerprint, text, failed_again, since, until)
     page = Context().dead_letters.page(queue, where=where, cursor=cursor, limit=limit, looking_seconds=LOOKING_SECONDS)
     if json_output:
         show.as_json(page)
@@ -125,7 +120,7 @@ def replay_batch(
     failed_again: AgainOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Only the oldest so many of what matches.")] = None,
+    limit: OldestOption = None,
     rate: Annotated[float | None, typer.Option(help="Jobs per second; as fast as possible unless set.")] = None,
     resume: Annotated[str | None, typer.Option(help="Take up an earlier batch replay by its id.")] = None,
     yes: YesOption = False,
@@ -134,7 +129,7 @@ def replay_batch(
     """Freeze the list of all that match, show it, and replay it after a confirmation."""
     control = Context().control
     if resume is None:
-        where = _filter(error_type, fingerprint, text, failed_again, since, until)
+        where = filter_of(error_type, fingerprint, text, failed_again, since, until)
         replay_id = _preview(control.preview_replay(queue, where, limit=limit), yes or json_output)
     else:
         replay_id = resume
@@ -184,8 +179,7 @@ def stop_replay(
 
 def _preview(plan: Replay, is_confirmed: bool) -> str | None:
     if not is_confirmed or plan.total_count == 0:
-        counts = sorted(plan.counts_by_error_type.items(), key=lambda pair: -pair[1])
-        show.table(("error type", "count"), counts, empty=f"No dead letters match on {plan.queue}.")
+        show.table(("error type", "count"), by_count(plan), empty=f"No dead letters match on {plan.queue}.")
     if not is_confirmed and plan.total_count:
         question = f"Replay {plan.extent}? (frozen as {plan.id}; --resume {plan.id} does it later)"
         if not typer.confirm(question):
@@ -210,24 +204,5 @@ def _run(control: Any, queue: str, replay_id: str, rate: float | None, *, quiet:
     return done
 
 
-@app.command()
-def delete(queue: QueueArgument, job_id: JobArgument) -> None:
-    """Delete one dead letter: it needs no more work."""
-    Context().control.delete(queue, job_id)
-    show.console.print(f"the dead letter of {job_id} is deleted")
-
-
-@app.command()
-def purge(
-    queue: QueueArgument,
-    confirm: Annotated[str | None, typer.Option(help="The queue's name, instead of typing it when asked.")] = None,
-) -> None:
-    """Delete all dead letters of a queue. Asks you to type the queue's name."""
-    context = Context()
-    count = context.jobs.counts(queue).dlq
-    typed = confirm if confirm is not None else typer.prompt(f"Delete {count:,} dead letters? Type {queue} to confirm")
-    with show.errors.status("purging") as status:
-        deleted = context.control.purge(
-            queue, confirmation=typed, on_progress=lambda n: status.update(f"purging: {n:,} of {count:,}")
-        )
-    show.console.print(f"{deleted:,} dead letters deleted")
+app.command()(delete)
+app.command()(purge)

@@ -33,6 +33,13 @@ class ReplayCause(BaseModel):
     count: int
 
 
+def extent_of(total: int, matching: int) -> str:
+    """How many jobs a frozen list takes; and of how many, where it was bounded."""
+    if total < matching:
+        return f"{total:,} of {matching:,} jobs that match"
+    return f"{total:,} job{'' if total == 1 else 's'}"
+
+
 class Replay(BaseModel):
     """A batch replay: what it will do, and how far it has come.
 
@@ -75,9 +82,7 @@ class Replay(BaseModel):
     @property
     def extent(self) -> str:
         """How many jobs it takes; and of how many, where it was bounded."""
-        if self.total_count < self.matching_count:
-            return f"{self.total_count:,} of {self.matching_count:,} jobs that match"
-        return f"{self.total_count:,} job{'' if self.total_count == 1 else 's'}"
+        return extent_of(self.total_count, self.matching_count)
 
     @property
     def skipped_count(self) -> int:
@@ -116,7 +121,6 @@ def cause_field(error_type: str, fingerprint: str) -> str:
 
 def read_replay(queue: str, replay_id: str, facts: Mapping[str, str]) -> Replay:
     """Build the record from a batch replay's hash."""
-    types = {name.removeprefix(_TYPE): int(n) for name, n in facts.items() if name.startswith(_TYPE)}
     return Replay.model_validate(
         {
             "id": replay_id,
@@ -135,13 +139,13 @@ def read_replay(queue: str, replay_id: str, facts: Mapping[str, str]) -> Replay:
             "missing_count": facts.get("missing", 0),
             "done_count": facts.get("done", 0),
             "replayed_count": facts.get("replayed", 0),
-            "counts_by_error_type": types,
-            "causes": _causes(facts, _CAUSE),
+            "counts_by_error_type": read_types(facts),
+            "causes": read_causes(facts),
             "has_outcome": facts.get("has_outcome", False),
             "completed_count": facts.get("completed", 0),
             "failed_again_count": facts.get("failed_again", 0),
             "cancelled_count": facts.get("cancelled", 0),
-            "failed_again": _causes(facts, _AGAIN),
+            "failed_again": read_causes(facts, _AGAIN),
             "skipped_by_reason": {
                 name.removeprefix(_SKIPPED): int(n) for name, n in facts.items() if name.startswith(_SKIPPED)
             },
@@ -149,7 +153,13 @@ def read_replay(queue: str, replay_id: str, facts: Mapping[str, str]) -> Replay:
     )
 
 
-def _causes(facts: Mapping[str, str], prefix: str) -> list[Any]:
+def read_types(facts: Mapping[str, str]) -> dict[str, int]:
+    """How many of a frozen list are of each error type, from its record."""
+    return {name.removeprefix(_TYPE): int(n) for name, n in facts.items() if name.startswith(_TYPE)}
+
+
+def read_causes(facts: Mapping[str, str], prefix: str = _CAUSE) -> list[Any]:
+    """How many of a frozen list share each cause, most frequent first, from its record."""
     causes = []
     for field, count in facts.items():
         if field.startswith(prefix):

@@ -156,8 +156,14 @@ class DeadLetterQueries:
             looking_seconds=looking_seconds,
         )  # fmt: skip
 
-    def failures(self, queue: str, where: DeadLetterFilter, *, limit: int) -> tuple[list[FrozenFailure], int]:
-        """Up to `limit` matches, oldest first, as a list to freeze; and how many match in all."""
+    def failures(
+        self, queue: str, where: DeadLetterFilter, *, limit: int, with_damaged: bool = False
+    ) -> tuple[list[FrozenFailure], int]:
+        """Up to `limit` matches, oldest first, as a list to freeze; and how many match in all.
+
+        A damaged one names no failure that could be replayed. `with_damaged`, for what is to be deleted, all are named
+        by the moment they stand listed under, whatever their record says.
+        """
         if limit < 1:
             raise InvalidRequest(f"limit: {limit} is not a positive number")
         keys = QueueKeys(self._topology[queue].name)
@@ -165,7 +171,11 @@ class DeadLetterQueries:
         matching = 0
         fields = [*dict.fromkeys([*where.fields, *_FROZEN])]
         for part in scan(self._client, _source(keys, where, newest_first=False), fields, step=STEP):
-            failures = [_frozen(entry.id, entry.fields) for entry in part.entries if where.matches(entry.fields)]
+            failures = [
+                _frozen(entry.id, entry.fields, entry.score if with_damaged else entry.fields.get("failedAt"))
+                for entry in part.entries
+                if where.matches(entry.fields)
+            ]
             known = [failure for failure in failures if failure is not None]
             matching += len(known)
             found += known[: limit - len(found)]
@@ -173,7 +183,7 @@ class DeadLetterQueries:
                 return found, part.total_count
         return found, matching
 
-    def failures_of(self, queue: str, job_ids: Sequence[str]) -> list[FrozenFailure]:
+    def failures_of(self, queue: str, job_ids: Sequence[str], *, with_damaged: bool = False) -> list[FrozenFailure]:
         """The dead letters of these jobs, in their order and each once; jobs without one are left out."""
         keys = QueueKeys(self._topology[queue].name)
         wanted = list(dict.fromkeys(map(checked_id, job_ids)))
@@ -181,7 +191,10 @@ class DeadLetterQueries:
         for first in range(0, len(wanted), STEP):
             ids = wanted[first : first + STEP]
             rows = read_fields(self._client, list(map(keys.dlq_record, ids)), _FROZEN)
-            failures = [_frozen(job_id, row) for job_id, row in zip(ids, rows, strict=True)]
+            moments = [row.get("failedAt") for row in rows]
+            if with_damaged:
+                moments = self._client.execute_command("ZMSCORE", keys.dlq, *ids)
+            failures = [_frozen(*each) for each in zip(ids, rows, moments, strict=True)]
             found += [failure for failure in failures if failure is not None]
         return found
 
@@ -218,13 +231,13 @@ def _source(keys: QueueKeys, where: DeadLetterFilter, *, newest_first: bool) -> 
     return Source.of_set(where.index(keys), keys.dlq_record_family, where.window, newest_first=newest_first)
 
 
-def _frozen(job_id: str, row: Mapping[str, str]) -> FrozenFailure | None:
+def _frozen(job_id: str, row: Mapping[str, str], failed_at_ms: str | float | None) -> FrozenFailure | None:
     try:
-        failed_at_ms = int(row["failedAt"])
-    except (KeyError, ValueError):
+        at_ms = int(float(failed_at_ms or ""))
+    except ValueError:
         # It is gone, or damaged: it names no failure that could be replayed.
         return None
-    return FrozenFailure(job_id, failed_at_ms, row.get("errorType", ""), row.get("fingerprint", ""))
+    return FrozenFailure(job_id, at_ms, row.get("errorType", ""), row.get("fingerprint", ""))
 
 
 def _group(name: str, count: int, first_ms: float, last_ms: float, error: str) -> DeadLetterGroup:

@@ -117,6 +117,7 @@ class QueueKeys:
         "control",
         "corrupt",
         "delayed",
+        "deletion_family",
         "dlq",
         "dlq_fingerprint_family",
         "dlq_groups",
@@ -184,11 +185,11 @@ class QueueKeys:
         self.workers = prefix + "workers"
         #: ZSET of job ids whose record could not be read (score: found at, ms).
         self.corrupt = prefix + "corrupt"
-        #: HASH per batch replay; a LIST of its frozen ids under `<id>:ids`, a ZSET of what failed again under `:again`.
+        #: HASH per batch replay or deletion; LIST of its frozen ids under `<id>:ids`, what failed again under `:again`.
         self.replay_family = prefix + "replay:"
-        #: ZSET of batch replays' ids; score is when they were previewed (ms).
+        self.deletion_family = prefix + "deletion:"
+        #: ZSET of batch replays (previewed, ms), SET of those that run, or would if their process had not died.
         self.replays = prefix + "replays"
-        #: SET of the ids of batch replays that run, or would if their process had not died.
         self.replays_running = prefix + "replays-running"
 
     def waiter(self, waiter_id: str) -> str:
@@ -227,3 +228,11 @@ class QueueKeys:
     def replay_ids(self, replay_id: str) -> str:
         """LIST: the frozen `<job id>|<failed at>` entries of one batch replay."""
         return f"{self.replay_family}{replay_id}:ids"
+
+    def deletion(self, deletion_id: str) -> str:
+        """HASH: one batch deletion."""
+        return self.deletion_family + deletion_id
+
+    def deletion_ids(self, deletion_id: str) -> str:
+        """LIST: the frozen `<job id>|<failed at>` entries of one batch deletion."""
+        return f"{self.deletion_family}{deletion_id}:ids"

@@ -442,11 +442,24 @@ def hold_replay(keys: QueueKeys, replay_id: str, *, runner: str, lease_ms: int, 
     return Call(load("hold_replay"), names, [runner, lease_ms, kept_ms])
 
 
-def delete_dead_letters(keys: QueueKeys, *, actor: str, action: str, job_ids: Iterable[str]) -> Call[int]:
-    """Delete dead letters; at most five hundred at a time."""
+def delete_dead_letters(
+    keys: QueueKeys,
+    *,
+    actor: str,
+    action: str,
+    failures: Iterable[tuple[str, int | None]],
+    reason: str = "",
+    deletion_id: str = "",
+) -> Call[int]:
+    """Delete dead letters, given as (job id, failed at ms, or None for whichever failure there is); at most five
+    hundred at a time. Answers how many; `deletion_id` names the batch deletion that counts them.
+    """
     names = [keys.dlq, keys.dlq_record_family, keys.dlq_type_family, keys.dlq_fingerprint_family]
-    names += [keys.dlq_groups, keys.failed, keys.audit, keys.job_family, keys.idempotency_family]
-    return Call(load("delete_dead_letters"), names, [actor, action, *job_ids])
+    names += [keys.dlq_groups, keys.failed, keys.audit, keys.job_family, keys.idempotency_family, keys.deletion_family]
+    args: list[Any] = [actor, action, reason, deletion_id]
+    for job_id, failed_at_ms in failures:
+        args += (job_id, "" if failed_at_ms is None else failed_at_ms)
+    return Call(load("delete_dead_letters"), names, args)
 
 
 def set_control(keys: QueueKeys, *, actor: str, action: str, fields: dict[str, str]) -> Call[int]:

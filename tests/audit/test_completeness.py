@@ -68,7 +68,7 @@ def flush(state: State) -> None:
 def delete(action: str) -> Callable[[State], None]:
     def run(state: State) -> None:
         job_id = state.dead(trace_id="ab" * 16)
-        state.run(scripts.delete_dead_letters(KEYS, actor="sara", action=action, job_ids=[job_id]))
+        state.run(scripts.delete_dead_letters(KEYS, actor="sara", action=action, failures=[(job_id, None)]))
 
     return run
 

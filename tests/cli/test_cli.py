@@ -160,6 +160,22 @@ def test_a_batch_is_previewed_and_replayed_after_a_yes(teknav: Teknav, redis_ser
     assert "No dead letters match" in nothing.stdout and nothing.returncode == 0
 
 
+def test_what_matches_is_deleted_for_a_reason_after_a_yes(teknav: Teknav, redis_server: RedisServer) -> None:
+    ids = [kill_one(redis_server) for _ in range(4)]
+
+    asked = teknav("dlq", "delete", "search:index", "--error-type", "Broken", "-n", "3", typed="n\n")
+    assert "Delete 3 of 4 jobs that match for good?" in asked.stdout and "Broken" in asked.stdout
+    unsaid = teknav("dlq", "delete", "search:index", "--yes")
+    assert unsaid.returncode == 2 and "reason: " in unsaid.stderr
+    both = teknav("dlq", "delete", "search:index", ids[0], "--error-type", "Broken")
+    assert both.returncode == 2 and "not both" in both.stderr
+    two = json.loads(teknav("dlq", "delete", "search:index", *ids[:2], "--reason", "spam", "--json").stdout)
+    assert (two["deleted_count"], two["reason"]) == (2, "spam")
+    rest = teknav("dlq", "delete", "search:index", "--text", "[bold]e", typed="y\nthe files are gone\n")
+    assert rest.stdout.endswith("2 of 2 dead letters deleted\n"), rest
+    assert "No dead letters match" in teknav("dlq", "delete", "search:index", typed="").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -100,6 +100,31 @@ def test_selected_letters_are_replayed_and_no_others(system: System, visit: Visi
     assert all(queries.get("search:index", job).state is JobState.FAILED for job in jobs[2:])
 
 
+def test_what_matches_is_deleted_after_a_look_and_a_reason(system: System, visit: Visit) -> None:
+    jobs = failed_jobs(system, 3, queue="ai:review", error="no such language")
+    page = visit("علی").open("/dashboard/owner/queues/ai:review/dlq?text=such+language")
+    page.get_by_label(f"Select {jobs[0]}").check()
+    page.get_by_role("button", name="Delete selected").click()
+    page.get_by_role("button", name="Preview").click()
+    dialog = page.get_by_role("dialog", name="Delete 1 job on ai:review?")
+    dialog.locator("[name=reason]").fill("زبان دیگری")
+    dialog.get_by_role("button", name="Delete 1").click()
+    page.get_by_role("button", name="Delete all that match").click()
+    page.get_by_role("button", name="Preview").click()
+    dialog = page.get_by_role("dialog", name="Delete 2 jobs on ai:review?")
+    expect(dialog.get_by_role("table", name="Causes in this deletion")).to_contain_text("StorageFailed")
+    expect(dialog.get_by_role("button", name="Delete 2")).to_be_disabled()
+    dialog.locator("[name=reason]").fill("another language")
+    dialog.get_by_role("button", name="Delete 2").click()
+
+    expect(page.get_by_role("status").filter(has_text="2 of 2 dead letters deleted")).to_be_visible()
+    deleted = AuditFilter(action="dlq.batch_deleted", queue="ai:review", is_by_operator=True)
+    entries = AuditTrail(system.services.database).page(deleted).items
+    assert [(entry.actor, (entry.detail or {})["reason"]) for entry in entries] == [
+        ("علی", "another language"), ("علی", "زبان دیگری"),
+    ]  # fmt: skip
+
+
 def test_a_payload_is_edited_validated_and_replayed(system: System, visit: Visit) -> None:
     (job,) = failed_jobs(system, 1, queue="ai:review", error="the article is another one")
     page = visit().open("/dashboard/owner/queues/ai:review/dlq?text=another+one")

@@ -170,7 +170,7 @@ class Life(RuleBasedStateMachine):
             elif what == "promote":
                 self.state.run(scripts.promote(KEYS, job_id=job_id, actor="o"))
             else:
-                call = scripts.delete_dead_letters(KEYS, actor="o", action="dlq.deleted", job_ids=[job_id])
+                call = scripts.delete_dead_letters(KEYS, actor="o", action="dlq.deleted", failures=[(job_id, None)])
                 self.state.run(call)
 
     @invariant()

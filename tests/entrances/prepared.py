@@ -61,8 +61,8 @@ class PreparedData:
     def path_values(self) -> dict[str, str]:
         """Path parameters that name something there is."""
         return {
-            "queue": QUEUE, "job_id": "dead-1", "replay_id": self.previewed, "name": REPORT, "run": REPORT_RUN,
-            "file": LOG,
+            "queue": QUEUE, "job_id": "dead-1", "replay_id": self.previewed, "deletion_id": self.deletion,
+            "name": REPORT, "run": REPORT_RUN, "file": LOG,
         }  # fmt: skip
 
     def spare_session(self, identity: Identity) -> str:
@@ -167,6 +167,7 @@ class PreparedData:
         control.pause(PAUSED_QUEUE)
         self.previewed = control.preview_replay(QUEUE, DeadLetterFilter(), limit=10).id
         self.running = control.start_replay(QUEUE, control.preview_replay(QUEUE, DeadLetterFilter(), limit=1).id).id
+        self.deletion = control.preview_deletion(QUEUE, DeadLetterFilter()).id
         with self.services.operator_log.record(
             "dlq.replayed", actor="preparer", queue=QUEUE, job_id="dead-1", was={"subject": WORDS["detail"]}
         ):

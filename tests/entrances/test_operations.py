@@ -48,7 +48,9 @@ OWN: Final = {
     "SecondFactors.turn_off",
 }
 #: What destroys, or decides what runs, and not only when.
-_MANAGING: Final = re.compile(r"Control\.(configure|delete|purge)|WorkflowRuns\.save|(Plugins|WebhookEndpoints)\..*")
+_MANAGING: Final = re.compile(
+    r"Control\.(configure|delete|delete_listed|preview_deletion|purge)|WorkflowRuns\.save|(Plugins|WebhookEndpoints)\..*"
+)
 _MAIL: Final = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
 _PARTS: Final[tuple[type[Any], ...]] = (
     Control,
@@ -87,6 +89,8 @@ def calls(web: Web, operator: Operator, data: PreparedData) -> dict[str, Callabl
         "Control.run_again": lambda: control.run_again(QUEUE, "done-1"),
         "Control.delete": lambda: control.delete(QUEUE, "dead-1"),
         "Control.purge": lambda: control.purge(QUEUE, confirmation=QUEUE),
+        "Control.preview_deletion": lambda: control.preview_deletion(QUEUE, DeadLetterFilter(), limit=5),
+        "Control.delete_listed": lambda: control.delete_listed(QUEUE, data.deletion, reason="test"),
         "Control.preview_replay": lambda: control.preview_replay(QUEUE, DeadLetterFilter(), limit=5),
         "Control.start_replay": lambda: control.start_replay(QUEUE, data.previewed),
         "Control.run_replay": lambda: control.run_replay(QUEUE, data.previewed),
@@ -150,6 +154,7 @@ def test_every_operation_says_what_it_needs(web: Web, callers: Callers, prepared
 #: What cannot be taken back or changes who may enter, and so needs a fresh sign-in; and what does not. A new operation
 #: must be in one of the two.
 DESTRUCTIVE: Final = {
+    "Control.delete_listed",
     "Control.purge",
     "Links.for_user",
     "SecondFactors.reset",
@@ -170,6 +175,7 @@ NOT_DESTRUCTIVE: Final = {
     "Control.configure",
     "Control.delete",
     "Control.pause",
+    "Control.preview_deletion",
     "Control.preview_replay",
     "Control.promote",
     "Control.replay",

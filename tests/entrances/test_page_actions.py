@@ -25,6 +25,7 @@ from tests.support.web import PASSWORD, Web
 
 _MAIL: Final = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
 ACTIONS: Final = page_actions()
+MANAGING: Final = ("configure", "delete", "delete_listed", "preview_deletion", "purge", "replay_edited")
 #: What changes nothing in Redis but sessions.
 OF_NO_QUEUE: Final = (Operation.READ, Operation.ADMINISTER)
 SECOND_FACTOR: Final = {
@@ -49,6 +50,8 @@ def arguments(action: PageAction, data: PreparedData, identity: Identity) -> dic
         "retry": {**on_queue, **on_job}, "inspect": on_job, "replay": on_job, "delete": on_job,
         "replay_edited": {**on_job, "payload": '{"to": "a@example.com", "subject": "x", "text": "y"}'},
         "preview": {"limit": 5, "name": "", "job_ids": None}, "purge": {"confirmation": QUEUE},
+        "preview_deletion": {"limit": 5, "job_ids": None},
+        "delete_listed": {"deletion_id": data.deletion, "reason": "test"},
         "start": {**on_queue, "replay_id": data.previewed, "rate": None},
         "abort": {**on_queue, "replay_id": data.running},
         "configure": {
@@ -94,7 +97,7 @@ def test_an_action_needs_the_right_to_act_unless_it_is_known_to_need_another() -
     # What everybody may do to their own account.
     own = ("end_session", "end_sessions", "change_password", "confirm", *SECOND_FACTOR)
     others |= dict.fromkeys(own, Operation.READ)
-    others |= dict.fromkeys(("configure", "delete", "purge", "replay_edited"), Operation.MANAGE)
+    others |= dict.fromkeys(MANAGING, Operation.MANAGE)
     others["reset_second_factor"] = Operation.ADMINISTER
 
     assert {action.name: action.needs for action in ACTIONS} == {
@@ -167,7 +170,7 @@ def test_a_page_asks_for_the_password_again_before_what_cannot_be_taken_back(
             assert prepared.reset() <= answer["ok"]
     after = page._act("confirm", {"password": "not the password"}), page._act("confirm", {"password": PASSWORD})
 
-    assert asks == {"purge", *SECOND_FACTOR}
+    assert asks == {"purge", "delete_listed", *SECOND_FACTOR}
     assert [answer["ok"] for answer in after] == [False, True]
     assert prepared.state().keys() == before.keys()
     (purge,) = (action for action in DISTINCT if action.name == "purge")

@@ -46,6 +46,8 @@ def recipes(data: PreparedData) -> dict[tuple[str, str], Recipe]:
         ("POST", f"{queue}/dead-letters/{{job_id}}/replay"): Recipe(),
         ("DELETE", f"{queue}/dead-letters/{{job_id}}"): Recipe(needs=Operation.MANAGE),
         ("DELETE", f"{queue}/dead-letters"): Recipe(needs=Operation.MANAGE, query={"confirm": QUEUE}),
+        ("POST", f"{queue}/deletions"): Recipe({"limit": 5, "filters": {}}, Operation.MANAGE),
+        ("POST", f"{queue}/deletions/{{deletion_id}}/run"): Recipe({"reason": "test"}, Operation.MANAGE),
         ("POST", f"{queue}/replays"): Recipe({"limit": 5, "filters": {}}),
         ("POST", f"{replays}/start"): Recipe(),
         ("POST", f"{replays}/abort"): Recipe(values={"replay_id": data.running}),

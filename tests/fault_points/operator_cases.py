@@ -96,7 +96,18 @@ def _(state: Play) -> Call[Any]:
 @CASES.add("delete_dead_letters")
 def _(state: Play) -> Call[Any]:
     state.dead(id=JOB)
-    return scripts.delete_dead_letters(KEYS, actor="olga", action="dlq.deleted", job_ids=[JOB, "gone"])
+    return scripts.delete_dead_letters(KEYS, actor="olga", action="dlq.deleted", failures=[(JOB, None), ("gone", None)])
+
+
+@CASES.add("delete_dead_letters: as part of a batch deletion")
+def _(state: Play) -> Call[Any]:
+    state.dead(id=JOB)
+    state.client.hset(KEYS.deletion("deletion-1"), "deleted", 0)
+    state.client.pexpireat(KEYS.deletion("deletion-1"), FAR_FUTURE_MS)
+    failures = [(JOB, int(state.job(JOB)["finished_at_ms"])), (OTHER_JOB, 1)]
+    return scripts.delete_dead_letters(
+        KEYS, actor="olga", action="dlq.deleted", failures=failures, reason="gone", deletion_id="deletion-1"
+    )
 
 
 @CASES.add("set_control")

@@ -51,7 +51,7 @@ def replay(turn: BatchTurn | None = None) -> Call[Any]:
 
 
 def delete() -> Call[Any]:
-    return scripts.delete_dead_letters(KEYS, actor="olga", action="dlq.deleted", job_ids=[JOB])
+    return scripts.delete_dead_letters(KEYS, actor="olga", action="dlq.deleted", failures=[(JOB, None)])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

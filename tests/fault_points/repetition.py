@@ -72,6 +72,7 @@ ANSWERS_OTHERWISE: Final[dict[str, str]] = {
     "move_replay: finished by its runner": "nothing was changed: the runner reads the state",
     "move_replay: aborted": "nothing was changed: the operator is told that it is aborted",
     "delete_dead_letters": "0: the operator is told that there is no such letter",
+    "delete_dead_letters: as part of a batch deletion": "0: the deletion's record says how many there were",
     "set_control": "nothing was changed: the operator is told that it was so already",
     "set_control: back to the topology's value": "nothing was changed: the operator is told that it was so already",
     "flush": "0: nothing is left",

@@ -56,7 +56,7 @@ class AuditDiffers(Difference):
 
 
 class BatchDiffers(Difference):
-    """What is on record of a batch replay, or how long."""
+    """What is on record of a batch replay or deletion, or how long."""
 
 
 class TokenDiffers(Difference):
@@ -79,6 +79,8 @@ def compare(model: EngineModel, dump: QueueDump, counts: QueueCounts, keys: Queu
     expect(AuditDiffers, "audit", _settled(model.audit), _settled(_entries(dump)))
     owned = {key: owner for key, (owner, _) in model.keys.items()}
     expect(KeyDiffers, "idempotency keys", owned, dump.family(keys.idempotency_family))
+    deletions = {deletion_id: {"deleted": str(count)} for deletion_id, count in model.deletions.items()}
+    expect(BatchDiffers, "batch deletions", deletions, dump.family(keys.deletion_family))
     expect(RecordDiffers, "control", model.control, dump.hashes(keys.control))
     expect(TokenDiffers, "wake token", [], dump.lists(keys.wake)[1:])
     expect(TokenDiffers, "wake token", model.token, bool(dump.lists(keys.wake)))

@@ -36,6 +36,8 @@ class EngineModel(Trail):
         self.jobs: dict[str, Job] = {}
         self.keys: dict[str, tuple[str, int]] = {}
         self.letters: dict[str, tuple[str, str]] = {}
+        #: Batch deletion -> how many it has deleted; only those on record count.
+        self.deletions: dict[str, int] = {}
         #: State -> ids of ended jobs that stay listed.
         self.history: dict[str, set[str]] = {"completed": set(), "failed": set(), "cancelled": set()}
         self.control: dict[str, str] = {}
@@ -397,9 +399,17 @@ class EngineModel(Trail):
             self.token = True
         return len(replayed)
 
-    def delete_letters(self, job_ids: Iterable[str], actor: str, action: str) -> int:
-        """How many dead letters were there."""
-        found = [job_id for job_id in job_ids if job_id in self.letters]
+    def delete_letters(
+        self, failures: Iterable[tuple[str, int | None]], actor: str, action: str, deletion_id: str = ""
+    ) -> int:
+        """How many dead letters were there, each of the moment asked for; the batch deletion counts them."""
+        found = [
+            job_id
+            for job_id, failed_at in failures
+            if job_id in self.letters and failed_at in (None, self.jobs[job_id].finished_at)
+        ]
+        if deletion_id in self.deletions:
+            self.deletions[deletion_id] += len(found)
         for job_id in found:
             del self.letters[job_id]
             job = self.jobs[job_id]

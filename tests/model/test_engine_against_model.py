@@ -366,16 +366,32 @@ class EngineAgainstModel(ReplayRules):
     @precondition(there_is("failed"))
     @rule(which=st.lists(picks, min_size=1, max_size=3, unique=True))
     def delete(self, which: list[int]) -> None:
-        self._delete(list(dict.fromkeys(self.known(pick, "failed") for pick in which)), "dlq.deleted")
+        chosen = dict.fromkeys(self.known(pick, "failed") for pick in which)
+        self._delete([(job_id, None) for job_id in chosen], "dlq.deleted")
+
+    @precondition(there_is("failed"))
+    @rule(which=st.lists(picks, min_size=1, max_size=3, unique=True), is_stale=st.booleans(), is_kept=st.booleans())
+    def delete_listed(self, which: list[int], is_stale: bool, is_kept: bool) -> None:
+        """Part of a frozen list, of what is there or of failures before; its record may have run out."""
+        deletion_id = "kept" if is_kept else "gone"
+        if is_kept and "kept" not in self.model.deletions:
+            self.client.hset(KEYS.deletion("kept"), "deleted", 0)
+            self.model.deletions["kept"] = 0
+        jobs = [self.model.jobs[job_id] for job_id in dict.fromkeys(self.known(pick, "failed") for pick in which)
+                if job_id in self.model.jobs]  # fmt: skip
+        self._delete([(job.id, job.finished_at - is_stale) for job in jobs], "dlq.deleted", deletion_id)
 
     @precondition(lambda self: self.model.letters)
     @rule()
     def purge(self) -> None:
-        self._delete(list(self.model.letters), "dlq.purged")
+        self._delete([(job_id, None) for job_id in self.model.letters], "dlq.purged")
 
-    def _delete(self, job_ids: list[str], action: str) -> None:
-        call = scripts.delete_dead_letters(KEYS, actor="owner", action=action, job_ids=job_ids)
-        expect(differ.AnswerDiffers, action, self.model.delete_letters(job_ids, "owner", action), self.state.run(call))
+    def _delete(self, failures: list[tuple[str, int | None]], action: str, deletion_id: str = "") -> None:
+        call = scripts.delete_dead_letters(
+            KEYS, actor="owner", action=action, failures=failures, deletion_id=deletion_id
+        )  # fmt: skip
+        intended = self.model.delete_letters(failures, "owner", action, deletion_id)
+        expect(differ.AnswerDiffers, action, intended, self.state.run(call))
 
     @precondition(lambda self: len(self.model.waiting()) > 3)
     @rule()

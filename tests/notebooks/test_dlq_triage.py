@@ -49,6 +49,24 @@ def test_a_preview_replays_nothing_and_a_replay_takes_just_what_was_previewed(
     assert (entry.actor, entry.outcome) == (at_command_line("sara"), "done")
 
 
+def test_a_deletion_takes_just_what_was_previewed_for_a_reason(model: DlqTriageModel, bench: Workbench) -> None:
+    widget = DlqTriage(model)
+    model.error_type = "HostUnreachable"
+    widget.preview_deletion_button.click()
+    assert bench.stats().dlq[QUEUE] == 40 and widget.delete_button.description == "Delete 10 jobs"
+    model.error_type = ""
+
+    widget.delete_button.click()
+    assert model.is_wrong and "reason: " in model.status and bench.stats().dlq[QUEUE] == 40
+    widget.reason.value = "the host is gone"
+    widget.delete_button.click()
+
+    assert model.status == "10 of 10 dead letters deleted." and bench.stats().dlq[QUEUE] == 30
+    assert widget.delete_button.disabled
+    (entry,) = recorded(bench, "dlq.batch_deleted")
+    assert (entry.actor, entry.detail["reason"]) == (at_command_line("sara"), "the host is gone")
+
+
 def test_clicks_at_the_same_moment_replay_once(model: DlqTriageModel, bench: Workbench) -> None:
     model.limit = 5
     model.preview_replay()

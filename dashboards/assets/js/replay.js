@@ -41,8 +41,8 @@ export function StartReplay({client, queue, ids, filters, onClose}) {
       <div class="row end"><button type="button" class="button" onClick=${onClose}>Not now</button><button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Replay ${count(preview.total)}</button></div></form>`}</${Dialog}>`;
 }
 
-export function Causes({causes, total}) {
-  return html`<table aria-label="Causes in this replay"><tbody>${causes.map((cause) => html`<tr key=${cause.error_type + cause.fingerprint}><td><b>${cause.error_type}</b></td><td class="faint mono">${cause.fingerprint}</td>
+export function Causes({causes, total, label = 'Causes in this replay'}) {
+  return html`<table aria-label=${label}><tbody>${causes.map((cause) => html`<tr key=${cause.error_type + cause.fingerprint}><td><b>${cause.error_type}</b></td><td class="faint mono">${cause.fingerprint}</td>
     <td class="right">${count(cause.count)}</td><td style="width: 40%"><${Progress} label=${`Share of ${cause.error_type}`} done=${cause.count} total=${total} tone="warn" /></td></tr>`)}</tbody></table>`;
 }
 

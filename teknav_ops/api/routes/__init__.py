@@ -11,6 +11,7 @@ from teknav_ops.api.realtime import sse, websocket
 from teknav_ops.api.routes import (
     access,
     dead_letters,
+    deletions,
     enqueue,
     history,
     jobs,
@@ -27,6 +28,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     enqueue.router,
     jobs.router,
     dead_letters.router,
+    deletions.router,
     replays.router,
     operations.router,
     access.router,

@@ -11,12 +11,11 @@ from teknav_ops.access.policy import Operation
 from teknav_ops.api.dependencies import FromServices, MayAct, MayActOnSome, MayRead, on_queue
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import ReplayRequest, ReplayStart, ReplayView
-from teknav_ops.api.parameters import Limit, PageCursor, QueueName, ReplayId, Short, window_of
+from teknav_ops.api.parameters import Limit, PageCursor, QueueName, ReplayId, Short
 from teknav_ops.api.problems import answers
 from teknav_ops.api.rendering import rendered
 from teknav_ops.api.services import Services
 from teknav_ops.jobs.batch_replay import Replay
-from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 
 router = APIRouter(prefix="/api/owner", tags=["batch replays"])
 
@@ -31,14 +30,8 @@ def preview_replay(
     """All that match the filters at this moment, or the oldest `limit` of them; or those of `job_ids`. Nothing is
     replayed yet: the answer says how many match, how many are of each cause, and what their jobs could repeat.
     """
-    chosen = body.filters
-    where = DeadLetterFilter(
-        error_type=chosen.error_type, fingerprint=chosen.fingerprint, job_name=chosen.job_name, text=chosen.text,
-        replay=chosen.replay,
-        window=window_of(chosen.since, chosen.until),
-    )  # fmt: skip
     replay = services.control(identity.operator).preview_replay(
-        queue, where, limit=body.limit, name=body.name, job_ids=body.job_ids
+        queue, body.filters.where(), limit=body.limit, name=body.name, job_ids=body.job_ids
     )
     response.headers["Location"] = f"/api/owner/replays/{replay.id}"
     return _view(services, replay)

@@ -1,6 +1,6 @@
-"""Triage of one queue's dead letters: filter, inspect, preview a frozen list, replay it, purge.
+"""Triage of one queue's dead letters: filter, inspect, preview a frozen list, replay or delete it, purge.
 
-A replay acts on what was previewed and never on the filters: those change meaning while jobs leave.
+A replay or a deletion acts on what was previewed and never on the filters: those change meaning while jobs leave.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterGroup
 from teknav_ops.triage.view_models.acting import Bench, Door
-from teknav_ops.triage.view_models.speaking import SpeakingModel
+from teknav_ops.triage.view_models.dlq_deletion import DlqDeletionModel
 
 #: Rows shown; a batch may be larger.
 PAGE_SIZE: Final = 50
@@ -24,22 +24,19 @@ _CANCEL_SECONDS: Final = 5.0
 _REPLAYS_SHOWN: Final = 8
 
 
-class DlqTriageModel(SpeakingModel):
+class DlqTriageModel(DlqDeletionModel):
     """One person's triage. Every action ends in `status`; `is_wrong` says that it tells of an error."""
 
-    queue = param.String(doc="Whose dead letters.")
     queue_counts: Any = param.Dict(default={}, doc="How many dead letters each queue has.")
     error_type = param.String(default="", doc="Filter; empty: any.")
     fingerprint = param.String(default="", doc="Filter; empty: any.")
     text = param.String(default="", doc="Filter: what error or payload contain.")
     failed_again_of = param.String(default="", doc="Filter: only what failed again after this batch replay.")
-    limit = param.Integer(default=None, bounds=(1, 100_000), allow_None=True, doc="Only the oldest so many; None: all.")
     rate_per_second = param.Number(default=50.0, bounds=(0.05, 10_000.0), doc="How fast they are let go.")
     groups: Any = param.List(default=[], item_type=DeadLetterGroup, doc="Causes, most frequent first.")
     letters: Any = param.List(default=[], item_type=DeadLetter, doc="The newest that match the filters.")
     total_count = param.Integer(default=0, doc="How many match; with `is_counted` False, the most that can.")
     is_counted = param.Boolean(default=True, doc="All that match were counted.")
-    preview: Any = param.ClassSelector(default=None, class_=Replay, doc="The frozen list that `replay` would take.")
     inspected = param.String(default="", doc="One dead letter, whole.")
     replays: Any = param.List(
         default=[], item_type=Replay, doc="Those that run, whoever started them, then the newest."
@@ -53,7 +50,6 @@ class DlqTriageModel(SpeakingModel):
         name = bench.topology[queue].name if queue else max(counts, key=counts.__getitem__)
         super().__init__(queue=name, queue_counts=counts, **values)  # type: ignore[no-untyped-call]
         self._bench = bench
-        #: Two clicks must not both find the same preview.
         self._taking = threading.Lock()
         self._stopped = threading.Event()
         self._running: Replay | None = None
@@ -97,7 +93,14 @@ class DlqTriageModel(SpeakingModel):
                 self.say("A replay is under way: wait for its end, or cancel it.")
                 return
             self.param.update(
-                queue=name, error_type="", fingerprint="", text="", failed_again_of="", inspected="", preview=None
+                queue=name,
+                error_type="",
+                fingerprint="",
+                text="",
+                failed_again_of="",
+                inspected="",
+                preview=None,
+                deletion=None,
             )
         self._refresh()
         self.say(f"{self.queue_counts.get(name, 0):,} dead letters on {name}.")
@@ -215,19 +218,6 @@ class DlqTriageModel(SpeakingModel):
         if thread is not None and thread is not threading.current_thread():
             thread.join(seconds)
         return not self.is_running
-
-    # Purging -------------------------------------------------------------------------------------
-
-    def purge(self, confirmation: str) -> None:
-        """Delete all dead letters there are at this moment; `confirmation` must be the queue's name."""
-        self.attempt(lambda: self._purge(confirmation))
-
-    def _purge(self, confirmation: str) -> None:
-        deleted = self._bench.control.purge(self.queue, confirmation=confirmation.strip())
-        with self._taking:
-            self.preview = None
-        self._refresh()
-        self.say(f"{deleted:,} dead letters of {self.queue} are deleted.")
 
 
 def _letter_counts(bench: Bench) -> dict[str, int]:

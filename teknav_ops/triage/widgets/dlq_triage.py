@@ -7,6 +7,7 @@ from functools import partial
 
 import ipywidgets as w
 
+from teknav_ops.jobs.batch_deletion import Deletion
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup
@@ -18,7 +19,7 @@ _LETTERS = 20
 
 
 class DlqTriage(PaintedBox):
-    """Filters, causes, entries, one whole dead letter, a previewed replay, a purge, and a line for what happened."""
+    """Filters, causes, entries, one whole dead letter, what was previewed to replay or delete, a purge, a status."""
 
     model: DlqTriageModel
 
@@ -30,6 +31,7 @@ class DlqTriage(PaintedBox):
             self.letters, w.HBox([self.job, self.inspect_button]), self.inspected, self.effects,
             w.HBox([self.limit, self.rate]), w.HBox([self.preview_button, self.replay_button, self.cancel_button]),
             self.preview, self.progress, self.replays, w.HBox([self.replay, self.stop_button, self.again_button]),
+            w.HBox([self.preview_deletion_button, self.reason, self.delete_button]), self.deletion,
             w.HBox([self.confirmation, self.purge_button]), self.status,
         ])  # fmt: skip
         self._connect()
@@ -62,6 +64,12 @@ class DlqTriage(PaintedBox):
         self.stop_button = w.Button(description="Stop it")
         self.again_button = w.Button(description="Show what failed again", layout={"width": "auto"})
         self.progress = w.IntProgress(min=0, max=1, description="done", style=WIDE)
+        self.preview_deletion_button = w.Button(description="Preview a deletion", layout={"width": "auto"})
+        self.reason = w.Text(description="delete because", placeholder="why; kept in the audit trail", style=WIDE)
+        self.delete_button = w.Button(
+            description="Delete", disabled=True, button_style="danger", layout={"width": "auto"}
+        )
+        self.deletion = w.HTML()
         self.confirmation = w.Text(
             description="purge all",
             style=WIDE,
@@ -82,6 +90,7 @@ class DlqTriage(PaintedBox):
             self.stop_button: lambda: model.stop(self.replay.value or ""),
             self.again_button: lambda: self._filtered("failed_again_of", self._other_replay()),
             self.inspect_button: lambda: model.inspect(self.job.value or ""), self.purge_button: self._purge,
+            self.preview_deletion_button: model.preview_deletion, self.delete_button: self._delete,
         }  # fmt: skip
         for button, action in clicks.items():
             self.on_click(button, action)
@@ -93,6 +102,7 @@ class DlqTriage(PaintedBox):
             "total_count",
             "is_counted",
             "preview",
+            "deletion",
             "inspected",
             "done_count",
             "is_running",
@@ -107,6 +117,11 @@ class DlqTriage(PaintedBox):
     def _other_replay(self) -> str:
         """The chosen replay as a filter; none where it is the filter already."""
         return "" if self.model.failed_again_of else self.replay.value or ""
+
+    def _delete(self) -> None:
+        reason = self.reason.value
+        self.reason.value = ""
+        self.model.delete(reason)
 
     def _purge(self) -> None:
         typed = self.confirmation.value
@@ -140,6 +155,9 @@ class DlqTriage(PaintedBox):
         self.preview.value = _causes_of(model.preview)
         self.replay_button.disabled = model.preview is None or model.is_running
         self.replay_button.description = f"Replay {model.preview.extent}" if model.preview else "Replay"
+        self.deletion.value = _causes_of(model.deletion)
+        self.delete_button.disabled = model.deletion is None
+        self.delete_button.description = f"Delete {model.deletion.extent}" if model.deletion else "Delete"
         self.preview_button.disabled = model.is_running
         self.cancel_button.disabled = not model.is_running
         running = model.running
@@ -193,11 +211,11 @@ def _letter_row(letter: DeadLetter) -> tuple[str, ...]:
     return letter.job_name, letter.original_job_id, f"{letter.failed_at:%m-%d %H:%M:%S}", error
 
 
-def _causes_of(replay: Replay | None) -> str:
-    if replay is None:
+def _causes_of(frozen: Replay | Deletion | None) -> str:
+    if frozen is None:
         return ""
-    rows = [(f"{cause.count:,}", cause.error_type, cause.fingerprint[:12]) for cause in replay.causes]
-    return f"<b>List {replay.id}: {replay.total_count:,} jobs</b>" + table(
+    rows = [(f"{cause.count:,}", cause.error_type, cause.fingerprint[:12]) for cause in frozen.causes]
+    return f"<b>List {frozen.id}: {frozen.total_count:,} jobs</b>" + table(
         ("jobs", "error type", "fingerprint"), rows, empty=""
     )
 

@@ -1,0 +1,40 @@
+// Batch deletions: the frozen list and the reason before it is deleted.
+import {Dialog, html, useState} from 'teknav/js/kit.js';
+import {problemsOf, Wrong} from 'teknav/js/form.js';
+import {Causes} from 'teknav/js/replay.js';
+import {count} from 'teknav/js/format.js';
+
+/** Two steps: what would be deleted, as a list that does not change any more; then why, and go. */
+export function DeleteLetters({client, queue, ids, filters, onClose}) {
+  const [limit, setLimit] = useState('');
+  const [reason, setReason] = useState('');
+  const [preview, setPreview] = useState(null);
+  const [isBusy, setBusy] = useState(false);
+  const [problems, setProblems] = useState({});
+  const ask = async (event, action, args, then) => {
+    event.preventDefault();
+    if (isBusy) return;
+    setBusy(true);
+    const answer = await client.ask(action, args, ['limit', 'reason']);
+    setBusy(false);
+    setProblems(problemsOf(answer));
+    if (answer.ok) then(answer.data);
+  };
+  const cancel = html`<button type="button" class="button" onClick=${onClose}>Keep them</button>`;
+  if (!preview) {
+    const said = Object.entries(filters).filter(([, value]) => value).map(([key, value]) => `${key} ${value}`).join(', ');
+    return html`<${Dialog} title=${ids ? `Delete ${count(ids.length)} selected` : 'Delete what matches'} onClose=${onClose}>
+      <p class="soft">${ids ? 'These are frozen as a list, and shown to you before anything is deleted.' : html`What matches now (${said || 'no filter: all'}) is frozen as a list, the oldest first, and shown to you before anything is deleted.`}</p>
+      <form onSubmit=${(event) => ask(event, 'preview_deletion', {limit: Number(limit) || null, job_ids: ids}, setPreview)}>
+        ${!ids && html`<label class="stacked">Only the oldest (empty: all that match)<input name="limit" type="number" min="1" max="100000" value=${limit} onInput=${(event) => setLimit(event.target.value)} /><${Wrong} text=${problems.limit} /></label>`}
+        <div class="row end">${cancel}<button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Preview</button></div></form></${Dialog}>`;
+  }
+  return html`<${Dialog} title=${`Delete ${preview.extent} on ${queue.name}?`} onClose=${onClose}>
+    <${Causes} causes=${preview.causes} total=${preview.total} label="Causes in this deletion" />
+    ${preview.missing > 0 && html`<p class="soft">${count(preview.missing)} of the selected are no dead letters any more and are left out.</p>`}
+    ${preview.total === 0 ? html`<p>Nothing matches any more.</p><div class="row end"><button type="button" class="button" onClick=${onClose}>Close</button></div>` : html`
+    <p>Their jobs will not run. This cannot be undone; the audit trail keeps what happened to each.</p>
+    <form onSubmit=${(event) => ask(event, 'delete_listed', {deletion_id: preview.id, reason}, onClose)}>
+      <label class="stacked">Why<input name="reason" dir="auto" required autofocus maxlength="300" autocomplete="off" value=${reason} onInput=${(event) => setReason(event.target.value)} /><${Wrong} text=${problems.reason} /></label>
+      <div class="row end">${cancel}<button class="button bad" disabled=${isBusy || !reason.trim()} aria-busy=${isBusy}>Delete ${count(preview.total)}</button></div></form>`}</${Dialog}>`;
+}

@@ -1,0 +1,90 @@
+"""Frozen lists of dead letters: resolved once, previewed, and then acted on, whatever the filters mean by then.
+
+A list names each failure by job id *and* moment, so one that came later under the same id is not meant. Batch replays
+and batch deletions are made of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from teknav_ops.errors import InvalidRequest
+from teknav_ops.jobs.batch_replay import cause_field, error_type_field
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries, FrozenFailure
+from teknav_ops.payloads import plain
+from teknav_ops.redis_state.connection import Client
+
+#: No list is longer: split what matches by error type or time.
+LIST_LIMIT: Final = 100_000
+DAY_SECONDS: Final = 24 * 3600
+PREVIEW_SECONDS: Final = 7 * DAY_SECONDS
+#: Causes kept on record: a preview that names more helps nobody to decide.
+_CAUSE_LIMIT: Final = 50
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FrozenList:
+    """What was found; how many match in all; how many ids were asked for and are no dead letters."""
+
+    failures: Sequence[FrozenFailure]
+    matching_count: int
+    missing_count: int = 0
+
+    def facts(self, *, operator: str, at_ms: int) -> dict[str, Any]:
+        """What is kept on record of it, with its causes."""
+        causes = Counter((failure.error_type, failure.fingerprint) for failure in self.failures)
+        types = Counter(failure.error_type for failure in self.failures)
+        facts: dict[str, Any] = {
+            "operator": operator, "state": "previewed", "created_at_ms": at_ms, "total": len(self.failures),
+            "matching": self.matching_count, "missing": self.missing_count,
+        }  # fmt: skip
+        facts |= {error_type_field(kind): count for kind, count in types.items()}
+        return facts | {cause_field(*cause): count for cause, count in causes.most_common(_CAUSE_LIMIT)}
+
+
+def resolve(
+    queries: DeadLetterQueries,
+    queue: str,
+    where: DeadLetterFilter,
+    *,
+    limit: int | None,
+    job_ids: Sequence[str] | None,
+    with_damaged: bool = False,
+) -> FrozenList:
+    """All matching dead letters, or the oldest `limit`, or those of `job_ids`.
+
+    Raises:
+        InvalidRequest: limit out of range, or more ids than the limit.
+    """
+    limit = plain.whole_number(LIST_LIMIT if limit is None else limit, "limit", 1, LIST_LIMIT)
+    if job_ids is None:
+        return FrozenList(*queries.failures(queue, where, limit=limit, with_damaged=with_damaged))
+    if len(job_ids) > limit:
+        raise InvalidRequest(f"job_ids: {len(job_ids):,} ids are more than the limit of {limit:,}")
+    found = queries.failures_of(queue, job_ids, with_damaged=with_damaged)
+    return FrozenList(found, len(found), len(set(job_ids)) - len(found))
+
+
+def write(client: Client, record: str, listed: str, frozen: FrozenList, facts: dict[str, Any], *also: Any) -> None:
+    """Keep a list and its record for seven days, as one step; `also` is one more command of that step."""
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.hset(record, mapping=facts)
+        pipeline.expire(record, PREVIEW_SECONDS)
+        # Sent again after a lost answer, the list must not hold each failure twice.
+        pipeline.execute_command("DEL", listed)
+        for first in range(0, len(frozen.failures), 1_000):
+            part = frozen.failures[first : first + 1_000]
+            pipeline.rpush(listed, *(f"{failure.job_id}|{failure.failed_at_ms}" for failure in part))
+        pipeline.expire(listed, PREVIEW_SECONDS)
+        if also:
+            pipeline.execute_command(*also)
+        pipeline.execute()
+
+
+def read(client: Client, listed: str, first: int, count: int) -> list[tuple[str, int]]:
+    """Some of a list's failures, as (job id, failed at ms)."""
+    pairs = (entry.rpartition("|") for entry in client.lrange(listed, first, first + count - 1))
+    return [(job_id, int(failed_at_ms)) for job_id, _, failed_at_ms in pairs]
