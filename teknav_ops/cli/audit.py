@@ -162,7 +162,7 @@ def _say_how_to_go_on(page: AuditPage) -> None:
     if page.next_cursor is None:
         return
     far = "" if page.looked_back_to is None else f"looked back to {page.looked_back_to.astimezone():%Y-%m-%d %H:%M}; "
-    show.console.print(f"[dim]{far}go on with --cursor {page.next_cursor}[/dim]", highlight=False)
+    show.console.print(f"[dim]{far}go on with --cursor {page.next_cursor}[/dim]", highlight=False, soft_wrap=True)
 
 
 def _gist(entry: AuditEntry) -> str:

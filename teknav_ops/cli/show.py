@@ -44,49 +44,48 @@ def plain(value: Any) -> Any:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
-    """Print rows, numbers to the right; or say what to do when there are none."""
+    """Print rows, numbers to the right; or say what to do when there are none. No value is ever cut, so that what is
+    an id can be copied: what has no room beside the others stands below its row.
+    """
     if not rows:
         console.print(Text(empty, style="dim"))
         return
     texts = [[cell(value) for value in row] for row in rows]
+    is_numeric = [all(isinstance(value, int | float | None) for value in column) for column in zip(*rows, strict=True)]
     widths = [max(map(cell_len, column)) for column in zip(columns, *texts, strict=True)]
-    left = console.width - sum(widths[:-1]) - min(widths[-1], _LEAST_WIDTH)
+    longest_word = max(cell_len(word) for row in texts for word in (row[-1].split() or [""]))
+    left = console.width - sum(widths[:-1]) - min(widths[-1], max(_LEAST_WIDTH, longest_word))
     if left < len(columns) - 1:
-        _stacked(columns, rows, texts)
+        _stacked(columns, texts, widths, is_numeric)
         return
     grid = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=left < 2 * (len(columns) - 1))
     for index, name in enumerate(columns):
-        numeric = all(isinstance(row[index], int | float | None) for row in rows)
         is_last = index == len(columns) - 1
-        grid.add_column(name, justify="right" if numeric else "left", no_wrap=not is_last, overflow="fold")
-    for row in rows:
+        grid.add_column(name, justify="right" if is_numeric[index] else "left", no_wrap=not is_last, overflow="fold")
+    for row in texts:
         # Text, not markup: error messages and payloads may hold square brackets.
-        grid.add_row(*(Text(cell(value)) for value in row))
+        grid.add_row(*(Text(text) for text in row))
     console.print(grid)
 
 
-def _stacked(columns: Sequence[str], rows: Sequence[Sequence[Any]], texts: list[list[str]]) -> None:
-    """Where the terminal is too narrow for all columns, the last one stands below its row, and the others close up."""
-    grid = Table(box=None, show_header=False, pad_edge=False, collapse_padding=True)
-    last = len(columns) - 1
-    for index in range(last):
-        numeric = all(isinstance(row[index], int | float | None) for row in rows)
-        grid.add_column(justify="right" if numeric else "left", no_wrap=True)
-    grid.add_row(*(Text(name, style="bold") for name in columns[:last]))
-    for row in texts:
-        grid.add_row(*(Text(text) for text in row[:last]))
-    head, *lines = _lines(grid)
-    console.print(head)
-    for line, row in zip(lines, texts, strict=True):
-        console.print(line)
-        if row[last] != "-":
-            console.print(Padding(Text(f"{columns[last]}: {row[last]}", style="dim"), (0, 0, 0, 2)))
+def _stacked(
+    columns: Sequence[str], texts: Sequence[Sequence[str]], widths: Sequence[int], is_numeric: Sequence[bool]
+) -> None:
+    """As many columns as fit beside each other, and what is left of a row below it."""
+    kept = 1
+    while kept < len(columns) - 1 and sum(widths[: kept + 1]) + kept <= console.width:
+        kept += 1
+    for number, row in enumerate([columns, *texts]):
+        cells = list(map(_padded, row[:kept], widths, is_numeric))
+        console.print(Text(" ".join(cells).rstrip(), style="" if number else "bold"), soft_wrap=True)
+        rest = [f"{name}: {text}" for name, text in zip(columns[kept:], row[kept:], strict=True) if text != "-"]
+        if number and rest:
+            console.print(Padding(Text(" · ".join(rest), style="dim"), (0, 0, 0, 2)))
 
 
-def _lines(grid: Table) -> list[Text]:
-    with console.capture() as drawn:
-        console.print(grid, no_wrap=True)
-    return list(Text.from_ansi(drawn.get()).split("\n"))
+def _padded(text: str, width: int, is_numeric: bool) -> str:
+    room = " " * (width - cell_len(text))
+    return room + text if is_numeric else text + room
 
 
 def total(page: Page[Any]) -> str:

@@ -61,3 +61,32 @@ def test_the_queues_fit_eighty_columns_and_no_number_is_broken(monkeypatch: pyte
     )
     assert len(lines) == 2 and max(map(len, lines)) <= 80
     assert lines[1].endswith("1,542 of 6")
+
+
+ID, TRACE = "0199f0c2-7d53-7a40-9c39-3f8f2f3a7d11", "ab" * 16
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 120])
+@pytest.mark.parametrize("place", range(6))
+def test_an_id_is_whole_in_every_column_at_every_width(monkeypatch: pytest.MonkeyPatch, width: int, place: int) -> None:
+    values: list[object] = ["execute-plugin", "12 min 20 s ago", 12_345, "WebhookUnreachable", "the receiver said no"]
+    values.insert(place, ID)
+    columns = tuple(f"column {number}" for number in range(6))
+
+    lines = drawn(monkeypatch, width, columns, tuple(values), ("x", "y", 1, "z", "w", TRACE))
+
+    assert any(ID in line for line in lines) and any(TRACE in line for line in lines), lines
+    for value in ("execute-plugin", "12 min 20 s ago", "12,345", "WebhookUnreachable"):
+        assert value in " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= width
+
+
+def test_dead_letters_at_eighty_columns_keep_their_ids_and_the_error_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = ("id", "job", "failed", "attempts", "error type", "error")
+    lines = drawn(
+        monkeypatch, 80, columns, (ID, "deliver-webhook", "2 h 4 min ago", 12, "WebhookUnreachable", "no " * 30)
+    )
+
+    assert lines[0].split() == ["id", "job", "failed", "attempts"]
+    assert lines[1] == f"{ID} deliver-webhook 2 h 4 min ago       12"
+    assert lines[2].startswith("  error type: WebhookUnreachable · error: no no")

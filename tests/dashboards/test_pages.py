@@ -217,7 +217,9 @@ def test_a_job_is_found_from_anywhere_by_its_id_or_trace(system: System, visit: 
     expect(page.get_by_text("No job with this id or trace is kept")).to_be_visible()
 
 
-def test_what_did_not_change_stays_the_same_object_and_is_not_drawn_again(system: System, visit: Visit) -> None:
+def test_what_did_not_change_is_not_drawn_again_and_rates_that_stand_together_have_one_unit(
+    system: System, visit: Visit
+) -> None:
     page = visit().open("/dashboard/owner/queues")
     compared = page.evaluate(
         """async (path) => {
@@ -252,6 +254,21 @@ def test_what_did_not_change_stays_the_same_object_and_is_not_drawn_again(system
         [f"{assets_path()}/js/client.js", pairs],
     )
     assert rebuilt == [new for _, _, new in pairs]
+
+    read = page.evaluate(
+        """async (path) => {
+            const {rateUnit} = await import(path);
+            const groups = [[0, 0.05], [0, 2.5, 0.05], [0, 0], [null, 0.5], []];
+            return groups.map((group) => [rateUnit(group).name, ...group.map(rateUnit(group).text)]);
+        }""",
+        f"{assets_path()}/js/format.js",
+    )
+    assert read == [
+        ["min", "0/min", "3/min"], ["s", "0/s", "2.5/s", "0.05/s"], ["min", "0/min", "0/min"], ["min", "–", "30/min"],
+        ["min"],
+    ]  # fmt: skip
+    totals = page.get_by_role("region", name="Totals").locator("b")
+    assert len({text.partition("/")[2] for text in totals.all_inner_texts()[:2]}) == 1
 
     row = page.locator("tr", has_text="workflows:run")
     system.services.control(Operator("bench", Role.OWNER)).pause("workflows:run")

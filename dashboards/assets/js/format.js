@@ -6,17 +6,11 @@ export function count(value) {
   return value === null || value === undefined ? '–' : grouped.format(value);
 }
 
-export function rate(perSecond) {
-  if (perSecond === null || perSecond === undefined) return '–';
-  if (perSecond === 0) return '0/s';
-  if (perSecond < 1) return `${trim(perSecond * 60)}/min`;
-  return `${trim(perSecond)}/s`;
-}
-
-/** One unit for a column of rates, by its largest: its name, and how each value reads in it. */
+/** One unit for rates that stand together, by the largest: its name, how each reads in it, and with its unit. */
 export function rateUnit(perSecond) {
-  const [name, factor] = Math.max(0, ...perSecond) < 1 ? ['min', 60] : ['s', 1];
-  return {name, read: (value) => (value * factor > 0 && value * factor < 0.01 ? '<0.01' : trim(value * factor))};
+  const [name, factor] = Math.max(0, ...perSecond.map((value) => value ?? 0)) < 1 ? ['min', 60] : ['s', 1];
+  const read = (value) => (value * factor > 0 && value * factor < 0.01 ? '<0.01' : trim(value * factor));
+  return {name, read, text: (value) => (value === null || value === undefined ? '–' : `${read(value)}/${name}`)};
 }
 
 export function ms(value) {

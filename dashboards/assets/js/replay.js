@@ -1,7 +1,7 @@
 // Batch replays: the frozen list before it starts, and its progress afterwards.
 import {Act, Badge, Dialog, html, Progress, Time, useState, Words} from 'teknav/js/kit.js';
 import {problemsOf, Wrong} from 'teknav/js/form.js';
-import {count, rate, span} from 'teknav/js/format.js';
+import {count, rateUnit, span} from 'teknav/js/format.js';
 
 /** Two steps: what would be replayed, as a list that does not change any more; then go. */
 export function StartReplay({client, queue, ids, filters, onClose}) {
@@ -58,7 +58,7 @@ export function Outcome({replay}) {
 }
 
 export function Running({client, replay, mayAct}) {
-  return html`<section class="card"><div class="body row"><b>Replay <${Words} text=${replay.name || replay.id} /></b><span class="soft">${count(replay.done)} of ${count(replay.total)}${replay.rate ? `, ${rate(replay.rate)}` : ''}, by <${Words} text=${replay.startedBy ?? replay.operator} /></span>
+  return html`<section class="card"><div class="body row"><b>Replay <${Words} text=${replay.name || replay.id} /></b><span class="soft">${count(replay.done)} of ${count(replay.total)}${replay.rate ? `, ${rateUnit([replay.rate]).text(replay.rate)}` : ''}, by <${Words} text=${replay.startedBy ?? replay.operator} /></span>
     <div class="grow"><${Progress} label=${`Progress of replay ${replay.name || replay.id}`} done=${replay.done} total=${replay.total} /></div>
     <${Outcome} replay=${replay} />
     ${mayAct && replay.state === 'running' && html`<${Act} client=${client} action="abort" args=${{queue: replay.queue, replay_id: replay.id}} tone="bad">Stop</${Act}>`}</div></section>`;

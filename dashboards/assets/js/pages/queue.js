@@ -2,7 +2,7 @@
 import {Act, Badge, Choice, Empty, html, Icon, may, Pager, SearchField, Tabs, Time, useState} from 'teknav/js/kit.js';
 import {Chart} from 'teknav/js/chart.js';
 import {Dialog} from 'teknav/js/dialog.js';
-import {count, ms, percent, rate, span} from 'teknav/js/format.js';
+import {count, ms, percent, rateUnit, span} from 'teknav/js/format.js';
 import {NewJob, problemsOf, Wrong} from 'teknav/js/form.js';
 import {JobsTable} from 'teknav/js/jobs_table.js';
 import {Groups} from 'teknav/js/groups.js';
@@ -41,9 +41,10 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
 }
 
 function Facts({queue}) {
+  const unit = rateUnit([queue.completedRate, queue.failedRate]);
   return html`<section class="totals" aria-label="Now">
-    <div><b>${rate(queue.completedRate)}</b><span>completed, last 5 min</span></div>
-    <div class=${queue.failedRate ? 'bad' : ''}><b>${rate(queue.failedRate)}</b><span>given up, last 5 min</span></div>
+    <div><b>${unit.text(queue.completedRate)}</b><span>completed, last 5 min</span></div>
+    <div class=${queue.failedRate ? 'bad' : ''}><b>${unit.text(queue.failedRate)}</b><span>given up, last 5 min</span></div>
     <div><b>${count(queue.waiting)}</b><span>waiting${queue.oldestMs ? `, the next for ${span(queue.oldestMs / 1_000)}` : ''}</span></div>
     <div><b>${count(queue.active)}</b><span>active on ${count(queue.workers)} worker processes</span></div>
     <div class=${queue.errorRate ? 'bad' : ''}><b>${percent(queue.errorRate)}</b><span>error rate of runs, last 5 min</span></div>
@@ -60,11 +61,12 @@ const RANGES = [['1h', '1 hour'], ['6h', '6 hours'], ['24h', '24 hours'], ['7d',
 function Metrics({client, metrics}) {
   if (!metrics) return html`<div class="skeleton"></div>`;
   const {at} = metrics;
+  const unit = rateUnit([...metrics.completedRate, ...metrics.failedRate, ...metrics.retriedRate]);
   return html`<section class="card"><div class="title filters"><${Choice} client=${client} name="range" label="Window" value=${metrics.range} options=${RANGES} />
       <${Choice} client=${client} name="outcome" label="Durations of" value=${metrics.outcome} options=${OUTCOMES} />
       <span class="faint grow">${metrics.asOf}</span><span class="faint">one point is ${span(metrics.stepSeconds)}; ${count(metrics.runs)} ${metrics.outcome === 'any' ? '' : `${metrics.outcome} `}${metrics.runs === 1 ? 'run' : 'runs'} with a duration</span></div>
     ${metrics.ended === 0 ? html`<${Empty} icon="activity" title="Nothing ran in this window">Choose a longer one, or look at the jobs that wait.</${Empty}>` : html`<div class="body columns">
-      <${Chart} title="Finished per second" at=${at} format=${(value) => rate(value)} series=${[{label: 'completed', values: metrics.completedRate, tone: 'accent', fill: true}, {label: 'failed', values: metrics.failedRate, tone: 'bad'}, {label: 'retried', values: metrics.retriedRate, tone: 'warn'}]} />
+      <${Chart} title=${`Finished per ${unit.name === 'min' ? 'minute' : 'second'}`} at=${at} format=${unit.text} series=${[{label: 'completed', values: metrics.completedRate, tone: 'accent', fill: true}, {label: 'failed', values: metrics.failedRate, tone: 'bad'}, {label: 'retried', values: metrics.retriedRate, tone: 'warn'}]} />
       <${Chart} title="Error rate" at=${at} format=${percent} series=${[{label: 'runs that failed', values: metrics.errorRate, tone: 'bad', fill: true}]} />
       <${Chart} title=${`Duration of ${DURATIONS_OF[metrics.outcome]}`} at=${at} format=${ms} series=${[{label: 'p50', values: metrics.p50, tone: 'info'}, {label: 'p95', values: metrics.p95, tone: 'warn'}, {label: 'p99', values: metrics.p99, tone: 'bad', dash: [4, 3]}]} />
       <${Chart} title="Waited before a worker took it (mean)" at=${at} format=${ms} series=${[{label: 'waited', values: metrics.waited, tone: 'info', fill: true}]} /></div>`}</section>`;

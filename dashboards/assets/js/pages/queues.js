@@ -1,6 +1,6 @@
 // QueueListTable: is anything wrong, and where?
 import {Act, Empty, html, Icon, may, Spark, useMemo} from 'teknav/js/kit.js';
-import {count, ms, rate, rateUnit} from 'teknav/js/format.js';
+import {count, ms, rateUnit} from 'teknav/js/format.js';
 import {Heading, numbers, openRow} from 'teknav/js/table.js';
 
 export default function Queues({client, queues, attention, totals, sort, order, problem, shell}) {
@@ -25,9 +25,10 @@ function Attention({list}) {
 }
 
 function Totals({totals}) {
+  const unit = rateUnit([totals.completed_rate, totals.failed_rate]);
   return html`<section class="totals" aria-label="Totals">
-    <div><b>${rate(totals.completed_rate)}</b><span>completed, last 5 min</span></div>
-    <div class=${totals.failed_rate ? 'bad' : ''}><b>${rate(totals.failed_rate)}</b><span>given up, last 5 min</span></div>
+    <div><b>${unit.text(totals.completed_rate)}</b><span>completed, last 5 min</span></div>
+    <div class=${totals.failed_rate ? 'bad' : ''}><b>${unit.text(totals.failed_rate)}</b><span>given up, last 5 min</span></div>
     <div><b>${count(totals.waiting)}</b><span>waiting</span></div>
     <div><b>${count(totals.active)}</b><span>active</span></div>
     <div><b>${count(totals.delayed)}</b><span>delayed</span></div>
