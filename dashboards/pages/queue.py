@@ -13,13 +13,15 @@ from dashboards.visit import PAGE_SIZE
 from teknav_ops.access.policy import Operation
 from teknav_ops.errors import CorruptRecord, InvalidPayload
 from teknav_ops.jobs.paging import Window
-from teknav_ops.jobs.queries import JobFilter
+from teknav_ops.jobs.queries import SORTED_BY, JobFilter
 from teknav_ops.jobs.states import JobState
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.spans import parse_moment
 from teknav_ops.topology import TOPOLOGY, Queue
 
 _TABS: Final = ("jobs", "failed", "dlq", "metrics")
+#: What is shown first of a list that can be sorted, and the other way: what is due soonest, what ended last.
+_ORDERS: Final = {"due_at": ("oldest", "newest"), "finished_at": ("newest", "oldest")}
 _STATES: Final = ("waiting", "active", "delayed", "completed", "cancelled", "failed")
 
 
@@ -114,11 +116,14 @@ class QueuePage(JobActions, Page):
             name=visit.filter("name"), trace_id=visit.filter("trace"), text=visit.searched_text(),
             window=Window(parse_moment(since, name="since") if state is not JobState.WAITING else None),
         )  # fmt: skip
-        page = visit.sources.jobs.page(queue.name, state, where=where, cursor=cursor, limit=PAGE_SIZE)
+        by = SORTED_BY.get(state)
+        order = None if by is None else visit.choice("order", _ORDERS[by])
+        sort = None if by is None else by if order == "oldest" else f"-{by}"
+        page = visit.sources.jobs.page(queue.name, state, where=where, sort=sort, cursor=cursor, limit=PAGE_SIZE)
         return {
             "jobs": [job_row(visit, job) for job in page.items], **paged(page, cursor),
             "isFiltered": bool(where.fields) or where.window != Window(), "note": None, "name": where.name,
-            "text": where.text, "trace": where.trace_id, "since": since,
+            "text": where.text, "trace": where.trace_id, "since": since, "order": order,
         }  # fmt: skip
 
     @action(Operation.MANAGE)

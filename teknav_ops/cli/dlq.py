@@ -32,6 +32,7 @@ from teknav_ops.cli.options import (
     parse_data,
 )
 from teknav_ops.jobs.batch_replay import Replay
+from teknav_ops.jobs.paging import is_newest_first
 
 app = typer.Typer(help="List, show, replay, delete and purge dead letters.", no_args_is_help=True)
 
@@ -62,13 +63,17 @@ def list_dead_letters(
     failed_again: AgainOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
+    sort: Annotated[str, typer.Option(help="failed_at: oldest first; -failed_at: newest first.")] = "-failed_at",
     limit: LimitOption = 20,
     cursor: CursorOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """A page of dead letters, newest first."""
     where = filter_of(error_type, fingerprint, text, failed_again, since, until)
-    page = Context().dead_letters.page(queue, where=where, cursor=cursor, limit=limit, looking_seconds=LOOKING_SECONDS)
+    newest_first = is_newest_first(sort, "failed_at")
+    page = Context().dead_letters.page(
+        queue, where=where, cursor=cursor, limit=limit, newest_first=newest_first, looking_seconds=LOOKING_SECONDS
+    )
     if json_output:
         show.as_json(page)
         return

@@ -35,13 +35,16 @@ def list_jobs(
     text: Annotated[str | None, typer.Option(help="Only jobs with this in a value of their payload.")] = None,
     since: SinceOption = None,
     until: UntilOption = None,
+    sort: Annotated[str | None, typer.Option(help="due_at or finished_at; with - before it: last to first.")] = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """A page of a queue's jobs in one state."""
     where = JobFilter(name=name, trace_id=trace, text=text, window=parse_window(since, until))
-    page = Context().jobs.page(queue, state, where=where, cursor=cursor, limit=limit, looking_seconds=LOOKING_SECONDS)
+    page = Context().jobs.page(
+        queue, state, where=where, sort=sort, cursor=cursor, limit=limit, looking_seconds=LOOKING_SECONDS
+    )
     if json_output:
         show.as_json(page)
         return

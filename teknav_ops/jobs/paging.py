@@ -93,6 +93,13 @@ def check_limit(limit: int) -> None:
     plain.whole_number(limit, "limit", 1, PAGE_LIMIT)
 
 
+def is_newest_first(sort: str, by: str) -> bool:
+    """Whether a list is asked for by `-by`, and not by `by`. Raises InvalidRequest for anything else."""
+    if sort not in (by, f"-{by}"):
+        raise InvalidRequest(f"sort: {by} is first to last, -{by} last to first; not {str(sort)[:40]!r}")
+    return sort.startswith("-")
+
+
 def check_texts(**texts: str | None) -> None:
     """Raises InvalidRequest that names the filter whose text is none, or can be stored nowhere."""
     for name, text in texts.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -17,6 +18,7 @@ from teknav_ops.jobs.paging import (
     check_limit,
     check_texts,
     fill_page,
+    is_newest_first,
     read_hashes,
 )
 from teknav_ops.jobs.record import JobRecord, damaged_record, read_record
@@ -33,6 +35,14 @@ log = structlog.get_logger("teknav.jobs")
 
 #: A worker silent for this long is not counted.
 HEARTBEAT_MS = 60_000
+#: By which moment a state's jobs can be sorted, both ways: the one that Redis keeps them by. Those that wait come as
+#: they will run, those that run by the end of their lease: no key gives another order of them.
+SORTED_BY: Final = {
+    JobState.DELAYED: "due_at",
+    JobState.COMPLETED: "finished_at",
+    JobState.FAILED: "finished_at",
+    JobState.CANCELLED: "finished_at",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +124,16 @@ class JobQueries:
         state: JobState,
         *,
         where: JobFilter | None = None,
+        sort: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
         looking_seconds: float = LOOKING_SECONDS,
     ) -> Page[JobRecord]:
-        """Jobs in a state, after `cursor`: what runs next first, what ended newest first.
+        """Jobs in a state, after `cursor`: what runs next first, what ended newest first, or as `sort` says.
 
         Raises:
-            InvalidRequest: a limit or cursor that cannot be, or a time window for waiting jobs, which have none.
+            InvalidRequest: a limit or cursor that cannot be, a time window for waiting jobs, which have none, or an
+                order that the state has not (`SORTED_BY`).
         """
         check_limit(limit)
         after = Cursor.parse(cursor)
@@ -136,7 +148,8 @@ class JobQueries:
                 for job_id, row in zip(ids, hashes, strict=True)
             ]
 
-        parts = scan(self._client, _source(keys, state, where.window), where.fields, after=after, step=limit)
+        source = _source(keys, state, where.window, sort)
+        parts = scan(self._client, source, where.fields, after=after, step=limit)
         return fill_page(
             parts, where.matches, load, after=after, limit=limit, is_settled=not where.fields,
             looking_seconds=looking_seconds,
@@ -152,13 +165,16 @@ def readable_record(queue: str, job_id: str, fields: Mapping[str, str], state: J
         return damaged_record(queue, job_id, fields, error, state)
 
 
-def _source(keys: QueueKeys, state: JobState, window: Window) -> Source:
+def _source(keys: QueueKeys, state: JobState, window: Window, sort: str | None) -> Source:
     """Where a state's jobs are, in their order."""
+    by = SORTED_BY.get(state)
+    if sort is not None and by is None:
+        raise InvalidRequest(f"sort: {state} jobs have one order, in which they are handed out or held; leave it out")
     if state is JobState.WAITING:
         if window != Window():
             raise InvalidRequest("since/until: waiting jobs are listed in their order; leave the times out")
         return Source.of_waiting(keys)
-    newest_first = state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+    newest_first = by == "finished_at" if sort is None else is_newest_first(sort, by or "")
     return Source.of_set(_zset(keys, state), keys.job_family, window, newest_first=newest_first)
 
 

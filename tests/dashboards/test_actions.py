@@ -88,7 +88,20 @@ def test_a_delayed_job_is_promoted_and_a_waiting_one_taken_out(system: System, v
 
 def test_selected_letters_are_replayed_and_no_others(system: System, visit: Visit) -> None:
     jobs = failed_jobs(system, 4)
-    page = visit().open("/dashboard/owner/queues/search:index/dlq?order=oldest")
+    page = visit().open("/dashboard/owner/queues/search:index?tab=failed&order=oldest")
+    heading = page.get_by_role("table", name="failed jobs").get_by_role("columnheader", name="Failed")
+    expect(heading).to_have_attribute("aria-sort", "ascending")
+    oldest = page.get_by_role("table", name="failed jobs").locator("tbody tr").first.get_by_role("link")
+    first = oldest.get_attribute("href")
+    heading.get_by_role("button").click()
+    expect(heading).to_have_attribute("aria-sort", "descending")
+    expect(oldest).not_to_have_attribute("href", first or "")
+    page.goto(page.url.partition("?")[0] + "/dlq")
+    heading = page.get_by_role("table", name="Dead letters").get_by_role("columnheader", name="Failed")
+    expect(heading).to_have_attribute("aria-sort", "descending")
+    heading.get_by_role("button").click()
+    expect(heading).to_have_attribute("aria-sort", "ascending")
+    assert page.url.endswith("?order=oldest")
     for job in jobs[:2]:
         page.get_by_label(f"Select {job}").check()
     page.get_by_role("button", name="Replay selected").click()

@@ -327,3 +327,35 @@ def test_waiting_jobs_that_are_taken_while_the_list_is_read_hide_nothing(queries
         taken += [delivery.id for delivery in state.fetch(3)]
 
     assert sorted(seen) == sorted(ids) and taken == seen[: len(taken)]
+
+
+@pytest.mark.parametrize("by", ["due_at", "finished_at"])
+def test_jobs_are_sorted_by_key_both_ways_without_a_seam(queries: JobQueries, state: State, by: str) -> None:
+    ids = [state.enqueue(id=f"{n:02}", delay_ms=60_000) for n in range(9)]
+    kind = JobState.DELAYED if by == "due_at" else JobState.CANCELLED
+    for number, job_id in enumerate(ids):
+        if kind is JobState.CANCELLED:
+            state.run(scripts.cancel(KEYS, job_id=job_id, actor="o", cancelled_kept=100))
+        # Some at the same moment.
+        state.client.zadd(KEYS.delayed if by == "due_at" else KEYS.cancelled, {job_id: 10**12 + number // 2})
+
+    def listed(sort: str | None) -> list[str]:
+        read = pages(lambda cursor: queries.page(QUEUE, kind, sort=sort, cursor=cursor, limit=2))
+        return [job.id for page in read for job in page.items]
+
+    assert (listed(by), listed(f"-{by}")) == (ids, ids[::-1])
+    assert listed(None) == (ids if by == "due_at" else ids[::-1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "sort", "words"),
+    [
+        (JobState.WAITING, "finished_at", "waiting jobs have one order"),
+        (JobState.ACTIVE, "-due_at", "active jobs have"),
+        (JobState.DELAYED, "finished_at", "due_at is first to last"), (JobState.FAILED, "attempts", "not 'attempts'"),
+        (JobState.FAILED, "--finished_at", "-finished_at last to first"),
+    ],
+)  # fmt: skip
+def test_an_order_that_no_key_gives_is_refused(queries: JobQueries, kind: JobState, sort: str, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"sort: .*{words}"):
+        queries.page(QUEUE, kind, sort=sort)

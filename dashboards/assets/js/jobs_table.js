@@ -1,9 +1,10 @@
 // JobsTable: a page of jobs in one state.
 import {Act, Badge, Copy, Empty, html, Progress, Time, Words} from 'teknav/js/kit.js';
 import {count, ms} from 'teknav/js/format.js';
-import {openRow} from 'teknav/js/table.js';
+import {openRow, TurnHeading} from 'teknav/js/table.js';
 
 const WHEN = {waiting: 'Enqueued', active: 'Started', delayed: 'Due', completed: 'Finished', failed: 'Failed', cancelled: 'Cancelled'};
+const ONE_ORDER = {waiting: 'Listed in the order in which they will run', active: 'Listed by the end of their lease'};
 const NOTHING = {
   waiting: 'No job waits for a worker at the moment. Create one with “New job”, or enqueue from your code.',
   active: 'No worker runs a job of this queue at the moment.',
@@ -13,10 +14,10 @@ const NOTHING = {
   cancelled: 'None that was taken out is kept, or none matches the filter.',
 };
 
-export function JobsTable({client, jobs, state, mayAct, queue, href}) {
+export function JobsTable({client, jobs, state, order, mayAct, queue, href}) {
   if (!jobs.length) return html`<${Empty} title=${`No ${state} jobs`}>${NOTHING[state]}</${Empty}>`;
   const label = WHEN[state];
-  return html`<div class="scroll"><table class="cards" aria-label=${`${state} jobs`}><thead><tr><th>Job</th><th>Id</th><th>${label}</th><th class="right">Attempts</th>
+  return html`<div class="scroll"><table class="cards" aria-label=${`${state} jobs`}><thead><tr><th>Job</th><th>Id</th>${order ? html`<${TurnHeading} client=${client} text=${label} order=${order} />` : html`<th title=${ONE_ORDER[state]}>${label}</th>`}<th class="right">Attempts</th>
       ${state === 'active' ? html`<th>Progress</th><th>Worker</th>` : html`<th class="right">Waited</th><th class="right">Took</th>`}
       <th>${state === 'failed' ? 'Error' : state === 'delayed' ? 'Error or payload' : 'Payload'}</th><th><span class="unseen">Actions</span></th></tr></thead>
     <tbody>${jobs.map((job) => html`<tr key=${job.id} tabindex="0" ...${openRow(`${href}/jobs/${job.id}`)}>

@@ -18,6 +18,12 @@ export function Heading({client, name, text, sort, order, right, title}) {
   return html`<${SortHeading} text=${text} right=${right} title=${title} order=${isChosen ? order : undefined} onTurn=${() => client.go({sort: name, order: next})} />`;
 }
 
+/** A heading of a list that comes in pages by one moment: it turns the list, `oldest` or `newest` first, on the server. */
+export function TurnHeading({client, text, order}) {
+  const isNewest = order === 'newest';
+  return html`<${SortHeading} text=${text} order=${isNewest ? 'desc' : 'asc'} onTurn=${() => client.go({order: isNewest ? 'oldest' : 'newest'})} />`;
+}
+
 /**
  * Rows of a table that is there whole, sorted as its headings say; `columns` gives each name's value of a row. Answers
  * the rows, and `head(name, text, right)` for a heading.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -34,6 +34,7 @@ from teknav_ops.platform.webhook_endpoints import Attempt, attempts_of_job
 
 router = APIRouter(prefix="/api/owner", tags=["jobs"])
 
+JobOrder = Literal["due_at", "-due_at", "finished_at", "-finished_at"]
 #: Lists leave out what only one job's page shows: twenty stack traces each.
 _LISTED: Any = {"items": {"__all__": {"attempts"}}}
 
@@ -53,14 +54,16 @@ def list_jobs(
     trace: Annotated[Short, Query(description="Only jobs of this trace.")] = None,
     since: Since = None,
     until: Until = None,
+    sort: Annotated[JobOrder | None, Query(description="Delayed by `due_at`, ended by `finished_at`.")] = None,
     cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> PageOf[JobRecord]:
-    """What runs next comes first; what has ended, newest first. `text` looks into the payload's values, and needs
+    """What runs next comes first; what has ended, newest first; `-` is last to first. Jobs that wait or run have one
+    order, that of their hand-out or lease. `text` looks into the payload's values, and needs
     the right to read them. Times are when a job ended, is due, or (active) when its lease ends; waiting jobs have none.
     """
     where = JobFilter(name=name, trace_id=trace, text=text, window=window_of(since, until))
-    page = services.jobs.page(queue, state, where=where, cursor=cursor, limit=limit)
+    page = services.jobs.page(queue, state, where=where, sort=sort, cursor=cursor, limit=limit)
     return PageOf[JobRecord].of(page, [shown_job(job, identity) for job in page.items])
 
 

@@ -276,3 +276,17 @@ def test_a_viewer_may_change_nothing(viewer: httpx.Client, state: State) -> None
     ):  # fmt: skip
         assert viewer.request(method, path, json={}).status_code == 403
     assert state.places(failed) == ["failed"]
+
+
+def test_a_list_is_sorted_both_ways_where_its_state_has_such_an_order(owner: httpx.Client, state: State) -> None:
+    ids = [state.enqueue(delay_ms=60_000 * (number + 1)) for number in range(3)]
+
+    def listed(sort: str) -> list[str]:
+        return [
+            job["id"] for page in every_page(owner, JOBS, state="delayed", sort=sort, limit=2) for job in page["items"]
+        ]
+
+    assert (listed("due_at"), listed("-due_at")) == (ids, ids[::-1])
+    for wrong in ({"state": "waiting", "sort": "due_at"}, {"state": "delayed", "sort": "finished_at"}, {"sort": "x"}):
+        answer = owner.get(JOBS, params=wrong)
+        assert answer.status_code == 422 and "sort" in answer.json()["detail"], wrong

@@ -3,6 +3,7 @@ import {Act, Choice, Copy, Dialog, Empty, html, Icon, may, Pager, SearchField, T
 import {count} from 'teknav/js/format.js';
 import {Groups} from 'teknav/js/groups.js';
 import {DeleteLetters} from 'teknav/js/deletion.js';
+import {TurnHeading} from 'teknav/js/table.js';
 import {Running, StartReplay} from 'teknav/js/replay.js';
 
 const SPANS = [['', 'any time'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day'], ['7d', '7 days']];
@@ -38,7 +39,7 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
         <span class="grow"></span><${Choice} client=${client} name="order" label="Order" value=${list.order} options=${[['newest', 'newest first'], ['oldest', 'oldest first']]} />
         ${mayAct && html`<button type="button" class="button main" disabled=${!letters.length} onClick=${() => setDialog({kind: 'replay', ids: null})}><${Icon} name="rotate-ccw" /> Replay ${list.isFiltered ? 'all that match' : 'all'} …</button>`}
         ${mayManage && html`<button type="button" class="button bad" disabled=${!letters.length} onClick=${() => setDialog({kind: 'delete', ids: null})}><${Icon} name="trash-2" /> Delete ${list.isFiltered ? 'all that match' : 'all'} …</button>`}</div>
-      ${letters.length === 0 ? html`<${Empty} title="Nothing matches">No dead letter matches these filters${list.note ? ` (${list.note})` : ''}.</${Empty}>` : html`<${Letters} ...${{client, letters, selected, setSelected, toggle, inspect, mayAct, mayManage}} />`}
+      ${letters.length === 0 ? html`<${Empty} title="Nothing matches">No dead letter matches these filters${list.note ? ` (${list.note})` : ''}.</${Empty}>` : html`<${Letters} ...${{client, letters, order: list.order, selected, setSelected, toggle, inspect, mayAct, mayManage}} />`}
       <${Pager} client=${client} first=${list.first} shown=${letters.length} total=${list.total} next=${list.next} isLater=${list.isLater} note=${list.note} /></section>`}
     ${selected.size > 0 && html`<div class="bar" role="toolbar" aria-label="Selected"><b>${count(selected.size)} selected</b>
       <button type="button" class="button main" onClick=${() => setDialog({kind: 'replay', ids: [...selected]})}><${Icon} name="rotate-ccw" /> Replay selected …</button>
@@ -50,11 +51,11 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
     ${dialog?.kind === 'replay' && html`<${StartReplay} client=${client} queue=${queue} ids=${dialog.ids} filters=${filters} onClose=${() => { close(); setSelected(new Set()); }} />`}`;
 }
 
-function Letters({client, letters, selected, setSelected, toggle, inspect, mayAct, mayManage}) {
+function Letters({client, letters, order, selected, setSelected, toggle, inspect, mayAct, mayManage}) {
   const isAll = letters.every((letter) => selected.has(letter.id));
   return html`<div class="scroll"><table class="cards" aria-label="Dead letters"><thead><tr>
       ${mayAct && html`<th><input type="checkbox" aria-label="Select all on this page" checked=${isAll} onChange=${() => setSelected(isAll ? new Set() : new Set(letters.map((letter) => letter.id)))} /></th>`}
-      <th>Error</th><th>Job</th><th>Id</th><th>Failed</th><th class="right">Attempts</th><th>Message</th><th><span class="unseen">Actions</span></th></tr></thead>
+      <th>Error</th><th>Job</th><th>Id</th><${TurnHeading} client=${client} text="Failed" order=${order} /><th class="right">Attempts</th><th>Message</th><th><span class="unseen">Actions</span></th></tr></thead>
     <tbody>${letters.map((letter) => html`<tr key=${letter.id} tabindex="0" aria-selected=${selected.has(letter.id)} style="cursor: pointer"
         onClick=${(event) => { if (!event.composedPath().some((node) => /^(A|BUTTON|INPUT)$/.test(node.tagName ?? ''))) inspect(letter.id); }}
         onKeyDown=${(event) => { if (event.target.tagName !== 'TR') return; if (event.key === 'x' && mayAct) toggle(letter.id); if (event.key === 'Enter') inspect(letter.id); }}>

@@ -34,7 +34,7 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
         <${SearchField} client=${client} name="trace" placeholder="Trace id" value=${list.trace} />
         ${state === 'failed' && html`<${Choice} client=${client} name="since" label="Since" value=${list.since} options=${[['', 'all'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day']]} />`}</div>
       ${state === 'failed' && queue.failed !== queue.dlq && html`<p class="note">${count(queue.failed)} records of failed jobs are kept (the newest ${count(queue.failedKept)}), of ${count(queue.failedTotal)} that failed since the queue's first job. Dead letters are counted apart: ${count(queue.dlq)} stay until someone replays or deletes them.</p>`}
-      <${JobsTable} client=${client} queue=${queue.name} href=${queue.href} jobs=${list.jobs} state=${state} mayAct=${may(shell, 'act', queue.name)} />
+      <${JobsTable} client=${client} queue=${queue.name} href=${queue.href} jobs=${list.jobs} state=${state} order=${list.order} mayAct=${may(shell, 'act', queue.name)} />
       <${Pager} client=${client} first=${list.first} shown=${list.jobs.length} total=${list.total} next=${list.next} isLater=${list.isLater} note=${list.note} /></section>`}
     ${dialog === 'new' && html`<${NewJob} client=${client} queue=${queue.name} jobs=${queue.schemas} onClose=${close} />`}
     ${dialog === 'limits' && html`<${Limits} client=${client} queue=${queue} onClose=${close} />`}`;
