@@ -257,9 +257,12 @@ class OpenPage:
         except _OUTAGES as error:
             return {"ok": False, "text": f"Not done: {error}"}
         except TekNavError as error:
+            if isinstance(error, NotAllowed):
+                visit = self._page.visit
+                visit.sources.note_refusal(visit.identity, error, page=self._page.name, page_action=name)
             return {"ok": False, "text": str(error), "field": _field_of(error)}
         except Exception:
-            log.exception("dashboard.action_failed", page=self._page.name, action=name)
+            log.exception("dashboard.action_failed", page=self._page.name, page_action=name)
             return {"ok": False, "text": "Something broke; the server's log says what."}
         return _told(outcome)
 

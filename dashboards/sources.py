@@ -14,7 +14,7 @@ from teknav_ops.api.services import Services
 from teknav_ops.audit.story import Story, story
 from teknav_ops.audit.trail import AuditTrail
 from teknav_ops.control import Control
-from teknav_ops.errors import NoSnapshot
+from teknav_ops.errors import NoSnapshot, NotAllowed
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.jobs.worker_queries import WorkerQueries
@@ -101,6 +101,10 @@ class Sources:
     def current(self, identity: Identity) -> Identity | None:
         """What a visitor is now; None when they are let in no more."""
         return self.services.entrance.current(identity)
+
+    def note_refusal(self, identity: Identity, error: NotAllowed, **where: str) -> None:
+        """Write down that a visitor asked for what they have no right to."""
+        self.services.entrance.refusals.note(identity, error, **where)
 
     def control(self, operator: Operator) -> Control:
         """The operators' door, under this operator's name."""

@@ -71,7 +71,11 @@ class PayloadTooLarge(InvalidRequest):
 
 
 class NotAllowed(TekNavError):
-    """The operator's role does not permit this."""
+    """The operator's role does not permit this. `operation` is the right that was missing, where one was."""
+
+    def __init__(self, message: str = "", *, operation: str | None = None) -> None:
+        super().__init__(message)
+        self.operation = operation
 
 
 class WrongState(InvalidRequest):

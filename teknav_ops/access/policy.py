@@ -134,7 +134,7 @@ def require(operator: Operator, operation: Operation, queue: str | None = None) 
     """Raises NotAllowed unless role, scopes and queues are enough for the operation on this queue (None: on all)."""
     why_not = operator.why_not(operation, queue)
     if why_not is not None:
-        raise NotAllowed(f"{operation}: {why_not}")
+        raise NotAllowed(f"{operation}: {why_not}", operation=operation.value)
 
 
 def require_to_administer(operator: Operator) -> None:
@@ -156,7 +156,8 @@ def searched_text(operator: Operator, text: str | None, queue: str | None = None
         NotAllowed: there is a text, and the operator may not read payloads.
     """
     if text is not None and not operator.may(Operation.READ_PAYLOADS, queue):
-        raise NotAllowed("text: looks into payloads, and your role or token may not read them")
+        words = "text: looks into payloads, and your role or token may not read them"
+        raise NotAllowed(words, operation=Operation.READ_PAYLOADS.value)
     return text
 
 

@@ -7,12 +7,17 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import insert
 
+from teknav_ops.access.identity import Identity
+from teknav_ops.errors import NotAllowed, StorageUnavailable
 from teknav_ops.redis_state import keys
-from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
+
+log = structlog.get_logger("teknav.access")
 
 #: Entries a minute, from one address or user, and in all.
 PER_SUBJECT: Final = 5
@@ -27,6 +32,20 @@ class Refusals:
     def __init__(self, client: Client, database: Database) -> None:
         self._client = client
         self._database = database
+
+    def note(self, identity: Identity, error: NotAllowed, **where: str) -> None:
+        """Write down that somebody asked for what they have no right to; REST and the pages tell of each from here.
+
+        Other refusals (a wrong password, a sign-in that is not fresh) are none of a right. One that cannot be written
+        down is still a refusal.
+        """
+        if error.operation is None:
+            return
+        name, facts = identity.operator.name, {"operation": error.operation, **where}
+        try:
+            self.record("user.refused", actor=name, address=identity.address, **facts)
+        except (StorageUnavailable, *OUTAGE_ERRORS) as outage:  # type: ignore[misc]
+            log.warning("refusal.not_recorded", actor=name, error=str(outage), **facts)
 
     def record(self, action: str, *, actor: str | None, address: str, **detail: Any) -> bool:
         """Write a refusal down, unless this minute holds enough of them. False when it was only counted.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, cast
 
-from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
@@ -33,39 +32,18 @@ def identity_of(connection: HTTPConnection) -> Identity:
 def _needs(operation: Operation, *, queue_is_found: bool = False) -> Callable[[Request], Awaitable[Identity]]:
     """Asks for the operation on the queue in the path; on every queue where there is none.
 
-    With `queue_is_found` it is another part of the request that says which queue: the route asks again (`on_queue`).
+    With `queue_is_found` it is another part of the request that says which queue: the route asks again.
     """
 
     # Asynchronous, so that it costs no thread: it asks nobody.
     async def check(request: Request) -> Identity:
         identity = identity_of(request)
         queue = SOME_QUEUE if queue_is_found else request.path_params.get("queue")
-        try:
-            identity.require(operation, queue)
-        except NotAllowed:
-            await run_sync(lambda: record_refusal(request, identity, operation))
-            raise
+        identity.require(operation, queue)
         return identity
 
     check.operation = operation  # type: ignore[attr-defined]
     return check
-
-
-def on_queue(request: Request, identity: Identity, operation: Operation, queue: str) -> None:
-    """Ask for the operation on a queue that the path does not name. Raises NotAllowed, and records it."""
-    try:
-        identity.require(operation, queue)
-    except NotAllowed:
-        record_refusal(request, identity, operation)
-        raise
-
-
-def record_refusal(request: Request, identity: Identity, operation: Operation) -> None:
-    """Write down that somebody asked for what they may not do."""
-    services_of(request).entrance.refusals.record(
-        "user.refused", actor=identity.operator.name, address=request.state.origin.address,
-        operation=operation.value, method=request.method, path=request.url.path,
-    )  # fmt: skip
 
 
 async def _services(request: Request) -> Services:
@@ -95,8 +73,7 @@ SearchedText = Annotated[str | None, Depends(_searched_text)]
 async def _another_payload(request: Request, identity: MayAct, edit: ReplayEdit | None = None) -> dict[str, Any] | None:
     payload = edit.payload if edit is not None else None
     if payload is not None:
-        queue = request.path_params["queue"]
-        await run_sync(lambda: on_queue(request, identity, Operation.MANAGE, queue))
+        identity.require(Operation.MANAGE, request.path_params["queue"])
     return payload
 
 

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
+from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
@@ -142,6 +143,10 @@ def install_problems(app: FastAPI) -> None:
 
 async def _on_error(request: Request, error: Exception) -> Response:
     answer = problem_of(error)
+    identity = getattr(request.state, "identity", None)
+    if isinstance(error, errors.NotAllowed) and identity is not None:
+        note, url = request.app.state.services.entrance.refusals.note, request.url
+        await run_sync(lambda: note(identity, error, method=request.method, path=url.path))
     if answer.status_code >= 500:
         log.error("request.failed", path=request.url.path, error=f"{type(error).__name__}: {error}")
     return answer

@@ -8,7 +8,11 @@ import pytest
 
 from teknav_ops.access import refusals
 from teknav_ops.access.entrance import Entrance
+from teknav_ops.access.identity import Identity
+from teknav_ops.access.policy import Operator, Role
 from teknav_ops.access.refusals import IN_ALL, PER_SUBJECT
+from teknav_ops.errors import NotAllowed
+from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
 
 Trail = Callable[[], list[AuditLog]]
@@ -43,3 +47,20 @@ def test_many_addresses_together_cannot_fill_the_trail(entrance: Entrance, trail
     written = [refuse(entrance, f"10.0.{number // 250}.{number % 250}") for number in range(300)]
 
     assert written.count(True) == IN_ALL == len(trail())
+
+
+def test_only_a_missing_right_is_noted_and_an_outage_makes_no_other_answer_of_it(
+    entrance: Entrance, trail: Trail, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vida = Identity(Operator("vida", Role.VIEWER), "session", address="192.0.2.7")
+    missing = NotAllowed("act: vida is VIEWER", operation="act")
+
+    entrance.refusals.note(vida, NotAllowed("That is not your password."), path="/x")
+    entrance.refusals.note(vida, missing, path="/x")
+    nowhere = Database.open("postgresql+psycopg://nobody@127.0.0.1:1/nowhere?connect_timeout=1")
+    monkeypatch.setattr(entrance.refusals, "_database", nowhere)
+    entrance.refusals.note(vida, missing, path="/x")
+
+    (entry,) = trail()
+    assert (entry.actor, entry.detail) == ("vida", {"address": "192.0.2.7", "operation": "act", "path": "/x"})
+    nowhere.dispose()

@@ -81,6 +81,10 @@ class PreparedData:
             factors.confirm(user_id, identity.operator.name, code)
         return code
 
+    def forget_refusals(self) -> None:
+        """Let refusals be written down again, however many this minute holds already."""
+        self._raw.delete("none", *self._raw.scan_iter("teknav:refusals:*"))
+
     def reset(self) -> bool:
         """Put back what was in Redis. False when nothing there had changed."""
         now = self._dump()

@@ -18,6 +18,7 @@ from dashboards.reads import SharedReads
 from dashboards.sources import Sources
 from dashboards.visit import Visit
 from teknav_ops.access.identity import Identity
+from teknav_ops.audit.trail import AuditFilter, AuditTrail
 from teknav_ops.errors import TekNavError
 from tests.entrances.callers import Caller, Callers
 from tests.entrances.prepared import QUEUE, WORDS, PreparedData
@@ -126,6 +127,7 @@ def test_a_replay_of_what_holds_a_text_needs_the_right_to_read_payloads(
 ) -> None:
     """How many jobs it would take tells whether the text is in them."""
     body = {"limit": 5, "filters": {"text": WORDS["payload"]}}
+    prepared.forget_refusals()
     statuses = {
         name: client.post(
             f"/api/owner/queues/{QUEUE}/replays", json=body, headers=dict(callers[name].headers)
@@ -135,6 +137,9 @@ def test_a_replay_of_what_holds_a_text_needs_the_right_to_read_payloads(
     prepared.reset()
 
     assert statuses == {"token act": 403, "token read, act and enqueue": 201}
+    (entry, *_) = AuditTrail(prepared.services.database).page(AuditFilter(action="user.refused")).items
+    assert entry.detail is not None and entry.detail["operation"] == "read-payloads"
+    assert entry.detail["path"] == f"/api/owner/queues/{QUEUE}/replays"
 
 
 # What pages show -----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from dashboards.sources import Sources
 from dashboards.visit import Visit
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import Operation
+from teknav_ops.audit.trail import AuditFilter, AuditTrail
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.redis_state import keys
 from tests.entrances.callers import Caller, Callers
@@ -121,6 +122,23 @@ def test_an_action_is_refused_to_who_may_not(web: Web, caller: Caller, prepared:
 
     assert wrong == []
     assert after == before
+
+
+def test_a_refused_action_is_in_the_audit_trail(web: Web, callers: Callers, prepared: PreparedData) -> None:
+    identity = callers["viewer"].identity
+    assert identity is not None
+    identity = dataclasses.replace(identity, address="192.0.2.7")
+    (purge,) = (action for action in DISTINCT if action.name == "purge")
+    prepared.forget_refusals()
+
+    for name in ("purge", "no such action"):
+        assert not opened(web, purge, identity)._act(name, arguments(purge, prepared, identity))["ok"]
+
+    refused = AuditFilter(action="user.refused", actor=identity.operator.name, text="purge")
+    (entry,) = AuditTrail(web.services.database).page(refused).items
+    assert (entry.outcome, entry.detail) == (
+        "refused", {"address": "192.0.2.7", "operation": "manage", "page": "dlq", "page_action": "purge"},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["owner", "operator", "operator of the queues", "operator of other queues", "viewer"])

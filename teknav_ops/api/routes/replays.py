@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from teknav_ops.access.policy import Operation
-from teknav_ops.api.dependencies import FromServices, MayAct, MayActOnSome, MayRead, on_queue
+from teknav_ops.api.dependencies import FromServices, MayAct, MayActOnSome, MayRead
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import ReplayRequest, ReplayStart, ReplayView
 from teknav_ops.api.parameters import Limit, PageCursor, QueueName, ReplayId, Short
@@ -73,14 +73,13 @@ def start_replay(
     replay_id: ReplayId,
     services: FromServices,
     identity: MayActOnSome,
-    request: Request,
     start: ReplayStart | None = None,
 ) -> ReplayView:
     """The server does it, whether or not the client stays; another server goes on should this one die. Starting again
     is the same run: nothing is done twice, and a new rate takes effect. 409 when it was aborted.
     """
     queue = services.replays.find(replay_id).queue
-    on_queue(request, identity, Operation.ACT, queue)
+    identity.require(Operation.ACT, queue)
     rate = start.rate_per_second if start else None
     replay = services.control(identity.operator).start_replay(queue, replay_id, rate_per_second=rate)
     return _view(services, replay)
@@ -90,10 +89,10 @@ def start_replay(
     "/replays/{replay_id}/abort", operation_id="abort_replay", summary="Stop a batch replay",
     responses=answers(404, 409), response_model=ReplayView,
 )  # fmt: skip
-def abort_replay(replay_id: ReplayId, services: FromServices, identity: MayActOnSome, request: Request) -> ReplayView:
+def abort_replay(replay_id: ReplayId, services: FromServices, identity: MayActOnSome) -> ReplayView:
     """What was replayed stays replayed. 409 when it has finished."""
     queue = services.replays.find(replay_id).queue
-    on_queue(request, identity, Operation.ACT, queue)
+    identity.require(Operation.ACT, queue)
     return _view(services, services.control(identity.operator).abort_replay(queue, replay_id))
 
 
