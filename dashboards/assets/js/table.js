@@ -2,6 +2,7 @@
 import {html, useState} from 'teknav/vendor/preact.js';
 import {count} from 'teknav/js/format.js';
 import {Icon} from 'teknav/js/icons.js';
+import {Choice} from 'teknav/js/kit.js';
 
 /** A heading that sorts: `order` is 'asc' or 'desc' where its column is the one that is sorted by. */
 function SortHeading({text, order, right, title, onTurn}) {
@@ -22,6 +23,11 @@ export function Heading({client, name, text, sort, order, right, title}) {
 export function TurnHeading({client, text, order}) {
   const isNewest = order === 'newest';
   return html`<${SortHeading} text=${text} order=${isNewest ? 'desc' : 'asc'} onTurn=${() => client.go({order: isNewest ? 'oldest' : 'newest'})} />`;
+}
+
+/** The same where a narrow screen shows no headings. */
+export function NarrowOrder({client, order}) {
+  return html`<span class="narrow-only"><${Choice} client=${client} name="order" label="Order" value=${order} options=${[['newest', 'newest first'], ['oldest', 'oldest first']]} /></span>`;
 }
 
 /**

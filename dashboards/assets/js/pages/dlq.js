@@ -3,7 +3,7 @@ import {Act, Choice, Copy, Dialog, Empty, html, Icon, may, Pager, SearchField, T
 import {count} from 'teknav/js/format.js';
 import {Groups} from 'teknav/js/groups.js';
 import {DeleteLetters} from 'teknav/js/deletion.js';
-import {TurnHeading} from 'teknav/js/table.js';
+import {NarrowOrder, TurnHeading} from 'teknav/js/table.js';
 import {Running, StartReplay} from 'teknav/js/replay.js';
 
 const SPANS = [['', 'any time'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day'], ['7d', '7 days']];
@@ -36,9 +36,9 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
         ${filters.fingerprint && html`<button type="button" class="button small" onClick=${() => client.go({fingerprint: null, page: null})}>cause ${filters.fingerprint} <${Icon} name="x" size=${12} /></button>`}
         ${filters.replay && html`<button type="button" class="button small" onClick=${() => client.go({replay: null, page: null})}>failed again after replay ${filters.replay} <${Icon} name="x" size=${12} /></button>`}
         ${list.isFiltered && html`<button type="button" class="button small" onClick=${() => client.go({type: null, name: null, since: null, until: null, text: null, fingerprint: null, replay: null, page: null})}>Clear</button>`}
-        <span class="grow"></span><${Choice} client=${client} name="order" label="Order" value=${list.order} options=${[['newest', 'newest first'], ['oldest', 'oldest first']]} />
+        <${NarrowOrder} client=${client} order=${list.order} /><div class="row">
         ${mayAct && html`<button type="button" class="button main" disabled=${!letters.length} onClick=${() => setDialog({kind: 'replay', ids: null})}><${Icon} name="rotate-ccw" /> Replay ${list.isFiltered ? 'all that match' : 'all'} …</button>`}
-        ${mayManage && html`<button type="button" class="button bad" disabled=${!letters.length} onClick=${() => setDialog({kind: 'delete', ids: null})}><${Icon} name="trash-2" /> Delete ${list.isFiltered ? 'all that match' : 'all'} …</button>`}</div>
+        ${mayManage && html`<button type="button" class="button bad" disabled=${!letters.length} onClick=${() => setDialog({kind: 'delete', ids: null})}><${Icon} name="trash-2" /> Delete ${list.isFiltered ? 'all that match' : 'all'} …</button>`}</div></div>
       ${letters.length === 0 ? html`<${Empty} title="Nothing matches">No dead letter matches these filters${list.note ? ` (${list.note})` : ''}.</${Empty}>` : html`<${Letters} ...${{client, letters, order: list.order, selected, setSelected, toggle, inspect, mayAct, mayManage}} />`}
       <${Pager} client=${client} first=${list.first} shown=${letters.length} total=${list.total} next=${list.next} isLater=${list.isLater} note=${list.note} /></section>`}
     ${selected.size > 0 && html`<div class="bar" role="toolbar" aria-label="Selected"><b>${count(selected.size)} selected</b>

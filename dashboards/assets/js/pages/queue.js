@@ -6,6 +6,7 @@ import {count, ms, percent, rateUnit, span} from 'teknav/js/format.js';
 import {NewJob, problemsOf, Wrong} from 'teknav/js/form.js';
 import {JobsTable} from 'teknav/js/jobs_table.js';
 import {Groups} from 'teknav/js/groups.js';
+import {NarrowOrder} from 'teknav/js/table.js';
 
 const STATES = ['waiting', 'active', 'delayed', 'completed', 'cancelled'];
 /** Of these the newest records are kept only: their number says nothing of how many there were. */
@@ -32,7 +33,7 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
         ${queue.jobNames.length > 1 && html`<${Choice} client=${client} name="name" label="Job" value=${list.name} options=${[['', 'all'], ...queue.jobNames.map((name) => [name, name])]} />`}
         ${shell.maySearch && html`<${SearchField} client=${client} name="text" placeholder="In the payload" value=${list.text} />`}
         <${SearchField} client=${client} name="trace" placeholder="Trace id" value=${list.trace} />
-        ${state === 'failed' && html`<${Choice} client=${client} name="since" label="Since" value=${list.since} options=${[['', 'all'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day']]} />`}</div>
+        ${state === 'failed' && html`<${Choice} client=${client} name="since" label="Since" value=${list.since} options=${[['', 'all'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day']]} />`}${list.order && html`<${NarrowOrder} client=${client} order=${list.order} />`}</div>
       ${state === 'failed' && queue.failed !== queue.dlq && html`<p class="note">${count(queue.failed)} records of failed jobs are kept (the newest ${count(queue.failedKept)}), of ${count(queue.failedTotal)} that failed since the queue's first job. Dead letters are counted apart: ${count(queue.dlq)} stay until someone replays or deletes them.</p>`}
       <${JobsTable} client=${client} queue=${queue.name} href=${queue.href} jobs=${list.jobs} state=${state} order=${list.order} mayAct=${may(shell, 'act', queue.name)} />
       <${Pager} client=${client} first=${list.first} shown=${list.jobs.length} total=${list.total} next=${list.next} isLater=${list.isLater} note=${list.note} /></section>`}
