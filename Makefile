@@ -35,10 +35,13 @@ $(VENV)/.test: requirements-test.lock $(VENV)/.run
 	@touch $@
 
 # A browser cannot come as a package of Python's. Where it cannot be installed either, the tests say what is missing.
+# Debian's headless shell costs half the CPU of its whole Chromium; any other Chromium or Chrome will do as well.
 $(VENV)/.browser: $(VENV)/.test
-	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null \
+	@command -v chromium-headless-shell >/dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-		&& { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-noto-core; } >/dev/null; } \
+		&& { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-headless-shell fonts-noto-core; } >/dev/null 2>&1; } \
+		|| command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+		|| command -v google-chrome >/dev/null || command -v google-chrome-stable >/dev/null \
 		|| echo "No Chromium: the tests of the pages will fail until one is on PATH (or in TEKNAV_TEST_BROWSER)"
 	@touch $@
 
