@@ -13,15 +13,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from teknav_ops.durable_files import sync_folder
 from teknav_ops.settings import Settings
+from teknav_ops.snapshots.damage import tells_of_damage
 from teknav_ops.snapshots.disk import RESERVE_BYTES, require_room, watching_for_a_full_disk
+from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.load import Ends, Loaded, Loader, Progress, is_of_another_database, settled_ids
 from teknav_ops.snapshots.publish import publish, published_edition
 from teknav_ops.snapshots.seals import is_as_published
 from teknav_ops.snapshots.work import WorkFile, open_work_file, remove_work_file, remove_work_file_log
 from teknav_ops.storage.database import Database
+
+log = structlog.get_logger("teknav.snapshots")
 
 _FIXED_BYTES: Final = 4 * 1024 * 1024
 #: How long a transaction that inserts may hold up an export; the next export takes what it left.
@@ -114,6 +120,19 @@ class Exporter:
     def _bring_up_to_date(
         self, ends: Ends, exported_at: datetime, deadline: float | None, on_progress: Progress
     ) -> tuple[Loaded, dict[str, Any]]:
+        try:
+            return self._load(ends, exported_at, deadline, on_progress)
+        except duckdb.Error as error:
+            if not tells_of_damage(error):
+                raise
+            # Blocks are checked when they are read: it may open, and be damaged all the same.
+            log.warning("snapshot.rebuild", reason=str(error))
+        remove_work_file(self.folder.work_file)
+        return self._load(ends, exported_at, deadline, on_progress)
+
+    def _load(
+        self, ends: Ends, exported_at: datetime, deadline: float | None, on_progress: Progress
+    ) -> tuple[Loaded, dict[str, Any]]:
         with self._opened(ends) as work:
             loader = Loader(
                 work=work, database=self._database, retention_days=self._retention_days, exported_at=exported_at,
@@ -131,7 +150,7 @@ class Exporter:
     def _published_edition(self) -> str | None:
         path, edition = self._published
         # One of our own that nobody has touched need not be opened to know what it holds.
-        is_ours = path is not None and path == self.folder.newest() and is_as_published(path)
+        is_ours = path is not None and path == self.folder.newest() and is_as_published(path, is_read=False)
         return edition if is_ours else published_edition(self.folder)
 
     def _opened(self, ends: Ends) -> WorkFile:

@@ -15,6 +15,7 @@ import structlog
 
 from teknav_ops.errors import NoSnapshot
 from teknav_ops.settings import Settings
+from teknav_ops.snapshots.damage import OF_WHO_ASKS
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.schema import SCHEMA_VERSION, read_meta, version_of
@@ -27,17 +28,8 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "enable_external_access": "false",
     "python_enable_replacements": "false",
 }
-#: What opening a damaged file, or one of another program, raises.
-_DAMAGE: Final[tuple[type[Exception], ...]] = (
-    NoSnapshot,
-    OSError,
-    duckdb.IOException,
-    duckdb.SerializationException,
-    duckdb.InternalException,
-    duckdb.FatalException,
-    duckdb.CatalogException,
-    duckdb.OutOfRangeException,
-)
+#: What opening a file raises that is damaged, or of another program.
+_DAMAGE: Final[tuple[type[Exception], ...]] = (NoSnapshot, OSError, duckdb.Error, TypeError)
 #: What one process's questions to a snapshot may take, and never more than a quarter of the machine.
 _MOST_MEMORY_BYTES: Final = 2 * 1024**3
 _TRIES: Final = 20
@@ -110,6 +102,8 @@ def open_snapshot(where: Path | Settings) -> Snapshot:
         for path in paths:
             try:
                 return _with_warning(open_file(path), passed_over, problem)
+            except OF_WHO_ASKS:
+                raise
             except _DAMAGE as error:
                 # What is gone was collected since its name was read; there are newer ones.
                 if path.exists():
@@ -171,4 +165,6 @@ def _meta(path: Path, connection: Any) -> SnapshotMeta:
             f"snapshot: {path} has schema version {version}, and this program reads {SCHEMA_VERSION}; "
             "run `teknav audit snapshot`"
         )
+    for table in ("audit", "ai_run"):
+        connection.execute(f"select * from {table} limit 0")
     return SnapshotMeta(**read_meta(connection))

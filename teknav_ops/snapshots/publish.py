@@ -41,7 +41,7 @@ def published_edition(folder: SnapshotFolder) -> str | None:
     try:
         with open_file(path) as snapshot:
             return snapshot.meta.edition
-    except (NoSnapshot, duckdb.Error, OSError):
+    except (NoSnapshot, duckdb.Error, OSError, TypeError):
         return None
 
 

@@ -14,8 +14,9 @@ STORAGE_VERSION: Final = "v1.2.0"
 
 
 def version_of(connection: Any) -> int:
-    """The schema version; every version has that column."""
-    return int(connection.execute("select schema_version from snapshot_meta").fetchone()[0])
+    """The schema version; every version has that column. 0: it was never written."""
+    row = connection.execute("select schema_version from snapshot_meta").fetchone()
+    return int(row[0] or 0) if row else 0
 
 
 def read_meta(connection: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from teknav_ops.errors import SnapshotBusy
+from teknav_ops.snapshots.damage import tells_of_damage
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.extra import pyarrow as pa
 from teknav_ops.snapshots.feeds import AUDIT, Feed
@@ -31,7 +32,6 @@ _COMPACTED_FREE_SHARE: Final = 0.3
 _COMPACTED_LEAST_BLOCKS: Final = 64
 #: An action or a run that is still open after so long is looked at no more: its process has died.
 _OPEN_DAYS: Final = 7
-_DAMAGE: Final = ("not a valid duckdb", "corrupt", "checksum", "serializ", "version number", "does not exist")
 
 
 class WorkFile:
@@ -185,7 +185,7 @@ def open_work_file(path: Path) -> WorkFile:
     except duckdb.Error as error:
         if "conflicting lock" in str(error).lower():
             raise SnapshotBusy(f"{path} is open in another program; look at the published snapshots instead") from error
-        if not any(known in str(error).lower() for known in _DAMAGE):
+        if not tells_of_damage(error):
             raise
         log.warning("snapshot.rebuild", reason=str(error))
     remove_work_file(path)

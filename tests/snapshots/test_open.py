@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +25,7 @@ from teknav_ops.snapshots.export import Exporter
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.open import Snapshot, open_snapshot
 from teknav_ops.snapshots.questions import p95_by_time, totals
+from teknav_ops.snapshots.schema import SCHEMA_VERSION
 from teknav_ops.storage.database import Database
 from tests.snapshots.conftest import SnapshotOf
 from tests.snapshots.rows import NOON, run, store
@@ -187,16 +191,29 @@ def foreign(content: bytes, chance: random.Random) -> bytes:
     return b"SQLite format 3\0" + content
 
 
-@pytest.mark.parametrize("damage", [torn, overwritten, one_bit_flipped, emptied, foreign])
+@pytest.mark.parametrize(
+    ("damage", "keeps_time"),
+    [
+        (torn, False),
+        (overwritten, True),
+        (one_bit_flipped, True),
+        (one_bit_flipped, False),
+        (emptied, False),
+        (foreign, False),
+    ],
+)
 def test_a_damaged_newest_one_is_passed_over_and_published_anew_at_once(
-    sqlite_database: Database, folder: Path, damage: Callable[[bytes, random.Random], bytes]
+    sqlite_database: Database, folder: Path, damage: Callable[[bytes, random.Random], bytes], *, keeps_time: bool
 ) -> None:
     exporter = Exporter(sqlite_database, folder)
     for _ in range(2):
         store(sqlite_database, [run(NOON, 5.0)])
         exporter.export()
     newest = folder / "audit-00000002.duckdb"
+    written = newest.stat()
     newest.write_bytes(damage(newest.read_bytes(), random.Random(damage.__name__)))
+    if keeps_time:
+        os.utime(newest, ns=(written.st_atime_ns, written.st_mtime_ns))
 
     with structlog.testing.capture_logs() as lines, open_snapshot(folder) as older:
         assert (older.path.name, older.passed_over) == ("audit-00000001.duckdb", (newest,))
@@ -213,8 +230,6 @@ def test_a_damaged_newest_one_is_passed_over_and_published_anew_at_once(
 
 
 def test_one_that_was_copied_or_touched_is_as_it_was_published(sqlite_database: Database, folder: Path) -> None:
-    import os
-
     store(sqlite_database, [run(NOON, 5.0)])
     exporter = Exporter(sqlite_database, folder)
     exporter.export()
@@ -223,6 +238,39 @@ def test_one_that_was_copied_or_touched_is_as_it_was_published(sqlite_database: 
     with open_snapshot(folder) as snapshot:
         assert snapshot.passed_over == ()
     assert exporter.export().path is None
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create table snapshot_meta (schema_version integer)",
+        "create table snapshot_meta as select null as schema_version",
+        f"create table snapshot_meta as select {SCHEMA_VERSION} as schema_version",
+        f"create table snapshot_meta as select {SCHEMA_VERSION} as schema_version, null::timestamptz as kept_from, "
+        "null::timestamptz as exported_at; create table audit (id bigint); create table ai_run (id bigint)",
+    ],
+)
+def test_a_newest_one_of_another_shape_is_passed_over(sqlite_database: Database, folder: Path, statement: str) -> None:
+    exporter = Exporter(sqlite_database, folder)
+    store(sqlite_database, [run(NOON, 5.0)])
+    exporter.export()
+    with duckdb.connect(str(folder / "audit-00000009.duckdb")) as connection:
+        connection.execute(statement)
+
+    with open_snapshot(folder) as older:
+        assert older.path.name == "audit-00000001.duckdb"
+    assert exporter.export().path == folder / "audit-00000010.duckdb"
+
+
+def test_a_newest_one_of_another_program_is_passed_over(sqlite_database: Database, folder: Path) -> None:
+    store(sqlite_database, [run(NOON, 5.0)])
+    Exporter(sqlite_database, folder).export()
+    with contextlib.closing(sqlite3.connect(folder / "audit-00000009.duckdb")) as connection:
+        connection.execute("create table snapshot_meta (schema_version integer)")
+        connection.commit()
+
+    with open_snapshot(folder) as older:
+        assert older.path.name == "audit-00000001.duckdb"
 
 
 def test_one_without_a_seal_is_read(sqlite_database: Database, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -42,6 +43,32 @@ def test_a_damaged_work_file_is_made_anew(sqlite_database: Database, folder: Pat
 
     assert exporter.export().row_count == 5
     assert len(rows_in(folder)) == 5
+
+
+def torn(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def without_its_rows(content: bytes) -> bytes:
+    """It opens, and what it says of itself can be read; its other blocks cannot."""
+    blocks = range(12_288, len(content), 262_144)
+    return content[: blocks[0]] + b"".join(
+        content[at : at + 262_144] if b"edition" in content[at : at + 262_144] else b"\x5a" * 262_144 for at in blocks
+    )
+
+
+@pytest.mark.parametrize("damage", [torn, without_its_rows])
+def test_a_work_file_that_opens_though_it_is_damaged_is_made_anew(
+    sqlite_database: Database, folder: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    store(sqlite_database, [run(after(seconds=number), 1.0) for number in range(3_000)])
+    Exporter(sqlite_database, folder).export()
+    work_file = folder / "work/audit.work.duckdb"
+    work_file.write_bytes(damage(work_file.read_bytes()))
+    store(sqlite_database, [run(after(days=1), 1.0)])
+
+    assert Exporter(sqlite_database, folder).export().row_count == 3_001
+    assert len(rows_in(folder)) == 3_001
 
 
 def test_a_damaged_snapshot_is_followed_by_a_good_one(sqlite_database: Database, folder: Path) -> None:
