@@ -144,8 +144,10 @@ class Entrance:
         user, password_hash = found
         self._check_standing(user, address)
         self.attempts.succeeded(name, address)
+        # Before the second step, which does not see the password any more.
+        self.users.note_password(user, password, password_hash)
         opened = self._let_in(user, WayIn("password", address, agent))
-        self.users.note_sign_in(user, password, password_hash)
+        self.users.note_sign_in(user)
         return opened
 
     def sign_in_by_link(self, secret: str, *, address: str, agent: str = "") -> NewSession:
@@ -213,7 +215,7 @@ class Entrance:
         """
         user, how = self.second_step.take_code(challenge, code, address=address)
         self._check_standing(user, address)
-        self.users.note_sign_in(user, None, "")
+        self.users.note_sign_in(user)
         return self._open(user, WayIn(how, address, agent))
 
     def sign_in_by_set_up(
@@ -226,7 +228,7 @@ class Entrance:
         """
         user, how, codes = self.second_step.finish_set_up(challenge, code)
         self._check_standing(user, address)
-        self.users.note_sign_in(user, None, "")
+        self.users.note_sign_in(user)
         return self._open(user, WayIn(how, address, agent)), codes
 
     def _let_in(self, user: User, way: WayIn) -> NewSession:

@@ -78,12 +78,13 @@ class OwnAccount:
 
     def _check_password(self, identity: Identity, password: str, *, wanted: str) -> None:
         name, address = identity.operator.name, identity.address
-        _, password_hash = self._own(identity)
+        user, password_hash = self._own(identity)
         self._attempts.begin(name, address)
         if not verify(password, password_hash):
             self._refusals.record("user.refused", actor=name, address=address, operation=wanted)
             raise NotAllowed("That is not your password.")
         self._attempts.succeeded(name, address)
+        self._users.note_password(user, password, password_hash)
 
     def _own(self, identity: Identity) -> tuple[User, str]:
         found = self._users.find(identity.operator.name)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from teknav_ops.access.actors import provider_actor
 from teknav_ops.access.policy import Role
-from teknav_ops.queue_patterns import ALL_QUEUES, QueuePatterns, is_every_queue
+from teknav_ops.queue_patterns import ALL_QUEUES, QueuePatterns, covers, is_every_queue
 from teknav_ops.settings import Settings
 
 
@@ -42,6 +42,16 @@ def person_of(claims: Mapping[str, Any], settings: Settings) -> Person | None:
     if _has(claims, settings.oidc_viewer_claim):
         return Person(name, Role.VIEWER)
     return None
+
+
+def patterns_without_queue(settings: Settings, queues: Collection[str]) -> list[str]:
+    """What of the claims of OPERATORs names no queue and so gives no right, in words; mostly a misspelt name."""
+    return [
+        f"TEKNAV_OIDC_OPERATOR_CLAIMS: {pattern!r} of {claim!r} names no queue"
+        for claim, patterns in settings.oidc_operator_claims.items()
+        for pattern in patterns
+        if not any(covers((pattern,), queue) for queue in queues)
+    ]
 
 
 def _has(claims: Mapping[str, Any], wanted: str | None) -> bool:

@@ -163,16 +163,20 @@ class Users:
         """Remove a user; what they did stays in AuditLog. Raises UnknownUser; WrongState for the last owner."""
         return self._change(by, "user.removed", name, None)
 
-    def note_sign_in(self, user: User, password: str | None, password_hash: str) -> None:
-        """Write down that the user signed in; hash the password anew where the parameters have become stronger."""
-        values: dict[str, Any] = {"signed_in_at": utc_now()}
-        where = [AccessUser.id == user.id]
-        if password is not None and is_outdated(password_hash):
-            values["password_hash"] = hash_password(password)
-            # Not over a password that was changed meanwhile.
-            where.append(AccessUser.password_hash == password_hash)
+    def note_sign_in(self, user: User) -> None:
+        """Write down that the user signed in."""
         with self._database.session() as session:
-            session.execute(update(AccessUser).where(*where).values(**values))
+            session.execute(update(AccessUser).where(AccessUser.id == user.id).values(signed_in_at=utc_now()))
+
+    def note_password(self, user: User, password: str, password_hash: str) -> None:
+        """A password was right, whatever is asked for next: hash it anew where the parameters have become stronger."""
+        if not is_outdated(password_hash):
+            return
+        # Not over a password that was changed meanwhile.
+        same = (AccessUser.id == user.id, AccessUser.password_hash == password_hash)
+        values = {"password_hash": hash_password(password)}
+        with self._database.session() as session:
+            session.execute(update(AccessUser).where(*same).values(**values))
 
     def _change(self, by: Operator, action: str, name: str, values: dict[str, Any] | None, **detail: Any) -> int:
         require_to_administer(by)

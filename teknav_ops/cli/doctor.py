@@ -21,6 +21,7 @@ from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.finding import Finding
 from teknav_ops.cli.options import JsonOption
+from teknav_ops.cli.settings_findings import files_finding, settings_finding
 from teknav_ops.errors import TekNavError
 from teknav_ops.jobs.worker_queries import WorkerQueries
 from teknav_ops.metrics.scheduler_state import read_scheduler
@@ -29,14 +30,12 @@ from teknav_ops.outbound.http import OutboundHttp
 from teknav_ops.outbound.mail import SmtpMailer, open_mailer
 from teknav_ops.payloads.redaction import error_text
 from teknav_ops.platform.ai_prices import find_price, idle_limits
-from teknav_ops.private_files import open_folders
 from teknav_ops.redis_state import keys
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.redis_state.server_clock import read_clock
 from teknav_ops.reports.cron import Cron
 from teknav_ops.reports.desk import require_extra
 from teknav_ops.reports.schedules import schedules_of
-from teknav_ops.secret_key import cipher_keys
 from teknav_ops.storage.schema import current_revision, head_revision
 from teknav_ops.topology import TOPOLOGY
 
@@ -67,8 +66,8 @@ def doctor(json_output: JsonOption = False) -> None:
 def examine(context: Context) -> Iterator[Finding]:
     """All checks in the order in which they depend on each other."""
     yield _versions()
-    yield _settings(context)
-    yield _files(context)
+    yield settings_finding(context)
+    yield files_finding(context)
     yield _guarded("alerts", lambda: _alerts(context), "Correct the named TEKNAV_ALERT_ variable; see docs/alerts.md.")
     yield _guarded("reports", lambda: _reports(context), "Correct TEKNAV_REPORT_SCHEDULES; see docs/reports.md.")
     yield _guarded("ai", lambda: _ai(context), "Check TEKNAV_AI_BASE_URL, TEKNAV_AI_API_KEY and that the server runs.")
@@ -102,27 +101,6 @@ def _versions() -> Finding:
             return Finding("versions", False, f"{package} is not installed", "Run `make install`.")
     is_well = sys.version_info >= (3, 11)
     return Finding("versions", is_well, f"Python {platform.python_version()}, " + ", ".join(found), "Use Python 3.11+.")
-
-
-def _settings(context: Context) -> Finding:
-    try:
-        settings = context.settings
-        cipher_keys(settings)
-    except (TekNavError, ValueError) as error:
-        return Finding(
-            "settings", False, str(error), "Correct the named TEKNAV_ variable; docs/settings.md lists them."
-        )
-    return Finding("settings", True, f"{settings.environment}, data in {settings.data_dir.absolute()}")
-
-
-def _files(context: Context) -> Finding:
-    settings = context.settings
-    found = list(open_folders([settings.data_dir, settings.snapshot_root, settings.report_root]))
-    if not found:
-        return Finding("files", True, "open to their owner only")
-    paths = " ".join(str(folder.absolute()) for folder, _ in found)
-    seen = ", ".join(f"{folder.absolute()} ({mode})" for folder, mode in found)
-    return Finding("files", False, f"other users of this machine can look into {seen}", f"Run `chmod 700 {paths}`.")
 
 
 def _alerts(context: Context) -> Finding:

@@ -9,12 +9,18 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from teknav_ops.access.links import Links
+from teknav_ops.access.sign_on_roles import patterns_without_queue
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.logs import configure_logs
 from teknav_ops.private_files import keep_files_private
 from teknav_ops.runtime.settings_at_start import settings_at_start
 from teknav_ops.settings import Settings
+from teknav_ops.topology import TOPOLOGY
+
+log = structlog.get_logger("teknav.web")
 
 #: By name: the library does not import the dashboard.
 _APP: Final = "dashboards.app:create_app"
@@ -34,6 +40,8 @@ def serve_web(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     import uvicorn
 
     configure_logs(settings)
+    for words in patterns_without_queue(settings, TOPOLOGY):
+        log.warning("settings.grants_nothing", problem=words)
     with listen(settings.web_address) as listening:
         if on_ready is not None:
             on_ready(settings.web_public_url or f"http://{shown_address(settings.web_address, listening)}")

@@ -18,7 +18,7 @@ from teknav_ops.access.second_step import ChallengeOver, CodeNeeded, CodeRefused
 from teknav_ops.errors import InvalidPayload, InvalidRequest, WrongState
 from teknav_ops.redis_state import keys
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.tables import AccessRecoveryCode, AccessTotp, AuditLog
+from teknav_ops.storage.tables import AccessRecoveryCode, AccessTotp, AccessUser, AuditLog
 from tests.access.conftest import PASSWORD, ROOT, NewEntrance
 
 Trail = Callable[[], list[AuditLog]]
@@ -80,6 +80,33 @@ def test_with_a_factor_a_password_is_half_of_a_sign_in(
     assert trail()[-1].detail["how"] == "password and code"
     with pytest.raises(ChallengeOver):
         entrance.sign_in_by_code(asked, app.next_code(), address=HOME)
+
+
+def test_a_right_password_is_hashed_anew_where_it_must_also_before_a_second_step_and_when_proved_again(
+    entrance: Entrance, app: App, database: Database
+) -> None:
+    from argon2 import PasswordHasher
+
+    outdated = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
+
+    def kept(new: str | None = None) -> str:
+        with database.session() as session:
+            if new is not None:
+                session.execute(update(AccessUser).values(password_hash=new))
+            return session.scalars(select(AccessUser.password_hash)).one()
+
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    sara = signed_in(entrance)
+    kept(outdated)
+    entrance.own.confirm(sara, PASSWORD)
+    assert kept() != outdated
+    app.key = entrance.own.begin_second_factor(sara).key
+    entrance.own.finish_second_factor(sara, app.code())
+    kept(outdated)
+    with pytest.raises(CodeNeeded):
+        entrance.sign_in("sara", PASSWORD, address=HOME)
+    assert kept() != outdated
+    challenge(entrance)
 
 
 @pytest.mark.each_database

@@ -14,6 +14,8 @@ from sqlalchemy import select
 
 from teknav_ops.access.policy import Role
 from teknav_ops.api.oidc import Provider, ProviderUnavailable
+from teknav_ops.cli.context import Context
+from teknav_ops.cli.settings_findings import settings_finding
 from teknav_ops.settings import Settings
 from teknav_ops.storage.tables import AuditLog
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
@@ -292,6 +294,20 @@ def test_a_provider_that_calls_itself_otherwise_is_not_believed(
 def test_half_a_setting_is_refused_at_the_start(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Settings(**changes)
+
+
+def test_a_pattern_that_fits_no_queue_is_named_by_the_doctor(tmp_path: Path) -> None:
+    claims = {"groups=hooks": ["webhooks:*", "webhook:*"], "groups=all": ["*"], "groups=codes": ["otp:sent"]}
+    found = settings_finding(Context(Settings(data_dir=tmp_path, oidc_operator_claims=claims)))
+
+    assert not found.is_well
+    assert found.seen == (
+        "TEKNAV_OIDC_OPERATOR_CLAIMS: 'webhook:*' of 'groups=hooks' names no queue; "
+        "TEKNAV_OIDC_OPERATOR_CLAIMS: 'otp:sent' of 'groups=codes' names no queue"
+    )
+    assert "otp:send" in found.remedy
+    claims = {"groups=hooks": ["webhooks:*"]}
+    assert settings_finding(Context(Settings(data_dir=tmp_path, oidc_operator_claims=claims))).is_well
 
 
 def test_without_a_provider_there_is_no_such_door(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -37,7 +37,14 @@ READING: Final = {
     "Users.count", "Users.named", "SecondFactors.of", "Tokens.all", "Tokens.recognise", "Tokens.live_ids",
 }  # fmt: skip
 #: Asked while somebody signs in, before there is anybody who could have a right.
-SIGNING_IN: Final = {"SecondFactors.accept", "Users.note_sign_in", "Links.take", "Links.look", "Links.for_first_owner"}
+SIGNING_IN: Final = {
+    "SecondFactors.accept",
+    "Users.note_sign_in",
+    "Users.note_password",
+    "Links.take",
+    "Links.look",
+    "Links.for_first_owner",
+}
 #: What everybody may do to their own account, once `OwnAccount` has seen the password: see access/.
 OWN: Final = {
     "Users.set_own_password",

@@ -1,0 +1,36 @@
+"""What `teknav doctor` says of settings, and of the folders that they name."""
+
+from __future__ import annotations
+
+from teknav_ops.access.sign_on_roles import patterns_without_queue
+from teknav_ops.cli.context import Context
+from teknav_ops.cli.finding import Finding
+from teknav_ops.errors import TekNavError
+from teknav_ops.private_files import open_folders
+from teknav_ops.secret_key import cipher_keys
+from teknav_ops.topology import TOPOLOGY
+
+
+def settings_finding(context: Context) -> Finding:
+    """Whether the settings can be used, and whether what they name is there."""
+    try:
+        settings = context.settings
+        cipher_keys(settings)
+    except (TekNavError, ValueError) as error:
+        return Finding(
+            "settings", False, str(error), "Correct the named TEKNAV_ variable; docs/settings.md lists them."
+        )
+    if idle := patterns_without_queue(settings, TOPOLOGY):
+        return Finding("settings", False, "; ".join(idle), f"There are {', '.join(TOPOLOGY)}.")
+    return Finding("settings", True, f"{settings.environment}, data in {settings.data_dir.absolute()}")
+
+
+def files_finding(context: Context) -> Finding:
+    """Whether others of this machine can look into what is kept."""
+    settings = context.settings
+    found = list(open_folders([settings.data_dir, settings.snapshot_root, settings.report_root]))
+    if not found:
+        return Finding("files", True, "open to their owner only")
+    paths = " ".join(str(folder.absolute()) for folder, _ in found)
+    seen = ", ".join(f"{folder.absolute()} ({mode})" for folder, mode in found)
+    return Finding("files", False, f"other users of this machine can look into {seen}", f"Run `chmod 700 {paths}`.")
