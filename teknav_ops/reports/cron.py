@@ -48,7 +48,8 @@ class Cron:
         except ValueError as error:
             raise InvalidRequest(f"cron: {expression!r}: {error}") from None
         self._zone = ZoneInfo(zone)
-        self._is_frequent = minute.startswith("*") or _is_every_hour(self._trigger)
+        # `*/2` is a wildcard to cron, too.
+        self._is_frequent = "*" in (minute[0], hour[0]) or _is_every_hour(self._trigger)
         if self.next_after(datetime.now(UTC)) is None:
             raise InvalidRequest(f"cron: {expression!r} is never due: no month it names has such a day")
 
@@ -63,7 +64,8 @@ class Cron:
         """When it is due next, be it now, in UTC; by the rules of cron(8) where the site's clock jumps.
 
         What has times of its own is due once: in the first of two equal hours, and at the end of an hour that is
-        left out. What comes every hour, or every few minutes, goes by the clock: in both, and not at all.
+        left out. What comes every hour, or every few hours or minutes (`*/2`), goes by the clock: in both, and
+        not at all.
         """
         now = now.astimezone(UTC)
         found, wall = None, self._wall_at_least(now)

@@ -9,6 +9,8 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+from teknav_ops.one_line import with_seen_overrides
+
 if TYPE_CHECKING:
     import pandas
 
@@ -70,7 +72,7 @@ def cell_text(name: str, value: Any) -> str:
         return f"{int(value):,}"
     if isinstance(value, numbers.Real):
         return f"{float(value):.1%}" if name in _SHARES else number_text(float(value))
-    text = str(value)
+    text = with_seen_overrides(str(value))
     return text if len(text) <= _TEXT_CHARACTERS else f"{text[: _TEXT_CHARACTERS - 1]}…"
 
 

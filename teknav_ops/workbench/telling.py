@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from teknav_ops.one_line import with_seen_overrides
 from teknav_ops.workbench.tables import Table
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Telling:
         content = base64.b64encode(text.encode()).decode()
         html = (
             f'<p><a download="{escape(file_name)}" href="data:text/markdown;charset=utf-8;base64,{content}">'
-            f"Save as {escape(file_name)}</a></p><pre>{escape(text)}</pre>"
+            f"Save as {escape(file_name)}</a></p><pre>{escape(with_seen_overrides(text))}</pre>"
         )
         display(HTML(html))
 
@@ -57,7 +58,7 @@ class Telling:
         """Show texts as they are, such as stack traces: folded below their first line, the first one open."""
         from IPython.display import HTML, display
 
-        parts = [text.partition("\n") for text in texts]
+        parts = [with_seen_overrides(text).partition("\n") for text in texts]
         blocks = "".join(
             f"<details{' open' if number == 0 else ''}><summary dir='auto'>{escape(head)}</summary>"
             f"<pre>{escape(body)}</pre></details>"

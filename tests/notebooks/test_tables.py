@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from teknav_ops.triage.widgets.tables import block, line, table
 from teknav_ops.workbench.tables import Table, _side, cell_text
 
 
@@ -53,3 +54,16 @@ def test_a_long_table_says_how_much_is_left_out_and_an_empty_one_why() -> None:
     assert "20 more rows are not shown" in Table(pd.DataFrame({"n": range(120)}))._repr_html_()
     empty = Table(pd.DataFrame({"n": []}), empty="No <job> failed.")
     assert empty._repr_html_() == "<p>No &lt;job&gt; failed.</p>" and repr(empty) == "No <job> failed."
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "\u2067"])
+def test_signs_that_reorder_a_text_are_seen_wherever_a_notebook_shows_it(sign: str) -> None:
+    text = f"to {sign}moc.elpmaxe@a"
+    shown = [
+        Table(pd.DataFrame({"error": [text]}))._repr_html_(),
+        table(["error"], [[text]], empty=""),
+        block(text),
+        line(text, is_wrong=True),
+    ]
+    for html in shown:
+        assert sign not in html and f"\\u{ord(sign):04x}" in html

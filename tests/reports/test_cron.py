@@ -124,7 +124,8 @@ def test_what_has_times_at_both_ends_of_a_jump_is_due_once() -> None:
 @pytest.mark.parametrize(
     ("expression", "count"),
     [("*/15 * * * *", 16), ("*/15 0-23 * * *", 16), ("0,15,30,45 * * * *", 16), ("*/15 0-12 * * *", 16),
-     ("0 * * * *", 4), ("0 0-23 * * *", 4), ("0 0-4 * * *", 3), ("30 2 * * *", 1), ("0 */2 * * *", 1)],
+     ("0 * * * *", 4), ("0 0-23 * * *", 4), ("0 0-4 * * *", 3), ("30 2 * * *", 1), ("0 */2 * * *", 2),
+     ("30 */2 * * *", 2), ("0 0,2,4 * * *", 1)],
 )  # fmt: skip
 def test_the_long_night_has_what_is_frequent_in_both_hours(expression: str, count: int) -> None:
     """Four hours of Berlin's clock, from 01:00 to 04:00 in the night of 2026-10-25."""
@@ -133,10 +134,19 @@ def test_the_long_night_has_what_is_frequent_in_both_hours(expression: str, coun
     assert sum(at < end for at in found) == count and found == sorted(set(found))
 
 
-def test_what_is_frequent_is_not_made_up_for_a_jump() -> None:
+@pytest.mark.parametrize(
+    ("expression", "times"),
+    [
+        ("*/30 * * * *", ["01:00", "01:30", "03:00", "03:30"]),
+        ("*/30 0-4 * * *", ["01:00", "01:30", "03:00", "03:30"]),
+        ("0 */2 * * *", ["04:00", "06:00"]),
+        ("0 0,2,4 * * *", ["03:00", "04:00"]),
+    ],
+)
+def test_what_is_frequent_is_not_made_up_for_a_jump(expression: str, times: list[str]) -> None:
     begin = datetime(2027, 3, 28, 0, tzinfo=UTC)
-    found = [at.astimezone(ZoneInfo("Europe/Berlin")) for at in next_times("*/30 * * * *", "Europe/Berlin", 4, begin)]
-    assert [f"{at:%H:%M}" for at in found] == ["01:00", "01:30", "03:00", "03:30"]
+    found = next_times(expression, "Europe/Berlin", len(times), begin)
+    assert [f"{at.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}" for at in found] == times
 
 
 @pytest.mark.parametrize(("zone", "hour"), [("Pacific/Apia", "31 00:00"), ("Australia/Lord_Howe", "05 02:30")])
