@@ -18,6 +18,7 @@ from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, read_minutes
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.snapshots.open import Snapshot
 from teknav_ops.snapshots.questions import duration_sketch, run_counts
+from teknav_ops.snapshots.questions.asking import of_outcome
 
 if TYPE_CHECKING:
     import numpy
@@ -51,9 +52,10 @@ def history(
     `is_known` False and no numbers.
 
     Raises:
-        InvalidRequest: the step is not in whole minutes, there are too many steps, or the window reaches back more than
-            24 hours and there is no snapshot.
+        InvalidRequest: there is no such outcome, the step is not in whole minutes, there are too many steps, or the
+            window reaches back more than 24 hours and there is no snapshot.
     """
+    of_outcome(outcome)
     grid = _Grid(client, window, step)
     if grid.start < grid.seam and snapshot is None:
         raise InvalidRequest("window: Redis holds 24 hours; pass snapshot=open_snapshot(settings) to look further back")

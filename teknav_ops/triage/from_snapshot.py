@@ -7,6 +7,7 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.snapshots import questions
 from teknav_ops.snapshots.open import Snapshot
 from teknav_ops.triage.proportions import ErrorRates
@@ -25,16 +26,18 @@ _CAUSES: Final = 500
 
 def compare_windows(
     snapshot: Snapshot, queue: str, window: Window, baseline: Window, *, job_name: str | None = None,
-    quantile: float = 0.95, least_count: int = LEAST_COUNT,
+    quantile: float = 0.95, least_count: int = LEAST_COUNT, outcome: RunOutcome = "completed",
 ) -> Regression:  # fmt: skip
-    """Did a queue's completed runs (or those of one job) get slower in `window` than they were in `baseline`, and did
-    the share of runs that fail move?
+    """Did a queue's runs of the outcome (or those of one job) get slower in `window` than they were in `baseline`, and
+    did the share of runs that fail move?
     """
+    asked: dict[str, Any] = {"queues": queue, "job_name": job_name, "outcome": outcome}
     before, now = (
-        questions.run_durations(snapshot, queues=queue, job_name=job_name, since=since, until=until).duration_ms
+        questions.run_durations(snapshot, since=since, until=until, **asked).duration_ms
         for since, until in (baseline, window)
     )
     found = compare(before.to_numpy(), now.to_numpy(), quantile=quantile, least_count=least_count)
+    found = dataclasses.replace(found, outcome=outcome)
     rates = ErrorRates(*(n for period in (baseline, window) for n in _ended(snapshot, queue, job_name, period)))
     return dataclasses.replace(found, error_rates=rates)
 

@@ -7,6 +7,7 @@ import math
 from typing import Final, Literal
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.triage.proportions import ErrorRates
 
 try:
@@ -26,6 +27,11 @@ _DRAWS: Final = 4_000
 _SEED: Final = 20_261_124
 #: Level at which the whole distribution counts as moved.
 _RANK_LEVEL: Final = 0.01
+_OF_RUNS: Final[dict[RunOutcome, str]] = {
+    "completed": "of the runs that completed",
+    "failed": "of the runs that failed",
+    "any": "of all runs",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,6 +58,8 @@ class Regression:
     ranks: RankTest | None = None
     #: Of the runs that ended, completed or not; None where the samples came without them.
     error_rates: ErrorRates | None = None
+    #: Whose durations were compared.
+    outcome: RunOutcome = "completed"
 
     @property
     def has_distribution_moved(self) -> bool:
@@ -68,7 +76,7 @@ class Regression:
         if not errors.has_moved:
             return f"{self._words}; {rates}"
         counts = f"n={errors.ended_before:,} and {errors.ended_now:,}"
-        return f"errors moved: {rates} ({counts}); of the runs that completed: {self._words}"
+        return f"errors moved: {rates} ({counts}); {_OF_RUNS[self.outcome]}: {self._words}"
 
     @property
     def _words(self) -> str:

@@ -16,6 +16,7 @@ from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest, NotAllowed, RedisUnavailable
 from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup, DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
+from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.metrics.history import history
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.metrics.overview import attention, read_now
@@ -153,12 +154,20 @@ class Workbench(Questions, Reviews, Telling):
         )
 
     def history(
-        self, queue: str, *, hours: float = 24, step_minutes: int = 15, by_job: bool = False
+        self,
+        queue: str,
+        *,
+        hours: float = 24,
+        step_minutes: int = 15,
+        by_job: bool = False,
+        outcome: RunOutcome = "completed",
     ) -> pandas.DataFrame:
-        """A queue's numbers over time up to now, one row per step; beyond 24 hours a snapshot is needed."""
+        """A queue's numbers over time up to now, one row per step, with durations of the runs of the outcome; beyond 24
+        hours a snapshot is needed.
+        """
         return history(
             self.topology[queue].name, timedelta(hours=hours), timedelta(minutes=step_minutes), client=self.client,
-            snapshot=self.snapshot if hours > 23 else None, by_job=by_job,
+            snapshot=self.snapshot if hours > 23 else None, by_job=by_job, outcome=outcome,
         )  # fmt: skip
 
     # Jobs and dead letters -----------------------------------------------------------------------
@@ -196,13 +205,19 @@ class Workbench(Questions, Reviews, Telling):
     # Judging -------------------------------------------------------------------------------------
 
     def compare_windows(
-        self, queue: str, *, hours: float, baseline_hours: float, job_name: str | None = None
+        self,
+        queue: str,
+        *,
+        hours: float,
+        baseline_hours: float,
+        job_name: str | None = None,
+        outcome: RunOutcome = "completed",
     ) -> Regression:
-        """Whether jobs got slower in the last hours than in those before; with interval and n."""
+        """Whether runs of the outcome got slower in the last hours than in those before; with interval and n."""
         window = self.last(hours=hours)
         before = (window["since"] - timedelta(hours=baseline_hours), window["since"])
         return from_snapshot.compare_windows(
-            self.snapshot, queue, (window["since"], window["until"]), before, job_name=job_name
+            self.snapshot, queue, (window["since"], window["until"]), before, job_name=job_name, outcome=outcome
         )
 
     def what_changed(self, since: datetime, until: datetime, *, queues: list[str] | None = None) -> WhatChanged:

@@ -288,3 +288,8 @@ def test_what_nobody_knows_is_not_shown_as_nothing(
 def test_a_bad_request_names_what_is_wrong(client: redis.Redis, window: timedelta, step: timedelta, name: str) -> None:
     with pytest.raises(InvalidRequest, match=name):
         history(QUEUE, window, step, client=client)  # type: ignore[arg-type]
+
+
+def test_an_outcome_that_there_is_not_is_refused(client: redis.Redis) -> None:
+    with pytest.raises(InvalidRequest, match="outcome: 'Failed' is none of"):
+        history(QUEUE, timedelta(hours=1), timedelta(minutes=5), client=client, outcome="Failed")  # type: ignore[arg-type]

@@ -70,3 +70,12 @@ def test_an_unattended_run_and_a_program_keep_their_first_until_they_ask(
     seen = shell.user_ns
     assert seen["first"] == seen["second"] != seen["third"]
     report.snapshot.close()
+
+
+@pytest.mark.parametrize("outcome", ["completed", "failed", "any"])
+def test_durations_of_each_outcome_can_be_asked_for(
+    bench: Workbench, publish: Callable[[], None], outcome: Any
+) -> None:
+    publish()
+    assert bench.history("email:send", hours=1, outcome=outcome).runs.sum() == 0
+    assert bench.compare_windows("email:send", hours=1, baseline_hours=1, outcome=outcome).outcome == outcome

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
+from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.triage.from_snapshot import compare_windows, what_changed
 from tests.snapshots.conftest import SnapshotOf
 from tests.snapshots.rows import NOON, after, event, failure, run
@@ -56,6 +57,30 @@ def test_an_outage_in_which_hardly_anything_completes_is_said_all_the_same(snaps
 
     assert found.verdict == "too few"
     assert found.words.startswith("errors moved: error rate 0.0% before, 97.0% now")
+
+
+def test_runs_of_another_outcome_are_compared_where_they_are_asked_for(snapshot_of: SnapshotOf) -> None:
+    """What fails has come to time out: it takes ten times as long."""
+    snapshot = snapshot_of(
+        [
+            *runs(BEFORE[0], 1_200),
+            *runs(WINDOW[0], 1_200),
+            *[failure(after(minutes=-number / 60), duration_ms=500.0) for number in range(1, 1_201)],
+            *[failure(after(minutes=number / 60), duration_ms=5_000.0) for number in range(1_200)],
+        ]
+    )
+
+    found = {
+        outcome: compare_windows(snapshot, "mail", WINDOW, BEFORE, outcome=outcome) for outcome in get_args(RunOutcome)
+    }
+
+    assert {outcome: each.window_count for outcome, each in found.items()} == {
+        "completed": 1_200,
+        "failed": 1_200,
+        "any": 2_400,
+    }
+    assert found["failed"].verdict == "slower" and found["failed"].ratio == 10
+    assert found["completed"].verdict == "no difference shown"
 
 
 def test_an_incident_is_told_from_what_was_before(snapshot_of: SnapshotOf) -> None:
