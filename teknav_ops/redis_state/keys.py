@@ -29,6 +29,7 @@ CLOCK_JUMP: Final = "teknav:{alerts}:clock-jump"
 
 #: HASH key of a report's schedule -> when it last came (ms), or was first heard of.
 REPORTS_CAME: Final = "teknav:{reports}:came"
+REPORTS_KNOWN: Final = "teknav:{reports}:known"
 
 
 def report_claim(schedule: str, due_ms: int) -> str:

@@ -7,6 +7,7 @@ leader runs the report if it is still due.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,8 +16,8 @@ from teknav_ops.redis_state.connection import Client
 
 _LEASE_MS: Final = 120_000
 _RENEW_SECONDS: Final = 15.0
-#: Longer than anything stays due.
-_DONE_MS: Final = 7 * 86_400_000
+#: Longer than anything stays due, or is looked for as missed.
+_DONE_MS: Final = 8 * 86_400_000
 _DONE: Final = "done"
 
 
@@ -71,6 +72,25 @@ class Comings:
             self._client.execute_command("HDEL", keys.REPORTS_CAME, *(stored.keys() - schedules))
         known = {schedule: text for schedule, text in stored.items() if schedule in schedules and text.isdigit()}
         return {schedule: datetime.fromtimestamp(int(text) / 1000, UTC) for schedule, text in known.items()}
+
+    def known(self, times: Mapping[str, str], came: Mapping[str, datetime]) -> dict[str, datetime]:
+        """Since when each schedule has had these times (its cron and zone): what was due before, nobody missed.
+
+        It does not move when a report comes: another time may have passed while that ran.
+        """
+        stored = self._client.hgetall(keys.REPORTS_KNOWN)
+        found = {}
+        for schedule, text in times.items():
+            since, _, before = stored.get(schedule, "").partition(" ")
+            if before == text and since.isdigit():
+                found[schedule] = datetime.fromtimestamp(int(since) / 1000, UTC)
+                continue
+            now = datetime.now(UTC)
+            found[schedule] = now if schedule in stored else came.get(schedule, now)
+            self._client.hset(keys.REPORTS_KNOWN, schedule, f"{_ms(found[schedule])} {text}")
+        if gone := stored.keys() - times.keys():
+            self._client.execute_command("HDEL", keys.REPORTS_KNOWN, *gone)
+        return found
 
 
 def _ms(at: datetime) -> int:

@@ -14,6 +14,7 @@ _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _DAY: Final = re.compile(r"(\*|\w{1,3})(?:-(\w{1,3}))?(?:/(\d{1,2}))?")
 #: So many times are looked at to find the longest pause between two.
 _PERIODS: Final = 8
+_SPANS: Final = (timedelta(minutes=15), timedelta(hours=6))
 #: No zone has ever moved its clock by more.
 _LONGEST_JUMP: Final = timedelta(hours=26)
 #: What is not due by then never is: a 29 February comes at least every eight years.
@@ -55,10 +56,14 @@ class Cron:
 
     def last_before(self, now: datetime, *, within: timedelta) -> datetime | None:
         """The latest time up to `now`; None when there was none in the span before it."""
-        found, at = None, self.next_after(now - within)
-        while at is not None and at <= now:
-            found, at = at, self._following(at)
-        return found
+        # From near to far: of what comes each minute, a week is ten thousand times.
+        for span in (*(each for each in _SPANS if each < within), within):
+            found, at = None, self.next_after(now - span)
+            while at is not None and at <= now:
+                found, at = at, self._following(at)
+            if found is not None:
+                return found
+        return None
 
     def next_after(self, now: datetime) -> datetime | None:
         """When it is due next, be it now, in UTC; by the rules of cron(8) where the site's clock jumps.

@@ -45,6 +45,7 @@ class ScheduledReports:
         if timed:
             require_extra()
         self._crons = {schedule.key: Cron(schedule.cron or "", settings.site_time_zone) for schedule in timed}
+        self._zone = settings.site_time_zone
         self._schedules = {schedule.key: schedule for schedule in timed}
         self._desk = ReportDesk(settings, database) if timed else None
         self._client = client
@@ -71,7 +72,8 @@ class ScheduledReports:
         if time.monotonic() - self._looked_at > _LOOK_FOR_LATE_SECONDS:
             self._looked_at = time.monotonic()
             came = self._comings.read(set(self._schedules))
-            for key, since in came.items():
+            times = {key: f"{schedule.cron} {self._zone}" for key, schedule in self._schedules.items()}
+            for key, since in self._comings.known(times, came).items():
                 self._look_for_missed(self._schedules[key], since, now)
             self._look_for_late(came, now)
 

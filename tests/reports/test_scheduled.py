@@ -136,6 +136,36 @@ def test_what_could_not_begin_in_time_is_caught_up_where_that_is_set(
     assert len(runs(settings_with)) == 1 and alerts(sql) == []
 
 
+@pytest.mark.parametrize("catch_up", [False, True])
+def test_what_was_due_while_its_forerunner_still_ran_is_told_or_caught_up(
+    scheduler: Make, settings_with: Set, client: redis.Redis, sql: Database, clock: Clock, *, catch_up: bool
+) -> None:
+    missed(client, clock)
+    clock.at = HOUR - timedelta(minutes=20)
+    entry = {**HOURLY, "catch_up": catch_up}
+    scheduler(entry).step()
+    # It began before twelve, and ends after a quarter past.
+    claims.Comings(client).came("hourly")
+
+    clock.at = HOUR + GRACE + timedelta(minutes=1)
+    work_off(scheduler(entry, holder="two"))
+
+    assert (len(runs(settings_with)), alerts(sql)) == ((1, []) if catch_up else (0, [("report-failed", "hourly")]))
+
+
+def test_times_that_were_changed_were_not_missed(
+    scheduler: Make, settings_with: Set, client: redis.Redis, sql: Database, clock: Clock
+) -> None:
+    missed(client, clock)
+    clock.at = HOUR - timedelta(minutes=20)
+    scheduler({**HOURLY, "cron": "20 * * * *"}).step()
+
+    clock.at = HOUR + GRACE + timedelta(minutes=1)
+    work_off(scheduler({**HOURLY, "catch_up": True}, holder="two"))
+
+    assert (runs(settings_with), alerts(sql)) == ([], [])
+
+
 def test_a_scheduler_that_died_is_followed_by_one_that_runs_it(
     scheduler: Make, settings_with: Set, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,8 +235,9 @@ def test_a_report_that_does_not_come_is_missed_after_twice_its_period(
     clock.at = begun
     # New ones are counted from now on; those that are gone from the settings are forgotten.
     client.hset(keys.REPORTS_CAME, "gone", "1")
+    client.hset(keys.REPORTS_KNOWN, "gone", "1 x")
     work_off(reports)
-    assert set(client.hgetall(keys.REPORTS_CAME)) == {"broken"}
+    assert set(client.hgetall(keys.REPORTS_CAME)) == set(client.hgetall(keys.REPORTS_KNOWN)) == {"broken"}
     assert ("report-late", "broken") not in alerts(sql)
 
     clock.at = begun + timedelta(hours=2, minutes=20)

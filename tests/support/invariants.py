@@ -11,6 +11,7 @@ from teknav_ops.redis_state.keys import (
     EVENTS_CURSORS,
     EVENTS_STREAM,
     REPORTS_CAME,
+    REPORTS_KNOWN,
     QueueKeys,
     lease_term,
 )
@@ -27,7 +28,15 @@ PLACES = {
 }
 _ALL_PLACES = tuple(place for places in PLACES.values() for place in places)
 #: Keys outside the queues that stay for ever: their number does not grow.
-_SINGLE_KEYS = {EVENTS_STREAM, EVENTS_CURSORS, ALERTS_SINCE, ALERTS_OPEN, REPORTS_CAME, lease_term("scheduler")}
+_SINGLE_KEYS = {
+    EVENTS_STREAM,
+    EVENTS_CURSORS,
+    ALERTS_SINCE,
+    ALERTS_OPEN,
+    REPORTS_CAME,
+    REPORTS_KNOWN,
+    lease_term("scheduler"),
+}
 #: The counter that goes with an audit entry; None counts jobs of any name.
 _COUNTED = {
     "job.completed": "completed", "job.failed": "failed", "job.retried": "retried", "job.snoozed": "snoozed",
