@@ -1,10 +1,13 @@
-"""Opening a snapshot: the newest file, read-only and hardened. All open it through here, or configurations differ."""
+"""Opening a snapshot: the newest file, read-only and hardened.
+
+DuckDB lets all connections of a process to one file have one configuration only. So ours is a database in memory with
+the file attached: whoever connects to the file besides, plainly, gets DuckDB's own configuration and not an error.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any, Final
 
 import structlog
 
-from teknav_ops.errors import NoSnapshot
+from teknav_ops.errors import InvalidRequest, NoSnapshot
 from teknav_ops.settings import Settings
 from teknav_ops.snapshots.damage import OF_WHO_ASKS
 from teknav_ops.snapshots.extra import duckdb
@@ -25,17 +28,18 @@ log = structlog.get_logger("teknav.snapshots")
 
 #: A snapshot is data: whoever may type SQL over it may not reach a file or the network through it.
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
-    "enable_external_access": "false",
     "python_enable_replacements": "false",
 }
+#: The attached file's name in SQL.
+_NAME: Final = "snapshot"
 #: What opening a file raises that is damaged, or of another program.
 _DAMAGE: Final[tuple[type[Exception], ...]] = (NoSnapshot, OSError, duckdb.Error, TypeError)
-#: What one process's questions to a snapshot may take, and never more than a quarter of the machine.
+#: DuckDB lets a process open a file for reading as often as it likes, or once for writing.
+_IN_USE: Final[type[Exception]] = duckdb.ResourceInUseException
+#: What the questions to one open snapshot may take, and never more than a quarter of the machine.
 _MOST_MEMORY_BYTES: Final = 2 * 1024**3
 _TRIES: Final = 20
 _PAUSE_SECONDS: Final = 0.05
-#: One process that opens a file twice gets one instance: only the first may configure it.
-_opening = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +72,10 @@ class Snapshot:
         return self.meta.exported_at
 
     def cursor(self) -> Any:
-        """A DuckDB connection to the same file. One per call or thread: DuckDB refuses two threads on one."""
-        return self._connection.cursor()
+        """A DuckDB connection to the same open file. One per call or thread: DuckDB refuses two threads on one."""
+        cursor = self._connection.cursor()
+        cursor.execute(f"use {_NAME}")
+        return cursor
 
     def close(self) -> None:
         """Let go of the file."""
@@ -135,22 +141,38 @@ def open_file(path: Path) -> Snapshot:
 
     Raises:
         NoSnapshot: it is not as it was published, or was written by another version.
+        InvalidRequest: this process has it open for writing.
         duckdb.Error, OSError: it cannot be opened.
     """
     if not is_as_published(path):
         raise NoSnapshot(f"snapshot: {path} is damaged: it is not what was published; run `teknav audit snapshot`")
-    with _opening:
-        connection: Any = duckdb.connect(str(path), read_only=True, config=_CONFIG)
-        try:
-            if connection.execute("select current_setting('lock_configuration')").fetchone()[0] is not True:
-                connection.execute("set global TimeZone = 'UTC'")
-                # DuckDB would take four fifths of the machine; beyond this it goes on in temporary files.
-                connection.execute(f"set global memory_limit = '{_memory_limit_bytes()} B'")
-                connection.execute("set lock_configuration = true")
-            return Snapshot(path, connection, _meta(path, connection))
-        except BaseException:
-            connection.close()
-            raise
+    connection: Any = duckdb.connect(":memory:", config=_CONFIG)
+    try:
+        for setting in (
+            f"attach {_quoted(path)} as {_NAME} (read_only)",
+            f"use {_NAME}",
+            # Beside the file, as DuckDB does by itself with a file that is connected to.
+            f"set temp_directory = {_quoted(path.with_name(f'{path.name}.tmp'))}",
+            "set enable_external_access = false",
+            "set global TimeZone = 'UTC'",
+            # DuckDB would take four fifths of the machine; beyond this it goes on in temporary files.
+            f"set global memory_limit = '{_memory_limit_bytes()} B'",
+            "set lock_configuration = true",
+        ):
+            connection.execute(setting)
+        return Snapshot(path, connection, _meta(path, connection))
+    except _IN_USE as error:
+        connection.close()
+        raise InvalidRequest(
+            f"snapshot: this process has {path} open for writing; close that, and connect with read_only=True: {error}"
+        ) from error
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _memory_limit_bytes() -> int:

@@ -29,8 +29,11 @@ def test_every_table_is_described_with_its_columns_in_their_order(snapshot_of: S
     assert documented == dict(snapshot_of().cursor().execute(columns).fetchall())
 
 
-def test_the_lines_of_python_run(snapshot_of: SnapshotOf, monkeypatch: object) -> None:
-    block = re.findall(r"```python\n(.*?)```", TEXT, re.S)[0]
-    folder = snapshot_of().path.parent
+def test_the_lines_of_python_run(snapshot_of: SnapshotOf) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    snapshot = snapshot_of()
 
-    exec(block.replace("open_snapshot(get_settings())", f"open_snapshot(Path({str(folder)!r}))"), {"Path": Path})
+    assert len(blocks) == 2
+    for block in blocks:
+        lines = block.replace("get_settings())", f"Path({str(snapshot.path.parent)!r}))")
+        exec(lines, {"Path": Path, "snapshot": snapshot})

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import structlog
 
-from teknav_ops.errors import NoSnapshot
+from teknav_ops.errors import InvalidRequest, NoSnapshot
 from teknav_ops.settings import Settings
 from teknav_ops.snapshots import work
 from teknav_ops.snapshots.export import Exporter
@@ -77,14 +77,53 @@ def test_the_newest_is_the_highest_number_whatever_the_clock_says(sqlite_databas
         "create table mine (a int)", "delete from audit", "from read_csv('/etc/passwd')",
         "copy audit to '/tmp/stolen.csv'",
         "attach '/tmp/other.duckdb'", "install httpfs", "load httpfs", "set threads = 3",
+        "detach snapshot", "create table snapshot.main.mine (a int)", "attach '{path}' as again",
         "set enable_external_access = true", "set global TimeZone = 'Asia/Tehran'", "from not_a_table",
     ],
 )  # fmt: skip
 def test_whoever_may_type_sql_can_only_read(snapshot: Snapshot, statement: str) -> None:
     not_a_table = [1]  # A Python variable is no table either.
     with pytest.raises(duckdb.Error):
-        snapshot.cursor().execute(statement)
+        snapshot.cursor().execute(statement.replace("{path}", str(snapshot.path)))
     assert not_a_table and snapshot.cursor().execute("select count(*) from audit").fetchone() == (3,)
+
+
+@pytest.mark.parametrize("is_ours_first", [True, False])
+def test_plain_duckdb_reads_the_file_beside_it(snapshot: Snapshot, folder: Path, *, is_ours_first: bool) -> None:
+    if not is_ours_first:
+        snapshot.close()
+    with duckdb.connect(str(snapshot.path), read_only=True) as plain, open_snapshot(folder) as ours:
+        cursor = ours.cursor()
+        for asked in (plain, cursor, plain.cursor()):
+            assert asked.execute("select count(*) from audit").fetchone() == (3,)
+        # Each has its own configuration.
+        assert plain.execute("select current_setting('enable_external_access')").fetchone() == (True,)
+        assert cursor.execute("select current_setting('enable_external_access')").fetchone() == (False,)
+    with duckdb.connect() as plain:
+        plain.execute(f"attach '{snapshot.path}' as mine (read_only)")
+        assert plain.execute("select count(*) from mine.audit").fetchone() == (3,)
+    with open_snapshot(folder) as ours:
+        assert ours.passed_over == ()
+
+
+def test_who_has_the_file_open_for_writing_is_told_so(snapshot: Snapshot, folder: Path) -> None:
+    with pytest.raises(duckdb.Error, match="already attached"):
+        duckdb.connect(str(snapshot.path))
+    snapshot.close()
+    with duckdb.connect(str(snapshot.path)), pytest.raises(InvalidRequest, match="connect with read_only=True"):
+        open_snapshot(folder)
+
+
+def test_what_one_opener_types_is_nothing_to_another(snapshot: Snapshot, folder: Path) -> None:
+    with open_snapshot(folder) as other:
+        typed = other.cursor()
+        typed.execute("use memory")
+        typed.execute("detach snapshot")
+    assert snapshot.cursor().execute("select count(*) from audit").fetchone() == (3,)
+
+
+def test_a_question_larger_than_its_memory_goes_on_beside_the_file(snapshot: Snapshot) -> None:
+    assert snapshot.cursor().execute("select current_setting('temp_directory')").fetchone() == (f"{snapshot.path}.tmp",)
 
 
 def test_times_are_in_utc_for_every_opener(snapshot: Snapshot, folder: Path) -> None:
