@@ -83,7 +83,8 @@ class EngineModel(Trail):
         waiting = self.waiting()
         controls = ("paused", "concurrency", "global_concurrency", "rate_count", "rate_period_ms")
         control = [int(self.control[name]) if name in self.control else None for name in controls]
-        oldest = min((job.ready[0] for job in waiting), default=None)
+        due = [job for job in self._in("delayed") if job.ready[0] <= self.now]
+        oldest = min((job.ready[0] for job in (*waiting, *due)), default=None)
         return {
             "waiting": len(waiting),
             "active": len(self._in("active")),

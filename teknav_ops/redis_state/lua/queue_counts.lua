@@ -55,6 +55,12 @@ for _ = 1, 19 do
     from = (math.floor(found[2] / 1099511627776) + 1) * 1099511627776
 end
 
+-- What fell due waits, though nobody has fetched since: there may be no worker.
+local due = tonumber(redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2])
+if due and due <= now then
+    oldest = math.min(oldest or due, due)
+end
+
 -- What has ended since the first job: the lists above keep the newest only.
 local ended = {completed = 0, failed = 0}
 local totals = redis.pcall('HGETALL', KEYS[14])

@@ -71,6 +71,18 @@ def test_a_retry_waits_from_when_it_was_due(state: State) -> None:
     assert 20_000 <= count(state).oldest_waiting_age_ms < 80_000  # type: ignore[operator]
 
 
+def test_what_fell_due_waits_though_no_worker_has_asked_since(state: State) -> None:
+    state.enqueue(delay_ms=3_600_000)
+    assert count(state).oldest_waiting_age_ms is None
+
+    overdue = state.enqueue(delay_ms=3_600_000)
+    state.client.zadd(KEYS.delayed, {overdue: now_ms(state) - 30_000})
+    assert 30_000 <= count(state).oldest_waiting_age_ms < 90_000  # type: ignore[operator]
+
+    age(state, state.enqueue(), seconds=600)
+    assert count(state).oldest_waiting_age_ms >= 600_000  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("facts", [{}, {"priority": 3}])
 def test_a_damaged_or_missing_record_breaks_nothing(state: State, facts: dict[str, int]) -> None:
     damaged, missing, nonsense, whole = [state.enqueue(**facts) for _ in range(4)]
