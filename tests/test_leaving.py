@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -31,6 +32,8 @@ from teknav_ops.snapshots import feeds
 TREE = Path(__file__).parent.parent
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SECRET, MAIL, PHONE = "hunter2", "reader@example.com", "09123456789"
+QUOTED = f'cannot open {{"password": "{SECRET}"}} for <{MAIL}> & 0912 345 6789'
+SCRIPT = "<script>x('a'); // is a program, and stays\n</script>"
 TEXT = f"cannot open db password={SECRET} for {MAIL} ({PHONE})"
 
 
@@ -63,11 +66,18 @@ def report_notebook(folder: Path) -> str:
     cell.outputs = [
         nbformat.v4.new_output("stream", text=TEXT),
         nbformat.v4.new_output("error", ename="E", evalue=TEXT, traceback=[f"\x1b[31mE\x1b[39m: {TEXT}\x1b[39m"]),
-        nbformat.v4.new_output("execute_result", {"text/plain": TEXT}),
+        nbformat.v4.new_output("execute_result", {"text/plain": TEXT, "text/markdown": f"**{TEXT}**"}),
+        nbformat.v4.new_output("display_data", {"text/html": f'<td dir="auto">{escape(QUOTED)}</td>{SCRIPT}'}),
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / NOTEBOOK)
     child._read_masked(folder)
     return (folder / NOTEBOOK).read_text()
+
+
+def test_a_report_s_html_stays_what_it_is_but_for_what_is_masked() -> None:
+    html = f'<p title="1 < 2">a &amp; b &lt;i&gt;</p><td>{escape(QUOTED)}</td>{SCRIPT}<!-- x -->'
+    masked = child._masked_html(html)
+    assert masked == html.replace(escape(QUOTED), escape('cannot open {"password": "••••"} for <••••> & ••••'))
 
 
 def failing_alert() -> AlertState:
@@ -180,6 +190,8 @@ def test_no_log_holds_a_secret(log: Callable[[], str]) -> None:
         "db password: hunter2", "db password: hunter2 was refused", "https://a/b?token=hunter2&x=1", "TOKEN = hunter2",
         "--db-password hunter2", "client_secret=hunter2;x", "رمز عبور: hunter2", 'password\\": \\"hunter2\\"',
         "X-Api-Key: hunter2", "secret := hunter2", "https://x/y?sig=hunter2", "passwd => 'hunter2'", "token hunter2x1",
+        "the password is: hunter2x", "mysql: pass=hunter2", "Cookie: session=hunter2",
+        "Set-Cookie: sid=hunter2; Secure", "create user x identified by 'hunter2'",
         "PASSWORD=hunter2", "db.password = hunter2", "account_key=hunter2", "password=hunter2,timeout=3",
     ],
 )  # fmt: skip
@@ -198,7 +210,8 @@ def test_keys_give_themselves_away_by_their_form(secret: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["sara@example.com", "ali.rezaei+x@mail.ir", "کاربر@نمونه.ایران", "+98 912 345 6789", "09123456789", "۰۹۱۲۳۴۵۶۷۸۹",
+    ["sara@example.com", "ali.rezaei+x@mail.ir", "کاربر@نمونه.ایران", "sara%40example.com",
+     '"sara r"@example.com', "+98 912 345 6789", "09123456789", "۰۹۱۲۳۴۵۶۷۸۹",
      "00989123456789", "989123456789", "021-8877 6655", "+1 (415) 555-2671", "٠٩١٢٣٤٥٦٧٨٩"],
 )  # fmt: skip
 def test_addresses_of_people_are_masked_in_what_leaves(address: str) -> None:
@@ -211,7 +224,7 @@ def test_addresses_of_people_are_masked_in_what_leaves(address: str) -> None:
     [
         "password: 5 characters are too few", "password: there is no terminal", "token: lacks the scope",
         "TEKNAV_SECRET_KEY: each key must be 32 bytes", "input_tokens: 12", "max_tokens=100", "the secret is out",
-        "token:ci paused it", "token:ci",
+        "token:ci paused it", "token:ci", "all pass", "a cookie: none",
         "job email:send dead-1 took 12.5 ms", "2026-11-01 12:00:00.250000 0190f2ab-0123-7abc-8def-012345678901",
         "1700000000000-0", "0.123456789012 s", "127.0.0.1:6379 did not answer", "HTTP 503 after 0912 ms",
     ],

@@ -27,16 +27,20 @@ _NAMED: Final = re.compile(
     re.IGNORECASE,
 )
 _SPOKEN: Final = re.compile(
-    rf"({_NAMES}\s{{1,4}}(?:is\s|was\s|of\s)?)((?=[\w.~+/-]{{0,200}}\d)(?=[\w.~+/-]{{0,200}}[a-z])[\w.~+/-]{{6,200}})",
+    rf"({_NAMES}\s{{1,4}}(?:(?:is|was|of):?\s)?)((?=[\w.~+/-]{{0,200}}\d)(?=[\w.~+/-]{{0,200}}[a-z])[\w.~+/-]{{6,200}})",
     re.IGNORECASE,
 )
 _FLAGGED: Final = re.compile(rf"(--[\w-]{{0,30}}{_NAMES}\s{{1,4}})({_QUOTED}|[^\s-]\S{{0,2000}})", re.IGNORECASE)
 _BEARER: Final = re.compile(r"\b((?:bearer|basic)\s{1,4})([\w.~+/-]{8,2000}={0,2})", re.IGNORECASE)
 _IN_URL: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]{0,200}:)([^\s/]{1,500})(?=@)", re.IGNORECASE)
 _IN_QUERY: Final = re.compile(r"([?&](?:key|sig|signature|auth|code|pass)=)([^\s&#\"'<>]{1,2000})", re.IGNORECASE)
-_BEHIND_WORDS: Final = (_IN_URL, _ASSIGNED, _NAMED, _SPOKEN, _FLAGGED, _BEARER, _IN_QUERY)
+_SHORT: Final = re.compile(
+    rf"((?<![\w-])pass\s{{0,4}}=\s{{0,4}}|\bidentified by\s{{1,4}})({_QUOTED}|{_BARE})", re.IGNORECASE
+)
+_COOKIE: Final = re.compile(r"(\b(?:set-)?cookie:\s{0,4}[\w.-]{1,100}=)([^\s;,]{1,2000})", re.IGNORECASE)
+_BEHIND_WORDS: Final = (_IN_URL, _ASSIGNED, _NAMED, _SPOKEN, _FLAGGED, _BEARER, _IN_QUERY, _SHORT, _COOKIE)
 #: In most texts nothing of the kind stands.
-_HINT: Final = re.compile(rf"{_NAMES}|://|[?&]|bearer|basic", re.IGNORECASE)
+_HINT: Final = re.compile(rf"{_NAMES}|://|[?&]|bearer|basic|pass\s{{0,4}}=|identified by|cookie:", re.IGNORECASE)
 _KNOWN: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|\b(?:sk|pk|rk)[-_][\w-]{16,200}|\bgh[opsur]_\w{20,}|\bxox[abprs]-[\w-]{10,}"
@@ -46,7 +50,12 @@ _KNOWN: Final = re.compile(
 
 _DIGIT: Final = "[0-9۰-۹٠-٩]"
 _GAP: Final = r"[ \u00a0\u200c()\-\u2011]{0,2}"
-_MAIL: Final = re.compile(r"[^\s@<>()\[\]{}\"',;:=|\\]{1,64}@[^\s@<>()\[\]{}\"',;:=|\\/]{1,255}")
+_MAIL: Final = re.compile(
+    r"(?:\"[^\"\n@]{1,64}\"|[^\s@<>()\[\]{}\"',;:=|\\]{1,64})@[^\s@<>()\[\]{}\"',;:=|\\/]{1,255}"
+    # As a URL carries it.
+    r"|[\w.+-]{1,64}%40[\w.-]{1,255}",
+    re.IGNORECASE,
+)
 #: Abroad (`+98 …`, `0098 …`), at home (`0912 …`, `021-…`), or an Iranian mobile's number alone.
 _PHONE: Final = re.compile(
     rf"(?:(?<!\w)\+|(?<![\w.:/-])[0۰٠]{{2}}(?=[1-9۱-۹١-٩]))(?:{_GAP}{_DIGIT}){{8,15}}(?![\w:])"
@@ -65,7 +74,7 @@ def mask_credentials(text: str) -> str:
 
 def mask_addresses(text: str) -> str:
     """The text without mail addresses and telephone numbers."""
-    if "@" in text:
+    if "@" in text or "%40" in text:
         text = _MAIL.sub(MASK, text)
     return _PHONE.sub(MASK, text)
 

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from html import escape, unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from teknav_ops.configured_secrets import mask_configured_secrets
 from teknav_ops.durable_files import write_whole
@@ -23,6 +25,8 @@ from teknav_ops.reports.workroom import ORDER
 from teknav_ops.settings import get_settings
 
 _ERROR_LIMIT = 2_000
+#: Tags, and what is for the browser and not for people.
+_NO_TEXT: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[a-z/!][^>]*>", re.DOTALL | re.IGNORECASE)
 
 
 def run(folder: Path) -> None:
@@ -83,8 +87,8 @@ def _keep_whole(output: Path) -> None:
 
 
 def _read_masked(folder: Path) -> Any:
-    """What has been executed so far, with what cells printed and raised masked, in the file too: it leaves with the
-    page, and is kept beside it.
+    """What has been executed so far, with what cells showed, printed and raised masked, in the file too: it leaves with
+    the page, and is kept beside it.
     """
     import nbformat
 
@@ -103,8 +107,24 @@ def _mask(output: Any) -> None:
     elif output.output_type == "error":
         output.evalue = leaving(output.evalue)
         output.traceback = [leaving(line) for line in output.traceback]
-    elif isinstance(output.get("data", {}).get("text/plain"), str):
-        output.data["text/plain"] = leaving(output.data["text/plain"])
+    for kind, masked in (("text/plain", leaving), ("text/markdown", leaving), ("text/html", _masked_html)):
+        if isinstance(output.get("data", {}).get(kind), str):
+            output.data[kind] = masked(output.data[kind])
+
+
+def _masked_html(html: str) -> str:
+    """The HTML with what stands between its tags masked, as a person reads it."""
+    parts, end = [], 0
+    for found in _NO_TEXT.finditer(html):
+        parts += [_masked_part(html[end : found.start()]), found[0]]
+        end = found.end()
+    return "".join((*parts, _masked_part(html[end:])))
+
+
+def _masked_part(text: str) -> str:
+    read = unescape(text)
+    masked = leaving(read)
+    return text if masked == read else escape(masked)
 
 
 def _read(folder: Path) -> Any:
