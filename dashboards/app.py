@@ -99,7 +99,7 @@ def _opener(
             current_identity=lambda: sources.current(identity), note_use=lambda: sources.services.note_use(identity),
         )  # fmt: skip
         document.template = SHEET
-        document.template_variables.update(sheet_variables())
+        document.template_variables.update(sheet_variables(sources.services.settings.path_prefix))
 
         def leave(_: Any) -> None:
             feed.leave(opened)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final
 
 import param
 from panel.custom import JSComponent
@@ -25,20 +25,15 @@ def assets_version() -> str:
     return digest.hexdigest()
 
 
-def assets_path() -> str:
-    """Address of the assets."""
-    return f"/assets/{assets_version()}"
+def assets_path(prefix: str = "") -> str:
+    """Address of the assets; as browsers must ask for it with the prefix of our paths."""
+    return f"{prefix}/assets/{assets_version()}"
 
 
 class Face(JSComponent):
     """Sends what the visitor does to `on_message`; `tell` sends to the visitor."""
 
     state = param.Dict(default={}, doc="What is shown at first.")
-
-    _importmap: ClassVar[dict[Literal["imports", "scopes"], dict[str, str]]] = {
-        "imports": {"teknav/": f"{assets_path()}/"}
-    }
-    _stylesheets: ClassVar[list[str]] = [f"{assets_path()}/vendor/uplot.css", f"{assets_path()}/app.css"]
 
     def __init__(self, on_message: Callable[[dict[str, Any]], None], title: str, **params: Any) -> None:
         super().__init__(sizing_mode="stretch_width", margin=0, **params)  # type: ignore[no-untyped-call]
@@ -58,8 +53,17 @@ class Face(JSComponent):
 
 
 @functools.cache
-def face_of(name: str) -> type[Face]:
+def face_of(name: str, prefix: str) -> type[Face]:
     """The component that draws pages of this name. The code itself is an asset, so that browsers keep it."""
+    assets = assets_path(prefix)
     source = f"import View from 'teknav/js/pages/{name}.js'; import {{mount}} from 'teknav/js/kit.js';\n"
     source += "export const render = (model) => mount(View, model);\n"
-    return type(f"Face_{name}", (Face,), {"_esm": source})
+    return type(
+        f"Face_{name}",
+        (Face,),
+        {
+            "_esm": source,
+            "_importmap": {"imports": {"teknav/": f"{assets}/"}},
+            "_stylesheets": [f"{assets}/vendor/uplot.css", f"{assets}/app.css"],
+        },
+    )

@@ -66,7 +66,9 @@ class OpenPage:
         #: What the browser shows, as it was told; and the number of what it was told last.
         self._shown: dict[str, Any] = {}
         self._version = 0
-        self.face: Face = face_of(page.name)(self._hear, page.title(), state={"shell": self._shell(0)})
+        self.face: Face = face_of(page.name, page.visit.sources.services.settings.path_prefix)(
+            self._hear, page.title(), state={"shell": self._shell(0)}
+        )
 
     def close(self) -> None:
         """The browser has left."""

@@ -14,6 +14,6 @@ from teknav_ops.api.headers import own_scripts
 SHEET: Final[Template] = _env.from_string((Path(__file__).parent / "sheet.html").read_text("utf-8"))
 
 
-def sheet_variables() -> dict[str, Any]:
+def sheet_variables(prefix: str) -> dict[str, Any]:
     """What the sheet is filled with."""
-    return {"assets": assets_path(), "own_scripts": own_scripts}
+    return {"assets": assets_path(prefix), "own_scripts": own_scripts}

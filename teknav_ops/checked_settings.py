@@ -9,6 +9,7 @@ from pydantic import SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
 from teknav_ops.one_line import is_one_line
+from teknav_ops.path_prefix import prefix_of, require_prefix
 from teknav_ops.web_addresses import ascii_host, ascii_url, header_problem
 
 #: JSON that a person lays out, or the name of a file.
@@ -38,7 +39,11 @@ class CheckedSettings(BaseSettings):
     @field_validator("web_public_url", check_fields=False)
     @classmethod
     def _url_as_browsers_send_it(cls, url: str | None) -> str | None:
-        return None if url is None else ascii_url(url)
+        if url is None:
+            return None
+        url = ascii_url(url).rstrip("/")
+        require_prefix(prefix_of(url))
+        return url
 
     @field_validator("allowed_hosts", check_fields=False)
     @classmethod

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
+from teknav_ops.path_prefix import prefix_of
 from teknav_ops.queue_patterns import is_pattern
 
 
@@ -21,9 +22,10 @@ class WebSettings(BaseSettings):
     )
     web_public_url: str | None = Field(
         None,
-        pattern=r"^https?://[^/\s]+$",
-        description="How browsers reach it when a proxy stands in front, such as `https://ops.example`: used in links "
-        "and for single sign-on.",
+        pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$",
+        description="How browsers reach it when a proxy stands in front, such as `https://ops.example` or "
+        "`https://ops.example/teknav`: used in links and for single sign-on. With a path, everything is served below "
+        "it.",
     )
     allowed_hosts: tuple[str, ...] = Field(
         (),
@@ -101,6 +103,11 @@ class WebSettings(BaseSettings):
             if not patterns or any(not is_pattern(pattern) for pattern in patterns):
                 raise ValueError(f"oidc_operator_claims: {claim!r} needs queues or patterns, such as webhooks:*")
         return claims
+
+    @property
+    def path_prefix(self) -> str:
+        """The path below which browsers find everything; empty where the host is ours alone."""
+        return prefix_of(self.web_public_url)
 
     @property
     def web_url(self) -> str:

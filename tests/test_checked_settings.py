@@ -106,3 +106,16 @@ def test_lists_in_settings_hold_numbers_that_json_knows(number: str) -> None:
     schedule = json.dumps([{"name": "queue_health", "params": {"hours": "NUMBER"}}]).replace('"NUMBER"', number)
     with pytest.raises(InvalidRequest, match=r"^report_schedules: "):
         written_schedules(Settings(report_schedules=schedule))
+
+
+@pytest.mark.parametrize(
+    ("url", "kept", "prefix"),
+    [
+        ("https://ops.example/", "https://ops.example", ""),
+        ("https://ops.example/teknav/", "https://ops.example/teknav", "/teknav"),
+        ("http://127.0.0.1:8800/a/b.c", "http://127.0.0.1:8800/a/b.c", "/a/b.c"),
+    ],
+)
+def test_the_path_of_the_public_url_is_where_everything_is_served(url: str, kept: str, prefix: str) -> None:
+    settings = Settings(web_public_url=url)
+    assert (settings.web_public_url, settings.web_url, settings.path_prefix) == (kept, kept, prefix)

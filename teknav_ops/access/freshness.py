@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, ParamSpec, TypeVar
 
 from teknav_ops.errors import NotAllowed
+from teknav_ops.path_prefix import at
 
 #: A replay of more jobs than this at once repeats more than a person can look through.
 MANY_JOBS: Final = 100
@@ -27,7 +28,7 @@ class FreshSignInNeeded(NotAllowed):
 
     def __init__(self, minutes: int) -> None:
         super().__init__(
-            f"This needs a sign-in of the last {minutes} minutes. Confirm that it is you at {CONFIRM_PATH}, "
+            f"This needs a sign-in of the last {minutes} minutes. Confirm that it is you at {at(CONFIRM_PATH)}, "
             "then ask again. Nothing was done."
         )
 

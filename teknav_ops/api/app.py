@@ -15,6 +15,7 @@ from teknav_ops.api.headers import SecureHeaders
 from teknav_ops.api.limits import BodyLimits
 from teknav_ops.api.live import LiveConnections
 from teknav_ops.api.origin import Origins
+from teknav_ops.api.path_prefix import PathPrefix
 from teknav_ops.api.problem_pages import ProblemPages
 from teknav_ops.api.problems import install_problems
 from teknav_ops.api.routes import include_routes
@@ -66,3 +67,4 @@ def _surround(app: FastAPI, services: Services, live: LiveConnections, socket_ch
     app.add_middleware(SecureHeaders, origins=origins)
     app.add_middleware(ProblemPages)
     app.add_middleware(GZipMiddleware, compresslevel=5)
+    app.add_middleware(PathPrefix, prefix=services.settings.path_prefix)

@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from teknav_ops.api.dependencies import identity_of
 from teknav_ops.api.headers import own_scripts
 from teknav_ops.api.problems import Problem
+from teknav_ops.path_prefix import at, current_prefix
 
 OPENAPI_URL: Final = "/api/openapi.json"
 DOCS_URL: Final = "/api/docs"
@@ -48,7 +49,8 @@ _SECURITY_SCHEMES: Final = {
     "token": {"type": "http", "scheme": "bearer", "description": "An API token, made by `teknav tokens create`."},
     "session": {
         "type": "apiKey", "in": "cookie", "name": "teknav_session",
-        "description": "The dashboard's cookie (`__Host-teknav_session` over TLS), with `X-CSRF-Token` for changes.",
+        "description": "The dashboard's cookie (`__Host-teknav_session` over TLS, `__Secure-teknav_session-teknav` "
+        "below `/teknav`), with `X-CSRF-Token` for changes.",
     },
 }  # fmt: skip
 _OPEN_TAGS: Final = {"/healthz", "/readyz"}
@@ -69,7 +71,8 @@ def _files() -> Path:
 def _describe(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(
-            title="TekNav ops", version=app.version, description=_DESCRIPTION, routes=app.routes, tags=_TAGS
+            title="TekNav ops", version=app.version, description=_DESCRIPTION, routes=app.routes, tags=_TAGS,
+            servers=[{"url": prefix}] if (prefix := current_prefix.get()) else None,
         )  # fmt: skip
         components = schema.setdefault("components", {})
         components["securitySchemes"] = _SECURITY_SCHEMES
@@ -90,8 +93,8 @@ def _describe(app: FastAPI) -> dict[str, Any]:
 async def _page(request: Request) -> HTMLResponse:
     csrf_token = identity_of(request).csrf_token or ""
     return HTMLResponse(
-        _PAGE.replace("{files}", _FILES_URL)
-        .replace("{openapi}", OPENAPI_URL)
+        _PAGE.replace("{files}", at(_FILES_URL))
+        .replace("{openapi}", at(OPENAPI_URL))
         .replace("{csrf_token}", html.escape(csrf_token, quote=True))
     )
 

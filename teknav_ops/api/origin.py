@@ -20,11 +20,12 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Origin:
-    """The client's address, and the address the browser shows: scheme and host with its port."""
+    """The client's address, and the address the browser shows: scheme, host with its port, and the path before ours."""
 
     address: str
     scheme: str
     host: str
+    prefix: str = ""
 
     @property
     def is_secure(self) -> bool:
@@ -42,6 +43,7 @@ class Origins:
 
     def __init__(self, settings: Settings) -> None:
         self._proxies = settings.trusted_proxies
+        self._prefix = settings.path_prefix
         public_host = _without_port(urlsplit(settings.web_public_url or "").netloc)
         own_host = settings.web_address.rpartition(":")[0]
         named = [own_host, public_host, *settings.allowed_hosts]
@@ -59,7 +61,7 @@ class Origins:
             # A chain of proxies lists what each saw; the first is what the browser used.
             told = headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
             scheme = told if told in ("http", "https") else scheme
-        return Origin(address, scheme, headers.get("host", "").lower())
+        return Origin(address, scheme, headers.get("host", "").lower(), self._prefix)
 
     def knows(self, origin: Origin) -> bool:
         """Whether the Host header is a name of ours. Else a stranger's name may have been pointed at us."""

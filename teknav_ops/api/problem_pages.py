@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from teknav_ops.api.problems import MEDIA_TYPE
 from teknav_ops.api.visit import SAFE_METHODS, wants_page
+from teknav_ops.path_prefix import at, current_prefix
 
 _CONTENT: Final = Template((Path(__file__).parent / "pages" / "problem.html").read_text("utf-8"))
 _FRAME: Final = Template((Path(__file__).parent / "pages" / "frame.html").read_text("utf-8"))
@@ -64,7 +65,11 @@ def problem_page(scope: Scope, start: Message, problem: dict[str, Any]) -> Respo
     detail = str(problem.get("detail") or _DETAILS.get(status, ""))
     content = _CONTENT.substitute(detail=escape(detail), next=_retry() if is_asked_again else _ways_on(status))
     page = _FRAME.substitute(
-        title=escape(str(problem["title"])), error="", content=content, refresh=_refresh() if is_asked_again else ""
+        site=current_prefix.get(),
+        title=escape(str(problem["title"])),
+        error="",
+        content=content,
+        refresh=_refresh() if is_asked_again else "",
     )
     answer = HTMLResponse(page, status)
     answer.raw_headers += [(name, value) for name, value in start["headers"] if name.lower() not in _OF_THE_BODY]
@@ -81,7 +86,7 @@ def _retry() -> str:
 
 def _ways_on(status: int) -> str:
     if status == 401:
-        return '<p><a href="/sign-in">Sign in</a></p>'
+        return f'<p><a href="{at("/sign-in")}">Sign in</a></p>'
     names = ((place, _NAMES.get(place, place.capitalize())) for place in _PLACES)
-    links = (f'<li><a href="/dashboard/owner/{place}">{name}</a></li>' for place, name in names)
+    links = (f'<li><a href="{at(f"/dashboard/owner/{place}")}">{name}</a></li>' for place, name in names)
     return f'<nav aria-label="Pages"><ul class="ways">{"".join(links)}</ul></nav>'

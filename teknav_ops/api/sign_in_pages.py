@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 from starlette.responses import HTMLResponse, Response
 
+from teknav_ops.path_prefix import at, current_prefix
+
 _FOLDER: Final = Path(__file__).parent / "pages"
 _FRAME: Final = Template((_FOLDER / "frame.html").read_text("utf-8"))
 _SIGN_IN: Final = Template((_FOLDER / "sign_in.html").read_text("utf-8"))
@@ -28,8 +30,13 @@ def sign_in_page(
 ) -> Response:
     """Name and password, and single sign-on where a provider is set."""
     sign_on = _fill(_SIGN_ON, next=quote(next, safe="")) if has_sign_on else ""
-    form = _fill(_SIGN_IN, next=next, name=name, name_focus="" if name else " autofocus",
-                 password_focus=" autofocus" if name else "")  # fmt: skip
+    form = _fill(
+        _SIGN_IN,
+        next=next,
+        name=name,
+        name_focus="" if name else " autofocus",
+        password_focus=" autofocus" if name else "",
+    )
     return _page("Sign in", form + sign_on, error, status)
 
 
@@ -57,7 +64,7 @@ def set_up_page(challenge: str, key: str, uri: str, *, next: str = "", error: st
 
 def recovery_codes_page(codes: list[str], *, next: str) -> Response:
     """The recovery codes, this once."""
-    return _page("Recovery codes", _fill(_RECOVERY_CODES, codes="\n".join(codes), next=next), "", 200)
+    return _page("Recovery codes", _fill(_RECOVERY_CODES, codes="\n".join(codes), next=at(next)), "", 200)
 
 
 def confirm_page(
@@ -77,8 +84,11 @@ def confirmed_page() -> Response:
 
 def _page(title: str, content: str, error: str, status: int) -> Response:
     shown = f'<p class="error" role="alert" dir="auto">{escape(error)}</p>' if error else ""
-    return HTMLResponse(_FRAME.substitute(title=escape(title), error=shown, content=content, refresh=""), status)
+    page = _FRAME.substitute(site=current_prefix.get(), title=escape(title), error=shown, content=content, refresh="")
+    return HTMLResponse(page, status)
 
 
 def _fill(template: Template, **values: str) -> str:
-    return template.substitute({name: escape(value) for name, value in values.items()})
+    return template.substitute(
+        {name: escape(value) for name, value in {"site": current_prefix.get(), **values}.items()}
+    )

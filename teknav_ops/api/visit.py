@@ -41,7 +41,13 @@ def wants_page(scope: Scope, headers: Headers) -> bool:
 
 
 def cookie_name(origin: Origin) -> str:
-    """Over TLS the name itself binds the cookie to this host: no other host of the domain can plant one."""
+    """Over TLS the name itself binds the cookie to this host: no other host of the domain can plant one.
+
+    Below a path that is not to be had: such a cookie would be sent to, and set by, all that shares the host. The path
+    stands in the name, so that what is installed further up or down is not mistaken for this.
+    """
+    if origin.prefix:
+        return ("__Secure-" if origin.is_secure else "") + _COOKIE + origin.prefix.replace("/", "-")
     return f"__Host-{_COOKIE}" if origin.is_secure else _COOKIE
 
 
@@ -152,7 +158,7 @@ def inner_scope(visit: Visit) -> Scope:
 
 def _other_cookies(header: str) -> str:
     cookies = cookie_parser(header)
-    return "; ".join(f"{name}={value}" for name, value in cookies.items() if not name.endswith(_COOKIE))
+    return "; ".join(f"{name}={value}" for name, value in cookies.items() if _COOKIE not in name)
 
 
 def _without_page_id(query: bytes) -> bytes:

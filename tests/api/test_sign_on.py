@@ -287,7 +287,12 @@ def test_a_provider_that_calls_itself_otherwise_is_not_believed(
         ({"oidc_operator_claims": {"sre": ["*"]}}, "'sre' is no claim with a value"),
         ({"oidc_operator_claims": {"groups=sre": []}}, "'groups=sre' needs queues or patterns"),
         ({"oidc_operator_claims": {"groups=sre": ["a b"]}}, "'groups=sre' needs queues or patterns"),
-        ({"web_public_url": "https://ops.example/path"}, "web_public_url"),
+        ({"web_public_url": "https://ops.example?a=b"}, "web_public_url"),
+        ({"web_public_url": "https://ops.example/a b"}, "web_public_url"),
+        ({"web_public_url": "https://ops.example/a/../b"}, "letters, digits"),
+        ({"web_public_url": "https://ops.example//b"}, "letters, digits"),
+        ({"web_public_url": "https://ops.example/a;b"}, "letters, digits"),
+        ({"web_public_url": "https://ops.example/api/x"}, "must not begin with /api"),
         ({"web_address": "8800"}, "web_address"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import ipaddress
 import socket
 import ssl
@@ -12,13 +11,10 @@ from pathlib import Path
 
 import httpcore2 as httpcore
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from teknav_ops.outbound.addresses import AddressBlocked, InvalidUrl, RequestMalformed, check_url, is_blocked
 from teknav_ops.outbound.http import AnswerTimedOut, HostUnreachable, OutboundHttp, _BoundedStream, _CheckedBackend
+from tests.support.certificates import self_signed
 from tests.support.http_receiver import FOR_EVER, Answer, HttpReceiver
 from tests.support.ports import listen, port_of
 
@@ -282,7 +278,7 @@ def test_nobody_there_and_no_such_name(http: OutboundHttp) -> None:
 
 
 def test_tls_is_checked_against_the_name_that_was_asked_for(tmp_path: Path) -> None:
-    certificate, key = _self_signed("hooks.example", tmp_path)
+    certificate, key = self_signed("hooks.example", tmp_path)
     trusting = ssl.create_default_context(cafile=str(certificate))
 
     def here(host: str, port: int) -> list[str]:
@@ -336,32 +332,6 @@ def _tls_server(certificate: Path, key: Path) -> _raw_server:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return _raw_server(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok", tls=context)
-
-
-def _self_signed(host: str, folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )  # fmt: skip
-    return certificate_file, key_file
 
 
 def test_a_connection_whose_time_is_up_before_it_speaks_tls_is_closed() -> None:

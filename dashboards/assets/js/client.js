@@ -1,4 +1,5 @@
 // The page's line to its server: what is shown, what was asked, and whether anybody answers.
+import {at} from './site.js';
 
 const ANSWER_MS = 30_000;
 const SILENCE_MS = 25_000;
@@ -208,7 +209,7 @@ export class Client {
     this.changed();
     const look = async () => {
       try {
-        const answer = await fetch('/healthz', {cache: 'no-store'});
+        const answer = await fetch(at('/healthz'), {cache: 'no-store'});
         if (answer.ok) {
           const kept = {path: location.pathname + location.search, scroll: window.scrollY, ...this.keep};
           sessionStorage.setItem(RELOADED, JSON.stringify(kept));

@@ -1,12 +1,21 @@
 // What every page is made of: the frame around it, and the small parts inside it.
-import {html, render, useEffect, useMemo, useRef, useState} from 'teknav/vendor/preact.js';
+import {html, options, render, useEffect, useMemo, useRef, useState} from 'teknav/vendor/preact.js';
 import {Client} from 'teknav/js/client.js';
 import {useSeconds} from 'teknav/js/clock.js';
 import {ago, moment, seen, utc} from 'teknav/js/format.js';
 import {Icon} from 'teknav/js/icons.js';
 import {Shell} from 'teknav/js/shell.js';
+import {at} from 'teknav/js/site.js';
 
 export {html, useEffect, useMemo, useRef, useState, Icon};
+
+const ADDRESS = {a: 'href', form: 'action'};
+
+// Every link and form that is drawn, wherever its address was put together.
+options.vnode = ({type, props}) => {
+  const name = ADDRESS[type];
+  if (name && props[name]) props[name] = at(props[name]);
+};
 
 /** Show `view` inside the frame, and again whenever something changes. */
 export function mount(view, {model}) {

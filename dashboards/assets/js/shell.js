@@ -4,6 +4,7 @@ import {Proof, Question} from 'teknav/js/dialog.js';
 import {useSeconds} from 'teknav/js/clock.js';
 import {span} from 'teknav/js/format.js';
 import {Icon} from 'teknav/js/icons.js';
+import {at} from 'teknav/js/site.js';
 
 const ROOT = '/dashboard/owner';
 const PLACES = [
@@ -66,8 +67,8 @@ function Outage({outage}) {
 
 function Crumbs({crumbs}) {
   if (crumbs.length < 2) return null;
-  return html`<nav class="crumbs" aria-label="Breadcrumbs">${crumbs.map(([text, href], at) => html`
-    ${at > 0 && html`<${Icon} name="chevron-right" size=${12} />`}
+  return html`<nav class="crumbs" aria-label="Breadcrumbs">${crumbs.map(([text, href], index) => html`
+    ${index > 0 && html`<${Icon} name="chevron-right" size=${12} />`}
     ${href ? html`<a href=${href}>${text}</a>` : html`<span aria-current="page">${text}</span>`}`)}</nav>`;
 }
 
@@ -79,7 +80,7 @@ function Find({client, field}) {
     const text = field.current.value.trim();
     if (!text) return;
     const answer = await client.ask('find', {text});
-    if (answer.data?.href) location.assign(answer.data.href);
+    if (answer.data?.href) location.assign(at(answer.data.href));
     else setHits(answer.data?.hits ?? []);
   };
   return html`<form class="find" role="search" onSubmit=${find}>
@@ -125,7 +126,7 @@ function useKeys(search) {
         search.current?.focus();
       } else if (afterG) {
         const place = PLACES.find(([, , , letter]) => letter === event.key);
-        if (place) location.assign(`${ROOT}/${place[0]}`);
+        if (place) location.assign(at(`${ROOT}/${place[0]}`));
       } else if (event.key === 'j' || event.key === 'k') {
         move(inside, event.key === 'j' ? 1 : -1);
       }

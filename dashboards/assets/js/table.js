@@ -3,6 +3,7 @@ import {html, useState} from 'teknav/vendor/preact.js';
 import {count} from 'teknav/js/format.js';
 import {Icon} from 'teknav/js/icons.js';
 import {Choice} from 'teknav/js/kit.js';
+import {at} from 'teknav/js/site.js';
 
 /** A heading that sorts: `order` is 'asc' or 'desc' where its column is the one that is sorted by. */
 function SortHeading({text, order, right, title, onTurn}) {
@@ -53,7 +54,7 @@ export function openRow(href) {
   const isOwn = (event) => event.composedPath().some((node) => /^(A|BUTTON|INPUT|LABEL)$/.test(node.tagName ?? ''));
   return {
     style: {cursor: 'pointer'},
-    onClick: (event) => { if (!isOwn(event) && !getSelection()?.toString()) location.assign(href); },
-    onKeyDown: (event) => { if (event.key === 'Enter' && !isOwn(event)) location.assign(href); },
+    onClick: (event) => { if (!isOwn(event) && !getSelection()?.toString()) location.assign(at(href)); },
+    onKeyDown: (event) => { if (event.key === 'Enter' && !isOwn(event)) location.assign(at(href)); },
   };
 }
