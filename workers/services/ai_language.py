@@ -19,6 +19,8 @@ _PERSIAN_ONLY: Final = frozenset("پچژگکی")
 _CORRECTED: Final = frozenset("يىك")
 #: All that a Persian text is written with; what Arabic words keep in Persian (ؤ ئ أ ء) included.
 _PERSIAN: Final = frozenset("ءآأؤئابپتثجچحخدذرزژسشصضطظعغفقکگلمنوهی") | _CORRECTED | frozenset("ۀ")
+#: What Arabic words and names may bring into a Persian text; any other letter of the script is of another language.
+_OF_ARABIC: Final = frozenset("ةإٱ")
 _ARABIC_WORD: Final = re.compile(r"[\u0600-\u06ff\u200c]+")
 _NON_JOINER: Final = "\u200c"
 #: A Persian text on technology is full of Latin terms; an English one has no use for Persian letters.
@@ -71,8 +73,10 @@ def _is_persian(prose: str) -> bool:
     words = _ARABIC_WORD.findall(prose)
     own = sum(letter in _PERSIAN_ONLY for letter in shared) + prose.count(_NON_JOINER)
     foreign = sum(letter not in _PERSIAN for letter in shared)
+    of_others = sum(letter not in _PERSIAN | _OF_ARABIC for letter in shared)
     return not (
         (foreign > 1 and foreign > _MOST_FOREIGN_SHARE * len(shared))
+        or of_others > _MOST_FOREIGN_SHARE * len(shared)
         or (foreign and not own)
         or (len(words) >= _FEW_WORDS and not own and any(letter in _CORRECTED for letter in shared))
         or _al_count(words) > max(own if len(words) >= _FEW_WORDS else len(words), _MOST_AL_SHARE * len(words))

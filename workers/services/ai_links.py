@@ -17,11 +17,18 @@ from teknav_ops.web_addresses import ascii_host
 _FENCE: Final = re.compile(r"(`{3,}(?=[^`]*$)|~{3,})")
 _CODE_SPAN: Final = re.compile(r"(?<![\\`])(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 _ESCAPE: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
+#: Tabs and line ends by their entities: Markdown keeps them inside a destination, and browsers drop them there.
+_DROPPED: Final = re.compile(r"&(?:tab|newline|#0*(?:9|10|13)|#x0*[9ad]);?", re.I)
 _TAG: Final = re.compile(r"<(?=[A-Za-z/!?])")
 #: Of names without a scheme that some programs make links of; `Node.js/Deno` is none.
 _ENDINGS: Final = "com|net|org|io|ir|me|info|biz|co|app|dev|xyz|ru|cn|top|site|online|shop|club|link|ly|gg|tv|example"
 _STOP: Final = r"[^\s<>()\[\]{}\"'«»|`]"
-_TARGET: Final = re.compile(r"\]\(\s*<?([^)>\s]+)|^ {0,3}\[(?!\^)[^\]]+\]:\s*<?([^>\s]+)", re.M)
+_TARGET: Final = re.compile(
+    r"\]\(\s*<?([^)>\s]+)"
+    # A definition counts for the whole text, also where it stands in a quote or in a list.
+    r"|^[ \t]*(?:(?:>|[-*+]|\d+[.)])[ \t]*)*\[(?!\^)[^\]]+\]:\s*<?([^>\s]+)",
+    re.M,
+)
 _ADDRESS: Final = re.compile(
     rf"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*:(?://|\\\\){_STOP}+"
     rf"|(?<![a-z0-9])(?:mailto|data|javascript|vbscript|file|blob|ftp|tel|sms|intent|about|view-source):{_STOP}+"
@@ -70,7 +77,7 @@ def _without_spans(paragraph: str) -> str:
 
 def as_read(text: str) -> str:
     """The text as browsers and writers of Markdown read it: entities, escapes, compatible and unseen characters."""
-    plain = _ESCAPE.sub(r"\1", html.unescape(text))
+    plain = _ESCAPE.sub(r"\1", html.unescape(_DROPPED.sub("", text)))
     plain = unicodedata.normalize("NFKC", plain)
     return "".join(sign for sign in plain if unicodedata.category(sign) != "Cf")
 
