@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from datetime import timedelta
 from typing import Any
@@ -79,6 +80,7 @@ def test_a_key_makes_one_job(producer: Producer, queries: JobQueries) -> None:
         ({"delay": -1}, InvalidRequest, "delay: "),
         ({"delay": timedelta(days=400)}, InvalidRequest, "366 days"),
         ({"priority": 10}, InvalidRequest, "priority: 10 is not between -9"),
+        ({"trace_id": "0" * 32}, InvalidRequest, "trace_id: must be 32 lower-case hex digits, not all of them 0"),
         ({"idempotency_key": ""}, InvalidRequest, "idempotency_key: "),
         ({"idempotency_key": "x" * 201}, InvalidRequest, "idempotency_key: "),
         ({"trace_id": "zz"}, InvalidRequest, "trace_id: "),
@@ -174,6 +176,27 @@ def test_one_of_the_names_of_content_takes_every_option_too(client: redis.Redis,
     accepted = producer.enqueue_ai_content("generate-summary", {"article_id": 1}, priority=3, delay=5)
     record = JobQueries(client, TOPOLOGY).get("ai:content", accepted.job_id)  # type: ignore[arg-type]
     assert (record.priority, record.state) == (3, JobState.DELAYED)
+
+
+class _Priority(enum.IntEnum):
+    SOON = -2
+
+
+class _Unread(list[int]):
+    def __iter__(self) -> Any:
+        raise RuntimeError("not now")
+
+
+def test_a_priority_may_be_named_by_an_enumeration(producer: Producer, queries: JobQueries) -> None:
+    accepted = producer.enqueue("test:work", "work", {"number": 1}, priority=_Priority.SOON)
+    assert queries.get("test:work", accepted.job_id).priority == -2
+
+
+def test_a_list_that_cannot_be_read_is_refused_by_its_field(client: redis.Redis, cipher: Cipher) -> None:
+    with pytest.raises(InvalidPayload, match=r"data\.rows: cannot be read: RuntimeError"):
+        Producer(client, cipher=cipher).enqueue_plugin(  # type: ignore[arg-type]
+            plugin="p", event="e", input={"data": {"rows": _Unread([1])}}
+        )
 
 
 def test_many_jobs_have_a_key_each(producer: Producer, client: redis.Redis) -> None:

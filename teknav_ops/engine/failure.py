@@ -24,7 +24,7 @@ def describe(
     error_type = printable(type(exception).__name__)[:TYPE_LIMIT_CHARACTERS]
     error = error_text(exception, secrets=secrets) or error_type
     stack = redact(_stack(exception), secrets)[-STACK_LIMIT_CHARACTERS:]
-    mark = fingerprint(error_type, error, exception.__traceback__)
+    mark = _mark(error_type, error, exception)
     return Failure(error_type, error, stack, mark, attempt_entry(run, attempt, worker, error_type, error, stack))
 
 
@@ -47,6 +47,14 @@ def stack_of(frame: FrameType, secrets: frozenset[str] = frozenset()) -> str:
     """Where a thread is, innermost call last, to be kept: secrets masked, cut at its outer end."""
     lines = traceback.format_list(traceback.extract_stack(frame, limit=_DEEPEST_FRAMES))
     return redact(printable("".join(lines)), secrets)[-STACK_LIMIT_CHARACTERS:]
+
+
+def _mark(error_type: str, error: str, exception: BaseException) -> str:
+    try:
+        return fingerprint(error_type, error, exception.__traceback__)
+    except Exception:
+        # It may refuse to say where it was raised, too.
+        return fingerprint(error_type, error)
 
 
 def _stack(exception: BaseException) -> str:

@@ -16,7 +16,7 @@ from teknav_ops.one_line import is_one_line
 PRIORITIES: Final = range(-9, 10)
 DELAY_LIMIT: Final = timedelta(days=366)
 KEY_LIMIT_CHARACTERS: Final = 200
-_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+_TRACE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
 def checked_key(key: Any) -> str:
@@ -53,13 +53,14 @@ def checked_priority(priority: Any) -> int:
     if priority not in PRIORITIES:
         shown = priority if abs(priority) < 10_000 else "that"
         raise InvalidRequest(f"priority: {shown} is not between {PRIORITIES[0]} (first) and {PRIORITIES[-1]} (last)")
-    return priority
+    # Of an enumeration, too: what is stored is the number.
+    return int(priority)
 
 
 def checked_trace_id(trace_id: Any) -> str | None:
     """A W3C trace id; None for none."""
     if trace_id is not None and not (isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id)):
-        raise InvalidRequest("trace_id: must be 32 lower-case hex digits (W3C trace context)")
+        raise InvalidRequest("trace_id: must be 32 lower-case hex digits, not all of them 0 (W3C trace context)")
     return trace_id
 
 

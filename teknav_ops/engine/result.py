@@ -6,6 +6,7 @@ cut.
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any, Final
 
@@ -59,16 +60,14 @@ def _cut(summary: Any, text: str | None) -> str:
     if not isinstance(summary, dict):
         beginning = "" if text is None else text[:_BEGINNING_CHARACTERS]
         return json.dumps({"cut": _note("all but its beginning is"), "beginning": beginning}, ensure_ascii=False)
-    room, kept, left_out = RESULT_LIMIT_BYTES - _NOTE_BYTES, {}, 0
-    for name, value in summary.items():
+    room, kept = RESULT_LIMIT_BYTES - _NOTE_BYTES, dict[Any, str]()
+    for name, value in itertools.islice(summary.items(), _PART_LIMIT):
         entry = _entry(name, value)
         size = len(entry.encode())
         if entry and size <= room:
             kept[name] = entry
             room -= size
-        else:
-            left_out += 1
-    note = json.dumps(_note(f"{left_out:,} of its {len(summary):,} entries are"))
+    note = json.dumps(_note(f"{len(summary) - len(kept):,} of its {len(summary):,} entries are"))
     return "{" + ", ".join([*kept.values(), f'"cut": {note}']) + "}"
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, NoReturn, TypeVar
 
 from pydantic import SecretStr
 
@@ -26,6 +26,9 @@ _PART_LIMIT: Final = 200_000
 _PATH_LIMIT_CHARACTERS: Final = 120
 _RAW_LIMIT_CHARACTERS: Final = 4_000
 _SEALED: Final = re.compile(r'"\$secret"\s*:\s*"[^"]*"')
+
+
+_Read = TypeVar("_Read")
 
 
 class NotPlain(ValueError):
@@ -96,12 +99,14 @@ def check(
     while pending:
         part, place = pending.pop()
         parts += 1
-        if parts > part_limit:
-            raise TooMany(place.field, f"holds more than {part_limit:,} values")
         if isinstance(part, dict | list | tuple):
             if place.depth >= depth_limit:
                 raise NotPlain(str(place), f"is nested deeper than {depth_limit} levels")
-            inside = [(inner, _Place(key, place)) for key, inner in _inside(part, place, nulls, reserved)]
+            content = _content(part, place)
+            # Before a place is made for each: nobody waits for millions to be refused.
+            if parts + len(pending) + len(content) > part_limit:
+                raise TooMany(place.field, f"holds more than {part_limit:,} values")
+            inside = [(inner, _Place(key, place)) for key, inner in _inside(content, place, nulls, reserved)]
             inside.reverse()
             pending += inside
         else:
@@ -110,11 +115,18 @@ def check(
                 raise NotPlain(str(place), problem)
 
 
+def _content(part: Any, place: _Place) -> Any:
+    """What a dict, list or tuple holds. Those of other classes may do anything when they are asked."""
+    if type(part) in (dict, list, tuple):
+        return part
+    return fields_of(part, str(place)) if isinstance(part, dict) else _read(list, part, str(place))
+
+
 def _inside(part: Any, place: _Place, nulls: bool, reserved: str | None) -> Iterator[tuple[Any, Any]]:
     if not isinstance(part, dict):
         yield from enumerate(part)
         return
-    for key, inner in (part if type(part) is dict else fields_of(part, str(place))).items():
+    for key, inner in part.items():
         if not isinstance(key, str):
             raise NotPlain(str(place), f"has a {type(key).__name__} as a key; keys must be text")
         problem = f"{key} marks what is encrypted" if key == reserved else text_problem(key, nulls=nulls)
@@ -125,8 +137,12 @@ def _inside(part: Any, place: _Place, nulls: bool, reserved: str | None) -> Iter
 
 def fields_of(data: Mapping[Any, Any], path: str = "") -> dict[Any, Any]:
     """A mapping's entries. Raises NotPlain for one that fails when it is looked into."""
+    return _read(lambda mapping: dict(mapping.items()), data, path)
+
+
+def _read(reader: Callable[[Any], _Read], part: Any, path: str) -> _Read:
     try:
-        return dict(data.items())
+        return reader(part)
     except Exception as error:
         raise NotPlain(path, f"cannot be read: {type(error).__name__}") from None
 

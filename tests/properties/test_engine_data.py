@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -154,6 +155,35 @@ def test_as_many_odd_results_as_threads_stop_nothing(bench: Bench, result: Any) 
     for _ in range(3):
         assert bench.run(lambda job, ctx: result).error_type == "InvalidResult"
     assert bench.run(lambda job, ctx: {"ok": True}).result == {"ok": True}
+
+
+def test_a_result_of_very_many_parts_is_cut_before_it_is_looked_through(bench: Bench) -> None:
+    rows = [0] * 300_000
+    tracemalloc.start()
+    try:
+        record = bench.run(lambda job, ctx: {"count": 3, "rows": rows, "more": dict.fromkeys(range(100_000))})
+        assert tracemalloc.get_traced_memory()[1] < 16_000_000
+    finally:
+        tracemalloc.stop()
+    assert record.result["count"] == 3 and "2 of its 3 entries" in record.result["cut"]
+
+
+class _NowhereRaisedError(Exception):
+    @property
+    def __traceback__(self) -> Any:
+        raise RuntimeError("not here")
+
+    @__traceback__.setter
+    def __traceback__(self, _: Any) -> None:
+        pass
+
+
+def test_an_exception_that_hides_its_place_is_recorded_all_the_same(bench: Bench) -> None:
+    def fail(job: Any, ctx: Any) -> None:
+        raise _NowhereRaisedError("x")
+
+    record = bench.run(fail)
+    assert (record.error_type, record.error, record.lost_count) == ("_NowhereRaisedError", "x", 0)
 
 
 def test_a_long_result_is_cut_and_says_so(bench: Bench, client: redis.Redis) -> None:
