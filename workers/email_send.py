@@ -37,7 +37,8 @@ def send_email(job: SendEmail, ctx: JobContext[Services]) -> dict[str, Any]:
     try:
         message = compose(job, sender=sender, message_id=message_id)
         answer = ctx.services.mailer.send(message, sender=parseaddr(sender)[1], recipient=ascii_address(str(job.to)))
-    except Exception as error:
+    except BaseException as error:
+        # The end of the time limit is no Exception.
         _record_failure(ctx, error, secrets)
         raise
     answer = redact(answer, secrets)
@@ -52,7 +53,7 @@ def _secret_forms(job: SendEmail) -> frozenset[str]:
     return values | frozenset(map(html.escape, values))
 
 
-def _record_failure(ctx: JobContext[Services], error: Exception, secrets: frozenset[str]) -> None:
+def _record_failure(ctx: JobContext[Services], error: BaseException, secrets: frozenset[str]) -> None:
     answer = None
     if isinstance(error, MailRefused | MailDelayed):
         # The engine records the exception too, and servers quote what they refuse.

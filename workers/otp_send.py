@@ -60,7 +60,8 @@ def send_otp(job: SendOtp, ctx: JobContext[Services]) -> Mapping[str, Any]:
     secrets = _secret_forms(job)
     try:
         answer = redact(_deliver(job, ctx), secrets)[:_KEPT_CHARACTERS]
-    except Exception as error:
+    except BaseException as error:
+        # The end of the time limit is no Exception.
         raise _recorded(job, ctx, error, secrets) from None
     summary = {"status": "sent", "channel": job.channel, "provider_answer": answer[:200]}
     _settle(ctx, summary, status="sent", provider_answer=answer, error=None, sent_at=utc_now())
@@ -163,7 +164,7 @@ def _secret_forms(job: SendOtp) -> frozenset[str]:
     )
 
 
-def _recorded(job: SendOtp, ctx: JobContext[Services], error: Exception, secrets: frozenset[str]) -> Exception:
+def _recorded(job: SendOtp, ctx: JobContext[Services], error: BaseException, secrets: frozenset[str]) -> BaseException:
     """The error as it may be shown; as OtpExpired where the next try would come too late."""
     error.args = (redact(str(error), secrets)[:_KEPT_CHARACTERS],)
     if hasattr(error, "server_answer"):

@@ -87,7 +87,8 @@ def deliver_webhook(job: DeliverWebhook, ctx: Context) -> Mapping[str, Any]:
         target = _target(job, ctx)
         answer = _post(job, target, ctx)
         _require_taken(answer, job, ctx)
-    except Exception as error:
+    except BaseException as error:
+        # The end of the time limit is no Exception.
         _record(job, ctx, answer, error)
         raise
     return _record(job, ctx, answer, None)
@@ -149,7 +150,7 @@ def _require_young(job: DeliverWebhook, ctx: Context, words: str) -> None:
         raise WebhookExpired(f"{words}, and the event is older than {hours:g} hours")
 
 
-def _record(job: DeliverWebhook, ctx: Context, answer: Answer | None, error: Exception | None) -> Mapping[str, Any]:
+def _record(job: DeliverWebhook, ctx: Context, answer: Answer | None, error: BaseException | None) -> Mapping[str, Any]:
     """The attempt, the endpoint's health and the effect, in one transaction."""
     summary = {"status_code": answer.status if answer else None, "event_id": job.event_id}
     with ctx.services.database.session() as session:
@@ -167,7 +168,7 @@ def _record(job: DeliverWebhook, ctx: Context, answer: Answer | None, error: Exc
     return summary
 
 
-def _what_came_back(answer: Answer | None, error: Exception | None) -> dict[str, Any]:
+def _what_came_back(answer: Answer | None, error: BaseException | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"error_type": type(error).__name__, "error": error_text(error)} if error else {}
     if answer is not None:
         text = answer.body.decode(errors="replace").replace("\0", "")
@@ -176,7 +177,7 @@ def _what_came_back(answer: Answer | None, error: Exception | None) -> dict[str,
     return facts
 
 
-def _outcome(error: Exception | None) -> str:
+def _outcome(error: BaseException | None) -> str:
     if error is None:
         return "delivered"
     if isinstance(error, EndpointDisabled | UnknownWebhookEndpoint | EventNotSubscribed):
@@ -189,7 +190,7 @@ def _outcome(error: Exception | None) -> str:
 
 
 def _note_health(
-    session: Session, endpoint: WebhookEndpoint, answer: Answer | None, error: Exception | None, ctx: Context
+    session: Session, endpoint: WebhookEndpoint, answer: Answer | None, error: BaseException | None, ctx: Context
 ) -> None:
     now = utc_now()
     if error is None:

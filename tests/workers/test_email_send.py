@@ -14,6 +14,7 @@ import pytest
 import redis
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
+from dramatiq.middleware import TimeLimitExceeded
 from pydantic import ValidationError
 from sqlalchemy import select
 
@@ -170,6 +171,27 @@ def test_a_mail_is_delayed_while_a_retry_waits_and_failed_when_none_is_left(
 
     kept = row(services, job.job_id)
     assert (kept.status, kept.attempt_count) == ("failed", 2) and "MailDelayed" in (kept.error or "")
+
+
+class _TooSlow:
+    """A server that is still talking when the job's time limit ends."""
+
+    def send(self, *_: Any, **__: Any) -> str:
+        raise TimeLimitExceeded
+
+    def reach(self, *_: Any, **__: Any) -> str:
+        raise TimeLimitExceeded
+
+
+@pytest.mark.parametrize(("is_last", "status"), [(False, "delayed"), (True, "failed")])
+def test_a_mail_that_its_time_limit_ends_is_not_being_sent_any_more(
+    services: Services, make_context: MakeContext, is_last: bool, status: str
+) -> None:
+    ctx = make_context(services=dataclasses.replace(services, mailer=_TooSlow()))
+    with pytest.raises(TimeLimitExceeded):
+        send_email(order(), dataclasses.replace(ctx, is_last_try=lambda error: is_last))
+
+    assert (row(services, ctx.job_id).status, row(services, ctx.job_id).error) == (status, "TimeLimitExceeded: ")
 
 
 def test_a_mail_of_text_alone_says_its_language(smtp: Services, inbox: Inbox, make_context: MakeContext) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+from dramatiq.middleware import TimeLimitExceeded
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import select, text, update
 
@@ -59,6 +60,21 @@ def order(**facts: Any) -> SendOtp:
 def row(services: Services, job_id: str) -> OtpLog:
     with services.database.reading() as session:
         return session.scalars(select(OtpLog).where(OtpLog.job_id == job_id)).one()
+
+
+class _TooSlow:
+    def send(self, *_: Any, **__: Any) -> str:
+        raise TimeLimitExceeded
+
+
+def test_a_code_that_its_time_limit_ends_is_not_being_sent_any_more(
+    sms_services: Services, make_context: MakeContext
+) -> None:
+    ctx = make_context(services=dataclasses.replace(sms_services, sms=_TooSlow()))
+    with pytest.raises(TimeLimitExceeded):
+        send_otp(order(), ctx)
+
+    assert row(sms_services, ctx.job_id).status == "delayed"
 
 
 def test_a_code_arrives_by_text_message(
