@@ -43,7 +43,7 @@ _NO_PAGE: Final = "A token opens no page: it is for programs, which use /api/. S
 class Guard:
     """ASGI middleware. `socket_checks` are further questions to sockets, such as whose page they belong to.
 
-    `is_redis_away` spares people who open a page the wait for a server that does not answer.
+    `is_redis_away` spares people and programs the wait for a server that does not answer.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Guard:
                 refusal = self._check_socket(visit)
         except (StorageUnavailable, *OUTAGE_ERRORS) as error:  # type: ignore[misc]
             log.warning("nobody can be let in: Redis or the database does not answer", error=str(error))
-            refusal = problem(503, "Unavailable", "Redis or the database does not answer. Try again.",
+            refusal = problem(503, "Unavailable", "Redis or the database does not answer. Nothing was done; try again.",
                               headers={"Retry-After": "2"})  # fmt: skip
         if refusal is not None:
             await self._answer(refusal, scope, receive, send)
@@ -91,8 +91,7 @@ class Guard:
     async def _identify(self, visit: Visit) -> Response | None:
         if visit.is_same_for_all:
             return None
-        if visit.is_page:
-            self._require_redis()
+        self._require_redis()
         authorization = visit.headers.get("authorization", "")
         if authorization:
             if authorization[: len(_BEARER)].lower() == _BEARER:
@@ -103,7 +102,7 @@ class Guard:
         cookie = cookie_parser(visit.headers.get("cookie", "")).get(cookie_name(visit.origin))
         if cookie:
             find = lambda: self._entrance.by_cookie(cookie, is_use=visit.is_use)  # noqa: E731
-            visit.identity = await (self._unless_away(find) if visit.is_page else run_sync(find))
+            visit.identity = await self._unless_away(find)
         if visit.identity is None and not visit.is_open:
             return visit.ask_to_sign_in()
         return None

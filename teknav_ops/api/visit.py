@@ -82,11 +82,6 @@ class Visit:
         return self.scope["type"] == "http" and (path in _SAME_FOR_ALL or path.startswith("/assets/"))
 
     @property
-    def is_page(self) -> bool:
-        """Whether a person looks: a page, what it is made of, or its socket."""
-        return wants_page(self.scope, self.headers) or not self.is_for_programs
-
-    @property
     def is_signing_in(self) -> bool:
         """Whether this is a way in, for which no session can be asked."""
         return str(self.scope["path"]).startswith(("/sign-in", "/oidc/"))

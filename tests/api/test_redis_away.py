@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from teknav_ops.access.policy import Operation
 from teknav_ops.api.redis_watch import RedisWatch
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
@@ -25,13 +26,18 @@ def test_pages_say_at_once_that_redis_is_away_and_programs_get_json(
     settings = settings_for(tmp_path, own_server.url, redis_timeout_seconds=20)
     with served(api(settings)) as web:
         web.add_user()
+        program = web.with_token(web.token(Operation.READ, Operation.METRICS))
         with closing(web.sign_in()) as browser:
             end(own_server)
             begun = time.monotonic()
             page = browser.get("/dashboard/owner/workers")
             form = browser.post("/sign-in", data={"name": "sara", "password": "x"})
+            answers = [browser.get("/api/owner/queues"), program.get("/api/owner/audit"), program.get("/metrics")]
             assert time.monotonic() - begun < _SOON_SECONDS
 
+            for answer in answers:
+                assert answer.status_code == 503 and answer.headers["retry-after"]
+                assert answer.headers["content-type"] == "application/problem+json"
             assert page.status_code == form.status_code == 503
             assert page.headers["content-type"].startswith("text/html") and page.headers["retry-after"]
             assert "does not answer" in page.text and 'http-equiv="refresh"' in page.text
