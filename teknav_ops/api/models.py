@@ -5,13 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from teknav_ops.jobs.paging import Page
 from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.metrics.live import QueueStats
 
 Item = TypeVar("Item")
+
+
+class RequestBody(BaseModel):
+    """What is sent with a request that holds numbers: `true` is none."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("must not be true or false")
+        return value
 
 
 class PageOf(BaseModel, Generic[Item]):
@@ -120,7 +131,7 @@ class QueueChange(BaseModel):
     queue: QueueSummary
 
 
-class LimitsPatch(BaseModel):
+class LimitsPatch(RequestBody):
     """Limits to change while the queue runs. A field left out stays; 0 puts the catalogue's value back."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"concurrency": 2}]})

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from teknav_ops.api.models import RequestBody
 from teknav_ops.api.parameters import window_of
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
@@ -14,7 +15,7 @@ from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.record import JobRecord
 
 
-class EnqueueRequest(BaseModel):
+class EnqueueRequest(RequestBody):
     """A job to enqueue. Its payload must fit the job's model (see the queue's `jobs`)."""
 
     model_config = ConfigDict(
@@ -152,7 +153,7 @@ class DeadLetterFilters(BaseModel):
         return DeadLetterFilter(**named, window=window_of(self.since, self.until))
 
 
-class ReplayRequest(BaseModel):
+class ReplayRequest(RequestBody):
     """Dead letters to freeze for a batch replay: all that match the filters, or the ids named."""
 
     model_config = ConfigDict(
@@ -166,7 +167,7 @@ class ReplayRequest(BaseModel):
     limit: int | None = Field(None, ge=1, le=100_000, description="Only the oldest so many; None is all that match.")
 
 
-class ReplayStart(BaseModel):
+class ReplayStart(RequestBody):
     """How fast to replay. On a running replay, a new rate takes effect."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"rate_per_second": 20}]})
@@ -181,7 +182,7 @@ class ReplayView(Replay):
     effects: str
 
 
-class DeletionRequest(BaseModel):
+class DeletionRequest(RequestBody):
     """Dead letters to freeze for a batch deletion: all that match the filters, or the ids named."""
 
     model_config = ConfigDict(

@@ -68,7 +68,12 @@ def test_limits_are_changed_and_put_back(owner: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     ("limits", "field"),
-    [({"concurrency": -1}, "concurrency"), ({"rate_count": 5}, "rate_period_ms"), ({"speed": 1}, "speed")],
+    [
+        ({"concurrency": -1}, "concurrency"),
+        ({"concurrency": True}, "concurrency"),
+        ({"rate_count": 5}, "rate_period_ms"),
+        ({"speed": 1}, "speed"),
+    ],
 )
 def test_limits_that_cannot_be_name_the_field(owner: httpx.Client, limits: dict[str, int], field: str) -> None:
     answer = owner.patch(f"{WORK}/limits", json=limits)
