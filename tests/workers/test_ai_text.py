@@ -107,11 +107,15 @@ LINKS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("marks", ["", "> ", "- ", "1. ", "> - 2) "])
+def test_a_definition_counts_wherever_it_stands(marks: str) -> None:
+    assert problems(body=f"[x][1] {WORDS}\n\n{marks}[1]: //evil.example\n")
+
+
 @pytest.mark.parametrize("link", LINKS)
 def test_a_link_away_from_us_is_refused_however_it_is_spelled(link: str) -> None:
     assert any(problem.startswith("body: ") for problem in problems(body=f"{WORDS}\n\n{link}\n"))
     assert any(problem.startswith("body: ") for problem in problems(body=f"[x][1] {WORDS}\n\n[1]: {link}\n"))
-    assert any(problem.startswith("body: ") for problem in problems(body=f"[x][1] {WORDS}\n\n> 1. [1]: {link}\n"))
     line = link.replace("\n", " ")
     for field in ("title", "keywords", "changes"):
         text = f"Queue {line} again"
