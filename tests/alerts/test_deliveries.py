@@ -31,6 +31,7 @@ from tests.support import warm_python
 from tests.support.http_receiver import Answer, HttpReceiver
 from tests.support.ports import free_port
 from tests.support.smtp_receiver import SmtpReceiver
+from tests.support.waiting import ANSWER_SECONDS
 
 ROOT = Path(__file__).parents[2]
 SECRET = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -215,7 +216,7 @@ def run_sender(moment: str, url: str, receiver: HttpReceiver, folder: Path) -> i
     environment = {**os.environ, "TEKNAV_DATABASE_URL": url, "TEKNAV_DATA_DIR": str(folder),
                    "TEKNAV_ALERT_WEBHOOK_URL": receiver.url}  # fmt: skip
     command = [sys.executable, "-m", "tests.alerts.sender", moment]
-    return warm_python.run(command, cwd=ROOT, env=environment, check=False, timeout=60).returncode
+    return warm_python.run(command, cwd=ROOT, env=environment, check=False, timeout=ANSWER_SECONDS).returncode
 
 
 @pytest.mark.each_database

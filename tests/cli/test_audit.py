@@ -30,6 +30,7 @@ from tests.support.databases import migrate
 from tests.support.operators import at_command_line
 from tests.support.redis_server import RedisServer
 from tests.support.tampering import without_guard
+from tests.support.waiting import ANSWER_SECONDS
 
 Teknav = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAM = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()"]
@@ -60,7 +61,7 @@ def environment(redis_server: RedisServer, records: Database, tmp_path: Path) ->
 def teknav(environment: dict[str, str]) -> Teknav:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return warm_python.run(
-            [*PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [*PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False
         )
 
     return run

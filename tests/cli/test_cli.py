@@ -21,6 +21,7 @@ from tests.support.databases import migrate
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.state import State
+from tests.support.waiting import ANSWER_SECONDS
 
 Teknav = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,8 @@ def teknav(environment: dict[str, str]) -> Iterator[Teknav]:
     def run(*arguments: str, typed: str | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
         return warm_python.run(
             [sys.executable, "-c", "from teknav_ops.cli.app import main; main()", *arguments],
-            env={**environment, **changes}, input=typed, capture_output=True, text=True, timeout=60, check=False,
+            env={**environment, **changes}, input=typed, capture_output=True, text=True, timeout=ANSWER_SECONDS,
+            check=False,
         )  # fmt: skip
 
     yield run

@@ -15,6 +15,7 @@ from teknav_ops.events.models import BrokenJob, Event, FinishedJob, JobCompleted
 from teknav_ops.events.publish import publish, publish_stats_updated
 from tests.support import warm_python
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import ANSWER_SECONDS
 
 COMMAND = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()", "events"]
 
@@ -30,7 +31,7 @@ def publish_event(client: redis.Redis, event: Event) -> str:
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return warm_python.run(
-        [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False
     )
 
 

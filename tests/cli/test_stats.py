@@ -26,7 +26,7 @@ from tests.support import warm_python
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.state import State
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 
 COMMAND = [sys.executable, "-c", "from teknav_ops.cli.app import main; main()", "stats"]
 
@@ -65,7 +65,12 @@ def start(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Pope
 
 def run(environment: dict[str, str], *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     return warm_python.run(
-        [*COMMAND, *arguments], env={**environment, **changes}, capture_output=True, text=True, timeout=60, check=False
+        [*COMMAND, *arguments],
+        env={**environment, **changes},
+        capture_output=True,
+        text=True,
+        timeout=ANSWER_SECONDS,
+        check=False,
     )
 
 

@@ -31,7 +31,7 @@ from tests.support.engine import Engine
 from tests.support.redis_server import RedisServer
 from tests.support.state import State
 from tests.support.topology import FAST_RETRY, TOPOLOGY, Work
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 from tests.support.workers import Workers
 
 QUEUE = "test:work"
@@ -183,6 +183,8 @@ ctypes.PyDLL(None).usleep(600_000_000)
 
 
 def test_a_process_whose_threads_cannot_run_ends_and_says_where_it_was() -> None:
-    ended = subprocess.run([sys.executable, "-c", _HOLDS_THE_LOCK], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", _HOLDS_THE_LOCK], capture_output=True, text=True, timeout=ANSWER_SECONDS
+    )
 
     assert ended.returncode == 1 and "Timeout" in ended.stderr and 'File "<string>", line 5' in ended.stderr

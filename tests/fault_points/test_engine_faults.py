@@ -35,7 +35,7 @@ from tests.support.script_list import missing_cases
 from tests.support.state import KEYS, QUEUE, State
 from tests.support.tcp_proxy import FaultProxy, Moment
 from tests.support.topology import TOPOLOGY, Work
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 
 #: Scripts that a batch of jobs brings about by itself.
 IN_A_BATCH = ("enqueue", "fetch", "note_started", "report_progress", "complete", "postpone", "dead_letter")
@@ -182,7 +182,7 @@ def test_held_jobs_stay_held_and_a_dead_workers_come_back_whichever_call_of_a_he
     lossy_engine.behaviour = hold
     with lossy_engine.working(threads=2):
         for _ in range(2):
-            assert begun.acquire(timeout=60)
+            assert begun.acquire(timeout=ANSWER_SECONDS)
         State(client).fetch(2, lease_ms=ENDED)
         proxy.arm(script, moment)
         lossy_engine.broker.lease_keeper.beat()
@@ -251,7 +251,7 @@ def test_jobs_given_back_at_a_shutdown_wait_once_each_and_another_worker_runs_th
     lossy_engine.broker.lane(QUEUE).observe(1.0)
     with lossy_engine.working(threads=2, queues={QUEUE}):
         for _ in range(2):
-            assert begun.acquire(timeout=60)
+            assert begun.acquire(timeout=ANSWER_SECONDS)
         until(lambda: lossy_engine.broker.held_counts()[QUEUE] > 2, what="a job that no thread has begun")
         proxy.arm("release", moment)
 

@@ -172,7 +172,7 @@ def test_dead_letters_are_filtered_previewed_and_replayed_in_jupyterlab(running_
     expect(page.get_by_text("9 match")).to_be_visible()
 
     # Previewed: the list is frozen, nothing is replayed.
-    page.get_by_role("button", name="Preview").click()
+    page.get_by_role("button", name="Preview", exact=True).click()
     replay = page.get_by_role("button", name="Replay 9 jobs")
     expect(replay).to_be_enabled()
     assert count(running_lab, "dlq.batch_replayed") == 0

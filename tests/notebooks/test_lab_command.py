@@ -17,7 +17,7 @@ import pytest
 from tests.cli.test_cli import Teknav, environment, teknav
 from tests.notebooks.conftest import MAIN, NOTEBOOKS
 from tests.support import warm_python
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 
 __all__ = ["environment", "teknav"]
 
@@ -119,7 +119,7 @@ def test_the_server_ends_when_the_command_is_killed(environment: dict[str, str])
     process.kill()
     process.wait()
 
-    gone, _ = psutil.wait_procs([server], timeout=60)
+    gone, _ = psutil.wait_procs([server], timeout=ANSWER_SECONDS)
     assert gone == [server] or server.status() == psutil.STATUS_ZOMBIE
     # A stand-in; true kernels see themselves that their server has ended.
     kernel.kill()

@@ -15,6 +15,7 @@ from tests.notebooks.conftest import FOUND, MISSING, NBSTRIPOUT, NOTEBOOKS, PARA
 from tests.notebooks.counting import charts, count, durations, said
 from tests.support.scale import scaled
 from tests.support.system import TREE
+from tests.support.waiting import ANSWER_SECONDS
 
 pytestmark = pytest.mark.timeout(240)
 SOURCES = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -45,7 +46,7 @@ def test_a_notebook_is_thin_stripped_and_says_whose_it_is(path: Path) -> None:
 def test_notebooks_are_stripped_as_nbstripout_would() -> None:
     checked = subprocess.run(
         [sys.executable, *NBSTRIPOUT, "--verify", *map(str, SOURCES)], cwd=TREE, capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=ANSWER_SECONDS, check=False,
     )  # fmt: skip
     assert checked.returncode == 0, checked.stdout
 

@@ -16,6 +16,7 @@ import pytest
 from tests.cli.test_cli import Teknav, environment, teknav
 from tests.support import warm_python
 from tests.support.http_receiver import HttpReceiver
+from tests.support.waiting import ANSWER_SECONDS
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -72,7 +73,7 @@ def test_a_person_at_a_terminal_sees_that_it_runs(environment: dict[str, str]) -
         while piece := os.read(ours, 4096):
             seen += piece
     os.close(ours)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=ANSWER_SECONDS)
 
     assert process.returncode == 0 and b"status      ok" in said
     assert b"typed runs (" in seen and b"typed runs (" not in said

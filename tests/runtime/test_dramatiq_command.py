@@ -23,7 +23,7 @@ from teknav_ops.topology import TOPOLOGY
 from tests.conftest import SECRET_KEY
 from tests.support.databases import migrate
 from tests.support.redis_server import RedisServer
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
             if "dramatiq" in " ".join(child.cmdline()):
                 child.kill()
     for process in started:
-        process.communicate(timeout=60)
+        process.communicate(timeout=ANSWER_SECONDS)
 
 
 def worker_ids(client: redis.Redis) -> set[str]:

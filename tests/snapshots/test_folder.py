@@ -17,6 +17,7 @@ from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.storage.database import Database
 from tests.snapshots.exporting import export_when_told, export_with_small_files, hold_open
 from tests.snapshots.rows import NOON, rows_in, run, store
+from tests.support.waiting import ANSWER_SECONDS
 from tests.support.warm_python import start_function
 
 
@@ -163,7 +164,7 @@ def test_a_disk_that_fills_up_leaves_every_snapshot_and_the_next_export_goes_on(
         newest.unlink()
     url = str(sqlite_database.engine.url)
     process = start_function(export_with_small_files, url, folder, size + 4096, stdout=subprocess.PIPE, text=True)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=ANSWER_SECONDS)
 
     assert said.startswith("snapshot_dir: the disk of"), said
     assert not list(folder.glob(".tmp-*"))

@@ -20,7 +20,7 @@ from teknav_ops.storage.search import search
 from teknav_ops.storage.tables import Article, SearchDocument, Translation
 from tests.support.real_engine import topology_of, working
 from tests.support.scale import scaled
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 from tests.workers.conftest import MakeContext
 from workers import search_index
 from workers.search_index import VersionNotReadable, index_article
@@ -181,7 +181,7 @@ def test_all_articles_are_indexed_anew_with_progress(services: Services, client:
     permits = threading.Semaphore(0)
 
     def index_when_permitted(job: IndexArticle, ctx: JobContext[Services]) -> Mapping[str, Any] | None:
-        assert permits.acquire(timeout=60)
+        assert permits.acquire(timeout=ANSWER_SECONDS)
         return index_article(job, ctx)
 
     queries = JobQueries(client, topology_of("search:index"))  # type: ignore[arg-type]
