@@ -30,6 +30,7 @@ from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import Accepted, ScriptRunner
 from teknav_ops.replays import Replays
 from teknav_ops.second_run import second_run
+from teknav_ops.secret_rotation.secret_keys import SecretKeys
 from teknav_ops.topology import TOPOLOGY, Topology
 
 _SUBMIT_SECONDS: Final = 10.0
@@ -80,6 +81,11 @@ class Control(BatchReplayDoor, BatchDeletionDoor):
     def webhooks(self) -> WebhookEndpoints:
         """Webhook endpoints."""
         return WebhookEndpoints(self._log.database, self._cipher, self._recorded, operator=self._operator)
+
+    @functools.cached_property
+    def keys(self) -> SecretKeys:
+        """Secret keys, and what is under each."""
+        return SecretKeys(self._client, self._log, self._cipher.keys, self._topology, self._operator)
 
     # Queues ------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 from teknav_ops.errors import MissingSecretKey
+from teknav_ops.payloads.key_ring import derived_key
 from teknav_ops.private_files import private_folder
 from teknav_ops.settings import Settings
 
@@ -74,4 +75,4 @@ def digest(settings: Settings, purpose: str, value: str) -> str:
 
 def derived_keys(settings: Settings, purpose: str) -> list[bytes]:
     """A key for one purpose from each secret key, newest first. Raises MissingSecretKey."""
-    return [hmac.digest(key.encode(), f"teknav {purpose}".encode(), "sha256") for key in cipher_keys(settings)]
+    return [derived_key(key, purpose) for key in cipher_keys(settings)]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, TextColumn
 
 from teknav_ops.audit.chain.database_source import source_of
 from teknav_ops.audit.chain.export import ExportSource, write_export
@@ -19,6 +16,7 @@ from teknav_ops.audit.chain.verify import verify as follow
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption
+from teknav_ops.cli.progress import counting
 
 
 def verify(
@@ -34,7 +32,7 @@ def verify(
     """Compare every row of AuditLog with the chain over it; exits with 1 when one was changed, removed or inserted."""
     context = Context()
     keys = None if without_keys else LinkKeys.from_settings(context.settings)
-    with _progress(json_output) as on_progress:
+    with counting("rows", is_silent=json_output) as on_progress:
         if file is not None:
             found = follow(ExportSource(file), keys, expected=expect, on_progress=on_progress)
         else:
@@ -74,18 +72,9 @@ def export(
     json_output: JsonOption = False,
 ) -> None:
     """Write AuditLog with its chain to a file, which can be verified without the database. It holds all details."""
-    with _progress(json_output) as on_progress, source_of(Context().database) as source:
+    with counting("rows", is_silent=json_output) as on_progress, source_of(Context().database) as source:
         count = write_export(source.session, file, on_progress=on_progress)
     if json_output:
         show.as_json({"file": str(file), "rows": count})
         return
     show.console.print(f"{file}: {count:,} rows", highlight=False, soft_wrap=True)
-
-
-@contextlib.contextmanager
-def _progress(is_silent: bool) -> Iterator[Callable[[int], None]]:
-    columns = TextColumn("{task.completed:,.0f} rows")
-    disable = is_silent or not show.errors.is_terminal
-    with Progress(columns, console=show.errors, transient=True, disable=disable) as progress:
-        task = progress.add_task("rows", total=None)
-        yield lambda count: progress.update(task, completed=count)

@@ -33,6 +33,7 @@ PLACES: Final = {
     "users": "users:app",
     "tokens": "tokens:app",
     "secret-key": "secret_key:secret_key",
+    "keys": "keys:app",
     "db": "db:app",
 }
 

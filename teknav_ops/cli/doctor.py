@@ -20,6 +20,7 @@ from teknav_ops.audit.chain.verify import verify
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.finding import Finding
+from teknav_ops.cli.keys import finding as keys_finding
 from teknav_ops.cli.options import JsonOption
 from teknav_ops.cli.settings_findings import files_finding, settings_finding
 from teknav_ops.errors import TekNavError
@@ -77,6 +78,7 @@ def examine(context: Context) -> Iterator[Finding]:
     yield _guarded("clock", lambda: _clock(context), "Start Redis first.")
     yield _guarded("database", lambda: _database(context), "Check TEKNAV_DATABASE_URL and that the server runs.")
     yield _guarded("audit", lambda: _audit(context), "Run `teknav db upgrade`, then `teknav audit verify`.")
+    yield _guarded("keys", lambda: keys_finding(context), "Start Redis and the database first.")
     yield _guarded("scheduler", lambda: _scheduler(context), "Start Redis first.")
     yield _guarded("workers", lambda: _workers(context), "Start Redis first.")
     yield _guarded("jobs", lambda: _jobs(context), "Start Redis first.")

@@ -88,7 +88,7 @@ class TekNavBroker(Broker):
         """Heartbeat and reclaiming; one per process."""
         runner = self._connections.own_runner()
         limits = {"lease_ms": self.lease_ms, "lost_limit": self._lost_worker_limit}
-        return LeaseKeeper(runner, self._lanes, self.desk, worker=self.worker_id, **limits)
+        return LeaseKeeper(runner, self._lanes, self.desk, self.cipher.keys.ids, worker=self.worker_id, **limits)
 
     @cached_property
     def waiter(self) -> Waiter:

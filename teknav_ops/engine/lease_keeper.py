@@ -36,13 +36,22 @@ class LeaseKeeper:
     """Extends the leases of all lanes every third of a lease, and reclaims expired ones."""
 
     def __init__(
-        self, runner: ScriptRunner, lanes: dict[str, Lane], desk: Desk, *, worker: str, lease_ms: int, lost_limit: int
+        self,
+        runner: ScriptRunner,
+        lanes: dict[str, Lane],
+        desk: Desk,
+        key_ids: Sequence[str],
+        *,
+        worker: str,
+        lease_ms: int,
+        lost_limit: int,
     ) -> None:
         self._runner = runner
         self._lanes = lanes
         self._desk = desk
         self._started_at_ms = int(time.time() * 1000)
         self._worker = worker
+        self._key_ids = key_ids
         self._lease_ms = lease_ms
         self._lost_limit = lost_limit
         self._idle_beat_seconds = min(_IDLE_BEAT_SECONDS, _IDLE_BEAT_LEASES * lease_ms / 1000)
@@ -91,7 +100,11 @@ class LeaseKeeper:
 
     def _introduce(self) -> None:
         """Say who this is, for the workers view; kept as long as the heartbeat."""
-        words = {"started_at_ms": self._started_at_ms, "thread_count": self._desk.thread_count}
+        words = {
+            "started_at_ms": self._started_at_ms,
+            "thread_count": self._desk.thread_count,
+            "key_ids": self._key_ids,
+        }
         self._runner.run(
             scripts.put_text(
                 keys.worker(self._worker), text=json.dumps(words), ttl_ms=_WORDS_KEPT_LEASES * self._lease_ms

@@ -84,6 +84,12 @@ class WorkerQueries:
         held = (job for jobs in self._held().values() for job in jobs if job.stuck_at is not None)
         return sorted(held, key=lambda job: (job.stuck_at, job.job_id))
 
+    def key_ids(self) -> dict[str, list[str]]:
+        """Of living processes the ids of their secret keys, the one that encrypts first; but for older versions."""
+        beats, _ = self._heartbeats()
+        names = sorted(name for name in beats if self._now_ms() - beats[name] <= HEARTBEAT_MS)
+        return {name: list(words["key_ids"]) for name, words in self._own_words(names).items() if words.get("key_ids")}
+
     def _held(self) -> dict[str, list[HeldJob]]:
         commands = [("ZRANGE", QueueKeys(queue).active, 0, _ACTIVE_LIMIT - 1) for queue in self._topology]
         places = [

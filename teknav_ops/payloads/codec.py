@@ -23,6 +23,7 @@ from pydantic import AnyUrl, SecretStr, ValidationError
 from teknav_ops.errors import InvalidPayload, MissingSecretKey, PayloadTooLarge
 from teknav_ops.payloads import plain
 from teknav_ops.payloads.base import Payload
+from teknav_ops.payloads.key_ring import KeyRing
 
 SECRET_MARK: Final = "$secret"
 MASK: Final = "••••"
@@ -57,6 +58,7 @@ class Cipher:
 
     def __init__(self, keys: list[str]) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
+        self.keys = KeyRing(keys)
 
     def encrypt(self, text: str, *, place: str = "") -> str:
         """A token safe to store. Raises MissingSecretKey."""

@@ -58,7 +58,7 @@ def lease_term(role: str) -> str:
 
 
 def worker(worker_id: str) -> str:
-    """STRING: what a worker process says of itself, as JSON (started_at_ms, thread_count); goes with its heartbeat."""
+    """STRING: what a worker process says of itself while it lives, as JSON (started_at_ms, thread_count, key_ids)."""
     return f"teknav:worker:{worker_id}"
 
 
@@ -105,6 +105,15 @@ def token_quota(token_id: int) -> str:
 def refusals(subject: str, minute: int) -> str:
     """STRING: how often somebody was refused in a minute, so that refusals cannot fill AuditLog."""
     return f"teknav:refusals:{subject}:{minute}"
+
+
+#: Pattern that all records of jobs and all dead letters match, of queues that are in no catalogue any more too.
+SEALED_RECORDS: Final = "teknav:{*}:[jd][ol][bq]:*"
+
+
+def is_dead_letter(record: str) -> bool:
+    """Whether such a record is a dead letter's."""
+    return record.partition("}:")[2].startswith("dlq:")
 
 
 class QueueKeys:

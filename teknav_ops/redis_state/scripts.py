@@ -594,6 +594,21 @@ def server_memory(keys: QueueKeys) -> Call[ServerMemory]:
     return Call(load("server_memory"), [keys.waiting], [], lambda raw: ServerMemory(*raw))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Replaced:
+    """A text of a record that was read, and what is to stand in its place."""
+
+    field: str
+    read: str = dataclasses.field(repr=False)
+    new: str = dataclasses.field(repr=False)
+
+
+def reseal(record: str, replaced: Iterable[Replaced]) -> Call[int]:
+    """Replace texts of a job's record or a dead letter that still are what was read; answers how many are new now."""
+    args = [part for each in replaced for part in (each.field, each.read, each.new)]
+    return Call(load("reseal"), [record], args)
+
+
 # Processes -------------------------------------------------------------------------------------
 
 

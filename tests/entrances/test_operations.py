@@ -25,6 +25,7 @@ from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.platform.plugins import Plugins
 from teknav_ops.platform.webhook_endpoints import WebhookEndpoints
 from teknav_ops.platform.workflow_runs import WorkflowRuns
+from teknav_ops.secret_rotation.secret_keys import SecretKeys
 from tests.entrances.callers import Caller, Callers
 from tests.entrances.prepared import PAUSED_QUEUE, QUEUE, PreparedData
 from tests.support.entry_points import classes_with_operations, public_methods
@@ -64,6 +65,7 @@ _PARTS: Final[tuple[type[Any], ...]] = (
     WorkflowRuns,
     Plugins,
     WebhookEndpoints,
+    SecretKeys,
     Silences,
     Users,
     Tokens,
@@ -102,6 +104,8 @@ def calls(web: Web, operator: Operator, data: PreparedData) -> dict[str, Callabl
         "Control.start_replay": lambda: control.start_replay(QUEUE, data.previewed),
         "Control.run_replay": lambda: control.run_replay(QUEUE, data.previewed),
         "Control.abort_replay": lambda: control.abort_replay(QUEUE, data.running),
+        "SecretKeys.status": lambda: control.keys.status(),
+        "SecretKeys.reencrypt": lambda: control.keys.reencrypt(),
         "WorkflowRuns.save": lambda: control.workflows.save({}),
         "WorkflowRuns.approve": lambda: control.workflows.approve(1, "step"),
         "WorkflowRuns.reject": lambda: control.workflows.reject(1, "step"),
@@ -152,7 +156,7 @@ def queue_of(name: str) -> str | None:
 def test_every_operation_says_what_it_needs(web: Web, callers: Callers, prepared: PreparedData) -> None:
     needed = {name: needs_of(name) for name in operations()}
 
-    administer = {kind.__name__ for kind in (Users, Tokens, Links, SignedIn, SecondFactors)}
+    administer = {kind.__name__ for kind in (Users, Tokens, Links, SignedIn, SecondFactors, SecretKeys)}
     rights = {name: Operation.ADMINISTER if name.partition(".")[0] in administer else Operation.ACT for name in needed}
     assert needed == rights | dict.fromkeys(filter(_MANAGING.fullmatch, needed), Operation.MANAGE)
     assert set(calls(web, Operator("owner", Role.OWNER), prepared)) == set(needed)
@@ -194,6 +198,8 @@ NOT_DESTRUCTIVE: Final = {
     "Plugins.disable",
     "Plugins.enable",
     "Plugins.install",
+    "SecretKeys.reencrypt",
+    "SecretKeys.status",
     "SignedIn.of",
     "Silences.end",
     "Silences.silence",

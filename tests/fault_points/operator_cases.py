@@ -110,6 +110,12 @@ def _(state: Play) -> Call[Any]:
     )
 
 
+@CASES.add("reseal")
+def _(state: Play) -> Call[Any]:
+    state.dead(id=JOB)
+    return scripts.reseal(KEYS.dlq_record(JOB), [scripts.Replaced("payload", '{"number": 1}', '{"number": 1 }')])
+
+
 @CASES.add("set_control")
 def _(state: Play) -> Call[Any]:
     return scripts.set_control(KEYS, actor="olga", action="queue.paused", fields={"paused": "1"})

@@ -46,6 +46,10 @@ def cancel() -> Call[Any]:
     return scripts.cancel(KEYS, job_id=JOB, actor="olga", cancelled_kept=1_000)
 
 
+def reseal(record: str = KEYS.job(JOB)) -> Call[Any]:
+    return scripts.reseal(record, [scripts.Replaced("payload", '{"number": 1}', '{"number": 1 }')])
+
+
 def replay(turn: BatchTurn | None = None) -> Call[Any]:
     return scripts.replay_dead_letters(KEYS, actor="olga", failures=[(JOB, None)], turn=turn)
 
@@ -156,6 +160,8 @@ def actions() -> Mapping[str, Action]:
         "promote": Action(
             lambda _: scripts.promote(KEYS, job_id=JOB, actor="olga"), lambda answer: answer == "promoted"
         ),
+        "reseal": Action(lambda _: reseal()),
+        "reseal the letter": Action(lambda _: reseal(KEYS.dlq_record(JOB))),
         "replay": Action(lambda _: replay()),
         "replay in a batch": Action(lambda _: replay(BATCH), lambda answer: answer >= 0),
         "delete the letter": Action(lambda _: delete()),

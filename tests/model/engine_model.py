@@ -395,10 +395,18 @@ class EngineModel(Trail):
             job.replays += 1
             job.batch = batch
             job.cause = job.progress = ("", "")
-            job.payload = payload or job.payload
+            job.payload, job.is_edited = payload or job.payload, job.is_edited or bool(payload)
             self._arrive(job)
             self.token = True
         return len(replayed)
+
+    def reseal(self, job_id: str, new: Callable[[str], str]) -> int:
+        """How many texts of a job hold what they should; nothing else of it changes."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            return 0
+        job.payload, job.request = new(job.payload), (job.request[0], new(job.request[1]))
+        return 2 if job.is_edited else 1
 
     def delete_letters(
         self, failures: Iterable[tuple[str, int | None]], actor: str, action: str, deletion_id: str = ""

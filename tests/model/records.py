@@ -43,6 +43,7 @@ class Job:
     progress: tuple[str, str] = ("", "")
     #: What a request must say again to be the same one; an edit by an operator does not change it.
     request: tuple[str, str] = ("", "")
+    is_edited: bool = False
 
     @property
     def turn(self) -> tuple[int, int, int, str]:

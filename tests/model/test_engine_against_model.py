@@ -60,6 +60,11 @@ NOT_PLAYED = {
 }
 
 
+def other_form(payload: str) -> str:
+    """The same payload, written otherwise."""
+    return payload.removesuffix(" ") if payload.endswith(" ") else f"{payload} "
+
+
 class EngineAgainstModel(ReplayRules):
     """The play."""
 
@@ -362,6 +367,16 @@ class EngineAgainstModel(ReplayRules):
         job_id = self.known(pick, "delayed")
         call = scripts.promote(KEYS, job_id=job_id, actor="owner")
         expect(differ.AnswerDiffers, "promote", self.model.promote(job_id, "owner"), self.state.run(call))
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(pick=picks, is_late=st.booleans())
+    def reseal(self, pick: int, is_late: bool) -> None:
+        """The same under another key, as it was read; or after somebody else has changed it."""
+        job = self.model.jobs.get(job_id := self.known(pick))
+        read = {"payload": job.payload, "first_payload": job.request[1]} if job else {"payload": ""}
+        texts = [scripts.Replaced(name, "other" if is_late else text, other_form(text)) for name, text in read.items()]
+        found = self.state.run(scripts.reseal(KEYS.job(job_id), texts))
+        expect(differ.AnswerDiffers, "reseal", 0 if is_late else self.model.reseal(job_id, other_form), found)
 
     @precondition(there_is("failed"))
     @rule(which=st.lists(picks, min_size=1, max_size=3, unique=True))

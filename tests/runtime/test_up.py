@@ -195,7 +195,7 @@ def test_doctor_and_metrics_see_it(running: Installation) -> None:
     running.wait_for(lambda: read_scheduler(running.client, TOPOLOGY) == "publishes", "the scheduler's figures")
     assert [finding["check"] for finding in running.ask("doctor")] == [
         "versions", "settings", "files", "alerts", "reports", "ai", "mail", "sms", "redis", "clock", "database",
-        "audit", "scheduler", "workers", "jobs",
+        "audit", "keys", "scheduler", "workers", "jobs",
     ]  # fmt: skip
     running.wait_for(lambda: running.completed("media:optimize"), "a photograph")
     (url,) = re.findall(r"^Metrics +(http://\S+)$", running.log.read_text(), re.M)

@@ -167,6 +167,8 @@ _ENTRIES = {
 
 #: Scripts that write into a record without moving its job, and the state in which they may.
 _NOTED = {("active", name) for name in ("mark_started", "note_started", "note_stuck", "report_progress", "reclaim")}
+#: It writes a job's payload in another form, whatever the job's state.
+_NOTED |= {(state.value, "reseal") for state in JobState}
 
 
 def illegal_moves(script: str, before: QueueDump, after: QueueDump) -> list[str]:

@@ -21,6 +21,7 @@ from sqlalchemy import Text, cast, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from teknav_ops.payloads.key_ring import CHAIN_PURPOSE, key_id
 from teknav_ops.secret_key import derived_keys
 from teknav_ops.settings import Settings
 from teknav_ops.storage.tables import AuditSeal
@@ -28,7 +29,6 @@ from teknav_ops.storage.tables import AuditSeal
 #: What stands for the hash before the first link.
 NO_HASH: Final = "0" * 64
 _FORM: Final = "teknav audit link 1"
-_KEY_ID_LENGTH: Final = 16
 
 
 class LinkTaken(Exception):
@@ -99,13 +99,13 @@ class LinkKeys:
     """Signs links with the newest secret key, and knows the signatures of all of them."""
 
     def __init__(self, keys: list[bytes]) -> None:
-        self._by_id = {hashlib.sha256(b"id" + key).hexdigest()[:_KEY_ID_LENGTH]: key for key in keys}
+        self._by_id = {key_id(key): key for key in keys}
         self.newest = next(iter(self._by_id))
 
     @classmethod
     def from_settings(cls, settings: Settings) -> LinkKeys:
         """Raises MissingSecretKey."""
-        return cls(derived_keys(settings, "audit chain"))
+        return cls(derived_keys(settings, CHAIN_PURPOSE))
 
     def sign(self, link_hash: str) -> str:
         """With the newest key."""
@@ -156,23 +156,28 @@ def append(session: Session, keys: LinkKeys, previous: Link | None, **facts: Any
 class Facts:
     """What a link says of rows whose action was under way: by id, the digest of what of them must not change any more
     (`opened`), or of the whole row now that it has ended (`ended`).
+
+    A link may vouch for links of older keys: `vouched` holds, by a key's id, the number up to which every link was seen
+    to follow the one before and to be signed by its key, so that its signatures need not be asked for any more.
     """
 
-    opened: dict[int, str]
-    ended: dict[int, str]
+    opened: dict[int, str] = dataclasses.field(default_factory=dict)
+    ended: dict[int, str] = dataclasses.field(default_factory=dict)
+    vouched: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, text: Any) -> Facts:
         """Parsed; empty where somebody wrote nonsense in their place, which the link's hash tells."""
         try:
             found = json.loads(text)
-            return cls(_by_id(found.get("open", {})), _by_id(found.get("ended", {})))
+            vouched = {str(key): int(number) for key, number in found.get("vouched", {}).items()}
+            return cls(_by_id(found.get("open", {})), _by_id(found.get("ended", {})), vouched)
         except (ValueError, TypeError, AttributeError):
-            return cls({}, {})
+            return cls()
 
     def text(self) -> str:
         """As it is kept."""
-        named = {"open": self.opened, "ended": self.ended}
+        named: dict[str, Any] = {"open": self.opened, "ended": self.ended, "vouched": self.vouched}
         return json.dumps({name: rows for name, rows in named.items() if rows})
 
 

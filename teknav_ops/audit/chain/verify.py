@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from teknav_ops.audit.chain.lines import BEFORE_ALL, DIGEST_BYTES, content_hash, digest, id_of, is_open
 from teknav_ops.audit.chain.links import NO_HASH, Facts, Link, LinkKeys, unpack_ids
@@ -22,15 +22,17 @@ def verify(
     *,
     expected: str | None = None,
     newest_links: int | None = None,
+    with_rows: bool = True,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
-    """Follow the chain and compare every row, or those of the newest links. Without keys, signatures are not looked at.
+    """Follow the chain and compare every row, or those of the newest links. Without keys, signatures are not looked at;
+    without rows, only that links follow each other and who signed them.
 
     Raises:
         StorageUnavailable: the database did not answer.
         InvalidRequest: `expected` is no `NUMBER:HASH`, or of a link that retention has deleted.
     """
-    return _Verifier(source, keys, _parse(expected), on_progress).run(newest_links)
+    return _Verifier(source, keys, _parse(expected), with_rows, on_progress).run(newest_links)
 
 
 def _parse(expected: str | None) -> tuple[int, str] | None:
@@ -42,21 +44,33 @@ def _parse(expected: str | None) -> tuple[int, str] | None:
     return int(number), link_hash
 
 
+def _raise(known: dict[str, int], found: Mapping[str, int]) -> None:
+    for key, number in found.items():
+        known[key] = max(number, known.get(key, 0))
+
+
 class _Verifier:
     def __init__(
         self,
         source: Source,
         keys: LinkKeys | None,
         expected: tuple[int, str] | None,
+        with_rows: bool,
         on_progress: Callable[[int], None],
     ) -> None:
         self._source = source
         self._keys = keys
         self._expected = expected
+        self._with_rows = with_rows
         self._on_progress = on_progress
         self._found = Verification()
         self._number, self._hash, self._last_id = 0, NO_HASH, BEFORE_ALL
         self._ended: dict[int, str] = {}
+        #: By key, up to which link others are said to be vouched for; and up to which a link says so that is ours.
+        self._said_vouched: dict[str, int] = {}
+        self._vouched: dict[str, int] = {}
+        #: By key that is not ours, its last link that is said to be vouched for; and those that were found.
+        self._to_be_vouched: dict[str, Link] = {}
         self._unknown_keys: set[str] = set()
         #: After a link that cannot be read: where its rows ended is unknown.
         self._is_lost = False
@@ -69,12 +83,14 @@ class _Verifier:
             self._number, self._hash, self._last_id = before.number, before.hash, before.last_id
         for facts in self._source.facts():
             self._ended |= facts.ended
+            _raise(self._said_vouched, facts.vouched)
         for links in self._source.links(self._number):
             self._compare_some(links)
             self._on_progress(self._found.row_count)
         if self._expected is not None and self._expected[0] > self._number:
             text = f"the chain ends at link {self._number}; link {self._expected[0]} was expected"
             self._found.add(Finding(kind="expected", text=text))
+        self._check_vouched()
         self._found.unsealed_count = self._source.unsealed(self._last_id)
         self._found.newest = f"{self._number}:{self._hash}" if self._number else None
         self._found.seconds = time.monotonic() - began
@@ -97,18 +113,20 @@ class _Verifier:
     def _compare_some(self, links: list[Link | UnreadableLink]) -> None:
         """Blocks that follow each other, with one reading of their rows."""
         up_to = max((link.last_id for link in links if isinstance(link, Link)), default=self._last_id)
-        lines, at = self._source.lines(self._last_id, up_to), 0
+        lines, at = self._source.lines(self._last_id, up_to) if self._with_rows else [], 0
         for link in links:
             if isinstance(link, UnreadableLink):
                 self._link_finding(link.number, "was changed: it holds what no link can")
                 self._number, self._hash, self._is_lost = link.number, "", True
                 continue
-            is_behind_gap = self._check_link(link) or self._is_lost
-            at = self._compare_block(link, lines, at, is_behind_gap)
+            facts = Facts.of(link.facts)
+            is_behind_gap = self._check_link(link, facts) or self._is_lost
+            if self._with_rows:
+                at = self._compare_block(link, facts, lines, at, is_behind_gap)
             self._number, self._hash, self._last_id, self._is_lost = link.number, link.hash, link.last_id, False
             self._found.link_count += 1
 
-    def _check_link(self, link: Link) -> bool:
+    def _check_link(self, link: Link, facts: Facts) -> bool:
         """Whether links are missing before it."""
         gap = link.number != self._number + 1
         if gap:
@@ -124,28 +142,41 @@ class _Verifier:
             text = f"link {link.number} is not the expected one: the chain was written anew"
             self._found.add(Finding(kind="expected", text=text, link=link.number))
         if self._keys is not None:
-            self._check_signature(link, self._keys)
+            self._check_signature(link, facts, self._keys)
         return gap
 
-    def _check_signature(self, link: Link, keys: LinkKeys) -> None:
-        if keys.is_signed(link) or link.key_id in self._unknown_keys:
-            return
-        if keys.knows(link.key_id):
+    def _check_signature(self, link: Link, facts: Facts, keys: LinkKeys) -> None:
+        if keys.is_signed(link):
+            _raise(self._vouched, facts.vouched)
+        elif keys.knows(link.key_id):
             text = f"link {link.number} has a wrong signature: it was not made here"
+            self._found.add(Finding(kind="signature", text=text, link=link.number))
+        elif link.number <= self._said_vouched.get(link.key_id, 0):
+            self._to_be_vouched[link.key_id] = link
         else:
-            self._unknown_keys.add(link.key_id)
-            text = (
-                f"link {link.number} is signed with key {link.key_id!r}, which is not in TEKNAV_SECRET_KEY: "
-                "add the old key at its end, or verify without keys"
-            )
+            self._unknown_key(link)
+
+    def _check_vouched(self) -> None:
+        """Whether a link that says so of links of other keys is one of ours."""
+        for link in self._to_be_vouched.values():
+            if link.number > self._vouched.get(link.key_id, 0):
+                self._unknown_key(link)
+
+    def _unknown_key(self, link: Link) -> None:
+        if link.key_id in self._unknown_keys:
+            return
+        self._unknown_keys.add(link.key_id)
+        text = (
+            f"link {link.number} is signed with key {link.key_id!r}, which is not in TEKNAV_SECRET_KEY: "
+            "add the old key at its end, or verify without keys"
+        )
         self._found.add(Finding(kind="signature", text=text, link=link.number))
 
     def _link_finding(self, number: int, what: str) -> None:
         self._found.add(Finding(kind="link", text=f"link {number} {what}", link=number))
 
-    def _compare_block(self, link: Link, lines: list[bytes], at: int, is_behind_gap: bool) -> int:
+    def _compare_block(self, link: Link, facts: Facts, lines: list[bytes], at: int, is_behind_gap: bool) -> int:
         """Compare a block with the rows from `at` on. Answers where the next block begins."""
-        facts = Facts.of(link.facts)
         block = lines if self._source.is_file else lines[at : at + link.row_count]
         if not facts.opened and len(block) == link.row_count and content_hash(block) == link.content_hash:
             self._found.row_count += len(block)
