@@ -180,7 +180,7 @@ def test_its_files_are_open_to_their_owner_only(running: Installation) -> None:
 def test_the_demos_load_reaches_the_queues_that_are_asked_for(running: Installation) -> None:
     queues = ("plugins:execute", "workflows:run", "webhooks:deliver", "email:send")
     only = [f"--queue={queue}" for queue in queues]
-    command = [*COMMAND, "demo", "--rate=20", "--for=1h", *only]
+    command = [*COMMAND, "demo", "--rate=3", "--for=1h", *only]
     load = warm_python.Process(command, env=running.environment, stdout=subprocess.DEVNULL)
     try:
         for queue in queues:
