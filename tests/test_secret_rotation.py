@@ -128,7 +128,7 @@ def test_links_of_a_key_that_is_gone_are_trusted_where_the_chain_vouches_for_the
     house: House, tmp_path: Path
 ) -> None:
     def seal(*keys: str) -> None:
-        OperatorLog(house.database)._begin("queue.paused", "sara", QUEUE, None, {})
+        OperatorLog(house.database)._begin({"action": "queue.paused", "actor": "sara", "queue": QUEUE}, {})
         AuditSealer(house.database, LinkKeys(Cipher(list(keys)).keys.chain_keys), every_seconds=0).step()
 
     def check(*keys: str, source: Any = None) -> list[str]:

@@ -1,7 +1,7 @@
 """Operators' actions in AuditLog: written before the action, settled after it.
 
-An action that cannot be recorded is not carried out. One whose process dies in the middle stays
-`requested`, which says exactly that; what it did to each job is in the job's own entries.
+An action that cannot be recorded is not carried out. One whose process dies in the middle is closed by the
+scheduler (`open_actions.py`); what it did to each job is in the job's own entries.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import insert, update
 
+from teknav_ops.audit.open_actions import going_on
 from teknav_ops.errors import InvalidRequest, TekNavError
 from teknav_ops.payloads import plain
 from teknav_ops.payloads.redaction import error_text
@@ -57,26 +58,30 @@ class OperatorLog:
         except plain.NotPlain as error:
             raise InvalidRequest(str(error)) from None
         entry = OperatorAction(dict(detail))
-        entry_id = self._begin(action, actor, queue, job_id, entry.detail)
+        about = {"action": action, "actor": actor, "queue": queue, "job_id": job_id}
+        entry_id = self._begin(about, entry.detail)
         try:
-            yield entry
+            with going_on(self._database, entry_id):
+                yield entry
         except BaseException as error:
             entry.note(error=f"{type(error).__name__}: {error_text(error)}".replace("\0", "\ufffd"))
-            self._settle(entry_id, "refused" if isinstance(error, TekNavError) else "failed", entry.detail)
+            self._settle(entry_id, about, "refused" if isinstance(error, TekNavError) else "failed", entry.detail)
             raise
-        self._settle(entry_id, "done", entry.detail)
+        self._settle(entry_id, about, "done", entry.detail)
 
-    def _begin(self, action: str, actor: str, queue: str | None, job_id: str | None, detail: Mapping[str, Any]) -> int:
-        row = {
-            "at": datetime.now(UTC), "action": action, "actor": actor, "queue": queue, "job_id": job_id,
-            "outcome": "requested", "detail": dict(detail),
-        }  # fmt: skip
+    def _begin(self, about: Mapping[str, Any], detail: Mapping[str, Any]) -> int:
+        row = {**about, "at": datetime.now(UTC), "outcome": "requested", "detail": dict(detail)}
         with self._database.session() as session:
             entry_id = session.execute(insert(AuditLog).values(row).returning(AuditLog.id)).scalar_one()
         return int(entry_id)
 
-    def _settle(self, entry_id: int, outcome: str, detail: Mapping[str, Any]) -> None:
+    def _settle(self, entry_id: int, about: Mapping[str, Any], outcome: str, detail: Mapping[str, Any]) -> None:
+        still_open = (AuditLog.id == entry_id, AuditLog.outcome == "requested")
+        end = {"outcome": outcome, "detail": dict(detail)}
         with self._database.session() as session:
-            session.execute(
-                update(AuditLog).where(AuditLog.id == entry_id).values(outcome=outcome, detail=dict(detail))
-            )
+            ended = session.execute(update(AuditLog).where(*still_open).values(end))
+            if ended.rowcount:  # type: ignore[attr-defined]
+                return
+            # It was closed since it was silent for long. An entry ends once, so its real end is one of its own.
+            late = {"outcome": outcome, "detail": {**detail, "entry": entry_id}}
+            session.execute(insert(AuditLog).values({**about, **late, "at": datetime.now(UTC)}))

@@ -15,6 +15,9 @@ import structlog
 
 from teknav_ops.audit.chain.links import LinkKeys
 from teknav_ops.audit.chain.sealer import LOOK_SECONDS, AuditSealer
+from teknav_ops.audit.lag import audit_lag
+from teknav_ops.audit.open_actions import LOOK_SECONDS as OPEN_ACTIONS_SECONDS
+from teknav_ops.audit.open_actions import OpenActions
 from teknav_ops.audit.retention import EVERY_SECONDS as RETENTION_SECONDS
 from teknav_ops.audit.retention import AuditRetention
 from teknav_ops.audit.writer import AuditWriter
@@ -72,10 +75,12 @@ def duties_of(parts: Parts) -> list[Duty]:
     keys = LinkKeys.from_settings(parts.settings)
     sealer = AuditSealer(parts.database, keys)
     retention = AuditRetention(parts.database, keys, keep_days=parts.settings.audit_retention_days)
+    open_actions = OpenActions(parts.database, lambda: audit_lag(parts.client, TOPOLOGY))
     return [
         Duty(name="audit", every_seconds=_AUDIT_SECONDS, run=lambda: parts.writer.step() > 0),
         Duty(name="audit-seal", every_seconds=LOOK_SECONDS, run=sealer.step),
         Duty(name="audit-retention", every_seconds=RETENTION_SECONDS, run=retention.step),
+        Duty(name="audit-open-actions", every_seconds=OPEN_ACTIONS_SECONDS, run=open_actions.step),
         Duty(name="stats", every_seconds=PUBLISH_SECONDS, run=stats.step),
         Duty(name="aggregates", every_seconds=CHECK_SECONDS, run=aggregates.step),
         Duty(name="snapshot", every_seconds=parts.settings.snapshot_seconds, run=snapshots.step),

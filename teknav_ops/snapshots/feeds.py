@@ -24,10 +24,12 @@ PUBLIC_DETAIL: Final = frozenset(
     [
         "aggregateAt",
         "changed",
+        "closed",
         "concurrency",
         "deleted",
         "edited",
         "endpoint",
+        "entry",
         "error",
         "global_concurrency",
         "overlap_seconds",

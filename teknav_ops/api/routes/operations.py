@@ -47,7 +47,7 @@ def list_audit(
     trace: Annotated[Short, Query(description="Only jobs of this trace.")] = None,
     error_type: Annotated[Short, Query(description="Only this error type.")] = None,
     fingerprint: Annotated[Short, Query(description="Only this cause.")] = None,
-    outcome: Annotated[Short, Query(description="Only actions that ended so: done, refused, failed.")] = None,
+    outcome: Annotated[Short, Query(description="Ended so: requested, done, refused, failed, interrupted.")] = None,
     since: Since = None,
     until: Until = None,
     cursor: Annotated[Short, Query(description="Go on from here: `next_cursor` of the last page.")] = None,

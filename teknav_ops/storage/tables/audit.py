@@ -31,6 +31,7 @@ class AuditLog(Base):
         Index("ix_audit_log_job_id", "job_id"),
         _partial_index("ix_audit_log_notable", "at", where=NOTABLE),
         _partial_index("ix_audit_log_enqueued_trace_id", "trace_id", where="action = 'job.enqueued'"),
+        _partial_index("ix_audit_log_requested", "id", where="outcome = 'requested'"),
         _partial_index("ix_audit_log_fingerprint", "fingerprint", "at", where="fingerprint IS NOT NULL"),
         # Ids must never be given again: exporters go by them.
         {"sqlite_autoincrement": True},
@@ -53,6 +54,15 @@ class AuditLog(Base):
     trace_id: Mapped[str | None] = mapped_column(String(32))
     outcome: Mapped[str | None] = mapped_column(String(20))
     detail: Mapped[dict[str, Any] | None]
+
+
+class AuditActionBeat(Base):
+    """That an operator's action which takes long goes on: whoever carries it out counts this up while it is open."""
+
+    __tablename__ = "audit_action_beat"
+
+    entry_id: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=False)
+    beat: Mapped[int]
 
 
 class AuditCursor(Base):

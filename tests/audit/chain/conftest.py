@@ -85,7 +85,7 @@ def fill(database: Database, sealer: AuditSealer) -> None:
     with log.record("dlq.purged", actor="sara", queue="email:send") as action:
         seal_all(sealer)
         action.note(deleted=3)
-    log._begin("queue.paused", "sara", "email:send", None, {"reason": "نگهداری"})
+    log._begin({"action": "queue.paused", "actor": "sara", "queue": "email:send"}, {"reason": "نگهداری"})
     with suppress(WrongState), log.record("job.retried", actor="sara"):
         raise WrongState("no")
     put(database, 18, first=100)
