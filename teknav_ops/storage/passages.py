@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
 from teknav_ops.storage.persian import normalise
-from teknav_ops.storage.persian_terms import shown_terms
+from teknav_ops.storage.persian_terms import shown_pair, shown_terms
 
 _LENGTH_CHARACTERS: Final = 160
 _LEAD_CHARACTERS: Final = 60
@@ -55,18 +56,20 @@ def _bounds(plain: str, first: int) -> tuple[int, int]:
 
 
 def _matches(plain: str, wanted: Collection[str], beginnings: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-    for found in _SEEN_WORD.finditer(plain):
-        if (
-            found[0].isalnum()
-            or _HYPHEN.sub("", found[0]) == found[0]
-            or normalise(_HYPHEN.sub("", found[0])) in wanted
-        ):
-            pieces = [found.span()]
-        else:
-            pieces = [
-                (found.start() + piece.start(), found.start() + piece.end()) for piece in _PIECE.finditer(found[0])
-            ]
-        for start, end in pieces:
-            terms = shown_terms(plain[start:end])
-            if any(term in wanted or term.startswith(beginnings) for term in terms):
-                yield start, end
+    spans = [span for found in _SEEN_WORD.finditer(plain) for span in _pieces(found, wanted)]
+    seen = [plain[start:end] for start, end in spans]
+    in_pair: set[int] = set()
+    for at, (one, other) in enumerate(itertools.pairwise(seen)):
+        if plain[spans[at][1] : spans[at + 1][0]] == " " and shown_pair(one, other) in wanted:
+            in_pair |= {at, at + 1}
+    for at, word in enumerate(seen):
+        if at in in_pair or any(term in wanted or term.startswith(beginnings) for term in shown_terms(word)):
+            yield spans[at]
+
+
+def _pieces(found: re.Match[str], wanted: Collection[str]) -> list[tuple[int, int]]:
+    """A word as one, or the parts between its hyphens where it is not found as one."""
+    joined = _HYPHEN.sub("", found[0])
+    if joined == found[0] or normalise(joined) in wanted:
+        return [found.span()]
+    return [(found.start() + piece.start(), found.start() + piece.end()) for piece in _PIECE.finditer(found[0])]
