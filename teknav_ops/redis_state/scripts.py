@@ -11,7 +11,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -199,6 +199,10 @@ class Fetched:
     deliveries: list[Delivery]
 
 
+#: Due jobs that one fetch moves to waiting: a few milliseconds of the server's time.
+RIPEN_COUNT: Final = 1_000
+
+
 def fetch(
     keys: QueueKeys,
     *,
@@ -210,13 +214,15 @@ def fetch(
     rate_period_ms: int,
     suspect_losses: int = 1,
     suspects: int | None = None,
+    ripen_count: int = RIPEN_COUNT,
 ) -> Call[Fetched]:
     """Take up to `count` jobs under a lease; of those that were lost `suspect_losses` times at most `suspects`, or
-    as many as come."""
+    as many as come. Where more than `ripen_count` are due, none yet: look again at once."""
     suspects = count if suspects is None else suspects
     names = [keys.waiting, keys.prioritized, keys.delayed, keys.active, keys.wake]
     names += [keys.control, keys.rate_log, keys.corrupt, keys.job_family]
     args = [count, lease_ms, worker, global_concurrency, rate_count, rate_period_ms, suspect_losses, suspects]
+    args.append(ripen_count)
     return Call(load("fetch"), names, args, _parse_fetched)
 
 

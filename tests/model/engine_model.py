@@ -7,7 +7,8 @@ The promises that the scripts' own headers do not spell out:
 
 - Jobs are handed out by (priority, ready time), however they came to wait. Ready is a job when it is accepted,
   promoted or replayed, and when it falls due; a lease that ran out or was given back changes nothing about that.
-  What falls due in a millisecond goes before what arrives in it; what arrives keeps its order.
+  What falls due in a millisecond goes before what arrives in it; what arrives keeps its order. A fetch that may not
+  let all that is due come to wait hands out nothing.
 - No span of the rate limit's length holds more than the limit, whichever limit was in force before.
 - An idempotency key belongs to its first job until it expires, or until that job is cancelled, dropped, or its dead
   letter deleted. Meanwhile the same request gets the first job, and another one a conflict.
@@ -17,12 +18,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
 
 from tests.model.records import Job, Limits
 from tests.model.trail import BUCKET, Trail
-
-RIPE_AT_ONCE: Final = 100
 
 
 class EngineModel(Trail):
@@ -161,16 +159,16 @@ class EngineModel(Trail):
     # Workers -------------------------------------------------------------------------------------
 
     def fetch(
-        self, worker: str, count: int, lease_ms: int, limits: Limits, suspects: int
+        self, worker: str, count: int, lease_ms: int, limits: Limits, suspects: int, ripen_count: int
     ) -> tuple[int | None, list[Job]]:
         """When to look again (None: when told), and the jobs handed out. Of those that were lost, at most `suspects`;
         the others stay in their place."""
-        for job in self.delayed()[:RIPE_AT_ONCE]:
+        for job in self.delayed()[:ripen_count]:
             if job.due_at <= self.now:
                 job.state = "waiting"
         delayed = self.delayed()
         look_again = max(0, delayed[0].due_at - self.now) if delayed else None
-        if "paused" in self.control:
+        if "paused" in self.control or look_again == 0:
             return look_again, []
         concurrency = int(self.control.get("global_concurrency", limits.global_concurrency))
         rate = int(self.control.get("rate_count", limits.rate_count))

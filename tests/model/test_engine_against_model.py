@@ -146,14 +146,25 @@ class EngineAgainstModel(ReplayRules):
             self._fetch("w:1", count, self.limits)
             self.time_passes(ms)
 
-    def _fetch(self, worker: str, count: int, limits: Limits, suspects: int = 1_000) -> None:
+    @precondition(there_is("delayed"))
+    @rule(ripen_count=st.sampled_from([1, 2]), is_late=st.booleans())
+    def fetch_while_much_is_due(self, ripen_count: int, is_late: bool) -> None:
+        """More than one call moves."""
+        if is_late:
+            self.time_passes(60_000)
+        self._fetch("w:1", 2, self.limits, ripen_count=ripen_count)
+
+    def _fetch(
+        self, worker: str, count: int, limits: Limits, suspects: int = 1_000, ripen_count: int = scripts.RIPEN_COUNT
+    ) -> None:
         call = scripts.fetch(
             KEYS, count=count, lease_ms=LEASE_MS, worker=worker, global_concurrency=limits.global_concurrency,
             rate_count=limits.rate_count, rate_period_ms=limits.rate_period_ms, suspects=suspects,
+            ripen_count=ripen_count,
         )  # fmt: skip
         fetched = self.state.run(call)
         self.deliveries += fetched.deliveries
-        look_again_ms, jobs = self.model.fetch(worker, count, LEASE_MS, limits, suspects)
+        look_again_ms, jobs = self.model.fetch(worker, count, LEASE_MS, limits, suspects, ripen_count)
         expect(differ.HandedOutDiffers, "how many are handed out", len(jobs), len(fetched.deliveries))
         expect(differ.OrderDiffers, "order", [job.id for job in jobs], [d.id for d in fetched.deliveries])
         expect(differ.HandedOutDiffers, "when to look again", look_again_ms, fetched.look_again_ms)

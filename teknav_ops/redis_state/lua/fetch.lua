@@ -2,6 +2,7 @@
 -- Hand out up to n waiting jobs under a new lease, after moving due delayed jobs to waiting.
 -- A paused queue ripens but hands out nothing; global concurrency and the rate limit are kept here.
 -- The order is priority, then turn, which is when a job was ready. `waiting` holds new jobs without a priority, `prioritized` all others.
+-- The most urgent may be the last that fell due: while more is due than one call moves, nothing is handed out.
 --
 -- KEYS[1]  waiting       list
 -- KEYS[2]  prioritized   zset
@@ -20,6 +21,7 @@
 -- ARGV[6]  rate_period_ms
 -- ARGV[7]  suspect_losses       a job that was lost so often is a suspect
 -- ARGV[8]  suspects             at most so many of these; others stay in their place, and who stands behind goes past
+-- ARGV[9]  ripen_count          due jobs that one call moves, at most
 -- Returns  {look again in ms or -1, concurrency override or '', is limited globally,
 --          then per job {id, delivery, name, payload, options, attempts, lost, enqueued_at_ms, trace,
 --          idempotency_key, away, throttled, ms since it was first throttled}}
@@ -34,14 +36,19 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 --@include turns
 --@include returning
 
-local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 100)
+local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'WITHSCORES', 'LIMIT', 0, tonumber(ARGV[9]))
+local ripe, places = {}, {}
 for i = 1, #due, 2 do
-    local id = due[i]
-    local job = job_family .. id
+    local job = job_family .. due[i]
     local priority = redis.pcall('HGET', job, 'priority')
     redis.pcall('HSET', job, 'state', 'waiting')
-    redis.call('ZREM', delayed, id)
-    redis.call('ZADD', prioritized, score(type(priority) == 'string' and priority, due[i + 1]), id)
+    ripe[#ripe + 1] = due[i]
+    places[#places + 1] = score(type(priority) == 'string' and priority, due[i + 1])
+    places[#places + 1] = due[i]
+end
+if #ripe > 0 then
+    redis.call('ZREM', delayed, unpack(ripe))
+    redis.call('ZADD', prioritized, unpack(places))
 end
 local look_again = -1
 local next_due = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
@@ -55,7 +62,7 @@ local global = tonumber(settings[3] or ARGV[4])
 local rate_count = tonumber(settings[4] or ARGV[5])
 local rate_period_ms = tonumber(settings[5] or ARGV[6])
 local result = {look_again, concurrency, (global > 0 or rate_count > 0) and 1 or 0}
-if settings[1] then
+if settings[1] or look_again == 0 then
     return result
 end
 

@@ -180,15 +180,25 @@ def test_jobs_of_earlier_versions_keep_their_order(state: State, clock: Clock) -
     assert [delivery.id for delivery in state.fetch(20)] == [job_id for job_id, _ in held]
 
 
-def test_fetch_promotes_at_most_100_due_jobs(state: State) -> None:
-    jobs = [NewJob(id=f"{n:04}", name="work", payload="{}", delay_ms=60_000) for n in range(250)]
+def test_the_most_urgent_of_many_that_are_due_is_handed_out_first(state: State, clock: Clock) -> None:
+    jobs = [NewJob(id=f"{n:03}", name="work", payload="{}", delay_ms=1_000 + n) for n in range(300)]
+    jobs.append(NewJob(id="urgent", name="work", payload="{}", delay_ms=2_000, priority=-9))
     state.run(scripts.enqueue(KEYS, idempotency_ms=1_000, actor="test", jobs=jobs))
-    for job in jobs:
-        state.client.zadd(KEYS.delayed, {job.id: 1})
+    clock.advance(3)
 
-    state.fetch(1)
+    assert [held.id for held in state.fetch(2)] == ["urgent", "000"]
 
-    assert state.client.zcard(KEYS.delayed) == 150
+
+def test_one_fetch_moves_so_many_due_jobs_and_hands_out_none_before_all_are_moved(state: State, clock: Clock) -> None:
+    waiting = state.enqueue()
+    due = [state.enqueue(delay_ms=1_000 + n, priority=-n) for n in range(5)]
+    clock.advance(3)
+
+    for left_count in (3, 1):
+        fetched = state.fetched(1, ripen_count=2)
+        assert (fetched.look_again_ms, fetched.deliveries) == (0, [])
+        assert state.client.zcard(KEYS.delayed) == left_count
+    assert [held.id for held in state.fetch(9, ripen_count=2)] == [*reversed(due[1:]), waiting, due[0]]
 
 
 def test_an_id_without_a_record_is_set_aside(state: State) -> None:
