@@ -6,21 +6,17 @@ the rest is still there; deleting the same list again goes on with what is left 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from teknav_ops import frozen_lists
 from teknav_ops.errors import InvalidRequest, UnknownJob
 from teknav_ops.jobs.batch_deletion import Deletion, read_deletion
-from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.identifiers import checked_id
-from teknav_ops.jobs.queries import HEARTBEAT_MS
 from teknav_ops.one_line import is_one_line
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
-from teknav_ops.redis_state.scripts import ScriptRunner
 
 REASON_LIMIT_CHARACTERS: Final = 300
 _CHUNK: Final = 500
@@ -37,13 +33,8 @@ def checked_reason(reason: str) -> str:
     return reason
 
 
-class Deletions:
+class Deletions(frozen_lists.FrozenLists):
     """Previews batch deletions, and does them. Operators come through `control.py`."""
-
-    def __init__(self, client: Client, queries: DeadLetterQueries) -> None:
-        self._client = client
-        self._queries = queries
-        self._runner = ScriptRunner(client)
 
     def preview(
         self,
@@ -59,17 +50,11 @@ class Deletions:
         Damaged ones are among them. Raises:
             InvalidRequest: limit out of range, or more ids than the limit.
         """
-        frozen = frozen_lists.resolve(
-            self._queries, queue, where, limit=limit, job_ids=job_ids, with_damaged=True
-        )  # fmt: skip
-        keys, deletion_id = QueueKeys(queue), secrets.token_hex(6)
-        now_ms = self._now_ms(keys)
-        facts = frozen.facts(operator=operator, at_ms=now_ms)
-        frozen_lists.write(self._client, keys.deletion(deletion_id), keys.deletion_ids(deletion_id), frozen, facts)
-        return self.get(queue, deletion_id)
-
-    def _now_ms(self, keys: QueueKeys) -> int:
-        return self._runner.run(scripts.queue_counts(keys, heartbeat_ms=HEARTBEAT_MS)).at_ms
+        frozen = self._resolve(queue, where, limit=limit, job_ids=job_ids, with_damaged=True)
+        keys = QueueKeys(queue)
+        record, listed = keys.deletion(frozen.id), keys.deletion_ids(frozen.id)
+        frozen_lists.write(self._client, record, listed, frozen, frozen.facts(operator))
+        return self.get(queue, frozen.id)
 
     def get(self, queue: str, deletion_id: str) -> Deletion:
         """A batch deletion. Raises UnknownJob."""

@@ -7,6 +7,7 @@ and batch deletions are made of them.
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,8 +15,12 @@ from typing import Any, Final
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.batch_replay import cause_field, error_type_field
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries, FrozenFailure
+from teknav_ops.jobs.queries import HEARTBEAT_MS
 from teknav_ops.payloads import plain
+from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.scripts import ScriptRunner
 
 #: No list is longer: split what matches by error type or time.
 LIST_LIMIT: Final = 100_000
@@ -31,41 +36,62 @@ class FrozenList:
 
     failures: Sequence[FrozenFailure]
     matching_count: int
-    missing_count: int = 0
+    missing_count: int
+    #: A new one for each list.
+    id: str
+    created_at_ms: int
 
-    def facts(self, *, operator: str, at_ms: int) -> dict[str, Any]:
+    def facts(self, operator: str) -> dict[str, Any]:
         """What is kept on record of it, with its causes."""
         causes = Counter((failure.error_type, failure.fingerprint) for failure in self.failures)
         types = Counter(failure.error_type for failure in self.failures)
         facts: dict[str, Any] = {
-            "operator": operator, "state": "previewed", "created_at_ms": at_ms, "total": len(self.failures),
-            "matching": self.matching_count, "missing": self.missing_count,
-        }  # fmt: skip
+            "operator": operator,
+            "state": "previewed",
+            "created_at_ms": self.created_at_ms,
+            "total": len(self.failures),
+            "matching": self.matching_count,
+            "missing": self.missing_count,
+        }
         facts |= {error_type_field(kind): count for kind, count in types.items()}
         return facts | {cause_field(*cause): count for cause, count in causes.most_common(_CAUSE_LIMIT)}
 
 
-def resolve(
-    queries: DeadLetterQueries,
-    queue: str,
-    where: DeadLetterFilter,
-    *,
-    limit: int | None,
-    job_ids: Sequence[str] | None,
-    with_damaged: bool = False,
-) -> FrozenList:
-    """All matching dead letters, or the oldest `limit`, or those of `job_ids`.
+class FrozenLists:
+    """What makes frozen lists: previews of batch replays and of batch deletions begin alike."""
 
-    Raises:
-        InvalidRequest: limit out of range, or more ids than the limit.
-    """
-    limit = plain.whole_number(LIST_LIMIT if limit is None else limit, "limit", 1, LIST_LIMIT)
-    if job_ids is None:
-        return FrozenList(*queries.failures(queue, where, limit=limit, with_damaged=with_damaged))
-    if len(job_ids) > limit:
-        raise InvalidRequest(f"job_ids: {len(job_ids):,} ids are more than the limit of {limit:,}")
-    found = queries.failures_of(queue, job_ids, with_damaged=with_damaged)
-    return FrozenList(found, len(found), len(set(job_ids)) - len(found))
+    def __init__(self, client: Client, queries: DeadLetterQueries) -> None:
+        self._client = client
+        self._queries = queries
+        self._runner = ScriptRunner(client)
+
+    def _resolve(
+        self,
+        queue: str,
+        where: DeadLetterFilter,
+        *,
+        limit: int | None,
+        job_ids: Sequence[str] | None,
+        with_damaged: bool = False,
+    ) -> FrozenList:
+        """All matching dead letters, or the oldest `limit`, or those of `job_ids`.
+
+        Raises:
+            InvalidRequest: limit out of range, or more ids than the limit.
+        """
+        limit = plain.whole_number(LIST_LIMIT if limit is None else limit, "limit", 1, LIST_LIMIT)
+        if job_ids is None:
+            found, matching = self._queries.failures(queue, where, limit=limit, with_damaged=with_damaged)
+            missing = 0
+        elif len(job_ids) > limit:
+            raise InvalidRequest(f"job_ids: {len(job_ids):,} ids are more than the limit of {limit:,}")
+        else:
+            found = self._queries.failures_of(queue, job_ids, with_damaged=with_damaged)
+            matching, missing = len(found), len(set(job_ids)) - len(found)
+        return FrozenList(found, matching, missing, secrets.token_hex(6), self._now_ms(QueueKeys(queue)))
+
+    def _now_ms(self, keys: QueueKeys) -> int:
+        return self._runner.run(scripts.queue_counts(keys, heartbeat_ms=HEARTBEAT_MS)).at_ms
 
 
 def write(client: Client, record: str, listed: str, frozen: FrozenList, facts: dict[str, Any], *also: Any) -> None:

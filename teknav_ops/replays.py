@@ -6,7 +6,6 @@ that fails again meanwhile is not replayed a second time. `replay_runner.py` goe
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,13 +15,12 @@ from teknav_ops.jobs.batch_replay import Replay, read_replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterQueries
 from teknav_ops.jobs.identifiers import checked_id
 from teknav_ops.jobs.paging import NO_HASH, Cursor, Page, Window, check_limit, read_hashes
-from teknav_ops.jobs.queries import HEARTBEAT_MS
 from teknav_ops.jobs.scanning import Source
 from teknav_ops.one_line import is_one_line
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
-from teknav_ops.redis_state.scripts import ListedPart, ScriptRunner
+from teknav_ops.redis_state.scripts import ListedPart
 from teknav_ops.topology import Topology
 
 NAME_LIMIT_CHARACTERS: Final = 120
@@ -32,14 +30,12 @@ KEPT_MS: Final = 30 * frozen_lists.DAY_SECONDS * 1000
 _FORGOTTEN_CHUNK: Final = 20
 
 
-class Replays:
+class Replays(frozen_lists.FrozenLists):
     """Creates, lists, starts and aborts batch replays. Operators come through `control.py`."""
 
     def __init__(self, client: Client, queries: DeadLetterQueries, topology: Topology) -> None:
-        self._client = client
-        self._queries = queries
+        super().__init__(client, queries)
         self._topology = topology
-        self._runner = ScriptRunner(client)
 
     def preview(
         self,
@@ -58,15 +54,13 @@ class Replays:
         """
         if not isinstance(name, str) or len(name) > NAME_LIMIT_CHARACTERS or not is_one_line(name):
             raise InvalidRequest(f"name: must be one line of at most {NAME_LIMIT_CHARACTERS} characters")
-        frozen = frozen_lists.resolve(self._queries, queue, where, limit=limit, job_ids=job_ids)
-        replay_id = secrets.token_hex(6)
+        frozen = self._resolve(queue, where, limit=limit, job_ids=job_ids)
         keys = QueueKeys(queue)
-        now_ms = self._runner.run(scripts.queue_counts(keys, heartbeat_ms=HEARTBEAT_MS)).at_ms
-        facts = frozen.facts(operator=operator, at_ms=now_ms) | {"name": name, "has_outcome": "1"}
-        record, listed = keys.replay(replay_id), keys.replay_ids(replay_id)
-        frozen_lists.write(self._client, record, listed, frozen, facts, "ZADD", keys.replays, now_ms, replay_id)
+        facts = frozen.facts(operator) | {"name": name, "has_outcome": "1"}
+        record, listed, at_ms = keys.replay(frozen.id), keys.replay_ids(frozen.id), frozen.created_at_ms
+        frozen_lists.write(self._client, record, listed, frozen, facts, "ZADD", keys.replays, at_ms, frozen.id)
         self._forget_expired(keys)
-        return self.get(queue, replay_id)
+        return self.get(queue, frozen.id)
 
     def _forget_expired(self, keys: QueueKeys) -> None:
         """Take a few of the oldest off the list whose record has run out."""

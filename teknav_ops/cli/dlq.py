@@ -10,16 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.dlq_deletion import delete, purge
-from teknav_ops.cli.dlq_options import (
-    AgainOption,
-    ErrorTypeOption,
-    FingerprintOption,
-    OldestOption,
-    TextOption,
-    YesOption,
-    by_count,
-    filter_of,
-)
+from teknav_ops.cli.dlq_options import OldestOption, YesOption, by_count, filtered
 from teknav_ops.cli.options import (
     LOOKING_SECONDS,
     CursorOption,
@@ -27,11 +18,10 @@ from teknav_ops.cli.options import (
     JsonOption,
     LimitOption,
     QueueArgument,
-    SinceOption,
-    UntilOption,
     parse_data,
 )
 from teknav_ops.jobs.batch_replay import Replay
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.paging import is_newest_first
 
 app = typer.Typer(help="List, show, replay, delete and purge dead letters.", no_args_is_help=True)
@@ -55,21 +45,16 @@ def groups(queue: QueueArgument, json_output: JsonOption = False) -> None:
 
 
 @app.command("list")
+@filtered
 def list_dead_letters(
     queue: QueueArgument,
-    error_type: ErrorTypeOption = None,
-    fingerprint: FingerprintOption = None,
-    text: TextOption = None,
-    failed_again: AgainOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
+    where: DeadLetterFilter,
     sort: Annotated[str, typer.Option(help="failed_at: oldest first; -failed_at: newest first.")] = "-failed_at",
     limit: LimitOption = 20,
     cursor: CursorOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """A page of dead letters, newest first."""
-    where = filter_of(error_type, fingerprint, text, failed_again, since, until)
     newest_first = is_newest_first(sort, "failed_at")
     page = Context().dead_letters.page(
         queue, where=where, cursor=cursor, limit=limit, newest_first=newest_first, looking_seconds=LOOKING_SECONDS
@@ -117,14 +102,10 @@ def replay(
 
 
 @app.command("replay-batch")
+@filtered
 def replay_batch(
     queue: QueueArgument,
-    error_type: ErrorTypeOption = None,
-    fingerprint: FingerprintOption = None,
-    text: TextOption = None,
-    failed_again: AgainOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
+    where: DeadLetterFilter,
     limit: OldestOption = None,
     rate: Annotated[float | None, typer.Option(help="Jobs per second; as fast as possible unless set.")] = None,
     resume: Annotated[str | None, typer.Option(help="Take up an earlier batch replay by its id.")] = None,
@@ -134,7 +115,6 @@ def replay_batch(
     """Freeze the list of all that match, show it, and replay it after a confirmation."""
     control = Context().control
     if resume is None:
-        where = filter_of(error_type, fingerprint, text, failed_again, since, until)
         replay_id = _preview(control.preview_replay(queue, where, limit=limit), yes or json_output)
     else:
         replay_id = resume

@@ -8,33 +8,20 @@ import typer
 
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.cli.dlq_options import (
-    AgainOption,
-    ErrorTypeOption,
-    FingerprintOption,
-    OldestOption,
-    TextOption,
-    YesOption,
-    by_count,
-    filter_of,
-)
-from teknav_ops.cli.options import JsonOption, QueueArgument, SinceOption, UntilOption
+from teknav_ops.cli.dlq_options import OldestOption, YesOption, by_count, filtered
+from teknav_ops.cli.options import JsonOption, QueueArgument
 from teknav_ops.deletions import checked_reason
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 
 
+@filtered
 def delete(
     queue: QueueArgument,
+    where: DeadLetterFilter,
     job_ids: Annotated[
         list[str] | None, typer.Argument(metavar="[JOB]...", help="Their jobs' ids; without, all that match.")
     ] = None,
-    error_type: ErrorTypeOption = None,
-    fingerprint: FingerprintOption = None,
-    text: TextOption = None,
-    failed_again: AgainOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
     limit: OldestOption = None,
     reason: Annotated[str | None, typer.Option(help="Why; asked for unless given. In each job's audit trail.")] = None,
     yes: YesOption = False,
@@ -42,7 +29,6 @@ def delete(
 ) -> None:
     """Delete dead letters that need no more work: those of the jobs named, or a frozen list of all that match."""
     control = Context().control
-    where = filter_of(error_type, fingerprint, text, failed_again, since, until)
     if job_ids and (limit is not None or where != DeadLetterFilter()):
         raise InvalidRequest("job: name jobs, or choose by filters and --limit; not both")
     if job_ids and len(job_ids) == 1 and reason is None:

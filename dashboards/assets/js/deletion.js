@@ -1,6 +1,6 @@
 // Batch deletions: the frozen list and the reason before it is deleted.
 import {Dialog, html, useState} from 'teknav/js/kit.js';
-import {problemsOf, Wrong} from 'teknav/js/form.js';
+import {OldestOnly, useAsk, WhatMatches, Wrong} from 'teknav/js/form.js';
 import {Causes} from 'teknav/js/replay.js';
 import {count} from 'teknav/js/format.js';
 
@@ -9,24 +9,13 @@ export function DeleteLetters({client, queue, ids, filters, onClose}) {
   const [limit, setLimit] = useState('');
   const [reason, setReason] = useState('');
   const [preview, setPreview] = useState(null);
-  const [isBusy, setBusy] = useState(false);
-  const [problems, setProblems] = useState({});
-  const ask = async (event, action, args, then) => {
-    event.preventDefault();
-    if (isBusy) return;
-    setBusy(true);
-    const answer = await client.ask(action, args, ['limit', 'reason']);
-    setBusy(false);
-    setProblems(problemsOf(answer));
-    if (answer.ok) then(answer.data);
-  };
+  const {ask, isBusy, problems} = useAsk(client, ['limit', 'reason']);
   const cancel = html`<button type="button" class="button" onClick=${onClose}>Keep them</button>`;
   if (!preview) {
-    const said = Object.entries(filters).filter(([, value]) => value).map(([key, value]) => `${key} ${value}`).join(', ');
     return html`<${Dialog} title=${ids ? `Delete ${count(ids.length)} selected` : 'Delete what matches'} onClose=${onClose}>
-      <p class="soft">${ids ? 'These are frozen as a list, and shown to you before anything is deleted.' : html`What matches now (${said || 'no filter: all'}) is frozen as a list, the oldest first, and shown to you before anything is deleted.`}</p>
+      <${WhatMatches} ids=${ids} filters=${filters} before="is deleted" />
       <form onSubmit=${(event) => ask(event, 'preview_deletion', {limit: Number(limit) || null, job_ids: ids}, setPreview)}>
-        ${!ids && html`<label class="stacked">Only the oldest (empty: all that match)<input name="limit" type="number" min="1" max="100000" value=${limit} onInput=${(event) => setLimit(event.target.value)} /><${Wrong} text=${problems.limit} /></label>`}
+        ${!ids && html`<${OldestOnly} limit=${limit} onLimit=${setLimit} problem=${problems.limit} />`}
         <div class="row end">${cancel}<button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Preview</button></div></form></${Dialog}>`;
   }
   return html`<${Dialog} title=${`Delete ${preview.extent} on ${queue.name}?`} onClose=${onClose}>

@@ -12,6 +12,34 @@ export function Wrong({text}) {
   return text ? html`<span class="problem" role="alert">${text}</span>` : null;
 }
 
+/** What a form asks of the page, one question at a time: `ask(event, action, args, then)`, and what was wrong. */
+export function useAsk(client, fields) {
+  const [isBusy, setBusy] = useState(false);
+  const [problems, setProblems] = useState({});
+  const ask = async (event, action, args, then) => {
+    event.preventDefault();
+    if (isBusy) return;
+    setBusy(true);
+    const answer = await client.ask(action, args, fields);
+    setBusy(false);
+    setProblems(problemsOf(answer));
+    if (answer.ok) then(answer.data);
+  };
+  return {ask, isBusy, problems};
+}
+
+/** What a list is frozen of: what was selected, or what matches the filters now. */
+export function WhatMatches({ids, filters, before}) {
+  const said = Object.entries(filters).filter(([, value]) => value).map(([key, value]) => `${key} ${value}`).join(', ');
+  const what = ids ? 'These are frozen as a list, and' : `What matches now (${said || 'no filter: all'}) is frozen as a list, the oldest first, and`;
+  return html`<p class="soft">${what} shown to you before anything ${before}.</p>`;
+}
+
+/** How many of what matches are put on a list. */
+export function OldestOnly({limit, onLimit, problem}) {
+  return html`<label class="stacked">Only the oldest (empty: all that match)<input name="limit" type="number" min="1" max="100000" value=${limit} onInput=${(event) => onLimit(event.target.value)} /><${Wrong} text=${problem} /></label>`;
+}
+
 /** Create a job of the queue: choose its name, fill its payload. */
 export function NewJob({client, queue, jobs, onClose}) {
   const names = Object.keys(jobs);

@@ -1,6 +1,6 @@
 // Batch replays: the frozen list before it starts, and its progress afterwards.
 import {Act, Badge, Dialog, html, Progress, Time, useState, Words} from 'teknav/js/kit.js';
-import {problemsOf, Wrong} from 'teknav/js/form.js';
+import {OldestOnly, useAsk, WhatMatches, Wrong} from 'teknav/js/form.js';
 import {count, rateUnit, span} from 'teknav/js/format.js';
 
 /** Two steps: what would be replayed, as a list that does not change any more; then go. */
@@ -9,24 +9,13 @@ export function StartReplay({client, queue, ids, filters, onClose}) {
   const [limit, setLimit] = useState('');
   const [perSecond, setPerSecond] = useState('20');
   const [preview, setPreview] = useState(null);
-  const [isBusy, setBusy] = useState(false);
-  const [problems, setProblems] = useState({});
-  const ask = async (event, action, args, then) => {
-    event.preventDefault();
-    if (isBusy) return;
-    setBusy(true);
-    const answer = await client.ask(action, args, ['name', 'limit', 'rate', 'rate_per_second']);
-    setBusy(false);
-    setProblems(problemsOf(answer));
-    if (answer.ok) then(answer.data);
-  };
+  const {ask, isBusy, problems} = useAsk(client, ['name', 'limit', 'rate', 'rate_per_second']);
   if (!preview) {
-    const said = Object.entries(filters).filter(([, value]) => value).map(([key, value]) => `${key} ${value}`).join(', ');
     return html`<${Dialog} title=${ids ? `Replay ${count(ids.length)} selected` : 'Replay what matches'} onClose=${onClose}>
-      <p class="soft">${ids ? 'These are frozen as a list, and shown to you before anything runs.' : html`What matches now (${said || 'no filter: all'}) is frozen as a list, the oldest first, and shown to you before anything runs.`}</p>
+      <${WhatMatches} ids=${ids} filters=${filters} before="runs" />
       <form onSubmit=${(event) => ask(event, 'preview', {limit: Number(limit) || null, name, job_ids: ids}, setPreview)}>
         <label class="stacked">Name, such as the incident's<input name="replay-name" dir="auto" maxlength="120" autocomplete="off" value=${name} onInput=${(event) => setName(event.target.value)} /><${Wrong} text=${problems.name} /></label>
-        ${!ids && html`<label class="stacked">Only the oldest (empty: all that match)<input name="limit" type="number" min="1" max="100000" value=${limit} onInput=${(event) => setLimit(event.target.value)} /><${Wrong} text=${problems.limit} /></label>`}
+        ${!ids && html`<${OldestOnly} limit=${limit} onLimit=${setLimit} problem=${problems.limit} />`}
         <div class="row end"><button type="button" class="button" onClick=${onClose}>Cancel</button><button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Preview</button></div></form></${Dialog}>`;
   }
   const start = {queue: preview.queue, replay_id: preview.id, rate: Number(perSecond) > 0 ? Number(perSecond) : null};

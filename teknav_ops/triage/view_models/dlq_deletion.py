@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from typing import Any
 
 import param
@@ -15,7 +16,7 @@ from teknav_ops.triage.view_models.acting import Bench
 from teknav_ops.triage.view_models.speaking import SpeakingModel
 
 
-class DlqDeletionModel(SpeakingModel):
+class DlqDeletionModel(SpeakingModel, param.ParameterizedABC):
     """The part of a triage that deletes. What is deleted is what was previewed, never what the filters mean by then."""
 
     queue = param.String(doc="Whose dead letters.")
@@ -26,11 +27,13 @@ class DlqDeletionModel(SpeakingModel):
     #: Two clicks must not both find the same preview.
     _taking: threading.Lock
 
+    @abstractmethod
     def _filter(self) -> DeadLetterFilter:
-        raise NotImplementedError
+        """What was chosen."""
 
+    @abstractmethod
     def _refresh(self) -> None:
-        raise NotImplementedError
+        """Read what is shown again."""
 
     def preview_deletion(self) -> None:
         """Freeze what matches the filters now; nothing is deleted yet."""
