@@ -134,13 +134,13 @@ class QueueKeys:
         "dlq_record_family",
         "dlq_type_family",
         "failed",
+        "handed_out",
         "idempotency_family",
         "job_family",
         "last_turn",
         "minute_family",
         "prioritized",
         "queue",
-        "rate_log",
         "replay_family",
         "replays",
         "replays_running",
@@ -183,8 +183,8 @@ class QueueKeys:
         self.idempotency_family = prefix + "idempotency:"
         #: HASH: paused, and limits changed while running.
         self.control = prefix + "control"
-        #: LIST: when the newest jobs under a rate limit were handed out (ms), oldest first.
-        self.rate_log = prefix + "rate-log"
+        #: ZSET of moments (ms) when jobs were handed out under a rate limit; score is how many there had been by then.
+        self.handed_out = prefix + "handed-out"
         #: HASH per minute: counters and the duration sketch, kept 24 h.
         self.minute_family = prefix + "minute:"
         #: HASH: the same counters and sketch since the queue's first job, never reset.

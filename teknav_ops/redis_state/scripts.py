@@ -220,7 +220,7 @@ def fetch(
     as many as come. Where more than `ripen_count` are due, none yet: look again at once."""
     suspects = count if suspects is None else suspects
     names = [keys.waiting, keys.prioritized, keys.delayed, keys.active, keys.wake]
-    names += [keys.control, keys.rate_log, keys.corrupt, keys.job_family]
+    names += [keys.control, keys.handed_out, keys.corrupt, keys.job_family]
     args = [count, lease_ms, worker, global_concurrency, rate_count, rate_period_ms, suspect_losses, suspects]
     args.append(ripen_count)
     return Call(load("fetch"), names, args, _parse_fetched)

@@ -15,7 +15,7 @@ CHANGES_MORE: Final[dict[str, tuple[frozenset[str], str]]] = {
         "hands out the next jobs; those of the lost answer come back when their lease ends",
     ),
     "fetch: under a rate limit": (
-        frozenset({"waiting", "active", "job:", "rate-log"}),
+        frozenset({"waiting", "active", "job:", "handed-out"}),
         "hands out the next jobs; those of the lost answer have used up their part of the rate",
     ),
     "fetch: a job of another priority is left": (

@@ -10,7 +10,7 @@
 -- KEYS[4]  active        zset
 -- KEYS[5]  wake          list
 -- KEYS[6]  control       hash
--- KEYS[7]  rate log      list
+-- KEYS[7]  handed out    zset: when (ms), by how many there had been by then
 -- KEYS[8]  corrupt       zset
 -- KEYS[9]  job family    hash each
 -- ARGV[1]  count                at most so many
@@ -27,7 +27,7 @@
 --          idempotency_key, away, throttled, ms since it was first throttled}}
 
 local waiting, prioritized, delayed, active, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local control, rate_log, corrupt, job_family = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local control, handed_out, corrupt, job_family = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local count, lease_ms, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local suspect_losses, suspects = tonumber(ARGV[7]), tonumber(ARGV[8])
 local time = redis.call('TIME')
@@ -66,30 +66,59 @@ if settings[1] or look_again == 0 then
     return result
 end
 
+local longest_ms = math.max(rate_period_ms, 86400000)
+local handed = 0
+
 -- How many of the next `wanted` jobs may go: no window holds more than the limit, so the first may go when the one
 -- that went `rate_count` before it has left the window, and so on. Also says in how many ms the first may go.
 local function left_of_rate(wanted)
-    local known = redis.call('LLEN', rate_log)
-    if known > 0 and tonumber(redis.call('LINDEX', rate_log, -1)) > now then
+    local newest = redis.call('ZRANGE', handed_out, -1, -1, 'WITHSCORES')
+    handed = tonumber(newest[2] or 0)
+    if newest[1] and tonumber(newest[1]) > now then
         -- The clock was set back: as if all had gone just now, which is forgotten after one period.
-        redis.call('DEL', rate_log)
-        known = math.min(known, rate_count)
-        for _ = 1, known do
-            redis.call('RPUSH', rate_log, now)
-        end
+        redis.call('DEL', handed_out)
+        redis.call('ZADD', handed_out, handed, now)
+        redis.call('PEXPIRE', handed_out, longest_ms)
     end
-    local left, first = math.max(0, rate_count - known), math.max(0, known - rate_count)
+    local forgotten = handed - rate_count
+    local left = math.max(0, -forgotten)
     if left >= wanted then
         return left, 0
     end
-    local oldest = redis.call('LRANGE', rate_log, first, first + wanted - left - 1)
-    for _, at in ipairs(oldest) do
-        if tonumber(at) > now - rate_period_ms then
+    local next_out = redis.call('ZRANGEBYSCORE', handed_out, '(' .. forgotten, '+inf', 'WITHSCORES', 'LIMIT', 0, wanted)
+    for i = 1, #next_out, 2 do
+        if tonumber(next_out[i]) > now - rate_period_ms then
             break
         end
-        left = left + 1
+        left = next_out[i + 1] - forgotten
     end
-    return left, oldest[1] and oldest[1] + rate_period_ms - now or 0
+    return left, next_out[1] and next_out[1] + rate_period_ms - now or 0
+end
+
+-- Any limit may be set next, so all of the longest period counts. Where that is thousands of moments, those of one
+-- span of time become its last: a job leaves the window late by less than 1/64 of its age, and never early.
+local function remember(taken)
+    redis.call('ZADD', handed_out, handed + taken, now)
+    redis.call('PEXPIRE', handed_out, longest_ms)
+    if redis.call('ZCARD', handed_out) <= 4096 then
+        return
+    end
+    local kept, dropped = now, {}
+    local moments = redis.call('ZRANGE', handed_out, 0, -2)
+    for i = #moments, 1, -1 do
+        local at = tonumber(moments[i])
+        local _, exponent = math.frexp(math.max(1, (now - at) / 64))
+        -- Powers of two that are aligned: what is of one span now is of one in all later ones.
+        local span = 2 ^ (exponent - 1)
+        if math.floor(at / span) == math.floor(kept / span) or kept < now - longest_ms then
+            dropped[#dropped + 1] = moments[i]
+        else
+            kept = at
+        end
+    end
+    for first = 1, #dropped, 1000 do
+        redis.call('ZREM', handed_out, unpack(dropped, first, math.min(first + 999, #dropped)))
+    end
 end
 
 if global > 0 then
@@ -198,12 +227,7 @@ end
 if #leases > 0 then
     redis.call('ZADD', active, unpack(leases))
     if rate_count > 0 then
-        for _ = 1, #leases / 2 do
-            redis.call('RPUSH', rate_log, now)
-        end
-        -- More than the limit needs: it may be changed.
-        redis.call('LTRIM', rate_log, -math.max(rate_count, 1000), -1)
-        redis.call('PEXPIRE', rate_log, math.max(rate_period_ms, 86400000))
+        remember(#leases / 2)
     end
     -- There may be more than this worker took: let the next idle one know.
     if redis.call('LLEN', wake) == 0 and (redis.call('EXISTS', waiting, prioritized) > 0) then

@@ -121,19 +121,41 @@ def test_a_clock_that_was_set_back_costs_one_period_of_the_rate_limit(state: Sta
     assert handed(state, 6, **limits) == 3
 
 
-def test_what_is_kept_of_the_rate_is_bounded(state: State, clock: Clock) -> None:
+def test_a_larger_limit_counts_all_that_went_under_the_smaller_one(state: State, clock: Clock) -> None:
     jobs = [NewJob(id=f"{n:04}", name="work", payload="{}") for n in range(1_000)]
-    for first in (0, 1_000):
+    for first in range(4):
         batch = [dataclasses.replace(job, id=f"{first}-{job.id}") for job in jobs]
         state.run(scripts.enqueue(KEYS, idempotency_ms=1_000, actor="test", jobs=batch))
-        assert handed(state, 1_000, rate_count=5_000, rate_period_ms=1_000) == 1_000
-    assert state.client.llen(KEYS.rate_log) == 2_000
-    clock.advance(1)
-    state.enqueue()
-    assert handed(state, 1, rate_count=10, rate_period_ms=1_000) == 1
+    for _ in range(30):
+        assert handed(state, 100, rate_count=100, rate_period_ms=1_000) == 100
+        clock.advance(1)
 
-    assert state.client.llen(KEYS.rate_log) == 1_000
-    assert clock.ends_in_ms(KEYS.rate_log) == 86_400_000
+    wider = {"rate_count": 2_500, "rate_period_ms": 3_600_000}
+    assert state.fetched(1_000, **wider).look_again_ms == 3_600_000 - 25_000
+    clock.advance(3_600 - 25)
+    assert handed(state, 1_000, **wider) == 100
+
+
+def test_memory_of_the_rate_is_bounded_and_errs_towards_fewer(state: State, clock: Clock) -> None:
+    state.enqueue()
+    ages = sorted({round(1.0021**n) + n % 3 for n in range(9_000)}, reverse=True)
+    went = [(clock.now_ms - age, number + 1) for number, age in enumerate(ages)]
+    state.client.zadd(KEYS.handed_out, {str(at): number for at, number in went})
+    assert len(went) > 5_000 and ages[0] > 86_400_000
+
+    assert handed(state, 1, rate_count=10_000_000, rate_period_ms=86_400_000) == 1
+
+    assert state.client.zcard(KEYS.handed_out) < 2_600
+    assert clock.ends_in_ms(KEYS.handed_out) == 86_400_000
+    for period_ms in (50, 1_000, 60_000, 3_600_000, 86_400_000):
+        in_window = sum(at > clock.now_ms - period_ms for at, _ in went) + 1
+        for count in (in_window, in_window // 2 + 1):
+            last = [at for at, _ in went][-count + 1] if count > 1 else clock.now_ms
+            exact = last + period_ms - clock.now_ms
+
+            found = state.fetched(1, rate_count=count, rate_period_ms=period_ms).look_again_ms
+
+            assert found is not None and exact <= found <= exact + period_ms / 64
 
 
 def test_the_order_is_priority_then_ready_time_whatever_fell_due(state: State, clock: Clock) -> None:
