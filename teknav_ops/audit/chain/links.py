@@ -28,6 +28,8 @@ from teknav_ops.storage.tables import AuditSeal
 
 #: What stands for the hash before the first link.
 NO_HASH: Final = "0" * 64
+#: What a link says that has no facts to tell.
+NO_FACTS: Final = "{}"
 _FORM: Final = "teknav audit link 1"
 
 
@@ -45,7 +47,7 @@ class Link:
     ids: bytes = b""
     digests: bytes = b""
     content_hash: str = ""
-    facts: str = "{}"
+    facts: str = NO_FACTS
     newest_at: datetime | None = None
     pruned_to_id: int | None = None
     pruned_to_number: int | None = None
@@ -185,9 +187,10 @@ def _by_id(rows: dict[str, str]) -> dict[int, str]:
     return {int(row_id): str(found) for row_id, found in rows.items()}
 
 
-def facts_of_links(session: Session) -> Iterator[Facts]:
+def facts_of_links(session: Session, after_number: int = 0) -> Iterator[Facts]:
     """The facts of those links that have some, in order."""
-    found = select(cast(AuditSeal.facts, Text)).where(AuditSeal.facts != "{}").order_by(AuditSeal.number)
+    with_some = (AuditSeal.number > after_number, AuditSeal.facts != NO_FACTS)
+    found = select(cast(AuditSeal.facts, Text)).where(*with_some).order_by(AuditSeal.number)
     yield from map(Facts.of, session.scalars(found))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import signal
 from pathlib import Path
@@ -150,5 +152,43 @@ def test_an_export_is_verified_without_the_database(
         write_export(source.session, whole)
     for damage in (b"", whole.read_bytes()[:-20], b"no gzip"):
         changed.write_bytes(damage)
+        with pytest.raises(InvalidRequest, match="file: "):
+            verify(ExportSource(changed), KEYS)
+
+
+def test_an_export_is_read_once_so_that_it_may_come_through_a_pipe(
+    database: Database, sealer: AuditSealer, tmp_path: Path
+) -> None:
+    fill(database, sealer)
+    with source_of(database) as source:
+        write_export(source.session, tmp_path / "whole.gz")
+    reader, writer = os.pipe()
+    os.write(writer, (tmp_path / "whole.gz").read_bytes())
+    os.close(writer)
+
+    found = verify(ExportSource(Path(f"/dev/fd/{reader}")), KEYS)
+
+    assert (found.is_intact, found.row_count) == (True, 35)
+    os.close(reader)
+
+
+def test_an_export_whose_head_says_other_than_its_links_is_refused(
+    database: Database, sealer: AuditSealer, tmp_path: Path
+) -> None:
+    fill(database, sealer)
+    whole, changed = tmp_path / "whole.gz", tmp_path / "changed.gz"
+    with source_of(database) as source:
+        write_export(source.session, whole)
+    head, *lines = gzip.decompress(whole.read_bytes()).splitlines(keepends=True)
+    first = lines[0].removeprefix(b"L ").decode()
+
+    facts = json.loads(head)["facts"]
+    assert len(facts) > 1
+    checkpoint = json.dumps(json.loads(first) | {"pruned_to_id": 9, "pruned_to_number": 1})
+    lies = [{"facts": told} for told in ([], facts[:-1], [*facts, facts[0]], facts[::-1], None)]
+    lies += [{"checkpoint": told} for told in ("x", first, checkpoint)]
+    for lie in lies:
+        told = json.dumps(json.loads(head) | lie).encode() + b"\n"
+        changed.write_bytes(gzip.compress(b"".join([told, *lines])))
         with pytest.raises(InvalidRequest, match="file: "):
             verify(ExportSource(changed), KEYS)
