@@ -67,6 +67,13 @@ def test_a_deletion_takes_just_what_was_previewed_for_a_reason(model: DlqTriageM
     assert (entry.actor, entry.detail["reason"]) == (at_command_line("sara"), "the host is gone")
 
 
+def test_the_oldest_failures_come_first_if_wished(model: DlqTriageModel) -> None:
+    widget = DlqTriage(model)
+    assert model.letters[0].original_job_id == "dead-0000039"
+    widget.order.value = "oldest"
+    assert model.letters[0].original_job_id == "dead-0000000"
+
+
 def test_clicks_at_the_same_moment_replay_once(model: DlqTriageModel, bench: Workbench) -> None:
     model.limit = 5
     model.preview_replay()

@@ -48,6 +48,21 @@ def test_pages_follow_each_other_and_a_filter_begins_anew(model: JobExplorerMode
     assert [row.id for row in model.rows] == ["dead-0000044"]
 
 
+def test_a_list_is_sorted_both_ways_where_its_state_has_two(model: JobExplorerModel, bench: Workbench) -> None:
+    from teknav_ops.triage.widgets.job_explorer import JobExplorer
+
+    view = JobExplorer(model, bench.topology)
+    view.order.value = "oldest"
+    assert [row.id for row in model.rows][:2] == ["dead-0000000", "dead-0000001"] and not model.is_wrong
+    model.next_page()
+    assert model.rows[0].id == "dead-0000020"
+    view.order.value = "newest"
+    assert model.rows[0].id == "dead-0000044" and model.cursor is None
+
+    view.state.value = "waiting"
+    assert view.order.disabled and model.rows == [] and not model.is_wrong
+
+
 def test_a_job_is_found_by_its_id_or_its_trace_from_any_queue(model: JobExplorerModel) -> None:
     model.search = " dead-0000009 "
     model.refresh()

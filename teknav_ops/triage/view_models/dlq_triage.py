@@ -32,9 +32,10 @@ class DlqTriageModel(DlqDeletionModel):
     fingerprint = param.String(default="", doc="Filter; empty: any.")
     text = param.String(default="", doc="Filter: what error or payload contain.")
     failed_again_of = param.String(default="", doc="Filter: only what failed again after this batch replay.")
+    order: Any = param.Selector(default="newest", objects=["newest", "oldest"], doc="Which failure comes first.")
     rate_per_second = param.Number(default=50.0, bounds=(0.05, 10_000.0), doc="How fast they are let go.")
     groups: Any = param.List(default=[], item_type=DeadLetterGroup, doc="Causes, most frequent first.")
-    letters: Any = param.List(default=[], item_type=DeadLetter, doc="The newest that match the filters.")
+    letters: Any = param.List(default=[], item_type=DeadLetter, doc="The first that match the filters.")
     total_count = param.Integer(default=0, doc="How many match; with `is_counted` False, the most that can.")
     is_counted = param.Boolean(default=True, doc="All that match were counted.")
     inspected = param.String(default="", doc="One dead letter, whole.")
@@ -62,7 +63,9 @@ class DlqTriageModel(DlqDeletionModel):
         self.attempt(self._refresh)
 
     def _refresh(self) -> None:
-        page = self._bench.dead_letters.page(self.queue, where=self._filter(), limit=PAGE_SIZE)
+        page = self._bench.dead_letters.page(
+            self.queue, where=self._filter(), limit=PAGE_SIZE, newest_first=self.order == "newest"
+        )
         groups = self._bench.dead_letters.groups(self.queue)
         running = self._bench.replays.running_of(self.queue)
         newest = self._bench.replays.page(queue=self.queue, limit=_REPLAYS_SHOWN).items

@@ -8,7 +8,7 @@ from typing import Any, Final
 import param
 
 from teknav_ops.errors import UnknownJob
-from teknav_ops.jobs.queries import JobFilter
+from teknav_ops.jobs.queries import SORTED_BY, JobFilter
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.states import JobState
 from teknav_ops.triage.view_models.acting import Bench, Told
@@ -35,6 +35,9 @@ class JobExplorerModel(SpeakingModel):
     state: Any = param.Selector(default="failed", objects=[state.value for state in JobState], doc="In which state.")
     job_name = param.String(default="", doc="Filter; empty: any.")
     text = param.String(default="", doc="Filter: what the payload contains.")
+    order: Any = param.Selector(
+        default="", objects=["", "oldest", "newest"], doc="Which comes first; empty: what is due soonest or ended last."
+    )
     search = param.String(default="", doc="A job id or a trace id; finds it on any queue.")
     cursor = param.String(default=None, allow_None=True, doc="After what the page begins; None at the beginning.")
     rows: Any = param.List(default=[], item_type=JobRecord, doc="The page.")
@@ -71,10 +74,20 @@ class JobExplorerModel(SpeakingModel):
     def _list(self) -> None:
         where = JobFilter(name=self.job_name or None, text=self.text.strip() or None)
         page = self._bench.jobs.page(
-            self.queue, JobState(self.state), where=where, cursor=self.cursor, limit=PAGE_SIZE
-        )  # fmt: skip
+            self.queue, JobState(self.state), where=where, sort=self._sort, cursor=self.cursor, limit=PAGE_SIZE
+        )
         self.param.update(rows=list(page.items), next_cursor=page.next_cursor, total_count=page.total_count)
         self.say(f"{len(page.items)} jobs shown of {page.total_count:,} that are {self.state} on {self.queue}.")
+
+    @property
+    def can_be_sorted(self) -> bool:
+        """Whether jobs in this state can be listed both ways."""
+        return JobState(self.state) in SORTED_BY
+
+    @property
+    def _sort(self) -> str | None:
+        by = SORTED_BY.get(JobState(self.state))
+        return None if by is None or not self.order else by if self.order == "oldest" else f"-{by}"
 
     def _find(self) -> None:
         told = self._bench.story(self.search.strip())

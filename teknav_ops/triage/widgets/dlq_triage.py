@@ -26,8 +26,8 @@ class DlqTriage(PaintedBox):
     def __init__(self, model: DlqTriageModel) -> None:
         self._make(model)
         super().__init__(model, [
-            self.queue, w.HBox([self.error_type, self.fingerprint]), w.HBox([self.text, self.refresh_button]),
-            self.causes,
+            self.queue, w.HBox([self.error_type, self.fingerprint]),
+            w.HBox([self.text, self.order, self.refresh_button]), self.causes,
             self.letters, w.HBox([self.job, self.inspect_button]), self.inspected, self.effects,
             w.HBox([self.limit, self.rate]), w.HBox([self.preview_button, self.replay_button, self.cancel_button]),
             self.preview, self.progress, self.replays, w.HBox([self.replay, self.stop_button, self.again_button]),
@@ -43,6 +43,7 @@ class DlqTriage(PaintedBox):
         self.error_type = w.Dropdown(description="error type", options=[("any", "")], style=WIDE)
         self.fingerprint = w.Dropdown(description="fingerprint", options=[("any", "")], style=WIDE)
         self.text = w.Text(description="contains", continuous_update=False, style=WIDE)
+        self.order = w.Dropdown(description="first", options=["newest", "oldest"], value=model.order, style=WIDE)
         self.refresh_button = w.Button(description="Refresh")
         self.causes, self.letters, self.inspected, self.preview, self.status = (w.HTML() for _ in range(5))
         self.effects = w.HTML()
@@ -79,7 +80,7 @@ class DlqTriage(PaintedBox):
 
     def _connect(self) -> None:
         model = self.model
-        for name in ("error_type", "fingerprint", "text"):
+        for name in ("error_type", "fingerprint", "text", "order"):
             self.on_choice(getattr(self, name), partial(self._filtered, name))
         self.on_choice(self.queue, model.choose_queue)
         self.on_choice(self.limit, lambda value: setattr(model, "limit", value or None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 import ipywidgets as w
 
@@ -14,6 +15,8 @@ from teknav_ops.triage.widgets.painting import WIDE, PaintedBox, choose, short
 from teknav_ops.triage.widgets.tables import block, line, table
 
 _LABELS = {"retry": "Retry", "promote": "Run now", "cancel": "Cancel job", "run_again": "Run again"}
+#: By the moment that they are due, or that they ended.
+_ORDERS: Final = [("as usual", ""), ("oldest", "oldest"), ("newest", "newest")]
 
 
 class JobExplorer(PaintedBox):
@@ -24,7 +27,7 @@ class JobExplorer(PaintedBox):
     def __init__(self, model: JobExplorerModel, topology: Topology) -> None:
         self._make(model, topology)
         super().__init__(model, [
-            w.HBox([self.search, self.refresh_button]), w.HBox([self.queue, self.state]),
+            w.HBox([self.search, self.refresh_button]), w.HBox([self.queue, self.state, self.order]),
             w.HBox([self.job_name, self.text]), self.rows, w.HBox([self.first_button, self.next_button]),
             w.HBox([self.job, self.open_button]), self.opened,
             w.HBox([*self.action_buttons.values(), self.confirm_button]), self.status,
@@ -41,6 +44,7 @@ class JobExplorer(PaintedBox):
         self.state = w.Dropdown(
             description="state", options=[state.value for state in JobState], value=model.state, style=WIDE
         )
+        self.order = w.Dropdown(description="first", options=_ORDERS, value=model.order, style=WIDE)
         self.job_name = w.Dropdown(description="job name", options=[("any", "")], style=WIDE)
         self.text = w.Text(description="payload has", continuous_update=False, style=WIDE)
         self.rows, self.opened, self.status = (w.HTML() for _ in range(3))
@@ -55,6 +59,7 @@ class JobExplorer(PaintedBox):
         self.on_choice(self.search, partial(self._changed, "search"))
         self.on_choice(self.queue, partial(self._changed, "queue"))
         self.on_choice(self.state, partial(self._changed, "state"))
+        self.on_choice(self.order, partial(self._changed, "order"))
         self.on_choice(self.job_name, partial(self._changed, "job_name"))
         self.on_choice(self.text, partial(self._changed, "text"))
         self.on_click(self.refresh_button, model.refresh)
@@ -78,6 +83,8 @@ class JobExplorer(PaintedBox):
             self.search.value = model.search
         if self.queue.value != model.queue:
             self.queue.value = model.queue
+        # What waits or runs has one order.
+        self.order.disabled = not model.can_be_sorted
         # Another queue has other jobs.
         choose(self.job_name, [("any", ""), *((name, name) for name in names)],
                model.job_name if model.job_name in names else "")  # fmt: skip
