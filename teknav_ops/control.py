@@ -20,6 +20,7 @@ from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.jobs.record import JobRecord
+from teknav_ops.jobs.states import JobState
 from teknav_ops.payloads import codec, plain
 from teknav_ops.platform.plugins import Plugins
 from teknav_ops.platform.webhook_endpoints import WebhookEndpoints
@@ -199,7 +200,8 @@ class Control(BatchReplayDoor, BatchDeletionDoor):
 
         Raises:
             NotAllowed: another payload is another job, which only those may make who may manage the queue.
-            WrongState: the job is not failed (someone may have replayed it a moment ago).
+            WrongState: the job is not failed (someone may have replayed it a moment ago), or another job has its
+                idempotency key now.
             UnknownJob: there is no record of it.
             InvalidPayload: `data` does not fit the model. Nothing was changed.
         """
@@ -209,12 +211,22 @@ class Control(BatchReplayDoor, BatchDeletionDoor):
         payload = "" if data is None else self._edited(queue, record, data)
         with self._recorded("dlq.replayed", queue, job_id, edited=data is not None):
             call = scripts.replay_dead_letters(
-                QueueKeys(queue), actor=self._operator.name, failures=[(job_id, None)], payload=payload
-            )
+                QueueKeys(queue), actor=self._operator.name, failures=[(job_id, None)], payload=payload,
+                idempotency_ms=self._topology[queue].idempotency_ms,
+            )  # fmt: skip
             if not self._runner.run(call):
-                raise WrongState(
-                    f"job: {job_id} is {self._jobs.get(queue, job_id).state}; only failed jobs are replayed"
-                )
+                raise self._not_replayed(queue, self._jobs.get(queue, job_id))
+
+    def _not_replayed(self, queue: str, record: JobRecord) -> WrongState:
+        keys = QueueKeys(queue)
+        owner = record.idempotency_key and self._client.get(keys.idempotency_family + record.idempotency_key)
+        if record.state == JobState.FAILED and owner:
+            return WrongState(
+                f"job: the idempotency key {record.idempotency_key!r} of {record.id} is job {owner}'s now, which does "
+                "the same work: look after that one. Its key is free once it is cancelled, its dead letter deleted, or "
+                "the key expired"
+            )
+        return WrongState(f"job: {record.id} is {record.state}; only failed jobs are replayed")
 
     def _edited(self, queue: str, record: JobRecord, data: Mapping[str, Any]) -> str:
         holder = codec.Holder(queue, record.name, record.id)

@@ -100,7 +100,11 @@ class ReplayRunner:
         failures = frozen_lists.read(self._client, keys.replay_ids(replay.id), first, size)
         if failures:
             turn = BatchTurn(replay.id, self.name, first)
-            self._scripts.run(scripts.replay_dead_letters(keys, actor=actor, failures=failures, turn=turn))
+            idempotency_ms = self._replays.topology[keys.queue].idempotency_ms
+            call = scripts.replay_dead_letters(
+                keys, actor=actor, failures=failures, idempotency_ms=idempotency_ms, turn=turn
+            )
+            self._scripts.run(call)
         return len(failures)
 
     def _pause(self, keys: QueueKeys, replay_id: str, until: float, stopped: threading.Event) -> None:

@@ -35,7 +35,7 @@ class Replays(frozen_lists.FrozenLists):
 
     def __init__(self, client: Client, queries: DeadLetterQueries, topology: Topology) -> None:
         super().__init__(client, queries)
-        self._topology = topology
+        self.topology = topology
 
     def preview(
         self,
@@ -78,8 +78,8 @@ class Replays(frozen_lists.FrozenLists):
 
     def find(self, replay_id: str) -> Replay:
         """A batch replay, whichever queue it is of. Raises UnknownJob."""
-        hashes = read_hashes(self._client, [QueueKeys(queue).replay(checked_id(replay_id)) for queue in self._topology])
-        for queue, facts in zip(self._topology, hashes, strict=True):
+        hashes = read_hashes(self._client, [QueueKeys(queue).replay(checked_id(replay_id)) for queue in self.topology])
+        for queue, facts in zip(self.topology, hashes, strict=True):
             if facts:
                 return read_replay(queue, replay_id, facts)
         raise UnknownJob(f"replay: there is no batch replay {replay_id!r}; they are kept for thirty days")
@@ -88,7 +88,7 @@ class Replays(frozen_lists.FrozenLists):
         """Batch replays of one queue, or of all, newest first, after `cursor`."""
         check_limit(limit)
         after = Cursor.parse(cursor)
-        queues = [self._topology[queue].name] if queue else list(self._topology)
+        queues = [self.topology[queue].name] if queue else list(self.topology)
         parts = [self._newest(QueueKeys(name), after, limit) for name in queues]
         listed = [(name, entry) for name, part in zip(queues, parts, strict=True) for entry in part.entries]
         listed.sort(key=lambda place: (float(place[1].score), place[1].id), reverse=True)
@@ -110,7 +110,7 @@ class Replays(frozen_lists.FrozenLists):
 
     def running(self) -> list[tuple[str, str]]:
         """The (queue, id) of every batch replay that has been started and has not ended."""
-        keys = [QueueKeys(queue) for queue in self._topology]
+        keys = [QueueKeys(queue) for queue in self.topology]
         if is_cluster(self._client):
             members = [self._client.execute_command("SMEMBERS", key.replays_running) for key in keys]
         else:

@@ -21,7 +21,8 @@ ENDED: Final = ("completed", "cancelled")
 def second_run(
     queue: Queue, job_id: str, stored: Mapping[str, str], cipher: codec.Cipher, *, limit_bytes: int
 ) -> NewJob:
-    """The job to enqueue. Its idempotency key lets one job be run again once, until that run is gone.
+    """The job to enqueue. Its idempotency key lets one job be run again once, until that run is gone; in place of a
+    cancelled job it has that job's own, so that the work is done once by whoever asks for it.
 
     Raises:
         WrongState: the job has not ended, or has failed.
@@ -40,10 +41,16 @@ def second_run(
         name=name,
         payload=codec.seal(payload, cipher, again, limit_bytes=limit_bytes),
         options=_options(stored, {"traceparent": origin.traceparent, RUN_AGAIN_OF: job_id}),
-        idempotency_key=f"run again: {job_id}",
+        idempotency_key=_own_key(stored) or f"run again: {job_id}",
         priority=int(stored.get("priority", 0)),
         trace_id=origin.trace_id,
     )
+
+
+def _own_key(stored: Mapping[str, str]) -> str:
+    """The key that a job's cancelling freed; '' for one that has run, or was itself a second run."""
+    is_second = RUN_AGAIN_OF in envelope_of(stored)["options"]
+    return "" if is_second or stored["state"] != "cancelled" else stored.get("idempotency_key", "")
 
 
 def _options(stored: Mapping[str, str], own: dict[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -9,11 +10,16 @@ import pytest
 import redis
 from cryptography.fernet import Fernet
 
-from teknav_ops.errors import IdempotencyConflict
+from teknav_ops.access.policy import Operator, Role
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.control import Control
+from teknav_ops.errors import IdempotencyConflict, WrongState
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.scripts import Accepted
+from teknav_ops.storage.database import Database
+from tests.support.databases import migrate
 from tests.support.engine import Engine, dump
 from tests.support.state import KEYS, State
 from tests.support.topology import TOPOLOGY
@@ -120,3 +126,31 @@ def test_deleting_a_dead_letter_frees_the_key(producer: Producer, client: redis.
     state.run(call)
 
     assert producer.enqueue("test:work", "work", {"number": 1}, idempotency_key="k").is_new
+
+
+def test_a_deleted_dead_letters_job_is_replayed_only_while_no_other_job_has_its_key(
+    producer: Producer, client: redis.Redis, cipher: Cipher, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'r.sqlite3'}"
+    migrate(url)
+    log = OperatorLog(Database.open(url))
+    control = Control(client, Operator("sara", Role.OWNER), log, cipher=cipher, topology=TOPOLOGY)  # type: ignore[arg-type]
+    state = State(client)
+
+    def enqueue() -> Accepted:
+        return producer.enqueue("test:work", "work", {"number": 1}, idempotency_key="k")
+
+    first = enqueue().job_id
+    state.dead_letter(*state.fetch())
+    control.delete("test:work", first)
+    second = enqueue().job_id
+
+    with pytest.raises(WrongState, match=f"the idempotency key 'k' of {first} is job {second}'s now"):
+        control.retry("test:work", first)
+    assert state.places(first) == ["failed"]
+
+    control.cancel("test:work", second)
+    control.retry("test:work", first)
+    assert enqueue() == Accepted(first, is_new=False)
+    # Nor is the work done beside it by what was cancelled.
+    assert control.run_again("test:work", second) == Accepted(first, is_new=False)

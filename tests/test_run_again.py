@@ -60,7 +60,7 @@ def test_it_is_another_job_of_the_same_name_payload_priority_and_trace(
     again = queries.get(QUEUE, accepted.job_id)
     assert accepted.is_new and again.id != first and again.state is JobState.WAITING
     assert (again.name, again.payload, again.priority, again.trace_id) == ("work", {"number": 7}, -3, "ab" * 16)
-    assert again.run_again_of == first and again.idempotency_key != "k"
+    assert again.run_again_of == first and (again.idempotency_key == "k") == (ended is JobState.CANCELLED)
     assert queries.get(QUEUE, first) == before
     with records.session() as session:
         entry = session.scalars(select(AuditLog).where(AuditLog.action == "job.run_again")).one()

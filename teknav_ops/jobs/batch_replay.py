@@ -19,7 +19,7 @@ _SKIPPED: Final = "skipped:"
 #: Why a job was left alone when its turn came, in words.
 SKIP_WORDS: Final = {
     "gone": "no longer kept", "other": "not failed any more", "anew": "failed anew meanwhile",
-    "unreadable": "unreadable",
+    "unreadable": "unreadable", "key": "whose key another job has now",
 }  # fmt: skip
 
 

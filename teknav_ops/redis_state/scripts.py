@@ -25,6 +25,7 @@ from teknav_ops.redis_state.keys import (
     lease_term,
     stats,
 )
+from teknav_ops.retry_policies import DAY_MS
 
 Result = TypeVar("Result")
 
@@ -409,16 +410,18 @@ def replay_dead_letters(
     *,
     actor: str,
     failures: Iterable[tuple[str, int | None]],
+    idempotency_ms: int = DAY_MS,
     payload: str = "",
     turn: BatchTurn | None = None,
 ) -> Call[int]:
     """Replay failed jobs, given as (job id, failed at ms, or None for whichever failure there is); at most a
-    hundred at a time. Answers how many, or -1 when the batch is not the runner's to go on with.
+    hundred at a time. Answers how many, or -1 when the batch is not the runner's to go on with. They hold their
+    idempotency keys for `idempotency_ms` from now on; one whose key another job has is left alone.
     """
     names = [keys.dlq, keys.dlq_record_family, keys.dlq_type_family, keys.dlq_fingerprint_family]
     names += [keys.dlq_groups, keys.failed, keys.waiting, keys.prioritized, keys.last_turn, keys.wake, keys.audit]
-    names += [keys.job_family, keys.replay_family]
-    args: list[Any] = [actor, payload]
+    names += [keys.job_family, keys.replay_family, keys.idempotency_family]
+    args: list[Any] = [actor, payload, idempotency_ms]
     args += ("", "", "") if turn is None else (turn.replay_id, turn.runner, turn.done_count)
     for job_id, failed_at_ms in failures:
         args += (job_id, "" if failed_at_ms is None else failed_at_ms)

@@ -137,13 +137,9 @@ class BatchReplays:
         batch = self.batches.get(replay_id)
         if batch is None or (batch.state, batch.facts.get("runner"), batch.done) != ("running", runner, done):
             return -1
-        for job_id, failed_at in failures:
-            state = self.model.state_of(job_id)
-            if state != "failed":
-                _count(batch, "skipped:other" if state else "skipped:gone")
-            elif self.model.jobs[job_id].finished_at != failed_at:
-                _count(batch, "skipped:anew")
-        replayed = self.model.replay(failures, actor, batch=replay_id)
+        replayed = self.model.replay(
+            failures, actor, batch=replay_id, on_skip=lambda why: _count(batch, f"skipped:{why}")
+        )
         batch.facts["done"] = str(done + len(failures))
         batch.facts["replayed"] = str(int(batch.facts.get("replayed", 0)) + replayed)
         return replayed

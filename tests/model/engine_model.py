@@ -11,7 +11,8 @@ The promises that the scripts' own headers do not spell out:
   let all that is due come to wait hands out nothing.
 - No span of the rate limit's length holds more than the limit, whichever limit was in force before.
 - An idempotency key belongs to its first job until it expires, or until that job is cancelled, dropped, or its dead
-  letter deleted. Meanwhile the same request gets the first job, and another one a conflict.
+  letter deleted. Meanwhile the same request gets the first job, and another one a conflict. A failed job takes its key
+  again when it is replayed, and is not replayed while another job has it.
 """
 
 from __future__ import annotations
@@ -381,11 +382,17 @@ class EngineModel(Trail):
         self.token = True
         return "promoted"
 
-    def replay(self, failures: Iterable[tuple[str, int | None]], actor: str, payload: str = "", batch: str = "") -> int:
-        """How many were failed, at their moment if one is given, and now wait with fresh attempts."""
-        failed = [(self.jobs[job_id], at) for job_id, at in failures if self.state_of(job_id) == "failed"]
-        replayed = [job for job, at in failed if at in (None, job.finished_at)]
-        for job in replayed:
+    def replay(
+        self, failures: Iterable[tuple[str, int | None]], actor: str, payload: str = "", batch: str = "",
+        on_skip: Callable[[str], None] = lambda why: None,
+    ) -> int:  # fmt: skip
+        """How many were failed, at their moment if one is given, and now wait with fresh attempts and their key."""
+        replayed = 0
+        for job_id, failed_at in failures:
+            if why := self._why_not_replayed(job_id, failed_at):
+                on_skip(why)
+                continue
+            job = self.jobs[job_id]
             self.letters.pop(job.id, None)
             self.history["failed"].discard(job.id)
             self._note("job.replayed", job, actor, tries=job.attempts)
@@ -394,9 +401,21 @@ class EngineModel(Trail):
             job.batch = batch
             job.cause = job.progress = ("", "")
             job.payload, job.is_edited = payload or job.payload, job.is_edited or bool(payload)
+            if job.key:
+                self.keys[job.key] = (job.id, self.now + self.idempotency_ms)
             self._arrive(job)
             self.token = True
-        return len(replayed)
+            replayed += 1
+        return replayed
+
+    def _why_not_replayed(self, job_id: str, failed_at: int | None) -> str:
+        """'' for a failure that can be."""
+        if self.state_of(job_id) != "failed":
+            return "other" if self.state_of(job_id) else "gone"
+        job = self.jobs[job_id]
+        if failed_at not in (None, job.finished_at):
+            return "anew"
+        return "" if self.keys.get(job.key, (job_id, 0))[0] == job_id else "key"
 
     def reseal(self, job_id: str, new: Callable[[str], str]) -> int:
         """How many texts of a job hold what they should; nothing else of it changes."""

@@ -11,7 +11,7 @@ from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.scripts import BatchTurn
 from tests.model import differences as differ
 from tests.model.differences import expect
-from tests.model.stage import BATCH_KEPT_MS, Stage, choose, picks, there_is
+from tests.model.stage import BATCH_KEPT_MS, IDEMPOTENCY_MS, Stage, choose, picks, there_is
 from tests.support.state import KEYS
 
 RUNNER_LEASE_MS = 10_000
@@ -29,7 +29,9 @@ class ReplayRules(Stage):
 
     def _replay(self, job_ids: list[str], payload: str) -> None:
         failures = [(job_id, None) for job_id in job_ids]
-        call = scripts.replay_dead_letters(KEYS, actor="owner", failures=failures, payload=payload)
+        call = scripts.replay_dead_letters(
+            KEYS, actor="owner", failures=failures, payload=payload, idempotency_ms=IDEMPOTENCY_MS
+        )
         expect(differ.AnswerDiffers, "replay", self.model.replay(failures, "owner", payload), self.state.run(call))
 
     @precondition(lambda self: self.model.letters)
@@ -106,6 +108,8 @@ class ReplayRules(Stage):
         done = max(0, batch.done - behind) if batch else 0
         failures = batch.failures[done : done + count] if batch else []
         turn = BatchTurn(replay_id, runner, done)
-        call = scripts.replay_dead_letters(KEYS, actor="owner", failures=failures, turn=turn)
+        call = scripts.replay_dead_letters(
+            KEYS, actor="owner", failures=failures, turn=turn, idempotency_ms=IDEMPOTENCY_MS
+        )
         intended = self.replays.go_on(replay_id, runner, done, failures, "owner")
         expect(differ.AnswerDiffers, "replay in a batch", intended, self.state.run(call))

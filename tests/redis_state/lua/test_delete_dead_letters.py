@@ -52,18 +52,15 @@ def test_deleting_what_is_not_there_writes_nothing(state: State) -> None:
 
 
 def test_the_jobs_key_is_free_again_unless_it_is_anothers(state: State) -> None:
-    first = state.dead(idempotency_key="k")
-    delete = scripts.delete_dead_letters(KEYS, actor="sara", action="dlq.purged", failures=[(first, None)])
-    state.run(delete)
-    second = state.enqueue(idempotency_key="k")
-    assert second != first
-    state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(first, None)]))
-    for delivery in state.fetch(2):
-        state.dead_letter(delivery)
+    first, other = state.dead(idempotency_key="k"), state.dead(idempotency_key="expired")
+    state.client.delete(KEYS.idempotency_family + "expired")
+    second = state.enqueue(idempotency_key="expired")
 
-    state.run(delete)
+    failures = [(first, None), (other, None)]
+    state.run(scripts.delete_dead_letters(KEYS, actor="sara", action="dlq.purged", failures=failures))
 
-    assert state.client.get(KEYS.idempotency_family + "k") == second
+    assert state.client.get(KEYS.idempotency_family + "k") is None
+    assert state.client.get(KEYS.idempotency_family + "expired") == second
 
 
 def test_a_damaged_record_does_not_stop_the_others(state: State) -> None:

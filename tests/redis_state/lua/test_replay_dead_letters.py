@@ -22,6 +22,38 @@ def test_moves_the_job_back_with_fresh_attempts_and_takes_its_letter_away(state:
     assert state.job(job_id)["idempotency_key"] == "k"
 
 
+def deleted(state: State, key: str) -> str:
+    """A failed job whose dead letter was deleted."""
+    job_id = state.dead(idempotency_key=key)
+    state.run(scripts.delete_dead_letters(KEYS, actor="a", action="dlq.deleted", failures=[(job_id, None)]))
+    return job_id
+
+
+def test_a_job_holds_its_key_anew(state: State, clock: Clock) -> None:
+    job_id, key = deleted(state, "k"), KEYS.idempotency_family + "k"
+
+    for _ in range(2):
+        clock.advance(3_600)
+        state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(job_id, None)], idempotency_ms=60_000_000))
+        assert (state.client.get(key), clock.ends_in_ms(key)) == (job_id, 60_000_000)
+        state.dead_letter(*state.fetch())
+
+
+def test_a_job_whose_key_another_job_has_now_is_left_alone(state: State) -> None:
+    first, plain = deleted(state, "k"), state.dead()
+    second = state.enqueue(idempotency_key="k")
+    before = state.job(first)
+    state.client.hset(KEYS.replay("b"), mapping={"state": "running", "runner": "r"})
+
+    turn = scripts.BatchTurn("b", "r", 0)
+    call = scripts.replay_dead_letters(KEYS, actor="sara", failures=[(first, None), (plain, None)], turn=turn)
+    assert state.run(call) == 1
+
+    assert state.job(first) == before and state.places(first) == ["failed"]
+    assert state.client.hget(KEYS.replay("b"), "skipped:key") == "1"
+    assert state.client.get(KEYS.idempotency_family + "k") == second
+
+
 def test_a_job_that_was_lost_has_all_its_lives_again(state: State) -> None:
     job_id = state.dead()
     state.client.hset(KEYS.job(job_id), "lost", 3)
