@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from teknav_ops.access.policy import Operation, Operator, needs, require
 from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.audit_chain_door import AuditChain
 from teknav_ops.batch_deletion_door import BatchDeletionDoor
 from teknav_ops.batch_replay_door import BatchReplayDoor
 from teknav_ops.deletions import Deletions
@@ -87,6 +88,11 @@ class Control(BatchReplayDoor, BatchDeletionDoor):
     def keys(self) -> SecretKeys:
         """Secret keys, and what is under each."""
         return SecretKeys(self._client, self._log, self._cipher.keys, self._topology, self._operator)
+
+    @functools.cached_property
+    def audit_chain(self) -> AuditChain:
+        """The chain over the audit trail."""
+        return AuditChain(self._client, self._log, self._operator)
 
     # Queues ------------------------------------------------------------------------------------
 

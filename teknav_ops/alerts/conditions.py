@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
 from teknav_ops.alerts.facts import Facts, QueueFacts
-from teknav_ops.alerts.measures import Measured, State, server_clock, span, stuck_jobs
+from teknav_ops.alerts.measures import Measured, State, audit_changed, server_clock, span, stuck_jobs
 from teknav_ops.alerts.rules import (
+    AuditChanged,
     AuditLagging,
     BurnRate,
     ClockOff,
@@ -101,6 +102,8 @@ def _measure(rule: Rule, queue: QueueFacts, facts: Facts) -> Measured:
             return _redis_memory(rule, queue, facts)
         case ClockOff():
             return server_clock(rule, queue, facts)
+        case AuditChanged():
+            return audit_changed(rule, queue, facts)
         case StatsStale():
             return _stats_stale(rule, queue)
     assert_never(rule)

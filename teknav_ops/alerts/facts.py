@@ -8,7 +8,17 @@ from typing import Final
 
 import structlog
 
-from teknav_ops.alerts.rules import BurnRate, ClockOff, DlqInflow, P95OverTarget, RedisMemory, Rule, StuckJobs
+from teknav_ops.alerts.rules import (
+    AuditChanged,
+    BurnRate,
+    ClockOff,
+    DlqInflow,
+    P95OverTarget,
+    RedisMemory,
+    Rule,
+    StuckJobs,
+)
+from teknav_ops.audit.chain.watch import ChainVerdict, read_verdict
 from teknav_ops.jobs.worker_queries import HeldJob, WorkerQueries
 from teknav_ops.metrics.live import QueueStats, count_queues, read_all_stats
 from teknav_ops.metrics.minutes import (
@@ -98,6 +108,8 @@ class Facts:
     queues: Mapping[str, QueueFacts]
     #: None where no rule asks for it.
     clock: ClockFacts | None = None
+    #: None where no rule asks for it, or nobody has verified.
+    chain: ChainVerdict | None = None
 
     @property
     def at_ms(self) -> int:
@@ -117,6 +129,7 @@ class FactReader:
         self._kept_minutes, self._sketch_minutes = _needs(rules)
         self._workers = WorkerQueries(client, topology) if any(isinstance(rule, StuckJobs) for rule in rules) else None
         self._clock = ClockReader(client) if any(isinstance(rule, ClockOff) for rule in rules) else None
+        self._reads_chain = any(isinstance(rule, AuditChanged) for rule in rules)
         self._reads_memory = any(isinstance(rule, RedisMemory) for rule in rules)
 
     def read(self, hours: Hours = None) -> Facts:
@@ -139,6 +152,7 @@ class FactReader:
                 for queue, found in counts.items()
             },
             clock,
+            read_verdict(self._client) if self._reads_chain else None,
         )
 
     def _read_memory(self, queues: Iterable[str]) -> dict[str, ServerMemory]:

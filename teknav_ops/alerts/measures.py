@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 from teknav_ops.alerts.facts import Facts, QueueFacts
-from teknav_ops.alerts.rules import ClockOff, StuckJobs
+from teknav_ops.alerts.rules import AuditChanged, ClockOff, StuckJobs
 
 State = Literal["firing", "clear", "unknown"]
 
@@ -58,6 +58,18 @@ def server_clock(rule: ClockOff, queue: QueueFacts, facts: Facts) -> Measured:
         message = f"the server's clock is {_way(difference_seconds, 'ahead of', 'behind')} the scheduler's machine"
     value = max(abs(jump_seconds), abs(difference_seconds))
     return Measured(value, limit, "s", f"{message} (limit {span(limit)})")
+
+
+def audit_changed(rule: AuditChanged, queue: QueueFacts, facts: Facts) -> Measured:
+    """Whether the audit trail is as it was written; told of once."""
+    verdict = facts.chain
+    if verdict is None:
+        return Measured(None, 0, "faults", "nobody has verified the audit trail yet", "unknown")
+    speaker = next(name for name in facts.queues if rule.watches(name))
+    if speaker != queue.queue:
+        return Measured(None, 0, "faults", f"the audit trail is told of at {speaker}")
+    message = f"the audit trail is not as it was written: {verdict.fault}" if verdict.fault else "as it was written"
+    return Measured(1 if verdict.fault else 0, 0, "faults", message)
 
 
 def _way(seconds: float, on: str, back: str) -> str:

@@ -130,6 +130,15 @@ class ClockOff(_Rule):
     for_seconds: int = Field(0, ge=0, le=86_400)
 
 
+class AuditChanged(_Rule):
+    """Rows of AuditLog are not as they were sealed, or the newest were cut off, as the scheduler has found."""
+
+    kind: Literal["audit_changed"]
+    severity: Severity = "page"
+    for_seconds: int = Field(0, ge=0, le=86_400)
+    clear_seconds: int = Field(60, ge=0, le=86_400)
+
+
 class StatsStale(_Rule):
     """The queue's published numbers are older than `limit_seconds`, or there are none."""
 
@@ -147,6 +156,7 @@ Rule = (
     | StuckJobs
     | RedisMemory
     | ClockOff
+    | AuditChanged
     | StatsStale
 )
 
@@ -173,6 +183,7 @@ DEFAULT_RULES: Final[tuple[Rule, ...]] = (
     RedisMemory(kind="redis_memory", name="redis-full", severity="page", limit_ratio=0.95),
     RedisMemory(kind="redis_memory"),
     ClockOff(kind="server_clock"),
+    AuditChanged(kind="audit_changed"),
     StatsStale(kind="stats_stale"),
 )  # fmt: skip
 

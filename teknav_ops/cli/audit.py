@@ -15,7 +15,7 @@ import typer
 from teknav_ops.audit.story import story as tell
 from teknav_ops.audit.trail import AuditEntry, AuditFilter, AuditPage, AuditTrail
 from teknav_ops.cli import show
-from teknav_ops.cli.audit_chain import export, verify
+from teknav_ops.cli.audit_chain import accept, export, verify
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import CursorOption, JsonOption, LimitOption, SinceOption, UntilOption, parse_window
 from teknav_ops.cli.snapshot_command import snapshot
@@ -27,6 +27,7 @@ app = typer.Typer(help="The audit trail: who, when, what, and one job's story.",
 app.command("snapshot")(snapshot)
 app.command("verify")(verify)
 app.command("export")(export)
+app.command("accept")(accept)
 
 QueueOption = Annotated[str | None, typer.Option("--queue", help="Only this queue's.")]
 ActionOption = Annotated[str | None, typer.Option("--action", help="Only this action; `dlq.` for all that begin so.")]

@@ -8,15 +8,17 @@ from typing import Annotated
 
 import typer
 
+from teknav_ops.audit.chain.anchor import Anchor, anchor_fault, read_anchor
 from teknav_ops.audit.chain.database_source import source_of
 from teknav_ops.audit.chain.export import ExportSource, write_export
 from teknav_ops.audit.chain.links import LinkKeys
-from teknav_ops.audit.chain.verification import Verification
+from teknav_ops.audit.chain.verification import Finding, Verification
 from teknav_ops.audit.chain.verify import verify as follow
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption
 from teknav_ops.cli.progress import counting
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 
 
 def verify(
@@ -36,8 +38,12 @@ def verify(
         if file is not None:
             found = follow(ExportSource(file), keys, expected=expect, on_progress=on_progress)
         else:
+            # Before the database's moment: the chain of that moment must hold what was there before.
+            anchor = _anchor(context)
             with source_of(context.database) as source:
                 found = follow(source, keys, expected=expect, on_progress=on_progress)
+                if fault := anchor_fault(source, anchor):
+                    found.add(Finding(kind="expected", text=fault))
     if json_output:
         show.as_json({
             **dataclasses.asdict(found), "is_intact": found.is_intact, "rows_per_second": round(found.rows_per_second),
@@ -45,6 +51,31 @@ def verify(
     else:
         _print(found)
     raise typer.Exit(0 if found.is_intact else 1)
+
+
+def _anchor(context: Context) -> Anchor | None:
+    try:
+        return read_anchor(context.client)
+    except OUTAGE_ERRORS as error:
+        show.errors.print(f"Redis did not answer, so the end of the chain is not held against its anchor: {error}",
+                          markup=False, highlight=False, soft_wrap=True)  # fmt: skip
+        return None
+
+
+def accept(
+    reason: Annotated[str, typer.Option(help="Why, in one line; it stands in the audit trail.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Take the chain as it is, after SQL was restored from a copy or has lost its newest writes.
+
+    Its newest link is the anchor from then on: what was there beyond it is not asked for any more.
+    """
+    anchor = Context().control.audit_chain.accept(reason=reason)
+    if json_output:
+        show.as_json({"anchor": None if anchor is None else dataclasses.asdict(anchor)})
+        return
+    told = "there is no link yet" if anchor is None else f"link {anchor.number} is the anchor, {anchor.hash}"
+    show.console.print(told, highlight=False, soft_wrap=True)
 
 
 def _print(found: Verification) -> None:

@@ -14,9 +14,11 @@ from sqlalchemy.exc import DBAPIError
 
 from teknav_ops.alerts.rules import NEARLY_FULL
 from teknav_ops.alerts.setup import alert_setup
+from teknav_ops.audit.chain.anchor import anchor_fault, read_anchor
 from teknav_ops.audit.chain.database_source import source_of
 from teknav_ops.audit.chain.links import LinkKeys
 from teknav_ops.audit.chain.verify import verify
+from teknav_ops.audit.chain.watch import read_verdict
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.finding import Finding
@@ -204,11 +206,18 @@ def _database(context: Context) -> Finding:
 def _audit(context: Context) -> Finding:
     with source_of(context.database) as source:
         found = verify(source, LinkKeys.from_settings(context.settings), newest_links=_LINKS_LOOKED_AT)
-    if not found.is_intact:
-        remedy = "Run `teknav audit verify`, which compares all rows, and find out who changed them."
-        return Finding("audit", False, found.findings[0].text, remedy)
+        fault = None if found.is_intact else found.findings[0].text
+        fault = fault or anchor_fault(source, read_anchor(context.client))
+    verdict = read_verdict(context.client)
+    fault = fault or (None if verdict is None else verdict.fault)
+    if fault:
+        remedy = "Run `teknav audit verify`, and find out who changed them; docs/runbook/alerts/AuditChanged.md."
+        return Finding("audit", False, fault, remedy)
     waiting = f", {found.unsealed_count:,} not sealed yet" if found.unsealed_count else ""
-    return Finding("audit", True, f"the newest {found.row_count:,} sealed rows are as they were written{waiting}")
+    whole = f"; all were compared until {verdict.round_at[:16]}" if verdict and verdict.round_at else ""
+    return Finding(
+        "audit", True, f"the newest {found.row_count:,} sealed rows are as they were written{waiting}{whole}"
+    )
 
 
 def _scheduler(context: Context) -> Finding:

@@ -27,6 +27,11 @@ ALERTS_OPEN: Final = "teknav:{alerts}:open"
 #: STRING, JSON: the last jump of the server's clock that somebody saw (jump_ms, at_ms); kept for a day.
 CLOCK_JUMP: Final = "teknav:{alerts}:clock-jump"
 
+#: STRING, JSON: the newest link of the audit trail's chain that was seen (number, hash), and since when it is kept.
+AUDIT_ANCHOR: Final = "teknav:{audit}:anchor"
+#: STRING, JSON: what the scheduler's verification of the audit trail found last, and how far it has come.
+AUDIT_WATCH: Final = "teknav:{audit}:watch"
+
 #: HASH key of a report's schedule -> when it last came (ms), or was first heard of.
 REPORTS_CAME: Final = "teknav:{reports}:came"
 REPORTS_KNOWN: Final = "teknav:{reports}:known"

@@ -15,6 +15,8 @@ import structlog
 
 from teknav_ops.audit.chain.links import LinkKeys
 from teknav_ops.audit.chain.sealer import LOOK_SECONDS, AuditSealer
+from teknav_ops.audit.chain.watch import EVERY_SECONDS as VERIFY_SECONDS
+from teknav_ops.audit.chain.watch import ChainWatch
 from teknav_ops.audit.lag import audit_lag
 from teknav_ops.audit.open_actions import LOOK_SECONDS as OPEN_ACTIONS_SECONDS
 from teknav_ops.audit.open_actions import OpenActions
@@ -74,11 +76,13 @@ def duties_of(parts: Parts) -> list[Duty]:
     aggregates = Aggregator(parts.client, parts.database, TOPOLOGY)
     keys = LinkKeys.from_settings(parts.settings)
     sealer = AuditSealer(parts.database, keys)
+    verifying = ChainWatch(parts.client, parts.database, keys)
     retention = AuditRetention(parts.database, keys, keep_days=parts.settings.audit_retention_days)
     open_actions = OpenActions(parts.database, lambda: audit_lag(parts.client, TOPOLOGY))
     return [
         Duty(name="audit", every_seconds=_AUDIT_SECONDS, run=lambda: parts.writer.step() > 0),
         Duty(name="audit-seal", every_seconds=LOOK_SECONDS, run=sealer.step),
+        Duty(name="audit-verify", every_seconds=VERIFY_SECONDS, run=verifying.step),
         Duty(name="audit-retention", every_seconds=RETENTION_SECONDS, run=retention.step),
         Duty(name="audit-open-actions", every_seconds=OPEN_ACTIONS_SECONDS, run=open_actions.step),
         Duty(name="stats", every_seconds=PUBLISH_SECONDS, run=stats.step),

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import redis
 from pydantic import SecretStr
 from sqlalchemy import insert, update
 
@@ -20,6 +21,7 @@ from teknav_ops.audit.chain.links import LinkKeys
 from teknav_ops.audit.chain.sealer import AuditSealer
 from teknav_ops.audit.writer import AuditWriter
 from teknav_ops.redis_state.connection import connect
+from teknav_ops.redis_state.keys import AUDIT_ANCHOR
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
@@ -216,3 +218,17 @@ def test_a_changed_row_is_named_and_ends_the_verification_with_one(
     assert "NOT as it was written" in changed.stdout
     assert teknav("audit", "verify", "--from", export).returncode == 0
     assert teknav("audit", "verify", "--expect", "soon").returncode == 2
+
+
+def test_a_chain_that_ends_before_its_anchor_is_told_of_until_an_owner_accepts_it(
+    teknav: Teknav, records: Database, client: redis.Redis
+) -> None:
+    put(records, 5)
+    client.set(AUDIT_ANCHOR, json.dumps({"number": 9, "hash": "a" * 64, "since": "2026-01-01T00:00:00+00:00"}))
+
+    cut = teknav("audit", "verify")
+    assert cut.returncode == 1
+    assert "the chain ends at link 0, but link 9 was there before" in cut.stderr
+
+    assert teknav("audit", "accept", "--reason", "restored").returncode == 0
+    assert teknav("audit", "verify").returncode == 0

@@ -19,6 +19,7 @@ from teknav_ops.access.signed_in import SignedIn
 from teknav_ops.access.tokens import Tokens
 from teknav_ops.access.users import Users
 from teknav_ops.alerts.silences import Silences
+from teknav_ops.audit_chain_door import AuditChain
 from teknav_ops.control import Control
 from teknav_ops.errors import NotAllowed, TekNavError
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
@@ -66,6 +67,7 @@ _PARTS: Final[tuple[type[Any], ...]] = (
     Plugins,
     WebhookEndpoints,
     SecretKeys,
+    AuditChain,
     Silences,
     Users,
     Tokens,
@@ -106,6 +108,7 @@ def calls(web: Web, operator: Operator, data: PreparedData) -> dict[str, Callabl
         "Control.abort_replay": lambda: control.abort_replay(QUEUE, data.running),
         "SecretKeys.status": lambda: control.keys.status(),
         "SecretKeys.reencrypt": lambda: control.keys.reencrypt(),
+        "AuditChain.accept": lambda: control.audit_chain.accept(reason="test"),
         "WorkflowRuns.save": lambda: control.workflows.save({}),
         "WorkflowRuns.approve": lambda: control.workflows.approve(1, "step"),
         "WorkflowRuns.reject": lambda: control.workflows.reject(1, "step"),
@@ -156,7 +159,7 @@ def queue_of(name: str) -> str | None:
 def test_every_operation_says_what_it_needs(web: Web, callers: Callers, prepared: PreparedData) -> None:
     needed = {name: needs_of(name) for name in operations()}
 
-    administer = {kind.__name__ for kind in (Users, Tokens, Links, SignedIn, SecondFactors, SecretKeys)}
+    administer = {kind.__name__ for kind in (Users, Tokens, Links, SignedIn, SecondFactors, SecretKeys, AuditChain)}
     rights = {name: Operation.ADMINISTER if name.partition(".")[0] in administer else Operation.ACT for name in needed}
     assert needed == rights | dict.fromkeys(filter(_MANAGING.fullmatch, needed), Operation.MANAGE)
     assert set(calls(web, Operator("owner", Role.OWNER), prepared)) == set(needed)
@@ -181,6 +184,7 @@ DESTRUCTIVE: Final = {
     "Users.set_role",
 }
 NOT_DESTRUCTIVE: Final = {
+    "AuditChain.accept",
     "Control.abort_replay",
     "Control.cancel",
     "Control.configure",

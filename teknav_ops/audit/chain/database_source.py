@@ -57,6 +57,11 @@ class DatabaseSource:
         row = self.session.execute(found).one_or_none()
         return None if row is None else Link.checked(row._asdict())
 
+    def link(self, number: int) -> Link | UnreadableLink | None:
+        """One link."""
+        is_there = self.session.scalar(select(AuditSeal.number).where(AuditSeal.number == number))
+        return None if is_there is None else self._read([number])[0]
+
     def links(self, after_number: int) -> Iterator[list[Link | UnreadableLink]]:
         """Links in order, some at a time."""
         while True:

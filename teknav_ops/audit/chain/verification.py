@@ -89,3 +89,16 @@ class Verification:
         self.finding_count += 1
         if len(self.findings) < FINDINGS_TOLD:
             self.findings.append(finding)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """Of the chain: what stands behind a link (None: from the beginning), and about so much of it."""
+
+    before: Link | None
+    row_limit: int
+    link_limit: int = 2_000
+
+    def is_done(self, found: Verification) -> bool:
+        """Whether that is enough."""
+        return found.row_count >= self.row_limit or found.link_count >= self.link_limit

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from teknav_ops.audit.chain.lines import BEFORE_ALL, DIGEST_BYTES, content_hash, digest, id_of, is_open
 from teknav_ops.audit.chain.links import NO_HASH, Facts, Link, LinkKeys, unpack_ids
-from teknav_ops.audit.chain.verification import Finding, Source, UnreadableLink, Verification
+from teknav_ops.audit.chain.verification import Finding, Part, Source, UnreadableLink, Verification
 from teknav_ops.errors import InvalidRequest
 
 
@@ -22,17 +22,20 @@ def verify(
     *,
     expected: str | None = None,
     newest_links: int | None = None,
+    part: Part | None = None,
     with_rows: bool = True,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
-    """Follow the chain and compare every row, or those of the newest links. Without keys, signatures are not looked at;
-    without rows, only that links follow each other and who signed them.
+    """Follow the chain and compare every row, or those of the newest links, or of a part. Without keys, signatures are
+    not looked at; without rows, only that links follow each other and who signed them.
 
     Raises:
         StorageUnavailable: the database did not answer.
         InvalidRequest: `expected` is no `NUMBER:HASH`, or of a link that retention has deleted.
     """
-    return _Verifier(source, keys, _parse(expected), with_rows, on_progress).run(newest_links)
+    verifier = _Verifier(source, keys, _parse(expected), with_rows, on_progress)
+    before = None if newest_links is None else source.before_newest(newest_links)
+    return verifier.run(before if part is None else part.before, part)
 
 
 def _parse(expected: str | None) -> tuple[int, str] | None:
@@ -75,23 +78,30 @@ class _Verifier:
         #: After a link that cannot be read: where its rows ended is unknown.
         self._is_lost = False
 
-    def run(self, newest_links: int | None) -> Verification:
-        """Follow the chain from its beginning, or from so many links before its end."""
+    def run(self, before: Link | None, part: Part | None) -> Verification:
+        """Follow the chain from its beginning, or from behind a link, to its end or that of the part."""
         began = time.monotonic()
         self._begin_at_checkpoint()
-        if newest_links is not None and (before := self._source.before_newest(newest_links)):
+        if before is not None and before.number > self._number:
             self._number, self._hash, self._last_id = before.number, before.hash, before.last_id
         for facts in self._source.facts():
             self._ended |= facts.ended
             _raise(self._said_vouched, facts.vouched)
+        newest = self._source.before_newest(0)
         for links in self._source.links(self._number):
             self._compare_some(links)
             self._on_progress(self._found.row_count)
+            if part is not None and part.is_done(self._found) and newest is not None and self._number < newest.number:
+                # Whatever is about the end, or asked of links further on, is for the last part.
+                return self._ended_at(began)
         if self._expected is not None and self._expected[0] > self._number:
             text = f"the chain ends at link {self._number}; link {self._expected[0]} was expected"
             self._found.add(Finding(kind="expected", text=text))
         self._check_vouched()
         self._found.unsealed_count = self._source.unsealed(self._last_id)
+        return self._ended_at(began)
+
+    def _ended_at(self, began: float) -> Verification:
         self._found.newest = f"{self._number}:{self._hash}" if self._number else None
         self._found.seconds = time.monotonic() - began
         return self._found

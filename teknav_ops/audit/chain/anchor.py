@@ -1,0 +1,67 @@
+"""The newest link of the chain, kept in Redis too: who cuts off the newest rows of SQL, or puts an older copy of it in
+its place, leaves a chain that is whole in itself. That it ends before the anchor tells.
+
+An anchor is moved on by the scheduler, only along a chain that holds it. Where there is none (a new or emptied Redis),
+the newest link becomes it: from then on something is known. After a restore somebody has to accept what there is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from teknav_ops.audit.chain.database_source import DatabaseSource
+from teknav_ops.audit.chain.links import Link
+from teknav_ops.redis_state import keys
+from teknav_ops.redis_state.connection import Client
+
+log = structlog.get_logger("teknav.audit")
+
+_HOW: Final = "rows were cut off or written anew, or SQL was restored or lost its newest writes (`teknav audit accept`)"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Anchor:
+    """A link that was seen as the newest. `since`: no anchor was lost after this (ISO, UTC)."""
+
+    number: int
+    hash: str
+    since: str
+
+
+def read_anchor(client: Client) -> Anchor | None:
+    """The anchor; None where there is none. Raises redis-py's errors."""
+    found = client.get(keys.AUDIT_ANCHOR)
+    return None if found is None else Anchor(**json.loads(found))
+
+
+def anchor_fault(source: DatabaseSource, anchor: Anchor | None) -> str | None:
+    """What is wrong with a chain that once held the anchor."""
+    if anchor is None:
+        return None
+    link = source.link(anchor.number)
+    if isinstance(link, Link) and link.hash == anchor.hash:
+        return None
+    if link is not None:
+        return f"link {anchor.number} is not the one that was there before: {_HOW}"
+    checkpoint = source.pruned()
+    if checkpoint is not None and anchor.number <= (checkpoint.pruned_to_number or 0):
+        return None
+    newest = source.before_newest(0)
+    return f"the chain ends at link {newest.number if newest else 0}, but link {anchor.number} was there before: {_HOW}"
+
+
+def move_anchor(client: Client, source: DatabaseSource, anchor: Anchor | None) -> Anchor | None:
+    """Make the newest link the anchor. The chain must hold the one before."""
+    newest = source.before_newest(0)
+    if newest is None or (anchor is not None and newest.number == anchor.number):
+        return anchor
+    moved = Anchor(newest.number, newest.hash, datetime.now(UTC).isoformat() if anchor is None else anchor.since)
+    client.set(keys.AUDIT_ANCHOR, json.dumps(dataclasses.asdict(moved)))
+    if anchor is None:
+        log.warning("audit.anchored", number=moved.number)
+    return moved
