@@ -20,6 +20,9 @@ from starlette.responses import Response
 from teknav_ops import errors
 from teknav_ops.access.attempts import TooManyAttempts
 from teknav_ops.access.quota import QuotaExceeded
+from teknav_ops.access.signed_in import UnknownSession
+from teknav_ops.access.tokens import UnknownToken
+from teknav_ops.access.users import UnknownUser
 from teknav_ops.alerts.channels import ChannelFailed
 from teknav_ops.api.realtime.following import TooManyClients
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
@@ -56,6 +59,9 @@ STATUS_OF: Final[dict[type[errors.TekNavError], int]] = {
     errors.UnknownQueue: 404,
     errors.UnknownJob: 404,
     errors.NoSnapshot: 404,
+    UnknownUser: 404,
+    UnknownToken: 404,
+    UnknownSession: 404,
     errors.WrongState: 409,
     errors.IdempotencyConflict: 409,
     errors.SnapshotBusy: 409,

@@ -67,3 +67,36 @@ def test_a_purge_asks_for_the_password_first_and_then_goes_on(system: System, br
     assert system.services.jobs.counts("search:index").dlq == 0
     visitor.close()
     assert visitor.troubles == []
+
+
+def test_an_owner_adds_a_user_and_a_token_and_takes_the_token_back(system: System, browser: Browser) -> None:
+    system.add_user("parvin")
+    visitor = Visitor(browser, system.url)
+    visitor.sign_in("parvin", PASSWORD)
+    page = visitor.open(f"{ROOT}/access")
+    page.get_by_role("button", name="Add user").click()
+    form = page.get_by_role("dialog", name="Add user")
+    for field, typed in (("name", "امید"), ("queues", "no:such"), ("password", "another long password")):
+        form.locator(f"[name={field}]").fill(typed)
+    form.get_by_role("button", name="Add user").click()
+    expect(form.get_by_role("alert")).to_contain_text("'no:such' names no queue")
+    form.locator("[name=queues]").fill("webhooks:*, otp:send")
+    form.get_by_role("button", name="Add user").click()
+
+    expect(page.get_by_role("row", name="امید")).to_contain_text("otp:send, webhooks:*")
+    expect(page.get_by_role("button", name="Change parvin")).to_have_count(0)
+    page.get_by_role("button", name="Create token").click()
+    form = page.get_by_role("dialog", name="Create token")
+    form.locator("[name=name]").fill("shop")
+    form.locator("[name=scope-enqueue]").check()
+    form.get_by_role("button", name="Create token").click()
+    secret = page.get_by_role("dialog", name="The token shop").locator("code").first.inner_text()
+    page.get_by_role("button", name="I have kept it").click()
+
+    assert system.services.entrance.tokens.recognise(secret) is not None
+    page.get_by_role("row", name="shop").get_by_role("button", name="Revoke").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("Revoked shop.")).to_be_visible()
+    assert system.services.entrance.tokens.recognise(secret) is None
+    visitor.close()
+    assert visitor.troubles == []

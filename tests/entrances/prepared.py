@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from teknav_ops.access import totp
 from teknav_ops.access.identity import Identity
-from teknav_ops.access.policy import Operator, Role
+from teknav_ops.access.policy import Operation, Operator, Role
 from teknav_ops.api.services import Services
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.redis_state import scripts
@@ -26,6 +26,7 @@ from teknav_ops.reports.store import LOG, META, NOTEBOOK, PAGE, ReportStore
 from teknav_ops.storage.tables import AccessToken, AlertDelivery
 from teknav_ops.storage.tables.base import Base
 from teknav_ops.topology import TOPOLOGY
+from tests.support.web import PASSWORD
 
 QUEUE: Final = "email:send"
 PAUSED_QUEUE: Final = "otp:send"
@@ -33,6 +34,11 @@ PREPARER: Final = Operator("preparer", Role.OWNER)
 TRACE: Final = "ab" * 16
 REPORT, REPORT_RUN = "weekly", "20260101T000000Z-abc123"
 
+#: Whoever is changed or taken away, over REST and on a page.
+SPARE_USERS: Final = (
+    "spare-disable", "spare-factor", "spare-password", "spare-remove", "spare-role", "spare-session",
+    "spare-page", "spare-page-remove",
+)  # fmt: skip
 #: Place -> the word planted there.
 WORDS: Final = {
     "payload": "zebra-payload", "result": "zebra-result", "error": "zebra-error", "stack": "zebra-stack",
@@ -55,6 +61,7 @@ class PreparedData:
         self._runner, self._keys = ScriptRunner(services.client), QueueKeys(QUEUE)
         self._prepare_jobs()
         self._prepare_records()
+        self._prepare_people()
         self._dumps = self._dump()
 
     @property
@@ -62,7 +69,7 @@ class PreparedData:
         """Path parameters that name something there is."""
         return {
             "queue": QUEUE, "job_id": "dead-1", "replay_id": self.previewed, "deletion_id": self.deletion,
-            "name": REPORT, "run": REPORT_RUN, "file": LOG,
+            "name": REPORT, "run": REPORT_RUN, "file": LOG, "user": "spare", "token": "spare", "session": self.session,
         }  # fmt: skip
 
     def spare_session(self, identity: Identity) -> str:
@@ -123,6 +130,23 @@ class PreparedData:
                     repr({name: value for name, value in row.items() if name not in skipped}) for row in rows
                 )
         return found
+
+    def rows(self) -> dict[str, Any]:
+        """What SQL holds, but for what refusals and signing in write."""
+        return self._rows()
+
+    def _prepare_people(self) -> None:
+        """Users and tokens that are there to be changed, each once."""
+        entrance = self.services.entrance
+        for name in ("spare", *SPARE_USERS):
+            user = entrance.users.add(PREPARER, name, Role.VIEWER, PASSWORD)
+            if name == "spare-factor":
+                code = totp.code_of(entrance.factors.begin(user.id, name).key, int(time.time() // 30))
+                entrance.factors.confirm(user.id, name, code)
+        for token in ("spare", "spare-page"):
+            entrance.tokens.create(PREPARER, token, role=Role.OWNER, scopes=[Operation.METRICS], life=None)
+        opened = entrance.sessions.open("spare-session", Role.VIEWER, user_id=None, epoch=0)
+        self.session = opened.session.id[:12]
 
     # Jobs ------------------------------------------------------------------------------------------
 

@@ -27,6 +27,11 @@ from tests.support.web import PASSWORD, Web
 _MAIL: Final = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
 ACTIONS: Final = page_actions()
 MANAGING: Final = ("configure", "delete", "delete_listed", "preview_deletion", "purge", "replay_edited")
+#: Users and tokens.
+PEOPLE: Final = (
+    "add_user", "set_role", "set_password", "disable_user", "enable_user", "remove_user", "create_token",
+    "revoke_token",
+)  # fmt: skip
 #: What changes nothing in Redis but sessions.
 OF_NO_QUEUE: Final = (Operation.READ, Operation.ADMINISTER)
 SECOND_FACTOR: Final = {
@@ -62,6 +67,12 @@ def arguments(action: PageAction, data: PreparedData, identity: Identity) -> dic
             **on_queue, "job": "send-email", "payload": _MAIL, "delay_seconds": 0.0, "idempotency_key": "",
         },
         "end_session": {**own, "session": data.spare_session(identity)}, "end_sessions": own,
+        "add_user": {"name": "added-on-page", "role": "VIEWER", "password": PASSWORD},
+        "set_role": {"user": "spare-page", "role": "OPERATOR"},
+        "set_password": {"user": "spare-page", "password": PASSWORD},
+        "disable_user": {"user": "spare-page"}, "enable_user": {"user": "spare-page"},
+        "remove_user": {"user": "spare-page-remove"}, "revoke_token": {"token": "spare-page"},
+        "create_token": {"name": "added-on-page", "scopes": ["metrics"], "role": "OWNER", "days": 1},
         "change_password": {"current": PASSWORD, "new": PASSWORD}, "confirm": {"password": PASSWORD},
         **{key: {} for key in SECOND_FACTOR}, "reset_second_factor": own, "finish_second_factor": {"code": "000000"},
     }  # fmt: skip
@@ -99,7 +110,7 @@ def test_an_action_needs_the_right_to_act_unless_it_is_known_to_need_another() -
     own = ("end_session", "end_sessions", "change_password", "confirm", *SECOND_FACTOR)
     others |= dict.fromkeys(own, Operation.READ)
     others |= dict.fromkeys(MANAGING, Operation.MANAGE)
-    others["reset_second_factor"] = Operation.ADMINISTER
+    others |= dict.fromkeys(("reset_second_factor", *PEOPLE), Operation.ADMINISTER)
 
     assert {action.name: action.needs for action in ACTIONS} == {
         action.name: others.get(action.name, Operation.ACT) for action in ACTIONS
@@ -188,7 +199,7 @@ def test_a_page_asks_for_the_password_again_before_what_cannot_be_taken_back(
             assert prepared.reset() <= answer["ok"]
     after = page._act("confirm", {"password": "not the password"}), page._act("confirm", {"password": PASSWORD})
 
-    assert asks == {"purge", "delete_listed", *SECOND_FACTOR}
+    assert asks == {"purge", "delete_listed", *SECOND_FACTOR, *PEOPLE}
     assert [answer["ok"] for answer in after] == [False, True]
     assert prepared.state().keys() == before.keys()
     (purge,) = (action for action in DISTINCT if action.name == "purge")
