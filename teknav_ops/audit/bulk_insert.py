@@ -94,11 +94,12 @@ def _copy_text(rows: Sequence[Row]) -> str:
 
 def insert_carefully(session: Session, rows: Sequence[Row]) -> int:
     """Insert rows one database refused: what does not fit is cut, what is there already is left. Answers how many."""
-    statement = insert_into(session, AuditLog).on_conflict_do_nothing()
+    # Asked for ids: the number of rows is kept of updates and deletes only, and would be -1 on PostgreSQL.
+    statement = insert_into(session, AuditLog).on_conflict_do_nothing().returning(AuditLog.id)
     inserted = 0
     for first in range(0, len(rows), _CAREFUL_ROWS):
         some = [_fitting(row) for row in rows[first : first + _CAREFUL_ROWS]]
-        inserted += session.execute(statement.values(some)).rowcount  # type: ignore[attr-defined]
+        inserted += len(session.scalars(statement.values(some)).all())
     return inserted
 
 

@@ -60,16 +60,19 @@ class AuditWriter:
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="audit-reader")
         #: queue -> the cursor as last seen: an idle writer asks SQL nothing.
         self._seen: dict[str, str] = {}
+        #: Whether another writer was met in this step: what it left is for the next.
+        self._met_another = False
 
     def step(self) -> int:
-        """Move a bounded number of each queue's entries. Answers how many were moved."""
+        """Move a bounded number of each queue's entries. Answers how many were moved, by this writer and no other."""
+        self._met_another = False
         with collector_at_rest():
             return sum(self._move(keys) for keys in self._queues)
 
     def drain(self) -> int:
-        """Move everything there is."""
+        """Move everything there is, also while other writers do."""
         total = 0
-        while moved := self.step():
+        while (moved := self.step()) or self._met_another:
             total += moved
         return total
 
@@ -106,7 +109,8 @@ class AuditWriter:
         if missing:
             log.warning("audit.behind_cursor", queue=keys.queue, entry_count=missing, cursor=cursor)
         self._trim(keys, rows[-1][1])
-        return len(rows)
+        self._met_another = True
+        return missing
 
     def _read(self, keys: QueueKeys, after: str, cursor: str) -> Batch:
         rows: list[Row] = []
@@ -143,6 +147,7 @@ class AuditWriter:
             self._store(batch)
         except CursorMoved:
             log.info("audit.overtaken", queue=batch.queue)
+            self._met_another = True
             return False
         self._seen[batch.queue] = batch.last_id
         return True

@@ -79,6 +79,28 @@ def test_two_writers_at_once_double_nothing(client: redis.Redis, database: Datab
     assert len(rows(database)) == 100
 
 
+@pytest.mark.each_database
+def test_each_of_two_writers_counts_what_it_moved_itself_and_drains_all_that_is_left(
+    client: redis.Redis, database: Database
+) -> None:
+    state = State(client)
+    first, second = (AuditWriter(client, database, TOPOLOGY) for _ in range(2))  # type: ignore[arg-type]
+    for _ in range(20):
+        state.enqueue()
+    # Both know the cursor; the second has died, or slept, between commit and trim.
+    second._trim = lambda keys, last_id: None  # type: ignore[method-assign]
+    assert (first.step(), first.step()) == (20, 0)
+    for _ in range(30):
+        state.enqueue()
+    assert second.step() == 30, "what the first had moved is not its own"
+    for _ in range(5):
+        state.enqueue()
+
+    assert first.drain() == 5
+    assert client.xlen(KEYS.audit) == 0
+    assert len(rows(database)) == 55
+
+
 def _move_and_die(redis_url: str, database_url: str, moment: str) -> None:
     database = Database.open(database_url)
     writer = AuditWriter(connect(redis_url), database, TOPOLOGY)
