@@ -49,7 +49,7 @@ class Enqueue:
     ) -> Accepted:
         """Enqueue one job. Raises as `Producer.enqueue`."""
         return self._producer.enqueue(
-            self._queue, self._job, {**(data or {}), **fields}, idempotency_key=idempotency_key, delay=delay,
+            self._queue, self._job, codec.merged(data, fields), idempotency_key=idempotency_key, delay=delay,
             priority=priority, trace_id=trace_id,
         )  # fmt: skip
 
@@ -177,7 +177,7 @@ class Producer:
     ) -> Accepted:
         """Have a text written: generate-draft, generate-summary, translate or enhance-content."""
         return self.enqueue(
-            "ai:content", job, {**(data or {}), **fields}, idempotency_key=idempotency_key, delay=delay,
+            "ai:content", job, codec.merged(data, fields), idempotency_key=idempotency_key, delay=delay,
             priority=priority, trace_id=trace_id,
         )  # fmt: skip
 
@@ -211,6 +211,7 @@ class Producer:
     @contextlib.contextmanager
     def _sending(self, queue: Queue, job: str, trace_id: str | None) -> Iterator[Origin | None]:
         trace = checked_trace_id(trace_id)
+        queue.payload_of(job)
         if not self._telemetry:
             yield None if trace is None else new_origin(trace)
             return

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import TypeVar
 
 from teknav_ops.errors import UnknownJob, UnknownQueue
 from teknav_ops.payloads.ai_content import EnhanceContent, GenerateDraft, GenerateSummary, Translate
@@ -19,6 +20,7 @@ from teknav_ops.payloads.analytics_process import ProcessEvents
 from teknav_ops.payloads.analytics_snapshot import SnapshotDashboard
 from teknav_ops.payloads.base import Payload
 from teknav_ops.payloads.email_send import SendEmail
+from teknav_ops.payloads.exact import exact
 from teknav_ops.payloads.media_optimize import OptimizeImage
 from teknav_ops.payloads.otp_send import SendOtp
 from teknav_ops.payloads.plugins_execute import ExecutePlugin
@@ -34,6 +36,8 @@ from teknav_ops.retry_policies import (
     WEBHOOK_RETRY,
     RetryPolicy,
 )
+
+_Known = TypeVar("_Known")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +82,10 @@ class Queue:
         Raises:
             UnknownJob: names the jobs that the queue does carry.
         """
-        try:
-            return self.jobs[job]
-        except (KeyError, TypeError):
-            raise UnknownJob(
-                f"job: {self.name} carries no {_quoted(job)}; it carries {', '.join(sorted(self.jobs))}"
-            ) from None
+        model = _find(self.jobs, job)
+        if model is None:
+            raise UnknownJob(f"job: {self.name} carries no {_quoted(job)}; it carries {', '.join(sorted(self.jobs))}")
+        return model
 
 
 class Topology(Mapping[str, Queue]):
@@ -94,10 +96,10 @@ class Topology(Mapping[str, Queue]):
         self._queue_of_job = {job: queue for queue in queues for job in queue.jobs}
 
     def __getitem__(self, name: str) -> Queue:
-        try:
-            return self._queues[name]
-        except (KeyError, TypeError):
-            raise UnknownQueue(f"queue: no {_quoted(name)}; there are {', '.join(self._queues)}") from None
+        queue = _find(self._queues, name)
+        if queue is None:
+            raise UnknownQueue(f"queue: no {_quoted(name)}; there are {', '.join(self._queues)}")
+        return queue
 
     def declared(self, name: str) -> Queue:
         """The queue of this name; one that is not in the catalogue carries no jobs of ours."""
@@ -115,15 +117,29 @@ class Topology(Mapping[str, Queue]):
 
     def queue_carrying(self, job: str) -> Queue:
         """The queue that carries a job of this name (job names are unique across queues)."""
-        try:
-            return self._queue_of_job[job]
-        except (KeyError, TypeError):
-            raise UnknownJob(f"job: no queue carries {_quoted(job)}") from None
+        queue = _find(self._queue_of_job, job)
+        if queue is None:
+            raise UnknownJob(f"job: no queue carries {_quoted(job)}")
+        return queue
+
+
+def _find(known: Mapping[str, _Known], name: object) -> _Known | None:
+    """What is known by a name that somebody gave, which may be anything."""
+    text = _text_of(name)
+    return None if text is None else known.get(text)
+
+
+def _text_of(name: object) -> str | None:
+    try:
+        text = exact(name)
+    except Exception:
+        return None
+    return text if type(text) is str else None
 
 
 def _quoted(name: object) -> str:
-    """A name that somebody gave, which may be anything."""
-    return repr(name[:100]) if isinstance(name, str) else f"name of type {type(name).__name__}"
+    text = _text_of(name)
+    return f"name of type {type(name).__name__}" if text is None else repr(text[:100])
 
 
 def purpose_of(payload: type[Payload]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+import json
 import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
+from pydantic import SecretStr
 
 from teknav_ops.errors import (
     IdempotencyConflict,
@@ -24,6 +26,7 @@ from teknav_ops.jobs.states import JobState
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import connect
+from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import Accepted
 from teknav_ops.topology import TOPOLOGY
 from tests.support.engine import dump
@@ -213,3 +216,65 @@ def test_many_jobs_have_a_key_each(producer: Producer, client: redis.Redis) -> N
     assert dump(client) == before
     with pytest.raises(IdempotencyConflict, match=r"payload\.number"):
         producer.enqueue_many("test:work", "work", [{"number": 7}], idempotency_keys=["a"])
+
+
+def _fails(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("not now")
+
+
+def _failing(base: type, *names: str) -> Any:
+    """A value of a class of somebody's own, whose methods fail."""
+    return type("Odd", (base,), dict.fromkeys(names, _fails))("5" * 32 if base is str else 5)
+
+
+_FAILING = [
+    (base, names)
+    for base in (int, float, str)
+    for names in (("__eq__", "__hash__"), ("__lt__", "__gt__"), ("__str__",), ("__repr__",), ("__format__",))
+] + [(int, ("__index__",)), (float, ("__abs__",)), (str, ("__len__",)), (str, ("__hash__",))]
+
+
+@pytest.mark.parametrize("failing", _FAILING, ids=str)
+def test_a_value_that_fails_when_it_is_read_is_refused_by_its_field_everywhere(
+    producer: Producer, client: redis.Redis, cipher: Cipher, failing: tuple[type, tuple[str, ...]]
+) -> None:
+    value = _failing(failing[0], *failing[1])
+    platform = Producer(client, cipher=cipher)  # type: ignore[arg-type]
+    before = dump(client)
+
+    for options in ("idempotency_key", "delay", "priority", "trace_id"):
+        with pytest.raises(InvalidRequest, match=f"^{options}: "):
+            producer.enqueue("test:work", "work", {"number": 1}, **{options: value})
+    with pytest.raises(InvalidPayload, match="number: cannot be read: RuntimeError"):
+        producer.enqueue("test:work", "work", {"number": value})
+    for data in ({"rows": [value]}, {"rows": {"a": (1, value)}}):
+        with pytest.raises(InvalidPayload, match=r"data\.rows\.\w+(\.1)?: cannot be read: RuntimeError"):
+            platform.enqueue_plugin(plugin="p", event="e", input={"data": data})
+    with pytest.raises(InvalidPayload, match=r"secrets\.link: cannot be read: RuntimeError"):
+        platform.enqueue_email(to="a@example.com", subject="s", text="{{link}}", secrets={"link": SecretStr(value)})
+    with pytest.raises(UnknownQueue):
+        producer.enqueue(value, "work", {"number": 1})
+    with pytest.raises(UnknownJob):
+        producer.enqueue("test:work", value, {"number": 1})
+    assert dump(client) == before
+
+
+class _Lazy(dict[str, Any]):
+    keys = items = __iter__ = __len__ = __bool__ = _fails  # type: ignore[assignment]
+
+
+class _Word(enum.StrEnum):
+    LONG = "long"
+
+
+def test_a_mapping_that_fails_is_refused_and_enumerations_are_their_values(client: redis.Redis, cipher: Cipher) -> None:
+    producer = Producer(client, cipher=cipher)  # type: ignore[arg-type]
+    for fields in ({}, {"article_id": 1}):
+        with pytest.raises(InvalidPayload, match="payload: cannot be read: RuntimeError"):
+            producer.enqueue_search_index(_Lazy(), **fields)
+    assert client.dbsize() == 0
+
+    kept = producer.enqueue_plugin(plugin="p", event="e", input={_Word.LONG: [_Word.LONG, _Priority.SOON]})
+
+    stored = json.loads(client.hget(QueueKeys("plugins:execute").job(kept.job_id), "payload"))  # type: ignore[arg-type]
+    assert stored["input"] == {"long": ["long", -2]}

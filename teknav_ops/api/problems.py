@@ -25,6 +25,7 @@ from teknav_ops.access.tokens import UnknownToken
 from teknav_ops.access.users import UnknownUser
 from teknav_ops.alerts.channels import ChannelFailed
 from teknav_ops.api.realtime.following import TooManyClients
+from teknav_ops.payloads import plain
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.reports.catalogue import UnknownReport
 from teknav_ops.reports.workroom import ReportsBusy
@@ -178,6 +179,10 @@ async def _on_broken_text(_: Request, __: Exception) -> Response:
 
 async def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400 and isinstance(error.__cause__, RecursionError | ValueError):
+        # FastAPI could not read the body as JSON, and does not say why.
+        found = {"field": "body", "problem": plain.json_problem(error.__cause__)}
+        return problem(422, "Invalid request", f"body: {found['problem']}", errors=[found])
     title = HTTPStatus(error.status_code).phrase
     detail = str(error.detail) if error.detail != title else ""
     return problem(error.status_code, title, detail, headers=error.headers)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.one_line import is_one_line
+from teknav_ops.payloads.exact import given
 
 PRIORITIES: Final = range(-9, 10)
 DELAY_LIMIT: Final = timedelta(days=366)
@@ -23,7 +24,8 @@ def checked_key(key: Any) -> str:
     """An idempotency key; '' for none. HTTP strips the spaces around a header, so none may stand there."""
     if key is None:
         return ""
-    if not isinstance(key, str) or not 1 <= len(key) <= KEY_LIMIT_CHARACTERS:
+    key = given(key, "idempotency_key")
+    if type(key) is not str or not 1 <= len(key) <= KEY_LIMIT_CHARACTERS:
         raise InvalidRequest(f"idempotency_key: must be 1 to {KEY_LIMIT_CHARACTERS} characters of text")
     if key != key.strip() or not is_one_line(key):
         raise InvalidRequest(
@@ -36,30 +38,32 @@ def delay_ms(delay: Any, *, name: str = "delay") -> int:
     """A delay, given as a timedelta or in seconds, in whole milliseconds; none is 0."""
     if delay is None:
         return 0
-    if isinstance(delay, timedelta):
-        delay = delay.total_seconds()
-    if isinstance(delay, bool) or not isinstance(delay, int | float):
+    is_span = issubclass(type(delay), timedelta)
+    seconds: float = timedelta.total_seconds(delay) if is_span else given(delay, name)
+    if type(seconds) not in (int, float):
         raise InvalidRequest(f"{name}: must be a timedelta or a number of seconds")
     # NaN is between no two numbers.
-    if not 0 <= delay <= DELAY_LIMIT.total_seconds():
+    if not 0 <= seconds <= DELAY_LIMIT.total_seconds():
         raise InvalidRequest(f"{name}: is not between 0 and {DELAY_LIMIT.days} days")
-    return round(delay * 1000)
+    return round(seconds * 1000)
 
 
 def checked_priority(priority: Any) -> int:
     """A priority: a whole number, and True is none."""
-    if isinstance(priority, bool) or not isinstance(priority, int):
-        raise InvalidRequest(f"priority: must be a whole number, not {type(priority).__name__}")
-    if priority not in PRIORITIES:
-        shown = priority if abs(priority) < 10_000 else "that"
-        raise InvalidRequest(f"priority: {shown} is not between {PRIORITIES[0]} (first) and {PRIORITIES[-1]} (last)")
     # Of an enumeration, too: what is stored is the number.
-    return int(priority)
+    number: Any = given(priority, "priority")
+    if type(number) is not int:
+        raise InvalidRequest(f"priority: must be a whole number, not {type(priority).__name__}")
+    if number not in PRIORITIES:
+        shown = number if abs(number) < 10_000 else "that"
+        raise InvalidRequest(f"priority: {shown} is not between {PRIORITIES[0]} (first) and {PRIORITIES[-1]} (last)")
+    return int(number)
 
 
 def checked_trace_id(trace_id: Any) -> str | None:
     """A W3C trace id; None for none."""
-    if trace_id is not None and not (isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id)):
+    trace_id = given(trace_id, "trace_id")
+    if trace_id is not None and not (type(trace_id) is str and _TRACE_ID.fullmatch(trace_id)):
         raise InvalidRequest("trace_id: must be 32 lower-case hex digits, not all of them 0 (W3C trace context)")
     return trace_id
 
@@ -68,6 +72,7 @@ def milliseconds(delay: int | None) -> int:
     """Dramatiq counts in milliseconds."""
     if delay is None:
         return 0
-    if isinstance(delay, bool) or not isinstance(delay, int | float):
+    number = given(delay, "delay")
+    if type(number) not in (int, float):
         raise InvalidRequest(f"delay: must be a number of milliseconds, not {type(delay).__name__}")
-    return delay_ms(delay / 1000 if abs(delay) < 2**63 else math.inf)
+    return delay_ms(number / 1000 if abs(number) < 2**63 else math.inf)

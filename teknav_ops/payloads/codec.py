@@ -23,6 +23,7 @@ from pydantic import AnyUrl, SecretStr, ValidationError
 from teknav_ops.errors import InvalidPayload, MissingSecretKey, PayloadTooLarge
 from teknav_ops.payloads import plain
 from teknav_ops.payloads.base import Payload
+from teknav_ops.payloads.exact import exact_within
 from teknav_ops.payloads.key_ring import KeyRing
 
 SECRET_MARK: Final = "$secret"
@@ -89,16 +90,17 @@ def _binding(place: str) -> str:
 
 def validate(model: type[Payload], data: Any, *, where: str) -> Payload:
     """Build the payload, or raise InvalidPayload that names each field and its problem."""
-    if not isinstance(data, Mapping):
-        raise InvalidPayload(f"{where}: the payload must be a JSON object, not {type(data).__name__}")
     try:
+        if not plain.guarded(lambda given: isinstance(given, Mapping), data, ""):
+            raise InvalidPayload(f"{where}: the payload must be a JSON object, not {type(data).__name__}")
         fields = plain.fields_of(data)
         # What a field's type may take from Python (a datetime) stands on the first level only.
-        plain.check(
-            {name: value for name, value in fields.items() if not isinstance(value, _TYPED)},
-            reserved=SECRET_MARK,
-            mask=MASK,
-        )
+        typed = {name: value for name, value in fields.items() if issubclass(type(value), _TYPED)}
+        others = {name: value for name, value in fields.items() if name not in typed}
+        for name, value in typed.items():
+            plain.guarded(str, value, name)
+        if not plain.check(others, reserved=SECRET_MARK, mask=MASK):
+            fields = plain.guarded(exact_within, others, "") | typed
         return model.model_validate(fields)
     except plain.NotPlain as error:
         raise _invalid(where, [(error.path or "payload", error.problem)]) from None
@@ -106,6 +108,16 @@ def validate(model: type[Payload], data: Any, *, where: str) -> Payload:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         # `from None`: pydantic's own text quotes the input, which may hold a secret.
         raise _invalid(where, [(plain.path_of(item["loc"]) or "payload", item["msg"]) for item in found]) from None
+
+
+def merged(data: Mapping[str, Any] | None, fields: dict[str, Any]) -> Mapping[str, Any]:
+    """A payload given as a mapping, as fields, or both. Raises InvalidPayload."""
+    if data is None or not fields:
+        return fields if data is None else data
+    try:
+        return {**plain.fields_of(data), **fields}
+    except plain.NotPlain as error:
+        raise _invalid("payload", [("payload", error.problem)]) from None
 
 
 def _invalid(where: str, fields: list[tuple[str, str]]) -> InvalidPayload:
@@ -134,7 +146,8 @@ def seal(payload: Payload, cipher: Cipher, holder: Holder, *, limit_bytes: int) 
 def dump(data: Any, *, where: str) -> str:
     """Data that no model describes, as JSON. Raises InvalidPayload that names the place of what JSON cannot carry."""
     try:
-        plain.check(data)
+        if not plain.check(data):
+            data = plain.guarded(exact_within, data, "")
     except plain.NotPlain as error:
         raise _invalid(where, [(error.path or "payload", error.problem)]) from None
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))

@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from pydantic import SecretStr
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.payloads.exact import OWN, exact, given
 
 DEPTH_LIMIT: Final = 64
 #: Records may be older than the limit; readers and their JSON libraries stand more than writers may use.
@@ -87,47 +88,51 @@ def check(
     mask: str | None = None,
     depth_limit: int = DEPTH_LIMIT,
     part_limit: int = _PART_LIMIT,
-) -> None:
+) -> bool:
     """Raise NotPlain at the first part that JSON cannot carry, or PostgreSQL, which takes no null characters.
 
     A `SecretStr` counts as its text. With `others`, objects of types that JSON has no form for are left to the caller.
     `reserved` is a key that no object may have, `mask` a text that no part may be. Nothing recurses; a value that holds
-    itself ends at the depth limit.
+    itself ends at the depth limit. False when some part is of a class of somebody's own: see `exact_within`.
     """
-    parts = 0
+    parts, is_own = 0, True
     pending: list[tuple[Any, _Place]] = [(value, _Place(name, None))]
     while pending:
         part, place = pending.pop()
         parts += 1
-        if isinstance(part, dict | list | tuple):
+        is_own = is_own and type(part) in OWN
+        if issubclass(type(part), (dict, list, tuple)):
             if place.depth >= depth_limit:
                 raise NotPlain(str(place), f"is nested deeper than {depth_limit} levels")
             content = _content(part, place)
             # Before a place is made for each: nobody waits for millions to be refused.
             if parts + len(pending) + len(content) > part_limit:
                 raise TooMany(place.field, f"holds more than {part_limit:,} values")
+            is_own = is_own and (type(content) is not dict or {str}.issuperset(map(type, content)))
             inside = [(inner, _Place(key, place)) for key, inner in _inside(content, place, nulls, reserved)]
             inside.reverse()
             pending += inside
         else:
-            problem = _leaf_problem(part, nulls, others, mask)
+            problem = _leaf_problem(part, nulls, others, mask, place)
             if problem:
                 raise NotPlain(str(place), problem)
+    return is_own
 
 
 def _content(part: Any, place: _Place) -> Any:
     """What a dict, list or tuple holds. Those of other classes may do anything when they are asked."""
     if type(part) in (dict, list, tuple):
         return part
-    return fields_of(part, str(place)) if isinstance(part, dict) else _read(list, part, str(place))
+    return fields_of(part, str(place)) if isinstance(part, dict) else guarded(list, part, str(place))
 
 
 def _inside(part: Any, place: _Place, nulls: bool, reserved: str | None) -> Iterator[tuple[Any, Any]]:
     if not isinstance(part, dict):
         yield from enumerate(part)
         return
-    for key, inner in part.items():
-        if not isinstance(key, str):
+    for name, inner in part.items():
+        key = name if type(name) is str else guarded(exact, name, str(place))
+        if type(key) is not str:
             raise NotPlain(str(place), f"has a {type(key).__name__} as a key; keys must be text")
         problem = f"{key} marks what is encrypted" if key == reserved else text_problem(key, nulls=nulls)
         if problem:
@@ -136,34 +141,39 @@ def _inside(part: Any, place: _Place, nulls: bool, reserved: str | None) -> Iter
 
 
 def fields_of(data: Mapping[Any, Any], path: str = "") -> dict[Any, Any]:
-    """A mapping's entries. Raises NotPlain for one that fails when it is looked into."""
-    return _read(lambda mapping: dict(mapping.items()), data, path)
+    """A mapping's entries. Raises NotPlain."""
+    return guarded(lambda mapping: dict(mapping.items()), data, path)
 
 
-def _read(reader: Callable[[Any], _Read], part: Any, path: str) -> _Read:
+def guarded(reader: Callable[[Any], _Read], part: Any, path: str) -> _Read:
+    """What a reader makes of a value. Raises NotPlain for one that fails when it is looked into."""
     try:
         return reader(part)
     except Exception as error:
         raise NotPlain(path, f"cannot be read: {type(error).__name__}") from None
 
 
-def _leaf_problem(part: Any, nulls: bool, others: bool, mask: str | None) -> str | None:
-    if part is None or isinstance(part, bool):
+def _leaf_problem(part: Any, nulls: bool, others: bool, mask: str | None, place: _Place) -> str | None:
+    if issubclass(type(part), SecretStr):
+        part = guarded(lambda secret: secret.get_secret_value(), part, str(place))
+    kind = type(part)
+    if kind not in OWN:
+        part = guarded(exact, part, str(place))
+        kind = type(part)
+    if part is None or kind is bool:
         return None
-    if isinstance(part, SecretStr):
-        part = part.get_secret_value()
-    if isinstance(part, str):
-        if mask is not None and str.strip(part) == mask:
+    if kind is str:
+        if mask is not None and part.strip() == mask:
             return f"is {mask}, which only stands for a secret; give the secret itself"
         return text_problem(part, nulls=nulls)
-    if isinstance(part, int):
+    if kind is int:
         is_short = _LEAST_INTEGER <= part <= _LARGEST_INTEGER
         return None if is_short else "must be a whole number of at most 64 bits; write longer ones as text"
-    if isinstance(part, float):
+    if kind is float:
         return None if math.isfinite(part) else "must be a finite number: JSON has no NaN and no Infinity"
     if others:
         return None
-    return f"must be JSON (text, number, true, false, null, list or object), not {type(part).__name__}"
+    return f"must be JSON (text, number, true, false, null, list or object), not {kind.__name__}"
 
 
 def text_problem(text: str, *, nulls: bool = False) -> str | None:
@@ -185,8 +195,9 @@ def printable(text: str) -> str:
 
 def whole_number(value: Any, field: str, least: int, largest: int) -> int:
     """A number that somebody gave, within its bounds. Raises InvalidRequest that names the field."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
-        shown = value if isinstance(value, int) and abs(value) < 2**63 else f"that ({type(value).__name__})"
+    value = given(value, field)
+    if type(value) is not int or not least <= value <= largest:
+        shown = value if type(value) is int and abs(value) < 2**63 else f"that ({type(value).__name__})"
         raise InvalidRequest(f"{field}: {shown} is not between {least:,} and {largest:,}")
     return value
 
@@ -195,10 +206,20 @@ def parse(text: str, field: str) -> Any:
     """A JSON text that somebody typed or sent. Raises InvalidRequest that names the field."""
     try:
         return json.loads(text)
-    except RecursionError:
-        raise InvalidRequest(f"{field}: is nested deeper than {DEPTH_LIMIT} levels") from None
-    except ValueError as error:
-        raise InvalidRequest(f"{field}: not JSON: {printable(str(error))}") from None
+    except (RecursionError, ValueError) as error:
+        raise InvalidRequest(f"{field}: {json_problem(error)}") from None
+
+
+def json_problem(error: Exception) -> str:
+    """What is wrong with a text that could not be read as JSON, and what to do."""
+    if isinstance(error, RecursionError):
+        return f"is nested deeper than {DEPTH_LIMIT} levels"
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 (byte {error.start}); send JSON as UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {printable(str(error))}"
+    # Python reads no number of thousands of digits; nothing else of JSON is refused so.
+    return "holds a whole number of more than 64 bits; write longer ones as text"
 
 
 def read(text: str) -> Any:

@@ -123,8 +123,26 @@ def test_numbers_that_json_does_not_have_are_refused_by_name(owner: httpx.Client
     assert answer.json()["errors"][0]["field"].endswith("input.x.0")
 
 
+@pytest.mark.parametrize("text", ["1" * 5_000, "-" + "9" * 4_301, "1" * 4_300, "1" * 21], ids=len)
+def test_long_numbers_are_refused_with_the_limit(owner: httpx.Client, text: str) -> None:
+    answer = post_plugin(owner, text)
+    assert answer.status_code == 422
+    assert "64 bits; write longer ones as text" in answer.json()["detail"]
+    assert answer.json()["errors"][0]["field"].split(".")[0] in ("body", "input")
+
+
+def test_a_body_that_is_no_utf8_is_refused_with_the_place(owner: httpx.Client) -> None:
+    answer = owner.post("/api/owner/queues/search:index/jobs", content=b'{"job":"\xff"}',
+                        headers={"content-type": "application/json"})  # fmt: skip
+    assert (answer.status_code, answer.json()["errors"]) == (
+        422,
+        [{"field": "body", "problem": "is not UTF-8 (byte 8); send JSON as UTF-8"}],
+    )
+
+
 @pytest.mark.parametrize("depth", [65, 255, 900, 100_000])
 def test_depth_is_refused_and_lists_stay_readable(owner: httpx.Client, depth: int) -> None:
     answer = post_plugin(owner, "[" * depth + "1" + "]" * depth)
-    assert answer.status_code in (400, 422)
+    assert answer.status_code == 422
+    assert "deeper than 64 levels" in answer.json()["detail"] and answer.json()["errors"]
     assert owner.get("/api/owner/queues/plugins:execute/jobs").status_code == 200
