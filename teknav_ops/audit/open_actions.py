@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -93,11 +93,13 @@ class OpenActions:
     def __init__(
         self,
         database: Database,
-        lag: Callable[[], dict[str, AuditLag]],
+        lag: Callable[[], Mapping[str, AuditLag | None]],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`lag` is how far AuditLog is behind each queue; an outage of Redis raises redis-py's errors."""
+        """`lag` is how far AuditLog is behind each queue, None where that is not known; an outage of Redis raises
+        redis-py's errors.
+        """
         self._database = database
         self._lag = lag
         self._clock = clock
@@ -129,7 +131,8 @@ class OpenActions:
 
     def _behind(self) -> set[str]:
         """Queues whose entries are not all in AuditLog yet: what an action left may be among those that wait."""
-        return {queue for queue, lag in self._lag().items() if lag.oldest_age_ms >= SILENT_SECONDS * 500}
+        lags = self._lag().items()
+        return {queue for queue, lag in lags if lag is None or lag.oldest_age_ms >= SILENT_SECONDS * 500}
 
     def _close(self, entry_id: int) -> None:
         with self._database.session() as session:

@@ -17,7 +17,7 @@ from teknav_ops.audit.chain.links import LinkKeys
 from teknav_ops.audit.chain.sealer import LOOK_SECONDS, AuditSealer
 from teknav_ops.audit.chain.watch import EVERY_SECONDS as VERIFY_SECONDS
 from teknav_ops.audit.chain.watch import ChainWatch
-from teknav_ops.audit.lag import audit_lag
+from teknav_ops.audit.lag import known_lags
 from teknav_ops.audit.open_actions import LOOK_SECONDS as OPEN_ACTIONS_SECONDS
 from teknav_ops.audit.open_actions import OpenActions
 from teknav_ops.audit.retention import EVERY_SECONDS as RETENTION_SECONDS
@@ -78,7 +78,7 @@ def duties_of(parts: Parts) -> list[Duty]:
     sealer = AuditSealer(parts.database, keys)
     verifying = ChainWatch(parts.client, parts.database, keys)
     retention = AuditRetention(parts.database, keys, keep_days=parts.settings.audit_retention_days)
-    open_actions = OpenActions(parts.database, lambda: audit_lag(parts.client, TOPOLOGY))
+    open_actions = OpenActions(parts.database, lambda: known_lags(parts.client, TOPOLOGY))
     return [
         Duty(name="audit", every_seconds=_AUDIT_SECONDS, run=lambda: parts.writer.step() > 0),
         Duty(name="audit-seal", every_seconds=LOOK_SECONDS, run=sealer.step),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -46,7 +46,7 @@ class Time:
         return self.now
 
 
-def watcher(database: Database, time: Time, lag: Callable[[], dict[str, AuditLag]] = dict) -> OpenActions:
+def watcher(database: Database, time: Time, lag: Callable[[], Mapping[str, AuditLag | None]] = dict) -> OpenActions:
     return OpenActions(database, lag, clock=time)
 
 
@@ -204,13 +204,17 @@ def test_while_a_queues_entries_wait_to_be_moved_its_actions_stay_open(database:
     log, time = OperatorLog(database), Time()
     for queue in (QUEUE, "test:other"):
         log._begin({"action": "queue.paused" if queue == QUEUE else "queue.resumed", "queue": queue, "actor": "s"}, {})
-    lag = {QUEUE: AuditLag(5, 120_000), "test:other": AuditLag(5, 400)}
+    lag: dict[str, AuditLag | None] = {QUEUE: AuditLag(5, 120_000), "test:other": AuditLag(5, 400)}
     watch = watcher(database, time, lambda: lag)
 
     close_all(watch, time)
     assert [entries(database)[name].outcome for name in ("queue.paused", "queue.resumed")] == [
         "requested", "interrupted",
     ]  # fmt: skip
+
+    lag[QUEUE] = None
+    watch.step()
+    assert entries(database)["queue.paused"].outcome == "requested", "what waits in a damaged stream is not known"
 
     lag[QUEUE] = AuditLag(0, 0)
     watch.step()

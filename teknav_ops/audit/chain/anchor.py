@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import structlog
+from redis.exceptions import ResponseError
 
 from teknav_ops.audit.chain.database_source import DatabaseSource
 from teknav_ops.audit.chain.links import Link
@@ -20,6 +21,8 @@ from teknav_ops.redis_state import keys
 from teknav_ops.redis_state.connection import Client
 
 log = structlog.get_logger("teknav.audit")
+
+Kept = TypeVar("Kept", bound=Any)
 
 _HOW: Final = "rows were cut off or written anew, or SQL was restored or lost its newest writes (`teknav audit accept`)"
 
@@ -35,8 +38,17 @@ class Anchor:
 
 def read_anchor(client: Client) -> Anchor | None:
     """The anchor; None where there is none. Raises redis-py's errors."""
-    found = client.get(keys.AUDIT_ANCHOR)
-    return None if found is None else Anchor(**json.loads(found))
+    return read_kept(client, keys.AUDIT_ANCHOR, Anchor)
+
+
+def read_kept(client: Client, key: str, kind: type[Kept]) -> Kept | None:
+    """What was kept as JSON; None where there is nothing, or what somebody else has put there."""
+    try:
+        found = client.get(key)
+        return None if found is None else kind(**json.loads(found))
+    except (ResponseError, ValueError, TypeError) as error:
+        log.warning("audit.unreadable", key=key, error=str(error))
+        return None
 
 
 def anchor_fault(source: DatabaseSource, anchor: Anchor | None) -> str | None:
@@ -51,14 +63,13 @@ def anchor_fault(source: DatabaseSource, anchor: Anchor | None) -> str | None:
     checkpoint = source.pruned()
     if checkpoint is not None and anchor.number <= (checkpoint.pruned_to_number or 0):
         return None
-    newest = source.before_newest(0)
-    return f"the chain ends at link {newest.number if newest else 0}, but link {anchor.number} was there before: {_HOW}"
+    return f"the chain ends at link {source.last_number()}, but link {anchor.number} was there before: {_HOW}"
 
 
 def move_anchor(client: Client, source: DatabaseSource, anchor: Anchor | None) -> Anchor | None:
     """Make the newest link the anchor. The chain must hold the one before."""
-    newest = source.before_newest(0)
-    if newest is None or (anchor is not None and newest.number == anchor.number):
+    newest = source.link(source.last_number())
+    if not isinstance(newest, Link) or (anchor is not None and newest.number == anchor.number):
         return anchor
     moved = Anchor(newest.number, newest.hash, datetime.now(UTC).isoformat() if anchor is None else anchor.since)
     client.set(keys.AUDIT_ANCHOR, json.dumps(dataclasses.asdict(moved)))

@@ -43,9 +43,11 @@ class DatabaseSource:
 
     def pruned(self) -> Link | None:
         """The newest checkpoint."""
-        newest = select(*COLUMNS).where(AuditSeal.pruned_to_number.is_not(None), AuditSeal.pruned_to_id.is_not(None))
-        row = self.session.execute(newest.order_by(AuditSeal.pruned_to_number.desc()).limit(1)).one_or_none()
-        return None if row is None else Link.checked(row._asdict())
+        is_checkpoint = (AuditSeal.pruned_to_number.is_not(None), AuditSeal.pruned_to_id.is_not(None))
+        newest = select(AuditSeal.number).where(*is_checkpoint).order_by(AuditSeal.pruned_to_number.desc())
+        # One that cannot be read is named as a link; here the newest counts that can.
+        links = (self._read([number])[0] for number in self.session.scalars(newest).all())
+        return next((link for link in links if isinstance(link, Link)), None)
 
     def facts(self) -> Iterator[Facts]:
         """The facts of all links, in order."""
@@ -56,6 +58,10 @@ class DatabaseSource:
         found = select(*COLUMNS).order_by(AuditSeal.number.desc()).offset(count).limit(1)
         row = self.session.execute(found).one_or_none()
         return None if row is None else Link.checked(row._asdict())
+
+    def last_number(self) -> int:
+        """The number of the newest link, whatever it holds; 0 without any."""
+        return self.session.scalar(select(func.max(AuditSeal.number))) or 0
 
     def link(self, number: int) -> Link | UnreadableLink | None:
         """One link."""

@@ -96,9 +96,12 @@ class Part:
     """Of the chain: what stands behind a link (None: from the beginning), and about so much of it."""
 
     before: Link | None
+    #: The end of the chain: what comes to it is no part any more.
+    last_number: int
     row_limit: int
     link_limit: int = 2_000
 
-    def is_done(self, found: Verification) -> bool:
-        """Whether that is enough."""
-        return found.row_count >= self.row_limit or found.link_count >= self.link_limit
+    def is_done(self, found: Verification, number: int) -> bool:
+        """Whether that is enough, up to the link of this number."""
+        is_enough = found.row_count >= self.row_limit or found.link_count >= self.link_limit
+        return is_enough and number < self.last_number

@@ -87,11 +87,10 @@ class _Verifier:
         for facts in self._source.facts():
             self._ended |= facts.ended
             _raise(self._said_vouched, facts.vouched)
-        newest = self._source.before_newest(0)
         for links in self._source.links(self._number):
             self._compare_some(links)
             self._on_progress(self._found.row_count)
-            if part is not None and part.is_done(self._found) and newest is not None and self._number < newest.number:
+            if part is not None and part.is_done(self._found, self._number):
                 # Whatever is about the end, or asked of links further on, is for the last part.
                 return self._ended_at(began)
         if self._expected is not None and self._expected[0] > self._number:

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from teknav_ops.audit.chain.anchor import anchor_fault, move_anchor, read_anchor
+from teknav_ops.audit.chain.anchor import Anchor, anchor_fault, move_anchor, read_anchor, read_kept
 from teknav_ops.audit.chain.database_source import DatabaseSource, source_of
 from teknav_ops.audit.chain.links import Link, LinkKeys
 from teknav_ops.audit.chain.verification import Part
@@ -44,8 +44,7 @@ class ChainVerdict:
 
 def read_verdict(client: Client) -> ChainVerdict | None:
     """The last verdict; None where nobody has verified. Raises redis-py's errors."""
-    found = client.get(keys.AUDIT_WATCH)
-    return None if found is None else ChainVerdict(**json.loads(found))
+    return read_kept(client, keys.AUDIT_WATCH, ChainVerdict)
 
 
 class ChainWatch:
@@ -75,26 +74,35 @@ class ChainWatch:
         # Before the database's moment: the chain of that moment must hold what was there before.
         anchor, before = read_anchor(self._client), read_verdict(self._client)
         with source_of(self._database) as source:
-            fault = anchor_fault(source, anchor)
-            verdict = self._verify(source, before)
-            if fault is None:
-                move_anchor(self._client, source, anchor)
-        verdict = dataclasses.replace(verdict, fault=fault or verdict.fault)
+            verdict = self._look(source, anchor, before)
         if verdict.fault is not None and (before is None or before.fault != verdict.fault):
             log.error("audit.changed", fault=verdict.fault)
         self._client.set(keys.AUDIT_WATCH, json.dumps(dataclasses.asdict(verdict)))
 
+    def _look(self, source: DatabaseSource, anchor: Anchor | None, before: ChainVerdict | None) -> ChainVerdict:
+        try:
+            fault = anchor_fault(source, anchor)
+            verdict = self._verify(source, before)
+            if fault is None:
+                move_anchor(self._client, source, anchor)
+            return dataclasses.replace(verdict, fault=fault or verdict.fault)
+        except (TypeError, ValueError) as error:
+            # Of a link, or of a row: only someone with a tool of their own can have written it.
+            fault = f"the chain holds what it cannot hold: {error}"
+            at, start = self._now().isoformat(), before or ChainVerdict(None, "", 0, None)
+            return dataclasses.replace(start, fault=fault, at=at)
+
     def _verify(self, source: DatabaseSource, before: ChainVerdict | None) -> ChainVerdict:
         begin = source.link(before.after_number) if before is not None else None
-        part = Part(begin if isinstance(begin, Link) else None, self._rows_at_once)
+        last = source.last_number()
+        part = Part(begin if isinstance(begin, Link) else None, last, self._rows_at_once)
         found = verify(source, self._keys, part=part)
         at, round_at = self._now().isoformat(), None if before is None else before.round_at
         number = 0 if part.before is None else part.before.number
         if not found.is_intact:
             more = f" (and {found.finding_count - 1:,} more)" if found.finding_count > 1 else ""
             return ChainVerdict(found.findings[0].text + more, at, number, round_at)
-        newest = source.before_newest(0)
         reached = int((found.newest or "0").partition(":")[0])
-        if newest is None or reached >= newest.number:
+        if reached >= last:
             return ChainVerdict(None, at, 0, at)
         return ChainVerdict(None, at, reached, round_at)

@@ -29,7 +29,7 @@ from teknav_ops.redis_state import keys
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog, AuditSeal
 from tests.alerts.conftest import rules
-from tests.audit.chain.conftest import BLOCK, KEYS, fill, put, seal_all
+from tests.audit.chain.conftest import BLOCK, KEYS, Check, fill, put, seal_all
 from tests.support.tampering import without_guard
 from tests.support.topology import TOPOLOGY
 
@@ -234,3 +234,30 @@ def test_a_successor_goes_on_where_the_watch_was(
 
     successor = ChainWatch(client, database, KEYS, rows_at_once=BLOCK)  # type: ignore[arg-type]
     assert look(successor, client).after_number > first.after_number
+
+
+@pytest.mark.parametrize("what", ["last_id = 'soon'", "pruned_to_number = 'x', pruned_to_id = 1", "facts = x'00'"])
+def test_a_newest_link_that_holds_what_none_can_is_told_of_and_stops_nothing(
+    client: redis.Redis, database: Database, sealer: AuditSealer, watch: ChainWatch, check: Check, what: str
+) -> None:
+    fill(database, sealer)
+    look(watch, client)
+    with without_guard(database), database.session() as session:
+        session.execute(text(f"update audit_seal set {what} where number = 4"))
+
+    assert look(watch, client).fault
+    assert list(whole_round(watch, client))[-1].fault
+    assert check().findings[0].link == 4
+
+
+@pytest.mark.parametrize("key", [keys.AUDIT_ANCHOR, keys.AUDIT_WATCH])
+def test_what_others_put_in_place_of_what_is_known_stops_nothing(
+    client: redis.Redis, database: Database, sealer: AuditSealer, watch: ChainWatch, key: str
+) -> None:
+    fill(database, sealer)
+    for nonsense in ("{", "[1]", '{"since": 1}', None):
+        client.delete(key)
+        client.rpush(key, "a list") if nonsense is None else client.set(key, nonsense)
+        listed = rules({"kind": "audit_changed"})
+        assert FactReader(client, TOPOLOGY, listed).read().queues  # type: ignore[arg-type]
+        assert look(watch, client).fault is None
