@@ -16,7 +16,6 @@ from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from teknav_ops.checked_settings import CheckedSettings
-from teknav_ops.one_line import is_one_line
 from teknav_ops.report_settings import ReportSettings
 from teknav_ops.web_settings import WebSettings
 
@@ -25,7 +24,13 @@ class Settings(ReportSettings, WebSettings, CheckedSettings):
     """All settings, validated once. Frozen: a process never changes its mind."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TEKNAV_", env_file=None, frozen=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True
+        env_prefix="TEKNAV_",
+        env_file=None,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
     )
 
     environment: Literal["development", "production"] = Field(
@@ -201,26 +206,9 @@ class Settings(ReportSettings, WebSettings, CheckedSettings):
     def _zone_exists(cls, name: str) -> str:
         try:
             ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"no time zone {name!r}; use a name such as Asia/Tehran or UTC") from None
         return name
-
-    @field_validator("mail_from")
-    @classmethod
-    def _sender_is_one_address(cls, sender: str) -> str:
-        """Checked as mails will use it: one address, with a name before it or without."""
-        from email.headerregistry import Address
-        from email.utils import getaddresses
-
-        try:
-            ((name, address),) = getaddresses([sender])
-            is_usable = is_one_line(sender) and address.isascii() and bool(Address(name, addr_spec=address).domain)
-        except Exception:
-            # The parser has errors of many kinds for what it cannot read.
-            is_usable = False
-        if not is_usable:
-            raise ValueError('must be one ASCII address, such as "TekNav, Inc" <noreply@example.com>')
-        return sender
 
     @property
     def media_root(self) -> Path:

@@ -37,6 +37,21 @@ def test_no_number_is_endless_or_none(name: str) -> None:
         refused(**{name: value})
 
 
+@pytest.mark.parametrize("name", fields_of(int, float))
+def test_no_number_is_larger_than_what_is_counted_with(name: str) -> None:
+    refused(**{name: 10**16})
+    if name.endswith("timeout_seconds"):
+        # Sockets wait for 24 days at most.
+        refused(**{name: 86_401})
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"TEKNAV_{name.upper()}", "")
+
+    assert Settings() == Settings.model_construct()
+
+
 @pytest.mark.parametrize("name", sorted({*fields_of(str, SecretStr)} - LAID_OUT))
 def test_every_text_is_one_line_and_is_not_repeated(name: str) -> None:
     for sign in "\n\x00\x0b\x1b\x85\u2028\u2029":
@@ -65,7 +80,32 @@ def test_every_text_is_one_line_and_is_not_repeated(name: str) -> None:
         ("smtp_url", "smtp://mail.example:abc", "Port"),
         ("smtp_url", "smtp://user:%D8%B3@mail.example", "ASCII"),
         ("smtp_url", "smtp://", "must name a host"),
+        ("smtp_url", "smtp://mail example", "no name that DNS knows"),
+        ("smtp_url", "smtps://mail.example/inbox", "must end behind the host"),
+        ("redis_url", "redis://host/abc", "number of a database"),
+        ("redis_url", "rediss://host/-1", "number of a database"),
+        ("redis_url", "redis://host?socket_timeout=soon", "socket_timeout"),
+        ("redis_url", "unix:///run/v.sock?db=abc", "db"),
+        ("redis_url", "redis://:hunter2@host?nosuch=1", "nosuch"),
+        ("redis_url", "redis://my host", "no name that DNS knows"),
+        ("redis_url", "redis+sentinel://a:26379,b:26379", "must name what the Sentinels watch"),
+        ("redis_url", "redis+sentinel://a,b/main/x", "number of a database"),
+        ("redis_url", "redis+sentinel://a:26379,b:99999/main", "Port"),
+        ("redis_url", "redis+cluster://a:6379/1", "a Cluster has no databases"),
         ("database_url", "foo", "SQLAlchemy URL"),
+        ("database_url", "postgres://u:hunter2@h/db", "SQLAlchemy URL"),
+        ("database_url", "postgresql+nosuch://u:hunter2@h/db", "SQLAlchemy URL"),
+        ("database_url", "postgresql+psycopg://u:hunter2@h:abc/db", "SQLAlchemy URL"),
+        ("database_url", "postgresql+psycopg://u:hunter2@h:99999/db", "Port"),
+        ("metrics_address", "localhost:99999", "Port"),
+        ("web_address", "[::1]:65536", "Port"),
+        ("site_host", "teknav.example:abc", "Port"),
+        ("ai_base_url", "https://ai.example/v1?key=hunter2", "must end with a path"),
+        ("api_token", "caf\u00e9", "ASCII"),
+        ("site_time_zone", "Asia", "no time zone"),
+        ("mail_from", "a@-b-.example", "one ASCII address"),
+        ("mail_from", "x" * 65 + "@b.example", "one ASCII address"),
+        ("mail_from", "x" * 2_000 + " <a@b.example>", "one ASCII address"),
     ],
 )
 def test_what_could_not_be_used_is_refused(name: str, value: Any, problem: str) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
-from teknav_ops.checked_settings import SMTP_SCHEMES, require_server
 from teknav_ops.errors import InvalidRequest, PermanentError, TransientError
+from teknav_ops.server_addresses import require_smtp
 from teknav_ops.settings import Settings
 from teknav_ops.web_addresses import ascii_host
 
@@ -55,7 +55,7 @@ class SmtpMailer:
     def __init__(self, url: str, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         parts = urlsplit(url)
         try:
-            require_server(url, SMTP_SCHEMES)
+            require_smtp(url)
             self._host = ascii_host(parts.hostname or "")
         except ValueError as error:
             raise InvalidRequest(f"TEKNAV_SMTP_URL: {error}") from None

@@ -1,0 +1,104 @@
+"""Addresses that the settings name: Redis, mail, databases, senders. Each is checked as its client will use it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from teknav_ops.web_addresses import ascii_host
+
+REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+SMTP_SCHEMES: Final = ("smtp", "smtp+plain", "smtps")
+_DATABASES: Final = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
+_LARGEST_PORT: Final = 65_535
+_LOCAL_LIMIT_CHARACTERS: Final = 64
+#: A word that no line of a mail holds cannot be folded.
+_NAME_LIMIT_CHARACTERS: Final = 200
+
+
+def require_server(url: str, schemes: tuple[str, ...]) -> None:
+    """Raises ValueError for the URL of a server that has another scheme, no host, or a port that cannot be."""
+    parts = urlsplit(url)
+    if parts.scheme not in schemes:
+        raise ValueError(f"scheme must be one of {', '.join(schemes)}")
+    place = parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
+    if not place or ("+" not in parts.scheme and parts.scheme != "unix" and not parts.hostname):
+        raise ValueError("must name a host (or, for unix, a path)")
+    if parts.scheme != "unix":
+        for one in place.split(","):
+            found = urlsplit(f"//{one}")
+            _ = ascii_host(found.hostname or ""), found.port
+
+
+def require_redis(url: str) -> None:
+    """Raises ValueError for what is no Redis of one of our three forms."""
+    from redis.connection import ConnectionPool
+
+    require_server(url, REDIS_SCHEMES)
+    parts = urlsplit(url)
+    database = parts.path.strip("/")
+    if parts.scheme == "redis+sentinel":
+        service, _, database = database.partition("/")
+        if not service:
+            raise ValueError("must name what the Sentinels watch: redis+sentinel://host:26379,host:26379/service")
+    elif parts.scheme == "redis+cluster":
+        if database:
+            raise ValueError("a Cluster has no databases to choose from; leave the path out")
+    else:
+        pool: Any = ConnectionPool
+        try:
+            pool.from_url(url).make_connection()
+        except TypeError as error:
+            raise ValueError(f"has an option that there is not: {error}") from None
+        database = "" if parts.scheme == "unix" else database
+    # redis-py takes what is no number for database 0.
+    if database and not (database.isascii() and database.isdecimal()):
+        raise ValueError("the path must be the number of a database, such as redis://host:6379/0")
+
+
+def require_smtp(url: str) -> None:
+    """Raises ValueError for what is no mail server."""
+    require_server(url, SMTP_SCHEMES)
+    parts = urlsplit(url)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must end behind the host and its port")
+
+
+def require_database(url: str) -> None:
+    """Raises ValueError for a database that we cannot use."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        parts = None
+    if parts is None or parts.drivername not in _DATABASES:
+        raise ValueError(
+            "must be a SQLAlchemy URL: sqlite:////path, or postgresql+psycopg://user:password@host:port/name"
+        )
+    require_port(parts.port)
+
+
+def require_port(port: int | str | None) -> None:
+    """Raises ValueError for a port that there cannot be."""
+    text = "" if port is None else str(port)
+    if text and not (text.isascii() and text.isdecimal() and int(text) <= _LARGEST_PORT):
+        raise ValueError(f"Port out of range 0-{_LARGEST_PORT}")
+
+
+def require_sender(sender: str) -> None:
+    """Raises ValueError for what no mail can have as its sender: one address, with a name before it or without."""
+    from email.headerregistry import Address
+    from email.utils import getaddresses
+
+    try:
+        ((name, address),) = getaddresses([sender])
+        local, _, domain = address.rpartition("@")
+        is_usable = address.isascii() and bool(Address(name, addr_spec=address).domain) and bool(ascii_host(domain))
+        is_usable = is_usable and len(local) <= _LOCAL_LIMIT_CHARACTERS and len(name) <= _NAME_LIMIT_CHARACTERS
+    except Exception:
+        # The parser has errors of many kinds for what it cannot read.
+        is_usable = False
+    if not is_usable:
+        raise ValueError('must be one ASCII address, such as "TekNav, Inc" <noreply@example.com>')
