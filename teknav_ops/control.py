@@ -19,6 +19,7 @@ from teknav_ops.deletions import Deletions
 from teknav_ops.engine.submission import submit
 from teknav_ops.errors import InvalidRequest, UnknownJob, WrongState
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
+from teknav_ops.jobs.identifiers import checked_id
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.states import JobState
@@ -254,4 +255,6 @@ class Control(BatchReplayDoor, BatchDeletionDoor):
 
     def _recorded(self, action: str, queue: str | None, job_id: str | None = None, **detail: Any) -> Any:
         require(self._operator, Operation.ACT, queue)
+        if job_id is not None:
+            checked_id(job_id)
         return self._log.record(action, actor=self._operator.name, queue=queue, job_id=job_id, **detail)

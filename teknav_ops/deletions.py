@@ -25,7 +25,8 @@ _CHUNK: Final = 500
 def checked_reason(reason: str) -> str:
     """Why dead letters are deleted. Raises InvalidRequest where nothing is said, or more than a line."""
     reason = reason.strip() if isinstance(reason, str) else ""
-    if not reason or len(reason) > REASON_LIMIT_CHARACTERS or not is_one_line(reason):
+    says_something = any(map(str.isalnum, reason))
+    if not says_something or len(reason) > REASON_LIMIT_CHARACTERS or not is_one_line(reason):
         raise InvalidRequest(
             f"reason: say in one line of at most {REASON_LIMIT_CHARACTERS} characters why they are deleted; "
             "it stands in the audit trail of each job"

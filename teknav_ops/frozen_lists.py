@@ -83,6 +83,8 @@ class FrozenLists:
         if job_ids is None:
             found, matching = self._queries.failures(queue, where, limit=limit, with_damaged=with_damaged)
             missing = 0
+        elif isinstance(job_ids, str):
+            raise InvalidRequest("job_ids: must be a list of ids, not one text")
         elif len(job_ids) > limit:
             raise InvalidRequest(f"job_ids: {len(job_ids):,} ids are more than the limit of {limit:,}")
         else:

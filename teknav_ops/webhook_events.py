@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from teknav_ops.errors import InvalidRequest
+from teknav_ops.errors import InvalidPayload, InvalidRequest
 from teknav_ops.payloads import codec
 from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
 from teknav_ops.producer import Producer
@@ -58,6 +58,9 @@ def publish_event(
     """
     if event_id is not None and occurred_at is None:
         raise InvalidRequest("occurred_at: give it together with event_id, or the same event differs each time")
+    if not isinstance(data, Mapping):
+        problem = f"must be a mapping of names to values, not {type(data).__name__}"
+        raise InvalidPayload(f"event: data: {problem}", [("data", problem)])
     event = {
         "event_id": event_id or f"evt_{secrets.token_hex(12)}",
         "event_type": event_type,

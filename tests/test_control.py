@@ -160,6 +160,18 @@ def test_refusals_name_the_state_and_are_recorded_as_such(control: Control, reco
     assert [entry.outcome for entry in entries(records)] == ["refused"] * 4
 
 
+def test_an_id_that_no_job_can_have_is_refused_before_anything_is_recorded(control: Control, records: Database) -> None:
+    actions = (control.promote, control.cancel, control.retry, control.run_again, control.replay, control.delete)
+    for action in actions:
+        for job_id in ("", "x" * 65, "a\nb"):
+            with pytest.raises(UnknownJob, match="no job has the id"):
+                action(QUEUE, job_id)
+    with pytest.raises(InvalidRequest, match="job_ids: must be a list"):
+        control.preview_deletion(QUEUE, DeadLetterFilter(), job_ids="dead-1")
+    with records.reading() as session:
+        assert session.scalars(select(AuditLog)).all() == []
+
+
 def test_two_operators_replaying_one_dead_letter_at_once_run_it_once(
     redis_server: object, records: Database, cipher: Cipher, state: State
 ) -> None:
@@ -365,7 +377,7 @@ def test_a_batch_deletion_takes_just_its_frozen_list_for_a_reason(
     later = state.dead()
     anew = str(state.client.lindex(KEYS.deletion_ids(plan.id), 0)).partition("|")[0]
     state.client.zincrby(KEYS.dlq, 1, anew)
-    for reason in ("", " ", "a\nb", "x" * 301):
+    for reason in ("", " ", "\u202e", "…", "a\nb", "x" * 301):
         with pytest.raises(InvalidRequest, match="reason: "):
             control.delete_listed(QUEUE, plan.id, reason=reason)
     assert state.client.zcard(KEYS.dlq) == 5 and entries(records) == []

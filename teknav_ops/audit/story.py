@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from teknav_ops.audit.trail import ENTRY_COLUMNS, AuditEntry, jobs_of_trace
+from teknav_ops.jobs.identifiers import checked_id
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.storage.database import Database
@@ -38,8 +39,10 @@ def story(database: Database, client: Client, topology: Topology, job_or_trace: 
     """Everything that AuditLog and the streams say about a job id, or about the jobs of a trace id.
 
     Raises:
+        UnknownJob: no job or trace can have that id.
         StorageUnavailable: the database did not answer. An outage of Redis raises redis-py's errors.
     """
+    checked_id(job_or_trace)
     # The streams first: what is moved meanwhile is then seen twice, not never.
     waiting, saw_all = _in_streams(client, topology, job_or_trace)
     with database.reading() as session:

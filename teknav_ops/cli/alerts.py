@@ -21,7 +21,7 @@ from teknav_ops.alerts.watch import Since, WatchStore
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.cli.options import JsonOption, LimitOption, parse_span
+from teknav_ops.cli.options import BoundedLimitOption, JsonOption, parse_span
 from teknav_ops.errors import InvalidRequest, StorageUnavailable
 from teknav_ops.reports.alerting import RULES
 from teknav_ops.topology import TOPOLOGY
@@ -33,7 +33,7 @@ QueueOption = Annotated[str | None, typer.Option("--queue", "-q", help="Only on 
 
 
 @app.callback()
-def list_alerts(ctx: typer.Context, limit: LimitOption = 20, json_output: JsonOption = False) -> None:
+def list_alerts(ctx: typer.Context, limit: BoundedLimitOption = 20, json_output: JsonOption = False) -> None:
     """Open alerts, the latest that are over, messages nobody took, and silences."""
     if ctx.invoked_subcommand is not None:
         return

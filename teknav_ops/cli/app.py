@@ -58,6 +58,9 @@ def run() -> int:
         return _fail(str(error), 2)
     except RedisError as error:
         return _fail(f"{error}\nRun `teknav doctor`.", 3)
+    except UnicodeEncodeError:
+        # Bytes that are no text come as half surrogates, which no server takes.
+        return _fail("an argument is not UTF-8 text", 2)
     except Exception as error:
         shown = getattr(error, "show", None)
         if shown is not None:

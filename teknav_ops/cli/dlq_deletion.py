@@ -37,6 +37,9 @@ def delete(
         return
     if yes or json_output:
         reason = checked_reason(reason or "")
+        if not job_ids and limit is None and where == DeadLetterFilter():
+            # An empty list of ids in a script must not mean all.
+            raise InvalidRequest(f"job: name jobs, a filter or --limit; all there are: teknav dlq purge {queue}")
     plan = control.preview_deletion(queue, where, limit=limit, job_ids=job_ids)
     if not (yes or json_output):
         show.table(("error type", "count"), by_count(plan), empty=f"No dead letters match on {queue}.")

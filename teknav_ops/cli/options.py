@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from teknav_ops.errors import InvalidRequest
-from teknav_ops.jobs.paging import Window
+from teknav_ops.jobs.paging import PAGE_LIMIT, Window
 from teknav_ops.payloads import plain
 from teknav_ops.spans import parse_moment as parse_moment
 from teknav_ops.spans import parse_span as parse_span
@@ -18,6 +18,8 @@ LOOKING_SECONDS: Final = 60.0
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", help="At most so many.")]
+#: Where nothing behind the command looks at it.
+BoundedLimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=PAGE_LIMIT, help="At most so many.")]
 CursorOption = Annotated[str | None, typer.Option("--cursor", help="Go on from here (next_cursor of the last page).")]
 SinceOption = Annotated[str | None, typer.Option("--since", help="From: 2026-11-24T10:00, or 30m, 6h, 2d ago.")]
 UntilOption = Annotated[str | None, typer.Option("--until", help="Before: as --since.")]

@@ -9,7 +9,7 @@ import typer
 
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.cli.options import JsonOption, LimitOption, parse_data
+from teknav_ops.cli.options import BoundedLimitOption, JsonOption, parse_data
 
 app = typer.Typer(help="Plugins: install, list, switch off and on, look at their runs.", no_args_is_help=True)
 
@@ -58,7 +58,7 @@ def disable(slug: SlugArgument) -> None:
 
 
 @app.command()
-def executions(slug: SlugArgument, limit: LimitOption = 20, json_output: JsonOption = False) -> None:
+def executions(slug: SlugArgument, limit: BoundedLimitOption = 20, json_output: JsonOption = False) -> None:
     """The newest runs of a plugin."""
     runs = Context().control.plugins.executions(slug, limit=limit)
     if json_output:

@@ -12,7 +12,7 @@ from rich.status import Status
 from teknav_ops.access.policy import local_operator
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.cli.options import JsonOption, LimitOption
+from teknav_ops.cli.options import BoundedLimitOption, JsonOption
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.reports.catalogue import Catalogue
@@ -99,7 +99,7 @@ def list_reports(json_output: JsonOption = False) -> None:
 
 
 @app.command()
-def history(name: NameArgument, limit: LimitOption = 20, json_output: JsonOption = False) -> None:
+def history(name: NameArgument, limit: BoundedLimitOption = 20, json_output: JsonOption = False) -> None:
     """A report's runs, newest first."""
     runs = ReportStore(Context().settings.report_root).history(name, limit=limit)
     if json_output:

@@ -8,7 +8,7 @@ import typer
 
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.cli.options import JsonOption, LimitOption, parse_data, parse_span
+from teknav_ops.cli.options import BoundedLimitOption, JsonOption, parse_data, parse_span
 
 app = typer.Typer(help="Webhook endpoints: add, list, switch off and on, change secrets.", no_args_is_help=True)
 
@@ -89,7 +89,7 @@ def publish(
 
 
 @app.command()
-def deliveries(name: NameArgument, limit: LimitOption = 20, json_output: JsonOption = False) -> None:
+def deliveries(name: NameArgument, limit: BoundedLimitOption = 20, json_output: JsonOption = False) -> None:
     """The newest attempts at an endpoint."""
     attempts = Context().control.webhooks.deliveries(name, limit=limit)
     if json_output:

@@ -8,11 +8,11 @@ import typer
 
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.cli.options import JsonOption, LimitOption, parse_data
+from teknav_ops.cli.options import BoundedLimitOption, JsonOption, parse_data
 
 app = typer.Typer(help="Workflows: save, list, look at runs, approve, reject, cancel.", no_args_is_help=True)
 
-RunArgument = Annotated[int, typer.Argument(help="Number of the run.")]
+RunArgument = Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="Number of the run.")]
 StepArgument = Annotated[str, typer.Argument(help="Id of the approval step.")]
 CommentOption = Annotated[str, typer.Option(help="Why.")]
 
@@ -41,7 +41,7 @@ def list_workflows(json_output: JsonOption = False) -> None:
 @app.command()
 def runs(
     status: Annotated[str | None, typer.Option(help="running, waiting, completed, failed, cancelled …")] = None,
-    limit: LimitOption = 20,
+    limit: BoundedLimitOption = 20,
     json_output: JsonOption = False,
 ) -> None:
     """Runs, newest first."""

@@ -11,7 +11,8 @@ from teknav_ops.errors import UnknownJob
 from teknav_ops.one_line import is_one_line
 
 _VERSION_7: Final = 7 << 76
-_LONGEST_ID: Final = 200
+#: As AuditLog keeps them.
+_LONGEST_ID: Final = 64
 _VARIANT: Final = 2 << 62
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import delete
 
 from teknav_ops.audit.story import Story, story
 from teknav_ops.audit.writer import AuditWriter
+from teknav_ops.errors import UnknownJob
 from teknav_ops.redis_state import scripts
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
@@ -89,3 +90,9 @@ def test_a_story_that_cannot_be_seen_whole_says_so(client: redis.Redis, database
     with without_guard(database), database.session() as session:
         session.execute(delete(AuditLog).where(AuditLog.job_id == job_id))
     assert told(database, client, job_id) == Story([], True)
+
+
+@pytest.mark.parametrize("wrong", ["", "x" * 65, "a\0b", "a\udcff"])
+def test_what_is_no_id_is_refused_by_name(client: redis.Redis, database: Database, wrong: str) -> None:
+    with pytest.raises(UnknownJob, match="no job has the id"):
+        told(database, client, wrong)

@@ -192,6 +192,12 @@ def test_what_matches_is_deleted_for_a_reason_after_a_yes(teknav: Teknav, redis_
         (("jobs", "list", "search:index", "--state", "lost"), 2, "lost"),
         (("dlq", "replay", "search:index", "ghost"), 2, "no record of"),
         (("dlq", "replay-batch", "search:index", "--rate", "-1", "--yes", "--resume", "x"), 2, "rate: "),
+        (("dlq", "delete", "search:index", "--yes", "--reason", "spam"), 2, "teknav dlq purge search:index"),
+        (("jobs", "promote", "search:index", "x" * 65), 2, "no job has the id 'xxx"),
+        (("workflows", "show", "9" * 20), 2, "'run'"),
+        (("alerts", "--limit", "-1"), 2, "--limit"),
+        (("webhooks", "publish", "a.b", "--data", "null"), 2, "data: must be a mapping"),
+        (("users", "password", "a\udcff", "--stdin"), 2, "not UTF-8"),
         (("dance",), 2, "dance"),
     ],
 )  # fmt: skip
