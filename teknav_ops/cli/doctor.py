@@ -14,12 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from teknav_ops.alerts.rules import NEARLY_FULL
 from teknav_ops.alerts.setup import alert_setup
-from teknav_ops.audit.chain.anchor import anchor_fault, read_anchor
-from teknav_ops.audit.chain.database_source import source_of
-from teknav_ops.audit.chain.links import LinkKeys
-from teknav_ops.audit.chain.verify import verify
-from teknav_ops.audit.chain.watch import read_verdict
 from teknav_ops.cli import show
+from teknav_ops.cli.audit_finding import audit_finding
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.finding import Finding
 from teknav_ops.cli.keys import finding as keys_finding
@@ -47,8 +43,6 @@ _OLDEST_REDIS: Final = 7
 _CLOCK_LIMIT_MS: Final = 5_000
 _REACH_SECONDS: Final = 5.0
 _WAIT: Final = "It takes some seconds: look again in a moment, or into the logs of the data folder."
-#: The newest links of the audit trail's chain, whose rows are compared: up to 4,000 each.
-_LINKS_LOOKED_AT: Final = 5
 _TROUBLE: tuple[type[Exception], ...] = (TekNavError, DBAPIError, *OUTAGE_ERRORS)
 
 
@@ -79,7 +73,7 @@ def examine(context: Context) -> Iterator[Finding]:
     yield _guarded("redis", lambda: _redis(context), "Start it with `teknav up`, or set TEKNAV_REDIS_URL.")
     yield _guarded("clock", lambda: _clock(context), "Start Redis first.")
     yield _guarded("database", lambda: _database(context), "Check TEKNAV_DATABASE_URL and that the server runs.")
-    yield _guarded("audit", lambda: _audit(context), "Run `teknav db upgrade`, then `teknav audit verify`.")
+    yield _guarded("audit", lambda: audit_finding(context), "Run `teknav db upgrade`, then `teknav audit verify`.")
     yield _guarded("keys", lambda: keys_finding(context), "Start Redis and the database first.")
     yield _guarded("scheduler", lambda: _scheduler(context), "Start Redis first.")
     yield _guarded("workers", lambda: _workers(context), "Start Redis first.")
@@ -200,23 +194,6 @@ def _database(context: Context) -> Finding:
     kind = "SQLite" if context.database.is_sqlite else "PostgreSQL"
     return Finding(
         "database", current == head, f"{kind}, schema {current or 'empty'} of {head}", "Run `teknav db upgrade`."
-    )
-
-
-def _audit(context: Context) -> Finding:
-    with source_of(context.database) as source:
-        found = verify(source, LinkKeys.from_settings(context.settings), newest_links=_LINKS_LOOKED_AT)
-        fault = None if found.is_intact else found.findings[0].text
-        fault = fault or anchor_fault(source, read_anchor(context.client))
-    verdict = read_verdict(context.client)
-    fault = fault or (None if verdict is None else verdict.fault)
-    if fault:
-        remedy = "Run `teknav audit verify`, and find out who changed them; docs/runbook/alerts/AuditChanged.md."
-        return Finding("audit", False, fault, remedy)
-    waiting = f", {found.unsealed_count:,} not sealed yet" if found.unsealed_count else ""
-    whole = f"; all were compared until {verdict.round_at[:16]}" if verdict and verdict.round_at else ""
-    return Finding(
-        "audit", True, f"the newest {found.row_count:,} sealed rows are as they were written{waiting}{whole}"
     )
 
 

@@ -229,6 +229,8 @@ def test_a_chain_that_ends_before_its_anchor_is_told_of_until_an_owner_accepts_i
     cut = teknav("audit", "verify")
     assert cut.returncode == 1
     assert "the chain ends at link 0, but link 9 was there before" in cut.stderr
+    (told,) = (item for item in json.loads(teknav("doctor", "--json").stdout) if item["check"] == "audit")
+    assert not told["is_well"] and "link 9 was there before" in told["seen"]
 
     assert teknav("audit", "accept", "--reason", "restored").returncode == 0
     assert teknav("audit", "verify").returncode == 0

@@ -218,6 +218,13 @@ def test_an_unreachable_redis_is_exit_code_3(teknav: Teknav) -> None:
     assert "teknav doctor" in answer.stderr and "Traceback" not in answer.stderr
 
 
+def test_the_doctor_looks_at_the_audit_trail_without_redis_too(teknav: Teknav) -> None:
+    answer = teknav("doctor", "--json", TEKNAV_REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+
+    found = {item["check"]: item for item in json.loads(answer.stdout)}
+    assert found["audit"]["is_well"] and "is not known without Redis" in found["audit"]["seen"]
+
+
 def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(teknav: Teknav) -> None:
     found = {item["check"]: item for item in json.loads(teknav("doctor", "--json").stdout)}
     assert found["database"]["is_well"] and found["settings"]["is_well"] and found["versions"]["is_well"]
