@@ -17,6 +17,8 @@ COLUMNS: Final = (
     "action", "actor", "job_id", "job_name", "error_type", "fingerprint", "trace_id",
     "attempt", "delivery", "duration_ms", "waited_ms", "detail",
 )  # fmt: skip
+#: How an operator's action stands, or ended.
+OUTCOMES: Final = ("requested", "done", "refused", "failed", "interrupted")
 #: The end of the year 9999: a clock that once stood beyond it must not stop the writer.
 _LAST_MS: Final = 253_402_300_799_000
 _FROM_ENTRY: Final = COLUMNS[3:]

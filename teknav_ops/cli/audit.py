@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from teknav_ops.audit.entries import OUTCOMES
 from teknav_ops.audit.story import story as tell
 from teknav_ops.audit.trail import AuditEntry, AuditFilter, AuditPage, AuditTrail
 from teknav_ops.cli import show
@@ -36,7 +37,7 @@ JobOption = Annotated[str | None, typer.Option("--job", help="Only this job id."
 TraceOption = Annotated[str | None, typer.Option("--trace", help="Only jobs of this trace id.")]
 ErrorOption = Annotated[str | None, typer.Option("--error-type", help="Only this type of error.")]
 FingerprintOption = Annotated[str | None, typer.Option("--fingerprint", help="Only this cause.")]
-OutcomeOption = Annotated[str | None, typer.Option("--outcome", help="requested, done, refused, failed, interrupted.")]
+OutcomeOption = Annotated[str | None, typer.Option("--outcome", help=f"{', '.join(OUTCOMES)}.")]
 TextOption = Annotated[str | None, typer.Option("--text", help="Only with this in detail, error type or job name.")]
 LinesOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 

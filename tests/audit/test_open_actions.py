@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from teknav_ops.access.policy import Operator, Role
 from teknav_ops.audit import open_actions
 from teknav_ops.audit.chain.links import LinkKeys
 from teknav_ops.audit.chain.sealer import AuditSealer
+from teknav_ops.audit.entries import OUTCOMES
 from teknav_ops.audit.lag import AuditLag
 from teknav_ops.audit.open_actions import OpenActions, going_on
 from teknav_ops.audit.operator_log import OperatorLog
@@ -29,6 +31,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.state import QUEUE, State
 from tests.support.topology import TOPOLOGY
 from tests.support.waiting import until
+from tests.support.warm_python import ROOT
 
 #: By what an operator asks for, the entry it leaves.
 ACTIONS = {
@@ -229,3 +232,11 @@ def test_beats_of_what_has_ended_are_taken_away(database: Database) -> None:
 
     with database.reading() as session:
         assert session.scalars(select(AuditActionBeat.entry_id)).all() == []
+
+
+def test_every_outcome_has_its_colour_on_the_page_and_its_word_in_the_docs() -> None:
+    page = (ROOT / "dashboards/assets/js/pages/audit.js").read_text()
+    (colours,) = re.findall(r"const OUTCOMES = \{(.*)\}", page)
+
+    assert set(re.findall(r"(\w+):", colours)) == set(OUTCOMES)
+    assert all(f"`{outcome}`" in (ROOT / "docs/audit-actions.md").read_text() for outcome in OUTCOMES)

@@ -12,6 +12,7 @@ from teknav_ops.api.models_operations import AlertModel, Alerts, AuditEntryModel
 from teknav_ops.api.parameters import Limit, Short, Since, Until, window_of
 from teknav_ops.api.problems import answers
 from teknav_ops.api.shown import shown_detail, shown_worker
+from teknav_ops.audit.entries import OUTCOMES
 from teknav_ops.audit.trail import AuditFilter
 
 router = APIRouter(prefix="/api/owner", tags=["operations"])
@@ -47,7 +48,7 @@ def list_audit(
     trace: Annotated[Short, Query(description="Only jobs of this trace.")] = None,
     error_type: Annotated[Short, Query(description="Only this error type.")] = None,
     fingerprint: Annotated[Short, Query(description="Only this cause.")] = None,
-    outcome: Annotated[Short, Query(description="Ended so: requested, done, refused, failed, interrupted.")] = None,
+    outcome: Annotated[Short, Query(description=f"Ended so: {', '.join(OUTCOMES)}.")] = None,
     since: Since = None,
     until: Until = None,
     cursor: Annotated[Short, Query(description="Go on from here: `next_cursor` of the last page.")] = None,

@@ -4,7 +4,7 @@ import {ms, utc} from 'teknav/js/format.js';
 
 const KINDS = [['people', 'what people did'], ['dlq.', 'dead letters'], ['queue.', 'queues'], ['user.', 'users and sign-ins'], ['job.', 'jobs'], ['all', 'everything']];
 const SPANS = [['', 'any time'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day'], ['7d', '7 days'], ['30d', '30 days']];
-const OUTCOMES = {done: 'good', refused: 'warn', failed: 'bad', requested: 'info'};
+const OUTCOMES = {done: 'good', refused: 'warn', failed: 'bad', requested: 'info', interrupted: 'bad'};
 
 export default function Audit({client, entries, filters, queues, next, isLater, lookedBackTo, problem, shell}) {
   return html`<div class="head"><h1>Audit</h1><p class="grow">Every action of a person stands here before it is carried out, every move of a job after it.</p></div>
