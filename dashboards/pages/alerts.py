@@ -9,6 +9,7 @@ from typing import Any
 from dashboards.page import ROOT, Page, queue_path
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.alerts.queries import ListedAlert, UndeliveredMessage
+from teknav_ops.metrics.scheduler_state import SCHEDULER_TEXTS
 from teknav_ops.payloads import plain
 from teknav_ops.topology import TOPOLOGY
 
@@ -29,7 +30,9 @@ class AlertsPage(Page):
         alerts, cursor = self.visit.sources.alerts, self.visit.cursor()
         before = None if cursor is None else plain.whole_number(plain.parse(cursor, "page"), "page", 1, 2**62)
         recent = alerts.recent(limit=PAGE_SIZE + 1, before_id=before)
+        scheduler = self.visit.reads.get("scheduler", self.visit.sources.scheduler, seconds=5.0, outlives_events=True)
         return {
+            "unwatched": SCHEDULER_TEXTS[scheduler],
             "open": [_row(alert) for alert in alerts.open()],
             "recent": [_row(alert) for alert in recent[:PAGE_SIZE]], "isLater": cursor is not None,
             "next": str(recent[PAGE_SIZE - 1].id) if len(recent) > PAGE_SIZE else None,

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from teknav_ops.metrics.scheduler_state import SchedulerState
+
 
 class RunningJob(BaseModel):
     """A job that a worker holds now."""
@@ -102,3 +104,6 @@ class Alerts(BaseModel):
 
     items: list[AlertModel]
     open_count: int
+    scheduler: SchedulerState = Field(
+        description="Whether anybody looks at the rules: `missing` means that no alert opens or ends."
+    )

@@ -23,6 +23,7 @@ from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import BoundedLimitOption, JsonOption, parse_span
 from teknav_ops.errors import InvalidRequest, StorageUnavailable
+from teknav_ops.metrics.scheduler_state import SCHEDULER_TEXTS, read_scheduler
 from teknav_ops.reports.alerting import RULES
 from teknav_ops.topology import TOPOLOGY
 
@@ -48,6 +49,8 @@ def list_alerts(ctx: typer.Context, limit: BoundedLimitOption = 20, json_output:
     if json_output:
         show.as_json(found)
         return
+    if unwatched := SCHEDULER_TEXTS[read_scheduler(context.client, TOPOLOGY)]:
+        show.errors.print(unwatched, soft_wrap=True)
     show.table(
         ("severity", "rule", "since", "runbook", "what", "at first"),
         [(a.severity, a.rule, a.since_at, a.runbook, a.message, _at_first(a)) for a in found["open"]],

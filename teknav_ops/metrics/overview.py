@@ -9,7 +9,7 @@ from typing import Final, Literal
 from teknav_ops.errors import CorruptRecord
 from teknav_ops.metrics.live import TOUCHED_MINUTES, QueueStats, count_queues, in_window, stats_of
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, read_many_minutes
-from teknav_ops.metrics.scheduler_state import SchedulerState
+from teknav_ops.metrics.scheduler_state import SCHEDULER_TEXTS, SchedulerState
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.scripts import QueueCounts, ScriptRunner
 from teknav_ops.topology import Topology
@@ -71,12 +71,8 @@ def attention(stats: Mapping[str, QueueStats], *, scheduler: SchedulerState) -> 
     """What to look at, the worst first."""
     found = [about for now in stats.values() for about in _about(now)]
     found += _dead_letters(stats)
-    if scheduler == "starting":
-        text = "The scheduler is starting: nothing has been measured yet."
-        found.append(Attention("warn", "no-scheduler", None, text))
-    if scheduler == "missing":
-        text = "No scheduler runs: the audit trail is not moved, and nothing is measured or sent. Start `teknav up`."
-        found.append(Attention("bad", "no-scheduler", None, text))
+    if text := SCHEDULER_TEXTS[scheduler]:
+        found.append(Attention("bad" if scheduler == "missing" else "warn", "no-scheduler", None, text))
     return sorted(found, key=lambda about: (about.severity != "bad", about.queue or ""))
 
 

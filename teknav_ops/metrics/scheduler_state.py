@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 from teknav_ops.metrics.live import read_all_stats
 from teknav_ops.redis_state import keys
 from teknav_ops.redis_state.connection import Client
 
 SchedulerState = Literal["publishes", "starting", "missing"]
+#: What it means for whoever looks at numbers or alerts; nothing where one is at work.
+SCHEDULER_TEXTS: Final[dict[SchedulerState, str]] = {
+    "publishes": "",
+    "starting": "The scheduler is starting: nothing has been measured yet.",
+    "missing": "No scheduler runs: the audit trail is not moved, and nothing is measured or sent. Start `teknav up`.",
+}
 
 
 def read_scheduler(client: Client, queues: Iterable[str]) -> SchedulerState:

@@ -142,6 +142,18 @@ def test_each_kind_of_alert_has_a_runbook_page_and_its_row_a_link_there(
         assert page_at(system, row["runbook"]).load(), row["kind"]
 
 
+@pytest.mark.parametrize(
+    ("state", "words"), [("missing", "No scheduler runs"), ("starting", "starting"), ("publishes", "")]
+)
+def test_nothing_is_called_well_while_nobody_looks_at_the_rules(
+    system: System, monkeypatch: pytest.MonkeyPatch, state: str, words: str
+) -> None:
+    page = page_at(system, f"{ROOT}/alerts")
+    monkeypatch.setattr(page.visit.sources, "scheduler", lambda: state)
+    unwatched = page.load()["unwatched"]
+    assert words in unwatched and bool(unwatched) == bool(words)
+
+
 def listed_alert(kind: str) -> ListedAlert:
     """An open alert of this kind; what else is known of it does not matter."""
     values = {field.name: None for field in dataclasses.fields(ListedAlert)}

@@ -14,6 +14,7 @@ from teknav_ops.api.problems import answers
 from teknav_ops.api.shown import shown_detail, shown_worker
 from teknav_ops.audit.entries import OUTCOMES
 from teknav_ops.audit.trail import AuditFilter
+from teknav_ops.metrics.scheduler_state import read_scheduler
 
 router = APIRouter(prefix="/api/owner", tags=["operations"])
 
@@ -85,4 +86,5 @@ def list_alerts(
     still_open = queries.open()
     found = still_open if open_only else still_open + queries.recent(limit=limit)
     items = [AlertModel.model_validate(alert, from_attributes=True) for alert in found[:limit]]
-    return Alerts(items=items, open_count=len(still_open))
+    scheduler = read_scheduler(services.client, services.topology)
+    return Alerts(items=items, open_count=len(still_open), scheduler=scheduler)

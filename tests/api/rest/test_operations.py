@@ -98,6 +98,7 @@ def test_alerts_are_listed_open_ones_first(owner: httpx.Client, site: Web) -> No
             session.add(Alert(rule=name, queue=QUEUE, opened_at=opened_at, resolved_at=resolved_at, **common))
 
     answer = owner.get("/api/owner/alerts").json()
+    assert answer["scheduler"] == "missing"
 
     assert [(alert["rule"], alert["resolved_at"] is None) for alert in answer["items"]] == [
         ("open", True),

@@ -1,11 +1,12 @@
 // Alerts: what is wrong now, since when, and who was told?
-import {Badge, Empty, html, Pager, Time, Words} from 'teknav/js/kit.js';
+import {Badge, Empty, html, Icon, Pager, Time, Words} from 'teknav/js/kit.js';
 
-export default function Alerts({client, open, recent, undelivered, silences, problem, ...list}) {
+export default function Alerts({client, unwatched, open, recent, undelivered, silences, problem, ...list}) {
   return html`<div class="head"><h1>Alerts</h1><p class="grow">Each is told once when it begins and once when it ends. Rules are settings; see the documentation of alerts.</p></div>
     ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
     ${!open && !problem && html`<div class="skeleton"></div>`}
-    ${open && html`<section class="card"><div class="title"><h2>Open</h2></div>${open.length ? html`<${List} alerts=${open} label="Open alerts" />` : html`<${Empty} icon="check" title="Nothing is wrong">No rule is broken at the moment.</${Empty}>`}</section>
+    ${unwatched && html`<section class="attention" aria-label="Attention"><a class="bad" href="/dashboard/owner/workers"><${Icon} name="circle-alert" /> <span>${unwatched}</span></a></section>`}
+    ${open && html`<section class="card"><div class="title"><h2>Open</h2></div>${open.length ? html`<${List} alerts=${open} label="Open alerts" />` : unwatched ? html`<${Empty} icon="bell" title="No open alert">Nobody looks whether a rule is broken at the moment.</${Empty}>` : html`<${Empty} icon="check" title="Nothing is wrong">No rule is broken at the moment.</${Empty}>`}</section>
       ${undelivered.length > 0 && html`<section class="card"><div class="title"><h2>Not delivered</h2><span class="soft">Messages that no channel has taken</span></div><div class="scroll"><table class="cards" aria-label="Undelivered messages"><thead><tr><th>Rule</th><th>Channel</th><th>Message</th><th class="right">Attempts</th><th>Next</th><th>Error</th></tr></thead>
         <tbody>${undelivered.map((message, at) => html`<tr key=${at}><td class="name"><b>${message.rule}</b></td><td data-label="Channel">${message.channel}</td><td data-label="Message">${message.event}</td><td class="right" data-label="Attempts">${message.attempt_count}</td>
           <td data-label="Next">${message.given_up_at ? html`<${Badge} tone="bad">given up</${Badge}>` : html`<${Time} at=${message.next_attempt_at} relative />`}</td><td class="fill soft"><${Words} text=${message.error ?? ''} /></td></tr>`)}</tbody></table></div></section>`}
