@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from typing import Any
 
 import pytest
@@ -312,3 +313,19 @@ def test_the_same_bytes_come_out_each_time(kind: ImageFormat) -> None:
 def test_all_refusals_are_permanent() -> None:
     for refusal in (NotAnImage, ImageTooLarge, ImageDamaged, UnsupportedImage):
         assert issubclass(refusal, PermanentError)
+
+
+def test_an_animated_png_says_that_one_frame_is_shown() -> None:
+    plain = bytes(SMALL.pngsave_buffer())
+    head_end = len(b"\x89PNG\r\n\x1a\n") + 25
+    control = b"acTL" + (3).to_bytes(4, "big") + bytes(4)
+    chunk = (8).to_bytes(4, "big") + control + zlib.crc32(control).to_bytes(4, "big")
+
+    assert inspect(plain).note is None
+    facts = inspect(plain[:head_end] + chunk + plain[head_end:])
+    assert (facts.frame_count, facts.note) == (3, "3 frames: the variants show the first one only")
+
+
+def test_an_animated_avif_is_refused_as_what_it_is() -> None:
+    with pytest.raises(UnsupportedImage, match="animated AVIF"):
+        inspect(b"\0\0\0\x2cftypavis" + bytes(200))

@@ -29,6 +29,8 @@ _MEDIA_TYPES: Final = {
     "VipsForeignLoadTiffBuffer": "image/tiff",
     "VipsForeignLoadHeifBuffer": "image/avif",
 }
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_ANIMATED_AVIF: Final = b"ftypavis"
 _HEIC_BRANDS: Final = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftyphevx")
 _PLACEHOLDER_SIDE: Final = 16
 _JPEG_QUALITY, _WEBP_QUALITY, _AVIF_QUALITY = 80, 80, 55
@@ -48,7 +50,9 @@ class ImageTooLarge(PermanentError):
 
 
 class UnsupportedImage(PermanentError):
-    """A kind of image that cannot be shown faithfully: HEIC without its decoder, or measurements instead of colours."""
+    """A kind of image that cannot be shown faithfully: HEIC without its decoder, an animated AVIF, or measurements
+    instead of colours.
+    """
 
 
 class ImageDamaged(PermanentError):
@@ -103,7 +107,7 @@ def inspect(content: bytes) -> ImageFacts:
     width, height = (image.height, image.width) if turned else (image.width, image.height)
     if _widest(width, height) < 1:
         raise ImageTooLarge(f"{width} x {height} pixels: no copy of it fits into {SIDE_LIMIT:,} pixels")
-    return ImageFacts(media_type, width, height, _frame_count(image))
+    return ImageFacts(media_type, width, height, _frame_count(content, image))
 
 
 def variant_widths(facts: ImageFacts, widths: tuple[int, ...]) -> list[int]:
@@ -116,8 +120,20 @@ def _widest(width: int, height: int) -> int:
     return width if height <= SIDE_LIMIT else width * SIDE_LIMIT // height
 
 
-def _frame_count(image: Any) -> int:
+def _frame_count(content: bytes, image: Any) -> int:
+    if content.startswith(_PNG):
+        return _png_frame_count(content)
     return int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
+
+
+def _png_frame_count(content: bytes) -> int:
+    """How many frames a PNG says that it has: libvips shows an animated one as if it had one."""
+    at = len(_PNG)
+    while at + 12 <= len(content) and content[at + 4 : at + 8] != b"IDAT":
+        if content[at + 4 : at + 8] == b"acTL":
+            return max(1, int.from_bytes(content[at + 8 : at + 12], "big"))
+        at += 12 + int.from_bytes(content[at : at + 4], "big")
+    return 1
 
 
 def renditions(
@@ -145,6 +161,8 @@ def _media_type(content: bytes) -> str:
     if found == pyvips.ffi.NULL:
         # Otherwise libvips would put this search's complaint before the next error's text.
         pyvips.vips_lib.vips_error_clear()
+        if content[4:12] == _ANIMATED_AVIF:
+            raise UnsupportedImage("an animated AVIF, which cannot be decoded here; save it as WebP or GIF")
         raise NotAnImage("not a JPEG, PNG, WebP, GIF, TIFF or AVIF image")
     loader = str(pyvips.ffi.string(found), "ascii")
     if loader not in _MEDIA_TYPES:
