@@ -24,7 +24,7 @@ from teknav_ops.engine.job_options import checked_key, milliseconds
 from teknav_ops.engine.lane import Desk, Lane
 from teknav_ops.engine.lease_keeper import LeaseKeeper
 from teknav_ops.engine.submission import submit
-from teknav_ops.engine.waiter import Waiter
+from teknav_ops.engine.waiter import Waiter, longest_block_seconds
 from teknav_ops.payloads import codec
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
@@ -93,7 +93,7 @@ class TekNavBroker(Broker):
     @cached_property
     def waiter(self) -> Waiter:
         """Where idle consumers wait; one per process."""
-        client = self._connections.waiting(self._tick_seconds)
+        client = self._connections.waiting(longest_block_seconds(self.client, self._tick_seconds))
         return Waiter(client, self.runner, self.desk, tick_seconds=self._tick_seconds)
 
     # Hooks: as Dramatiq emits them, without visiting the middleware that does not listen -----------

@@ -28,6 +28,7 @@ _WORDS_KEPT_LEASES = 20
 #: would count as silent (`HEARTBEAT_MS`).
 _IDLE_BEAT_SECONDS = 30.0
 _IDLE_BEAT_LEASES = 5
+_MANY_LANES = 50
 #: Time for Dramatiq to declare all queues after the first.
 _FIRST_BEAT_SECONDS = 0.3
 
@@ -83,11 +84,19 @@ class LeaseKeeper:
 
     def beat(self) -> None:
         """One heartbeat: a few round trips for all lanes."""
-        lanes = list(self._lanes.values())
+        lanes = self._due(list(self._lanes.values()))
         self._extend(lanes)
         if self._may_reclaim(time.monotonic()):
             self._reclaim(self._with_active_jobs(lanes))
         self._introduce()
+
+    def _due(self, lanes: list[Lane]) -> list[Lane]:
+        """All; on a Cluster, where each costs commands of its own, of hundreds only those that hold something, and the
+        idle ones so often that they know that this process lives. What is reclaimed was looked at in the same beat."""
+        if len(lanes) <= _MANY_LANES or not is_cluster(self._runner.client):
+            return lanes
+        idle_from = time.monotonic() - self._idle_beat_seconds
+        return [lane for lane in lanes if lane.held or self._told_at.get(lane, idle_from) <= idle_from]
 
     def _may_reclaim(self, now: float) -> bool:
         # Who could not beat in time supposes that the others could not either: it was Redis, or the whole machine.

@@ -3,7 +3,8 @@
 A token on a queue's wake list is for one worker process. The waiter takes it for a lane that waits, or could take a job
 beside those that it is taking; else it puts the token back for another process, and leaves the lane out until it waits
 again. Once a tick it also asks, in one command, whether anything lies in the queues of waiting lanes: a token may be
-lost with the process that took it, and what another process was told to fall due may be ours to fetch.
+lost with the process that took it, and what another process was told to fall due may be ours to fetch. On a Cluster of
+hundreds of slots a tick is longer.
 """
 
 from __future__ import annotations
@@ -28,8 +29,16 @@ log = structlog.get_logger("teknav.engine")
 _OUTAGE_PAUSE_SECONDS: Final = 0.5
 #: How long the token that wakes a waiter is kept, should its process have died.
 _TOKEN_KEPT_MS: Final = 60_000
+#: On a Cluster each slot is looked at by itself. The more there are, the longer their ticks: commands do not grow.
+_SLOTS_OF_A_TICK: Final = 10
+_LONGEST_TICK_SECONDS: Final = 20.0
 #: To take from a list is a write: a server that takes none at the moment refuses it too.
 _REFUSALS: Final[tuple[type[Exception], ...]] = (*OUTAGE_ERRORS, ResponseError)
+
+
+def longest_block_seconds(client: Client, tick_seconds: float) -> float:
+    """For how long a waiter's client may block."""
+    return max(tick_seconds, _LONGEST_TICK_SECONDS) if is_cluster(client) else tick_seconds
 
 
 class Waiter:
@@ -52,23 +61,29 @@ class Waiter:
         for slot in self._slots.values():
             slot.close()
 
+    @property
+    def tick_seconds(self) -> float:
+        """How long a slot's waiter blocks before it looks by itself."""
+        share = len(self._slots) / _SLOTS_OF_A_TICK
+        return max(self._tick_seconds, min(_LONGEST_TICK_SECONDS, self._tick_seconds * share))
+
     def _slot_of(self, lane: Lane) -> _SlotWaiter:
         cluster: Any = self._client if is_cluster(self._client) else None
         number = cluster.keyslot(lane.keys.wake) if cluster else 0
         with self._lock:
             if number not in self._slots:
-                self._slots[number] = _SlotWaiter(self._client, self._runner, self._desk, lane, self._tick_seconds)
+                self._slots[number] = _SlotWaiter(self, self._client, self._runner, self._desk, lane)
             return self._slots[number]
 
 
 class _SlotWaiter:
     """The thread that blocks for the lanes of one slot; `first` is any of them."""
 
-    def __init__(self, client: Client, runner: ScriptRunner, desk: Desk, first: Lane, tick_seconds: float) -> None:
+    def __init__(self, whole: Waiter, client: Client, runner: ScriptRunner, desk: Desk, first: Lane) -> None:
+        self._whole = whole
         self._client = client
         self._runner = runner
         self._desk = desk
-        self._tick_seconds = tick_seconds
         self._own_list = first.keys.waiter(secrets.token_hex(8))
         self._lock = threading.Lock()
         #: By wake list, all that have waited here. The list changes as one, under the lock.
@@ -172,7 +187,7 @@ class _SlotWaiter:
         if is_any_present(self._client, map(_places, quiet)):
             filled |= self._those_with(quiet)
         self._filled = filled
-        self._look_at = time.monotonic() + self._tick_seconds
+        self._look_at = time.monotonic() + self._whole.tick_seconds
         with self._lock:
             for lane in filled & self._waiting:
                 self._wake(lane)

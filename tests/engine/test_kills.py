@@ -66,6 +66,34 @@ def test_a_worker_that_is_told_twice_to_stop_gives_back_what_it_runs(
     workers.stop_all()
 
 
+def test_a_worker_that_hears_both_signals_to_stop_gives_back_what_it_runs(
+    redis_server: RedisServer, tmp_path: Path, producer: Producer, queries: JobQueries, state: State
+) -> None:
+    """A terminal that closes and a supervisor may both ask: SIGHUP counts as SIGTERM does."""
+    workers = Workers(redis_server.url, tmp_path, SECRET_KEY, lease_seconds=600)
+    ids = [producer.enqueue("test:work", "work", {"number": n, "seconds": 60}).job_id for n in range(3)]
+    workers.start(threads=2)
+    until(lambda: queries.counts("test:work").active >= 2, what="two running jobs")
+    (worker,) = {int(state.job(job_id)["worker"].rpartition(":")[2]) for job_id in ids if "worker" in state.job(job_id)}
+    asked = itertools.cycle([signal.SIGTERM, signal.SIGHUP])
+
+    def is_gone() -> bool:
+        try:
+            # Many in a moment: one must come while it gives back.
+            for number in itertools.islice(asked, 200):
+                os.kill(worker, number)
+        except ProcessLookupError:
+            return True
+        return "zombie" in Path(f"/proc/{worker}/status").read_text()
+
+    until(is_gone, what="the end")
+
+    counts = queries.counts("test:work")
+    assert (counts.waiting, counts.active) == (3, 0)
+    assert not any("lost" in state.job(job_id) for job_id in ids)
+    workers.stop_all()
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("script", ["fetch", "complete", "postpone", "dead_letter", "extend_leases"])
 def test_a_worker_killed_around_a_state_change_loses_and_doubles_nothing(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
 
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
+from teknav_ops.redis_state.connection import connect
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.topology import Queue, Topology
+from tests.support.cluster import one_node
 from tests.support.engine import Engine
 from tests.support.redis_server import RedisServer
 from tests.support.topology import Work
@@ -68,6 +71,25 @@ def test_a_heartbeat_of_idle_queues_is_a_few_commands(
     assert calls(client) - before < 10
     assert client.zcard(QueueKeys("test:q0").workers) == 1
     engine.close()
+
+
+def test_on_a_cluster_commands_do_not_grow_with_the_slots_either(cipher: Cipher) -> None:
+    some = Topology(*list(MANY.values())[:60])
+    with one_node() as node:
+        url = f"redis+cluster://127.0.0.1:{node.port}"
+        engine = Engine(url, cipher, topology=some, lease_seconds=600)
+        producer = Producer(connect(url), cipher=cipher, topology=some)
+        lanes, keeper = [engine.broker.lane(name) for name in some], engine.broker.lease_keeper
+        with engine.working(threads=2):
+            # As often as ten slots that are each looked at once a tick of a tenth of a second.
+            until(lambda: engine.broker.waiter.tick_seconds == pytest.approx(0.6), what="a wait in each slot")
+            until(lambda: len(keeper._told_at) == 60, what="a heartbeat of each queue")
+            assert keeper._due(lanes) == []
+            producer.enqueue("test:q59", "work59", {"number": 59})
+            until(lambda: engine.runs, what="a job from one of sixty slots")
+        lanes[7].held["a job"] = 1
+        assert keeper._due(lanes) == [lanes[7]]
+        engine.close()
 
 
 def test_an_idle_queue_hears_again_that_its_worker_lives(engine: Engine, client: redis.Redis) -> None:

@@ -28,8 +28,9 @@ class Lifecycle(Middleware):
         """Dramatiq's master may be killed; its workers must not stay behind."""
         assert isinstance(broker, TekNavBroker)
         end_with_parent()
+        heard: list[float] = []
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _heard_twice(signal.getsignal(number)))
+            signal.signal(number, _heard_twice(signal.getsignal(number), heard))
         # However the process ends, short of being killed: a second SIGTERM ends it at once, by SystemExit.
         Finalize(None, _give_back_what_is_left, args=(broker,), exitpriority=0)
 
@@ -44,9 +45,8 @@ class Lifecycle(Middleware):
         broker.desk.close()
 
 
-def _heard_twice(handler: Any) -> Callable[[int, Any], None]:
-    """The handler, which ends the process the second time: who goes on asking does not disturb its end."""
-    heard: list[float] = []
+def _heard_twice(handler: Any, heard: list[float]) -> Callable[[int, Any], None]:
+    """The handler, which ends the process the second time: who goes on asking, by either signal, disturbs nothing."""
 
     def handle(number: int, frame: Any) -> None:
         heard.append(time.monotonic())
