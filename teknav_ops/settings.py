@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from teknav_ops.checked_settings import CheckedSettings
@@ -244,3 +244,16 @@ def use_web_address(address: str) -> Settings:
     os.environ["TEKNAV_WEB_ADDRESS"] = address
     get_settings.cache_clear()
     return get_settings()
+
+
+def setting_problems(error: ValidationError) -> list[str]:
+    """What is wrong with which variable; the values are not repeated."""
+    return [": ".join([*_variables(each["loc"]), _reason(each["msg"])]) for each in error.errors()]
+
+
+def _variables(place: tuple[int | str, ...]) -> list[str]:
+    return [f"TEKNAV_{str(name).upper()}" for name in place[:1]]
+
+
+def _reason(message: str) -> str:
+    return message.removeprefix("Value error, ")

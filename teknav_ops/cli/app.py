@@ -54,7 +54,9 @@ def run() -> int:
     except _UNAVAILABLE as error:
         advice = "" if "`teknav doctor`" in str(error) else "\nRun `teknav doctor`."
         return _fail(f"{error}{advice}", 3)
-    except (TekNavError, ValidationError) as error:
+    except ValidationError as error:
+        return _fail("; ".join(_problems(error)), 2)
+    except TekNavError as error:
         return _fail(str(error), 2)
     except RedisError as error:
         return _fail(f"{error}\nRun `teknav doctor`.", 3)
@@ -70,6 +72,12 @@ def run() -> int:
             return _fail(f"{error}\nRun `teknav doctor`.", 3)
         raise
     return code if isinstance(code, int) else 0
+
+
+def _problems(error: ValidationError) -> list[str]:
+    from teknav_ops.settings import Settings, setting_problems
+
+    return setting_problems(error) if error.title == Settings.__name__ else [str(error)]
 
 
 def _is_of_the_database(error: Exception) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import typer
+from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from teknav_ops.alerts.rules import NEARLY_FULL
@@ -42,12 +43,13 @@ from teknav_ops.topology import TOPOLOGY
 _OLDEST_REDIS: Final = 7
 _CLOCK_LIMIT_MS: Final = 5_000
 _REACH_SECONDS: Final = 5.0
+_SMS_REMEDY: Final = "Check TEKNAV_SMS_URL, TEKNAV_SMS_TOKEN and that the gateway runs."
 _WAIT: Final = "It takes some seconds: look again in a moment, or into the logs of the data folder."
 _TROUBLE: tuple[type[Exception], ...] = (TekNavError, DBAPIError, *OUTAGE_ERRORS)
 
 
 def doctor(json_output: JsonOption = False) -> None:
-    """Check Redis, SQL, AI, mail, versions and settings, and say what to do."""
+    """Check Redis, SQL, AI, mail, SMS, versions and settings, and say what to do."""
     findings = list(examine(Context()))
     if json_output:
         show.as_json(findings)
@@ -64,12 +66,14 @@ def examine(context: Context) -> Iterator[Finding]:
     """All checks in the order in which they depend on each other."""
     yield _versions()
     yield settings_finding(context)
+    if not _has_settings(context):
+        return
     yield files_finding(context)
     yield _guarded("alerts", lambda: _alerts(context), "Correct the named TEKNAV_ALERT_ variable; see docs/alerts.md.")
     yield _guarded("reports", lambda: _reports(context), "Correct TEKNAV_REPORT_SCHEDULES; see docs/reports.md.")
     yield _guarded("ai", lambda: _ai(context), "Check TEKNAV_AI_BASE_URL, TEKNAV_AI_API_KEY and that the server runs.")
     yield _guarded("mail", lambda: _mail(context), "Check TEKNAV_SMTP_URL and that the server runs.")
-    yield _sms(context)
+    yield _guarded("sms", lambda: _sms(context), _SMS_REMEDY)
     yield _guarded("redis", lambda: _redis(context), "Start it with `teknav up`, or set TEKNAV_REDIS_URL.")
     yield _guarded("clock", lambda: _clock(context), "Start Redis first.")
     yield _guarded("database", lambda: _database(context), "Check TEKNAV_DATABASE_URL and that the server runs.")
@@ -78,6 +82,14 @@ def examine(context: Context) -> Iterator[Finding]:
     yield _guarded("scheduler", lambda: _scheduler(context), "Start Redis first.")
     yield _guarded("workers", lambda: _workers(context), "Start Redis first.")
     yield _guarded("jobs", lambda: _jobs(context), "Start Redis first.")
+
+
+def _has_settings(context: Context) -> bool:
+    """Without settings nothing else can be looked at."""
+    try:
+        return context.settings is not None
+    except ValidationError:
+        return False
 
 
 def _guarded(check: str, look: Callable[[], Finding], remedy: str) -> Finding:
@@ -138,9 +150,17 @@ def _mail(context: Context) -> Finding:
 
 
 def _sms(context: Context) -> Finding:
-    url = context.settings.sms_url
-    seen = "messages are written into the outbox" if url is None else f"messages are posted to {urlsplit(url).netloc}"
-    return Finding("sms", True, seen)
+    settings = context.settings
+    if settings.sms_url is None:
+        return Finding("sms", True, "messages are written into the outbox")
+    # Any answer will do but one that refuses the token: a gateway need not know HEAD.
+    token = settings.sms_token.get_secret_value() if settings.sms_token else ""
+    answer = OutboundHttp(allowed_networks=ANYWHERE).request(
+        "HEAD", settings.sms_url, headers={"authorization": f"Bearer {token}"} if token else {},
+        timeout_seconds=_REACH_SECONDS,
+    )  # fmt: skip
+    seen = f"messages are posted to {urlsplit(settings.sms_url).netloc}, which answers {answer.status}"
+    return Finding("sms", answer.status != 401, seen, _SMS_REMEDY)
 
 
 def _reports(context: Context) -> Finding:

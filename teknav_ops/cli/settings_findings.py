@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from pydantic import ValidationError
+
 from teknav_ops.access.sign_on_roles import patterns_without_queue
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.finding import Finding
 from teknav_ops.errors import TekNavError
 from teknav_ops.private_files import open_folders
 from teknav_ops.secret_key import cipher_keys
+from teknav_ops.settings import setting_problems
 from teknav_ops.topology import TOPOLOGY
+
+_REMEDY: Final = "Correct the named TEKNAV_ variable; docs/settings.md lists them."
 
 
 def settings_finding(context: Context) -> Finding:
@@ -16,10 +23,10 @@ def settings_finding(context: Context) -> Finding:
     try:
         settings = context.settings
         cipher_keys(settings)
+    except ValidationError as error:
+        return Finding("settings", False, "; ".join(setting_problems(error)), _REMEDY)
     except (TekNavError, ValueError) as error:
-        return Finding(
-            "settings", False, str(error), "Correct the named TEKNAV_ variable; docs/settings.md lists them."
-        )
+        return Finding("settings", False, str(error), _REMEDY)
     if idle := patterns_without_queue(settings, TOPOLOGY):
         return Finding("settings", False, "; ".join(idle), f"There are {', '.join(TOPOLOGY)}.")
     return Finding("settings", True, f"{settings.environment}, data in {settings.data_dir.absolute()}")

@@ -6,7 +6,7 @@ import sys
 
 from pydantic import ValidationError
 
-from teknav_ops.settings import Settings, get_settings
+from teknav_ops.settings import Settings, get_settings, setting_problems
 
 
 def settings_at_start() -> Settings:
@@ -14,8 +14,4 @@ def settings_at_start() -> Settings:
     try:
         return get_settings()
     except ValidationError as error:
-        sys.exit("\n".join(f"error: {_words(each['loc'], each['msg'])}" for each in error.errors()))
-
-
-def _words(place: tuple[int | str, ...], reason: str) -> str:
-    return ": ".join([*map(str, place[:1]), reason.removeprefix("Value error, ")])
+        sys.exit("\n".join(f"error: {problem}" for problem in setting_problems(error)))

@@ -18,6 +18,7 @@ from teknav_ops.storage.schema import head_revision
 from tests.conftest import SECRET_KEY
 from tests.support import warm_python
 from tests.support.databases import migrate
+from tests.support.http_receiver import Answer, HttpReceiver
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.state import State
@@ -234,6 +235,33 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(teknav: Teknav) -> N
     sick = teknav("doctor", TEKNAV_REDIS_URL=f"redis://127.0.0.1:{free_port()}", TEKNAV_SECRET_KEY="short")
     assert sick.returncode == 1
     assert "TEKNAV_SECRET_KEY" in sick.stdout and "teknav up" in sick.stdout
+
+
+def test_the_doctor_sees_whether_model_mail_server_and_gateway_answer(teknav: Teknav) -> None:
+    with HttpReceiver() as receiver:
+        receiver.answers = [Answer(status=401)]
+        named = {"TEKNAV_AI_BASE_URL": receiver.url, "TEKNAV_AI_MODEL": "m", "TEKNAV_AI_INPUT_USD_PER_MILLION": "0"}
+        named |= {"TEKNAV_AI_OUTPUT_USD_PER_MILLION": "0", "TEKNAV_SMS_URL": receiver.url, "TEKNAV_SMS_TOKEN": "old"}
+        named |= {"TEKNAV_SMTP_URL": f"smtp+plain://127.0.0.1:{free_port()}"}
+        found = {item["check"]: item for item in json.loads(teknav("doctor", "--json", **named).stdout)}
+        for check, words in (("ai", "answers 401"), ("sms", "answers 401"), ("mail", "Connection refused")):
+            assert not found[check]["is_well"] and words in found[check]["seen"] and found[check]["remedy"], found[
+                check
+            ]
+        asked = [(request.method, request.headers["authorization"]) for request in receiver.requests]
+    assert asked == [("GET", "Bearer none"), ("HEAD", "Bearer old")]
+    silent = json.loads(teknav("doctor", "--json", TEKNAV_SMS_URL=receiver.url).stdout)
+    (sms,) = (item for item in silent if item["check"] == "sms")
+    assert not sms["is_well"] and "TEKNAV_SMS_URL" in sms["remedy"]
+
+
+def test_a_wrong_setting_is_named_by_its_variable_by_the_doctor_too(teknav: Teknav) -> None:
+    wrong = {"TEKNAV_SMTP_URL": "foo", "TEKNAV_SESSION_HOURS": "many"}
+    versions, settings = json.loads(teknav("doctor", "--json", **wrong).stdout)
+    assert versions["is_well"] and not settings["is_well"]
+    for answer in (settings["seen"], teknav("queues", **wrong).stderr):
+        assert "TEKNAV_SMTP_URL: scheme must be one of smtp" in answer and "TEKNAV_SESSION_HOURS: " in answer
+        assert "pydantic" not in answer
 
 
 def test_a_stuck_job_is_marked_and_the_doctor_names_it(teknav: Teknav, redis_server: RedisServer) -> None:

@@ -54,7 +54,7 @@ def test_a_wrong_rule_or_channel_stops_the_scheduler_with_its_name(start: Start,
 
     assert (rule.wait(30), url.wait(30)) == (1, 1)
     assert "error: alert_rules[0] (audit_lag): limit_seconds: " in (tmp_path / "scheduler-0.log").read_text()
-    assert "error: alert_webhook_url: " in (tmp_path / "scheduler-1.log").read_text()
+    assert "error: TEKNAV_ALERT_WEBHOOK_URL: " in (tmp_path / "scheduler-1.log").read_text()
 
 
 def test_an_alert_is_told_once_though_its_scheduler_is_killed_and_another_takes_over(
