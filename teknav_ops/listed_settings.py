@@ -19,8 +19,9 @@ def load_list(setting: str, text: str) -> list[Any]:
     if text.startswith("@"):
         try:
             text = Path(text[1:]).read_text("utf-8")
-        except OSError as error:
-            raise InvalidRequest(f"{setting}: {text[1:]}: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            words = error.strerror if isinstance(error, OSError) else plain.json_problem(error)
+            raise InvalidRequest(f"{setting}: {text[1:]}: {words}") from None
     try:
         listed = plain.read(text)
         plain.check(listed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -146,6 +147,17 @@ def test_lists_in_settings_hold_numbers_that_json_knows(number: str) -> None:
     schedule = json.dumps([{"name": "queue_health", "params": {"hours": "NUMBER"}}]).replace('"NUMBER"', number)
     with pytest.raises(InvalidRequest, match=r"^report_schedules: "):
         written_schedules(Settings(report_schedules=schedule))
+
+
+@pytest.mark.parametrize("content", [None, b'[{"kind": "\xff"}]', b"\xff\xfe["])
+def test_a_list_in_a_file_that_cannot_be_read_is_refused_by_its_setting(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "list.json"
+    _ = path.mkdir() if content is None else path.write_bytes(content)
+    problem = "Is a directory" if content is None else "is not UTF-8"
+    with pytest.raises(InvalidRequest, match=f"^alert_rules: {path}: {problem}"):
+        rules_of(Settings(alert_rules=f"@{path}"))
+    with pytest.raises(InvalidRequest, match=f"^report_schedules: {path}: {problem}"):
+        written_schedules(Settings(report_schedules=f"@{path}"))
 
 
 @pytest.mark.parametrize(
