@@ -85,6 +85,9 @@ def test_an_owner_adds_a_user_and_a_token_and_takes_the_token_back(system: Syste
 
     expect(page.get_by_role("row", name="امید")).to_contain_text("otp:send, webhooks:*")
     expect(page.get_by_role("button", name="Change parvin")).to_have_count(0)
+    page.set_viewport_size({"width": 390, "height": 844})
+    box = page.get_by_role("row", name="امید").get_by_role("button", name="Remove").bounding_box()
+    assert box is not None and box["x"] + box["width"] <= 390
     page.get_by_role("button", name="Create token").click()
     form = page.get_by_role("dialog", name="Create token")
     form.locator("[name=name]").fill("shop")

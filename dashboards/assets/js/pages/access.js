@@ -30,12 +30,12 @@ function Users({client, users, own, onChange}) {
       <td data-label="Role">${user.role}</td><td data-label="Acts on">${user.role === 'VIEWER' ? 'none' : ALL(user.queues)}</td>
       <td data-label="State">${user.disabled_at ? html`<${Badge} tone="bad">disabled</${Badge}>` : 'enabled'}</td><td data-label="Signed in"><${Time} at=${user.signed_in_at} relative /></td>
       <td data-label="Added by"><${Words} text=${user.created_by} /></td>
-      <td class="right">${user.name !== own && html`<button type="button" class="button" aria-label=${`Change ${user.name}`} onClick=${() => onChange(user)}>Change</button>`}
+      <td class="acts"><div class="row">${user.name !== own && html`<button type="button" class="button" aria-label=${`Change ${user.name}`} onClick=${() => onChange(user)}>Change</button>`}
         ${user.disabled_at ? html` <${Act} client=${client} action="enable_user" args=${{user: user.name}}>Enable</${Act}>`
           : user.name !== own && html` <${Act} client=${client} action="disable_user" args=${{user: user.name}} tone="bad"
             confirm=${{title: `Disable ${user.name}?`, text: 'They are signed out everywhere, and their tokens are revoked.', button: 'Disable'}}>Disable</${Act}>`}
         ${user.name !== own && html` <${Act} client=${client} action="remove_user" args=${{user: user.name}} tone="bad"
-          confirm=${{title: `Remove ${user.name}?`, text: 'They are signed out everywhere, and their tokens are revoked. What they did stays in the audit trail.', button: 'Remove', type: user.name}}>Remove</${Act}>`}</td></tr>`)}</tbody></table></div>`;
+          confirm=${{title: `Remove ${user.name}?`, text: 'They are signed out everywhere, and their tokens are revoked. What they did stays in the audit trail.', button: 'Remove', type: user.name}}>Remove</${Act}>`}</div></td></tr>`)}</tbody></table></div>`;
 }
 
 function Field({label, name, values, onChange, problem, ...rest}) {
@@ -110,5 +110,5 @@ function Tokens({client, tokens}) {
       <td class="right" data-label="Jobs a minute">${token.jobs_per_minute === null ? 'no limit' : count(token.jobs_per_minute)}</td><td class="right" data-label="Up to a backlog of">${token.backlog_limit === null ? 'no limit' : count(token.backlog_limit)}</td>
       <td data-label="State"><${Badge} tone=${token.state === 'live' ? 'good' : ''}>${token.state}</${Badge}></td><td data-label="Last used"><${Time} at=${token.last_used_at} relative /></td>
       <td data-label="Expires">${token.expires_at ? html`<${Time} at=${token.expires_at} />` : 'never'}</td><td data-label="Owner"><${Words} text=${token.owner ?? `none (made by ${token.created_by})`} /></td>
-      <td class="right">${token.state !== 'revoked' && html`<${Act} client=${client} action="revoke_token" args=${{token: token.name}} tone="bad" confirm=${{title: `Revoke ${token.name}?`, text: 'Programs that use it are refused from now on. It cannot be taken back.', button: 'Revoke'}}>Revoke</${Act}>`}</td></tr>`)}</tbody></table></div>`;
+      <td class="acts"><div class="row">${token.state !== 'revoked' && html`<${Act} client=${client} action="revoke_token" args=${{token: token.name}} tone="bad" confirm=${{title: `Revoke ${token.name}?`, text: 'Programs that use it are refused from now on. It cannot be taken back.', button: 'Revoke'}}>Revoke</${Act}>`}</div></td></tr>`)}</tbody></table></div>`;
 }
