@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from teknav_ops.access.actors import check_actor
-from teknav_ops.engine.job_options import checked_key, checked_priority, checked_trace_id, delay_ms
+from teknav_ops.engine.job_options import checked_key, checked_list, checked_priority, checked_trace_id, delay_ms
 from teknav_ops.engine.submission import submit
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.identifiers import new_job_id, new_trace_id
@@ -152,8 +152,9 @@ class Producer:
             IdempotencyConflict: of the first key that was used for another request; the other jobs were written.
         """
         known = self._topology[queue]
-        payloads = list(items)
-        keys = [None] * len(payloads) if idempotency_keys is None else list(idempotency_keys)
+        payloads = checked_list(items, "items")
+        wanted = [None] * len(payloads) if idempotency_keys is None else idempotency_keys
+        keys = checked_list(wanted, "idempotency_keys")
         if len(keys) != len(payloads):
             raise InvalidRequest(f"idempotency_keys: {len(keys):,} keys for {len(payloads):,} items; give one each")
         with self._sending(known, job, trace_id) as origin:

@@ -218,6 +218,17 @@ def test_many_jobs_have_a_key_each(producer: Producer, client: redis.Redis) -> N
         producer.enqueue_many("test:work", "work", [{"number": 7}], idempotency_keys=["a"])
 
 
+@pytest.mark.parametrize("wrong", [None, 5, "ab", b"ab", {"number": 7}])
+def test_many_jobs_and_their_keys_are_lists(producer: Producer, client: redis.Redis, wrong: Any) -> None:
+    with pytest.raises(InvalidRequest, match="items: must be a list"):
+        producer.enqueue_many("test:work", "work", wrong)
+    items = [{"number": 7}, {"number": 8}]
+    if wrong is not None:
+        with pytest.raises(InvalidRequest, match="idempotency_keys: must be a list"):
+            producer.enqueue_many("test:work", "work", items, idempotency_keys=wrong)
+    assert client.dbsize() == 0
+
+
 def _fails(*_: Any, **__: Any) -> Any:
     raise RuntimeError("not now")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -76,3 +77,10 @@ def milliseconds(delay: int | None) -> int:
     if type(number) not in (int, float):
         raise InvalidRequest(f"delay: must be a number of milliseconds, not {type(delay).__name__}")
     return delay_ms(number / 1000 if abs(number) < 2**63 else math.inf)
+
+
+def checked_list(values: Iterable[Any], name: str) -> list[Any]:
+    """One for each job. Raises InvalidRequest for what is one thing, such as a text, whose letters are no list."""
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InvalidRequest(f"{name}: must be a list with one for each job, not {type(values).__name__}")
+    return list(values)
