@@ -128,7 +128,7 @@ class Tokens:
             "backlog_limit": backlog_limit,
         }
         secret = BEGINNING + secrets.token_urlsafe(32)
-        expires_at = None if life is None else utc_now() + life
+        expires_at = None if life is None else self._database.now() + life
         told = {"token": name, "owner": owner, "expires_at": expires_at and expires_at.isoformat(), **facts}
         try:
             with self._log.record("token.created", actor=by.name, **told), self._database.session() as session:

@@ -38,8 +38,9 @@ class Ledger:
 
     def silences(self) -> list[tuple[str, str]]:
         """(rule, queue) pairs that are silenced; a queue '' stands for all."""
+        now = self._database.now()
         with self._database.reading() as session:
-            rows = session.execute(select(AlertSilence.rule, AlertSilence.queue).where(AlertSilence.until > utc_now()))
+            rows = session.execute(select(AlertSilence.rule, AlertSilence.queue).where(AlertSilence.until > now))
             return [(rule, queue) for rule, queue in rows]
 
     def write(self, opened: Sequence[AlertState], resolved: Mapping[str, str], at: datetime) -> None:

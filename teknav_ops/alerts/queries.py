@@ -14,7 +14,6 @@ from teknav_ops.alerts.watch import WatchStore
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Alert, AlertDelivery, AlertSilence
-from teknav_ops.storage.tables.base import utc_now
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -125,10 +124,9 @@ class AlertQueries:
 
     def silences(self) -> list[ListedSilence]:
         """Silences in force, the first to end first."""
+        now = self._database.now()
         with self._database.reading() as session:
-            rows = session.scalars(
-                select(AlertSilence).where(AlertSilence.until > utc_now()).order_by(AlertSilence.until)
-            )
+            rows = session.scalars(select(AlertSilence).where(AlertSilence.until > now).order_by(AlertSilence.until))
             return [
                 ListedSilence(row.rule, row.queue, row.until, row.reason, row.created_by) for row in rows
             ]  # fmt: skip

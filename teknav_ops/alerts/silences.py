@@ -12,7 +12,6 @@ from teknav_ops.access.policy import Operation, Operator, needs
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest, WrongState
 from teknav_ops.storage.tables import AlertSilence
-from teknav_ops.storage.tables.base import utc_now
 from teknav_ops.topology import TOPOLOGY, Topology
 
 _LONGEST: Final = timedelta(days=30)
@@ -43,7 +42,7 @@ class Silences:
         if not reason.strip():
             raise InvalidRequest("reason: say why; whoever comes next has to know")
         self._require_known(rule, queue)
-        until = utc_now() + span
+        until = self._log.database.now() + span
         with self._log.record(
             "alert.silenced", actor=self._operator.name, queue=queue, rule=rule, until=until.isoformat(), reason=reason
         ), self._log.database.session() as session:  # fmt: skip
@@ -61,7 +60,7 @@ class Silences:
         Raises:
             WrongState: there is none.
         """
-        now = utc_now()
+        now = self._log.database.now()
         with self._log.record("alert.unsilenced", actor=self._operator.name, queue=queue, rule=rule):  # noqa: SIM117
             with self._log.database.session() as session:
                 ended = session.execute(

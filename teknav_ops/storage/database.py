@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from teknav_ops.errors import StorageRefused, StorageUnavailable
-from teknav_ops.storage.tables.base import Base
+from teknav_ops.storage.tables.base import Base, utc_now
 
 _BUSY_TIMEOUT_MS = 10_000
 #: read_only_sql_transaction, which drivers do not count among the errors of operation.
@@ -42,6 +43,17 @@ class Database:
     def is_sqlite(self) -> bool:
         """Whether this is the embedded database."""
         return self.engine.dialect.name == "sqlite"
+
+    def now(self) -> datetime:
+        """This moment by the clock that all who share the database can go by: its server's; a SQLite file's is ours.
+
+        Raises:
+            StorageUnavailable, StorageRefused: as `session`.
+        """
+        if self.is_sqlite:
+            return utc_now()
+        with self.reading() as session:
+            return session.scalars(select(func.now())).one().astimezone(UTC)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:

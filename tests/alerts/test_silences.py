@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from teknav_ops.access.policy import Operator, Role
+from teknav_ops.access.policy import Operation, Operator, Role
+from teknav_ops.access.tokens import Tokens
 from teknav_ops.alerts.queries import AlertQueries
 from teknav_ops.alerts.silences import Silences
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest, NotAllowed, UnknownQueue, WrongState
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
+from tests.support.databases import migrated_url
 from tests.support.topology import TOPOLOGY
 
 HOUR = timedelta(hours=1)
@@ -38,6 +42,35 @@ def test_who_silenced_what_and_why_is_listed_and_in_the_audit_log(database: Data
         ("alert.unsilenced", "done"),
     ]
     assert rows[0].detail["reason"] == "migration"
+
+
+class _Slow(datetime):
+    """The clock of a machine that is an hour behind."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return super().now(tz) - HOUR
+
+
+def test_silences_and_tokens_go_by_the_databases_clock_and_not_by_the_operators(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    span, owner = timedelta(minutes=30), Operator("sara", Role.OWNER)
+    with migrated_url("postgresql", tmp_path) as url:
+        database = Database.open(url)
+        with monkeypatch.context() as on_that_machine:
+            on_that_machine.setattr("teknav_ops.storage.tables.base.datetime", _Slow)
+            silences(database).silence("waiting", None, span=span, reason="migration")
+            _, token = Tokens(OperatorLog(database)).create(
+                owner, "ci", role=Role.VIEWER, scopes=[Operation.READ], life=timedelta(days=1)
+            )
+            assert len(AlertQueries(database).silences()) == 1
+
+        (listed,) = AlertQueries(database).silences()
+        assert timedelta(minutes=29) < listed.until - datetime.now(UTC) <= span
+        assert token.expires_at and token.expires_at - datetime.now(UTC) > timedelta(hours=23, minutes=59)
+        silences(database).end("waiting", None)
+        database.engine.dispose()
 
 
 @pytest.mark.parametrize(
