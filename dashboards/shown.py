@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from teknav_ops.audit.trail import AuditEntry
 from teknav_ops.jobs.batch_deletion import Deletion
 from teknav_ops.jobs.batch_replay import SKIP_WORDS, Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
+from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup
 from teknav_ops.jobs.paging import Page
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.states import JobState
@@ -23,7 +25,9 @@ _ROW_CHARACTERS: Final = 160
 #: Which moment a list shows of a job.
 _WHEN: Final = {JobState.WAITING: "enqueued_at", JobState.ACTIVE: "started_at", JobState.DELAYED: "due_at"}
 _DETAIL_CHARACTERS: Final = 600
+#: Of a replay; and of what is dead.
 _CAUSES_SHOWN: Final = 5
+_CAUSES_LISTED: Final = 100
 
 
 def runbook_path(error_type: str) -> str:
@@ -56,17 +60,34 @@ def job_row(visit: Visit, job: JobRecord) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def group_rows(visit: Visit, queue: str) -> list[dict[str, Any]]:
-    """Dead letters by cause, each with where it can be read about."""
-    groups = visit.reads.get(("groups", queue), lambda: visit.sources.dead_letters.groups(queue), queue=queue)
-    return [
-        {
-            "errorType": group.error_type, "fingerprint": group.fingerprint, "count": group.count,
-            "first": group.first_failed_at, "last": group.last_failed_at, "runbook": runbook_path(group.error_type),
-            "example": visit.masked_text(group.example_error)[:_PREVIEW_CHARACTERS],
-        }
-        for group in groups
-    ]  # fmt: skip
+def cause_rows(visit: Visit, *queues: str) -> dict[str, Any]:
+    """The most frequent causes of the queues' dead letters, and how many there are beside them: a list of thousands
+    would be megabytes, and help nobody.
+    """
+    found = [
+        (queue, group)
+        for queue in queues
+        for group in visit.reads.get(
+            ("groups", queue), functools.partial(visit.sources.dead_letters.groups, queue), queue=queue
+        )
+    ]
+    found.sort(key=lambda pair: -pair[1].count)
+    rarer = found[_CAUSES_LISTED:]
+    return {
+        "rows": [_cause_row(visit, *pair) for pair in found[:_CAUSES_LISTED]],
+        "types": sorted({group.error_type for _, group in found}),
+        "total": sum(group.count for _, group in found),
+        "rarer": {"causes": len(rarer), "letters": sum(group.count for _, group in rarer)},
+    }
+
+
+def _cause_row(visit: Visit, queue: str, group: DeadLetterGroup) -> dict[str, Any]:
+    return {
+        "errorType": group.error_type, "fingerprint": group.fingerprint, "count": group.count,
+        "first": group.first_failed_at, "last": group.last_failed_at, "runbook": runbook_path(group.error_type),
+        "example": visit.masked_text(group.example_error)[:_PREVIEW_CHARACTERS], "queue": queue,
+        "href": dlq_path(queue),
+    }  # fmt: skip
 
 
 def letter_row(visit: Visit, letter: DeadLetter) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.page import Page, dlq_path
-from dashboards.shown import group_rows
+from dashboards.page import Page
+from dashboards.shown import cause_rows
 from teknav_ops.topology import TOPOLOGY
 
 
@@ -22,9 +22,4 @@ class DeadLettersPage(Page):
 
     def load(self) -> dict[str, Any]:
         """Every queue's causes."""
-        rows = [
-            row | {"queue": queue, "href": dlq_path(queue)}
-            for queue in TOPOLOGY
-            for row in group_rows(self.visit, queue)
-        ]
-        return {"groups": sorted(rows, key=lambda row: -row["count"]), "total": sum(row["count"] for row in rows)}
+        return {"causes": cause_rows(self.visit, *TOPOLOGY)}

@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, queue_path, short
-from dashboards.shown import deletion_row, group_rows, letter_row, paged, payload_text, replay_row, runbook_path
+from dashboards.shown import cause_rows, deletion_row, letter_row, paged, payload_text, replay_row, runbook_path
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.access.policy import Operation
 from teknav_ops.errors import InvalidPayload, InvalidRequest
@@ -61,7 +61,7 @@ class DlqPage(Page):
         return {
             "queue": {"name": queue, "href": dlq_path(queue), "jobNames": list(TOPOLOGY[queue].jobs),
                       "effects": TOPOLOGY[queue].effects, "exports": self._export_path(where)},
-            "groups": group_rows(visit, queue),
+            "causes": cause_rows(visit, queue),
             "letters": [letter_row(visit, letter) for letter in page.items],
             **paged(page, cursor), "isFiltered": where != DeadLetterFilter(), "note": note, "order": order,
             "filters": {name: visit.filter(name) for name in _FILTERS},

@@ -8,7 +8,7 @@ from typing import Any, Final
 from dashboards.page import ROOT, Crumb, Outcome, Page, action, dlq_path, queue_path, short
 from dashboards.pages.job_actions import JobActions
 from dashboards.pages.queue_metrics import OUTCOMES, RANGES, load_metrics
-from dashboards.shown import group_rows, job_row, paged
+from dashboards.shown import cause_rows, job_row, paged
 from dashboards.visit import PAGE_SIZE
 from teknav_ops.access.policy import Operation
 from teknav_ops.errors import CorruptRecord, InvalidPayload
@@ -59,7 +59,7 @@ class QueuePage(JobActions, Page):
         if tab in ("jobs", "failed"):
             shown["list"] = self._jobs(queue, state)
         elif tab == "dlq":
-            shown["groups"] = group_rows(self.visit, queue.name)
+            shown["causes"] = cause_rows(self.visit, queue.name)
         else:
             chosen, outcome = self.visit.choice("range", RANGES), self.visit.choice("outcome", OUTCOMES)
             shown["metrics"] = load_metrics(self.visit, queue.name, chosen, outcome)

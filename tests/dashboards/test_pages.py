@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from datetime import UTC, datetime
 from urllib.parse import urldefrag, urlsplit
 
 import pytest
@@ -17,6 +18,7 @@ from dashboards.pages import PAGES
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.alerts.queries import ListedAlert
 from teknav_ops.alerts.rules import RULE_KINDS
+from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup
 from teknav_ops.topology import TOPOLOGY
 from tests.dashboards.addresses import kind_at, page_at
 from tests.dashboards.conftest import Visit
@@ -152,6 +154,23 @@ def test_nothing_is_called_well_while_nobody_looks_at_the_rules(
     monkeypatch.setattr(page.visit.sources, "scheduler", lambda: state)
     unwatched = page.load()["unwatched"]
     assert words in unwatched and bool(unwatched) == bool(words)
+
+
+@pytest.mark.parametrize("place", ["dlq", "queues/search:index/dlq", "queues/search:index?tab=dlq"])
+def test_of_thousands_of_causes_the_most_frequent_are_listed_and_the_others_counted(
+    system: System, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    groups = [DeadLetterGroup(f"Kind{n % 3}", f"f{n}", n, at, at, "no answer " * 20) for n in range(1, 3_001)]
+    page = page_at(system, f"{ROOT}/{place}")
+    monkeypatch.setattr(
+        page.visit.sources.dead_letters, "groups", lambda queue: groups if queue == "search:index" else []
+    )
+    causes = page.load()["causes"]
+    assert [row["count"] for row in causes["rows"]] == list(range(3_000, 2_900, -1))
+    assert causes["rarer"] == {"causes": 2_900, "letters": sum(range(1, 2_901))}
+    assert causes["total"] == sum(range(1, 3_001)) and causes["types"] == ["Kind0", "Kind1", "Kind2"]
+    assert len(json.dumps(causes, default=str)) < 100_000
 
 
 def listed_alert(kind: str) -> ListedAlert:

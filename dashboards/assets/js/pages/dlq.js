@@ -8,7 +8,7 @@ import {Running, StartReplay} from 'teknav/js/replay.js';
 
 const SPANS = [['', 'any time'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['1d', '1 day'], ['7d', '7 days']];
 
-export default function Dlq({client, queue, groups, letters, filters, problem, shell, replays, ...list}) {
+export default function Dlq({client, queue, causes, letters, filters, problem, shell, replays, ...list}) {
   const [selected, setSelected] = useState(() => new Set(client.restored.selected));
   client.keep.selected = [...selected];
   const [dialog, setDialog] = useState(null);
@@ -23,13 +23,13 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
     <div class="head"><h1>Dead letters${queue && ` of ${queue.name}`}</h1><span class="grow"></span>
       ${queue && letters && mayAct && html`<a class="button" href=${`${queue.exports}&format=csv`} download><${Icon} name="download" /> CSV</a>
         <a class="button" href=${`${queue.exports}&format=json`} download><${Icon} name="download" /> JSON</a>`}
-      ${queue && letters && mayManage && html`<button type="button" class="button bad" disabled=${!groups?.length} onClick=${() => setDialog({kind: 'purge'})}><${Icon} name="trash-2" /> Purge</button>`}</div>
+      ${queue && letters && mayManage && html`<button type="button" class="button bad" disabled=${!causes?.total} onClick=${() => setDialog({kind: 'purge'})}><${Icon} name="trash-2" /> Purge</button>`}</div>
     ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
     ${replays?.map((replay) => html`<${Running} key=${replay.id} client=${client} replay=${replay} mayAct=${mayAct} />`)}
-    ${groups && html`<${Groups} groups=${groups} href=${queue.href} chosen=${filters.fingerprint} />`}
-    ${letters && (groups.length > 0 || list.isFiltered) && html`<section class="card">
+    ${causes && html`<${Groups} causes=${causes} chosen=${filters.fingerprint} />`}
+    ${letters && (causes.total > 0 || list.isFiltered) && html`<section class="card">
       <div class="title filters">
-        <${Choice} client=${client} name="type" label="Error" value=${filters.type} options=${[['', 'all'], ...[...new Set([...groups.map((group) => group.errorType), ...(filters.type ? [filters.type] : [])])].map((name) => [name, name])]} />
+        <${Choice} client=${client} name="type" label="Error" value=${filters.type} options=${[['', 'all'], ...[...new Set([...causes.types, ...(filters.type ? [filters.type] : [])])].map((name) => [name, name])]} />
         ${queue.jobNames.length > 1 && html`<${Choice} client=${client} name="name" label="Job" value=${filters.name} options=${[['', 'all'], ...queue.jobNames.map((name) => [name, name])]} />`}
         <${Choice} client=${client} name="since" label="Failed since" value=${filters.since} options=${SPANS} />
         ${shell.maySearch && html`<${SearchField} client=${client} name="text" placeholder="In error or payload" value=${filters.text} />`}
@@ -46,7 +46,7 @@ export default function Dlq({client, queue, groups, letters, filters, problem, s
       ${mayManage && html`<button type="button" class="button bad" onClick=${() => setDialog({kind: 'delete', ids: [...selected]})}><${Icon} name="trash-2" /> Delete selected …</button>`}
       <button type="button" class="button" onClick=${() => setSelected(new Set())}>None</button></div>`}
     ${dialog?.kind === 'inspect' && html`<${Inspect} client=${client} letter=${dialog.letter} ...${{mayAct, mayManage}} onClose=${close} />`}
-    ${dialog?.kind === 'purge' && html`<${Purge} client=${client} queue=${queue.name} total=${groups.reduce((sum, group) => sum + group.count, 0)} onClose=${close} />`}
+    ${dialog?.kind === 'purge' && html`<${Purge} client=${client} queue=${queue.name} total=${causes.total} onClose=${close} />`}
     ${dialog?.kind === 'delete' && html`<${DeleteLetters} client=${client} queue=${queue} ids=${dialog.ids} filters=${filters} onClose=${() => { close(); setSelected(new Set()); }} />`}
     ${dialog?.kind === 'replay' && html`<${StartReplay} client=${client} queue=${queue} ids=${dialog.ids} filters=${filters} onClose=${() => { close(); setSelected(new Set()); }} />`}`;
 }

@@ -12,7 +12,7 @@ const STATES = ['waiting', 'active', 'delayed', 'completed', 'cancelled'];
 /** Of these the newest records are kept only: their number says nothing of how many there were. */
 const KEPT = ['completed', 'cancelled'];
 
-export default function Queue({client, queue, tab, state, list, groups, metrics, problem, shell}) {
+export default function Queue({client, queue, tab, state, list, causes, metrics, problem, shell}) {
   const [dialog, setDialog] = useState(null);
   const close = () => setDialog(null);
   return html`
@@ -26,7 +26,7 @@ export default function Queue({client, queue, tab, state, list, groups, metrics,
     ${queue && html`<${Facts} queue=${queue} />
       <${Tabs} client=${client} value=${tab} tabs=${[['jobs', 'Jobs', queue.waiting + queue.active + queue.delayed, 'to do'], ['failed', 'Failed', queue.failed], ['dlq', 'DLQ', queue.dlq], ['metrics', 'Metrics']]} />`}
     ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
-    ${queue && !problem && tab === 'dlq' && html`<${Groups} groups=${groups} href=${queue.dlqHref} /><div><a class="button" href=${queue.dlqHref}><${Icon} name="list-checks" /> Work on the dead letters</a></div>`}
+    ${queue && !problem && tab === 'dlq' && html`<${Groups} causes=${causes} /><div><a class="button" href=${queue.dlqHref}><${Icon} name="list-checks" /> Work on the dead letters</a></div>`}
     ${queue && !problem && tab === 'metrics' && html`<${Metrics} client=${client} metrics=${metrics} />`}
     ${queue && !problem && list && (tab === 'jobs' || tab === 'failed') && html`<section class="card">
       <div class="title filters">${tab === 'jobs' && html`<${Choice} client=${client} name="state" label="State" value=${state} options=${STATES.map((name) => [name, `${name} (${count(queue[name])}${KEPT.includes(name) ? ' kept' : ''})`])} />`}
