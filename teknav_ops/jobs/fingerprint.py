@@ -20,8 +20,10 @@ _SHAPES: Final = (
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"), "<address>"),
     (re.compile(r"\b0x[0-9a-f]+\b|\b[0-9a-f]{16,}\b", re.I), "<hex>"),
     (re.compile(r"(?:/[\w.@+-]+){2,}"), "<path>"),
-    (re.compile(r"-?\d+(?:[.,]\d+)*"), "<n>"),
 )
+_NUMBER: Final = re.compile(r"-?\d+(?:[.,]\d+)*")
+#: Ids as servers quote them in their refusals: `4RkqX12abc`, `req_9fK3aZ`. Names such as `eu-west-1` are none.
+_ID: Final = re.compile(r"\b(?=[\w-]*[A-Za-z]\d)(?=[\w-]*\d[A-Za-z])\w[\w-]{6,}\w\b")
 _QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|«[^»]*»")
 
 
@@ -32,6 +34,9 @@ def message_shape(error_type: str, message: str) -> str:
         text = _QUOTED.sub("<text>", text)
     for pattern, mark in _SHAPES:
         text = pattern.sub(mark, text)
+    if error_type not in _QUOTE_IS_CAUSE:
+        text = _ID.sub("<id>", text)
+    text = _NUMBER.sub("<n>", text)
     return " ".join(text.split())[:300]
 
 

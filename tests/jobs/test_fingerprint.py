@@ -13,6 +13,8 @@ SAME = [
     ("FileNotFoundError", "no '/data/a/b.jpg'", "no '/data/c/d.png'"),
     ("MailRefused", "550 <sara@example.com> unknown", "550 <ali@example.org> unknown"),
     ("X", "job 0b9c1f04-2f0e-4a54-b3cf-0f4b3f1f7a10 lost", "job 8f14e45f-ceea-4e7a-9c3b-1d2e3f4a5b6c lost"),
+    ("MailRefused", "451 4.7.1 greylisted, id 4RkqX12abc", "451 4.7.1 greylisted, id 7Bz9kLmQp1"),
+    ("AiUnavailable", "request req_9fK3aZxx was refused", "request req_B1cD2eF3 was refused"),
     ("X", "at 2026-11-24T10:00:00Z", "at 2025-01-02 03:04:05"),
     ("X", "مقالهٔ «الف» یافت نشد", "مقالهٔ «ب» یافت نشد"),
 ]
@@ -25,9 +27,11 @@ def test_data_in_messages_does_not_split_a_cause(error_type: str, one: str, othe
 
 def test_the_missing_key_is_the_cause() -> None:
     assert fingerprint("KeyError", "'name'") != fingerprint("KeyError", "'title'")
+    assert fingerprint("KeyError", "'ipv6_enabled'") != fingerprint("KeyError", "'http2_enabled'")
 
 
 def test_type_and_words_tell_causes_apart() -> None:
+    assert fingerprint("AiUnavailable", "no gpt-4o-mini") != fingerprint("AiUnavailable", "no llama-3-70b")
     marks = {fingerprint("ValueError", "a b"), fingerprint("TypeError", "a b"), fingerprint("ValueError", "a c")}
     assert len(marks) == 3
 

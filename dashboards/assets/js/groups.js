@@ -18,5 +18,5 @@ export function Groups({causes, chosen, hasQueues}) {
         <td data-label="First"><${Time} at=${group.first} relative /></td><td data-label="Last"><${Time} at=${group.last} relative /></td>
         <td class="fill soft"><${Words} text=${group.example} title=${group.example} /></td></tr>`;
     })}</tbody></table>
-    ${causes.rarer.causes > 0 && html`<p class="body soft">${count(causes.rarer.causes)} rarer causes with ${count(causes.rarer.letters)} dead letters are not in this table; filters find them.</p>`}</section>`;
+    ${causes.rarer.causes > 0 && html`<p class="body soft">${count(causes.rarer.causes)} rarer causes with ${count(causes.rarer.letters)} dead letters are not in this table; the filters of their queue find them.</p>`}</section>`;
 }
