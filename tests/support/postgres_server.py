@@ -52,8 +52,8 @@ class PostgresServer:
     def _has_started(self) -> bool:
         try:
             self._server.ensure_postgres_running()
-        except subprocess.SubprocessError:
-            # The dead server's shared memory may not be free yet.
+        except (subprocess.SubprocessError, AssertionError):
+            # The dead server's shared memory may not be free yet, or it is not ready after pg_ctl's ten seconds.
             return False
         return True
 
