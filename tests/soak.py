@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -65,6 +66,7 @@ def files() -> list[Path]:
     return [path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("test_*.py")) if _plays_scaled(path)]
 
 
+@cache
 def _plays_scaled(path: Path) -> bool:
     tree = ast.parse(path.read_text("utf-8"))
     names = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
