@@ -10,6 +10,7 @@ from contextlib import redirect_stderr
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -24,6 +25,7 @@ from teknav_ops.logs import MaskedFormatter, configure_command_logs, configure_l
 from teknav_ops.payloads.redaction import error_text, leaving, redact
 from teknav_ops.reports import child
 from teknav_ops.reports.delivery import Courier
+from teknav_ops.reports.masking import mask_output, masked_value
 from teknav_ops.reports.runs import Order, RunMeta
 from teknav_ops.reports.store import NOTEBOOK, ReportStore
 from teknav_ops.settings import Settings
@@ -33,8 +35,25 @@ TREE = Path(__file__).parent.parent
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SECRET, MAIL, PHONE = "hunter2", "reader@example.com", "09123456789"
 QUOTED = f'cannot open {{"password": "{SECRET}"}} for <{MAIL}> & 0912 345 6789'
+DRAWN = "M 0 10 20 30 40 50"
 SCRIPT = "<script>x('a'); // is a program, and stays\n</script>"
 TEXT = f"cannot open db password={SECRET} for {MAIL} ({PHONE})"
+
+
+#: Where else a cell's output may say it.
+OUTPUTS: dict[str, Any] = {
+    "text/html": f"<i title='{TEXT}'>i</i><i title=\"{escape(QUOTED)}\"></i><script>x({json.dumps(TEXT)})</script>"
+    f"<!--{TEXT}--><b data-password={SECRET}>b</b><a href=mailto:{MAIL}>a</a><a href='tel:{PHONE}'>a</a><{MAIL}>"
+    f'<p title="{MAIL} > {PHONE}">p</p>password=<b>{SECRET}</b> reader@<wbr>example.com',
+    "text/latex": TEXT,
+    "image/svg+xml": f"<svg><text>{TEXT}</text></svg>",
+    "application/javascript": f"x({TEXT!r}, {{password: '{SECRET}'}}, `{MAIL}`)",
+    "application/json": {
+        "rows": [{"error": TEXT, MAIL: 1, "db_password": [SECRET], "html": f"<td>{escape(QUOTED)}</td>"}]
+    },
+    "application/vnd.plotly.v1+json": {"data": [{"text": [TEXT]}], "layout": {"title": {"text": TEXT}}},
+    "application/vnd.dataresource+json": {"data": [{"error": TEXT}]},
+}
 
 
 def run_that_failed(folder: Path) -> tuple[Courier, RunMeta]:
@@ -68,16 +87,36 @@ def report_notebook(folder: Path) -> str:
         nbformat.v4.new_output("error", ename="E", evalue=TEXT, traceback=[f"\x1b[31mE\x1b[39m: {TEXT}\x1b[39m"]),
         nbformat.v4.new_output("execute_result", {"text/plain": TEXT, "text/markdown": f"**{TEXT}**"}),
         nbformat.v4.new_output("display_data", {"text/html": f'<td dir="auto">{escape(QUOTED)}</td>{SCRIPT}'}),
+        *(nbformat.v4.new_output("display_data", {kind: value}) for kind, value in OUTPUTS.items()),
     ]
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / NOTEBOOK)
+    widgets = {"state": {"a1": {"model_name": "HTMLModel", "state": {"value": f"<td>{escape(QUOTED)}</td>"}}}}
+    metadata = {"widgets": {"application/vnd.jupyter.widget-state+json": widgets}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), folder / NOTEBOOK)
     child._read_masked(folder)
     return (folder / NOTEBOOK).read_text()
 
 
 def test_a_report_s_html_stays_what_it_is_but_for_what_is_masked() -> None:
     html = f'<p title="1 < 2">a &amp; b &lt;i&gt;</p><td>{escape(QUOTED)}</td>{SCRIPT}<!-- x -->'
-    masked = child._masked_html(html)
+    masked = masked_value("text/html", html)
     assert masked == html.replace(escape(QUOTED), escape('cannot open {"password": "••••"} for <••••> & ••••'))
+
+
+def test_pictures_and_numbers_of_charts_stay() -> None:
+    figure = {
+        "data": [{"x": {"dtype": "f8", "bdata": "MDkxMjM0NTY3ODk="}, "y": [1, None, 2.5]}],
+        "layout": {"title": "p95 of 2 < 3 & more", "shapes": [{"path": DRAWN}]},
+    }
+    kinds = {
+        "image/png": "iVBORw0KGgo" * 9,
+        "image/svg+xml": f'<svg viewBox="{DRAWN}"><path d="{DRAWN}"/><text>p95 <tspan>a</tspan></text></svg>',
+        "application/vnd.plotly.v1+json": figure,
+    }
+    output = nbformat.v4.new_output("display_data", dict(kinds))
+
+    mask_output(output)
+
+    assert dict(output.data) == kinds
 
 
 def failing_alert() -> AlertState:

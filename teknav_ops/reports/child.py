@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from html import escape, unescape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from teknav_ops.configured_secrets import mask_configured_secrets
 from teknav_ops.durable_files import write_whole
@@ -19,14 +17,13 @@ from teknav_ops.parent_death import end_with_parent
 from teknav_ops.payloads.redaction import leaving
 from teknav_ops.reports.html import numbers_in, render
 from teknav_ops.reports.limits import LimitBreached
+from teknav_ops.reports.masking import mask_outputs
 from teknav_ops.reports.runs import Order, RunMeta, Status
 from teknav_ops.reports.store import META, NOTEBOOK, PAGE
 from teknav_ops.reports.workroom import ORDER
 from teknav_ops.settings import get_settings
 
 _ERROR_LIMIT = 2_000
-#: Tags, and what is for the browser and not for people.
-_NO_TEXT: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[a-z/!][^>]*>", re.DOTALL | re.IGNORECASE)
 
 
 def run(folder: Path) -> None:
@@ -93,38 +90,10 @@ def _read_masked(folder: Path) -> Any:
     import nbformat
 
     notebook = _read(folder)
-    for cell in () if notebook is None else notebook.cells:
-        for output in cell.get("outputs", ()):
-            _mask(output)
     if notebook is not None:
+        mask_outputs(notebook)
         write_whole(folder / NOTEBOOK, nbformat.writes(notebook))  # type: ignore[no-untyped-call]
     return notebook
-
-
-def _mask(output: Any) -> None:
-    if output.output_type == "stream":
-        output.text = leaving(output.text)
-    elif output.output_type == "error":
-        output.evalue = leaving(output.evalue)
-        output.traceback = [leaving(line) for line in output.traceback]
-    for kind, masked in (("text/plain", leaving), ("text/markdown", leaving), ("text/html", _masked_html)):
-        if isinstance(output.get("data", {}).get(kind), str):
-            output.data[kind] = masked(output.data[kind])
-
-
-def _masked_html(html: str) -> str:
-    """The HTML with what stands between its tags masked, as a person reads it."""
-    parts, end = [], 0
-    for found in _NO_TEXT.finditer(html):
-        parts += [_masked_part(html[end : found.start()]), found[0]]
-        end = found.end()
-    return "".join((*parts, _masked_part(html[end:])))
-
-
-def _masked_part(text: str) -> str:
-    read = unescape(text)
-    masked = leaving(read)
-    return text if masked == read else escape(masked)
 
 
 def _read(folder: Path) -> Any:

@@ -1,0 +1,158 @@
+"""Outputs of cells as they may leave: secrets and people's addresses masked in every kind that is text."""
+
+from __future__ import annotations
+
+import functools
+import re
+from html import escape, unescape
+from typing import Any, Final
+
+from teknav_ops.payloads.codec import MASK
+from teknav_ops.payloads.redaction import leaving, redact
+
+#: Kinds that are files in base64, but for pictures that are written as text.
+_FILES: Final = re.compile(r"(?:image|audio|video|font)/(?!.*\+xml)|application/(?:pdf|zip|octet-stream)")
+_MARKUP: Final = re.compile(r".*[/+](?:html|xml)")
+#: Plotly's arrays of numbers, in base64.
+_NUMBERS: Final = "bdata"
+#: Coordinates, which would pass for telephone numbers.
+_DRAWN: Final = frozenset({"d", "path", "points", "transform", "values", "viewbox"})
+_IN_SENTENCE: Final = (
+    r"</?(?:a|abbr|bdi|bdo|b|cite|code|del|em|font|ins|i|kbd|mark|q|samp|small|span|strong|sub|sup|s|tspan|tt|u|var|wbr)"
+    r"(?=[\s/>])[^>]*>"
+)
+_TAG_IN_SENTENCE: Final = re.compile(f"({_IN_SENTENCE})", re.IGNORECASE)
+#: Scripts and styles, comments, and tags that end a sentence; between them is text. What has no end goes to the last
+#: character, as in a browser.
+_BETWEEN: Final = re.compile(
+    rf"<(script|style)\b.*?(?:</\1\s*>|\Z)|(<!--.*?(?:-->|\Z))|(?!{_IN_SENTENCE})<[a-z/!][^>]*(>|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+_ATTRIBUTE: Final = re.compile(r"""([\w:.-]{1,100})(\s{0,9}=\s{0,9})("[^"]*"?|'[^']*'?|[^\s"'>]+)""")
+#: A program's texts, with the name before them.
+_TEXT_IN_CODE: Final = re.compile(
+    r"""(?:([\w$-]{1,40})(["']?\s{0,9}[:=]\s{0,9}))?("(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|`(?:[^`\\]|\\.)*`?)"""
+)
+
+
+def mask_outputs(notebook: Any) -> None:
+    """Mask, in place, all that the notebook's cells showed, printed and raised, and what its widgets hold."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            mask_output(output)
+    if "widgets" in notebook.metadata:
+        notebook.metadata["widgets"] = _masked_json(notebook.metadata["widgets"])
+
+
+def mask_output(output: Any) -> None:
+    """Mask one output in place."""
+    if output.output_type == "stream":
+        output.text = leaving(output.text)
+    elif output.output_type == "error":
+        output.ename, output.evalue = leaving(output.ename), leaving(output.evalue)
+        output.traceback = [leaving(line) for line in output.traceback]
+    for kind, value in output.get("data", {}).items():
+        output.data[kind] = masked_value(kind, value)
+    if "metadata" in output:
+        output.metadata = _masked_json(output.metadata)
+
+
+def masked_value(kind: str, value: Any) -> Any:
+    """What an output of this MIME type holds, masked where it is text; files stay as they are."""
+    if not isinstance(value, str):
+        return _masked_json(value)
+    if _FILES.match(kind):
+        return value
+    if _MARKUP.fullmatch(kind):
+        return _masked_markup(value)
+    return _masked_code(value) if kind.endswith("/javascript") else leaving(value)
+
+
+def _masked_json(value: Any, name: str = "") -> Any:
+    if isinstance(value, str):
+        return _masked_named(name, value, _masked_markup if "<" in value or "&" in value else leaving)
+    if isinstance(value, list):
+        return [_masked_json(each, name) for each in value]
+    if isinstance(value, dict):
+        masked: dict[str, Any] = {}
+        for each in value:
+            place = leaving(each)
+            while place in masked:
+                place += MASK
+            masked[place] = _masked_json(value[each], each)
+        return masked
+    return value
+
+
+def _masked_named(name: str, text: str, mask: Any) -> str:
+    """A text that has a name: all of it, where that is a secret's."""
+    if name == _NUMBERS:
+        return text
+    if text and _is_secret(name[-100:]):
+        return MASK
+    return redact(text) if name.lower() in _DRAWN else str(mask(text))
+
+
+@functools.lru_cache(maxsize=1_000)
+def _is_secret(name: str) -> bool:
+    assigned = f'{name}="x"'
+    return redact(assigned) != assigned
+
+
+def _masked_markup(markup: str) -> str:
+    """Text masked as a person reads it; in tags, what attributes say; in scripts, their texts, and no code."""
+    parts, end = [], 0
+    for found in _BETWEEN.finditer(markup):
+        mask = _masked_code if found[1] else leaving if found[2] else _masked_tag if found[3] else _masked_text
+        parts += [_masked_sentence(markup[end : found.start()]), mask(found[0])]
+        end = found.end()
+    return "".join((*parts, _masked_sentence(markup[end:])))
+
+
+def _masked_sentence(sentence: str) -> str:
+    """Text with such tags as stand within a sentence; they go where what must be masked reaches over them."""
+    parts = _TAG_IN_SENTENCE.split(sentence)
+    read = "".join(map(unescape, parts[::2]))
+    masked = leaving(read)
+    if masked != read:
+        parts[::2] = map(_masked_text, parts[::2])
+        if masked != "".join(map(unescape, parts[::2])):
+            return escape(masked)
+    parts[1::2] = map(_masked_tag, parts[1::2])
+    return "".join(parts)
+
+
+def _masked_text(text: str) -> str:
+    read = unescape(text)
+    masked = leaving(read)
+    if masked == read:
+        return text
+    return masked if read == text else escape(masked)
+
+
+def _masked_tag(tag: str) -> str:
+    masked = _ATTRIBUTE.sub(_masked_attribute, tag)
+    # `<reader@example.org>` is no tag.
+    return leaving(masked) if "@" in masked else masked
+
+
+def _masked_attribute(found: re.Match[str]) -> str:
+    name, equals, value = found.groups()
+    return name + equals + _inside(value, lambda text: _masked_named(name, text, _masked_text))
+
+
+def _masked_code(code: str) -> str:
+    return _TEXT_IN_CODE.sub(_masked_text_in_code, code)
+
+
+def _masked_text_in_code(found: re.Match[str]) -> str:
+    name, between, value = found[1] or "", found[2] or "", found[3]
+    return name + between + _inside(value, lambda text: _masked_named(name, text, leaving))
+
+
+def _inside(value: str, mask: Any) -> str:
+    """The value, masked between its quotes, if it has any."""
+    if value[0] not in "\"'`":
+        return str(mask(value))
+    closing = value[0] if len(value) > 1 and value.endswith(value[0]) else ""
+    return f"{value[0]}{mask(value[1 : len(value) - len(closing)])}{closing}"
