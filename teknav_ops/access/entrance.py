@@ -146,9 +146,7 @@ class Entrance:
         self.attempts.succeeded(name, address)
         # Before the second step, which does not see the password any more.
         self.users.note_password(user, password, password_hash)
-        opened = self._let_in(user, WayIn("password", address, agent))
-        self.users.note_sign_in(user)
-        return opened
+        return self._let_in(user, WayIn("password", address, agent))
 
     def sign_in_by_link(self, secret: str, *, address: str, agent: str = "") -> NewSession:
         """Open a session for a one-time link. Raises LinkUsedUp, SignInRefused, CodeNeeded."""
@@ -215,7 +213,6 @@ class Entrance:
         """
         user, how = self.second_step.take_code(challenge, code, address=address)
         self._check_standing(user, address)
-        self.users.note_sign_in(user)
         return self._open(user, WayIn(how, address, agent))
 
     def sign_in_by_set_up(
@@ -228,7 +225,6 @@ class Entrance:
         """
         user, how, codes = self.second_step.finish_set_up(challenge, code)
         self._check_standing(user, address)
-        self.users.note_sign_in(user)
         return self._open(user, WayIn(how, address, agent)), codes
 
     def _let_in(self, user: User, way: WayIn) -> NewSession:
@@ -239,9 +235,11 @@ class Entrance:
     def _open(self, user: User, way: WayIn) -> NewSession:
         facts = {"address": way.address, "how": way.how, "role": user.role.value}
         with self._log.record("user.signed_in", actor=user.name, **facts):
-            return self.sessions.open(
+            opened = self.sessions.open(
                 user.name, user.role, user_id=user.id, epoch=user.epoch, queues=user.queues, way=way
             )
+        self.users.note_sign_in(user)
+        return opened
 
     def _check_standing(self, user: User, address: str) -> None:
         if user.disabled_at is not None:

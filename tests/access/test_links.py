@@ -66,6 +66,19 @@ def test_one_link_used_by_many_at_once_lets_one_in(entrance: Entrance) -> None:
     assert entrance.users.count() == 1
 
 
+def test_when_somebody_came_in_by_a_link_is_noted(entrance: Entrance) -> None:
+    entrance.become_first_owner(first_link(entrance), "sara", PASSWORD, address=HOME)
+    entrance.users.add(ROOT, "omid", Role.OWNER, PASSWORD)
+    assert [(user.name, user.signed_in_at is not None) for user in entrance.users.all()] == [
+        ("omid", False),
+        ("sara", True),
+    ]
+
+    entrance.sign_in_by_link(entrance.links.for_user(ROOT, "omid"), address=HOME)
+
+    assert entrance.users.named("omid").signed_in_at is not None
+
+
 def test_a_weak_password_does_not_use_the_link_up(entrance: Entrance) -> None:
     secret = first_link(entrance)
     with pytest.raises(InvalidRequest, match="too few"):
