@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from dashboards.page import ROOT, Page, dlq_path, queue_path
+from teknav_ops.jobs.sketch import of_few
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.metrics.minutes import MinuteCounts
 from teknav_ops.metrics.overview import Attention, attention
@@ -109,8 +110,8 @@ def _row(now: QueueStats, hour: list[MinuteCounts], at_ms: int) -> dict[str, Any
         "waiting": now.waiting + now.paused, "active": now.active, "delayed": now.delayed, "failed": now.failed,
         "dlq": now.dlq, "workers": now.workers, "completed_rate": now.completed_rate,
         "failed_rate": now.failed_rate, "avg_ms": now.avg_duration_ms,
-        "p95_ms": now.p95_duration_ms, "runs": now.runs, "hour": finished, "hourFailed": failed,
-        "href": queue_path(now.queue), "dlqHref": dlq_path(now.queue),
+        "p95_ms": now.p95_duration_ms, "runs": now.runs, "ofFew": of_few(now.runs),
+        "hour": finished, "hourFailed": failed, "href": queue_path(now.queue), "dlqHref": dlq_path(now.queue),
     }  # fmt: skip
 
 

@@ -50,6 +50,7 @@ def _row(name: str, counts: QueueCounts, stats: QueueStats | None) -> dict[str, 
         **show.plain(counts),
         "concurrency": {"configured": queue.concurrency, "override": counts.concurrency},
         "p95DurationMs": stats and stats.p95_duration_ms,
+        "runs": stats and stats.runs,
         "statsAgeMs": stats and stats.age_ms,
         "purpose": queue.purpose,
     }

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from teknav_ops.jobs.sketch import FEW_RUNS
+from teknav_ops.jobs.sketch import of_few
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.metrics.overview import Attention, attention
 from teknav_ops.metrics.scheduler_state import SchedulerState
@@ -135,7 +135,7 @@ def _cells(queue: str, stats: QueueStats | None, severity: str | None, is_wide: 
         *(details if is_wide else []),
         Text(f"{stats.dlq:,}", style="red" if stats.dlq else ""),
         Text(f"{stats.rate * 60:,.1f}" if stats.rate * 60 < 10 else f"{stats.rate * 60:,.0f}"),
-        Text("-" if p95 is None else span(p95) + (f" of {stats.runs}" if stats.runs < FEW_RUNS else "")),
+        Text("-" if p95 is None else span(p95) + of_few(stats.runs)),
         Text("-" if oldest is None else span(oldest)),
     ]  # fmt: skip
 

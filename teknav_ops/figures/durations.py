@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 def p95_lines(
     frame: pandas.DataFrame, *, as_of: str, since: datetime | None = None, until: datetime | None = None,
-    by: str = "queue", title: str = "p95 of durations",
+    by: str = "queue", title: str = "p95 of completed runs",
 ) -> go.Figure:  # fmt: skip
-    """One line per queue (or job name) over the window. `frame`: at, `by`, p95_ms, n. The busiest are drawn."""
+    """One line per queue (or job name) over the window. `frame`: at, `by`, p95_ms, n. The busiest are drawn.
+
+    The title says of which runs; without one, of those that questions answer with unless asked for others.
+    """
     known = frame.dropna(subset=["p95_ms"]) if len(frame) else frame
     if known.empty:
         return nothing(title=title, as_of=as_of, why="No job with a known duration ended in this window.")

@@ -18,7 +18,7 @@ _INVERSE_LOG_GAMMA: Final = 1 / math.log(GAMMA)
 #: Durations below this are one bucket: no queue's slowness hides there.
 SMALLEST_MS: Final = 0.1
 PREFIX: Final = "b"
-#: A p95 of fewer runs is hardly more than the slowest of them; who shows it says of how many it is.
+#: A percentile of fewer runs is hardly more than the slowest of them; `of_few` says so.
 FEW_RUNS: Final = 20
 _ZERO: Final = PREFIX + "z"
 
@@ -76,6 +76,11 @@ def nearest_rank(q: float, count: int) -> int:
     """Which of `count` ascending values is their q-quantile, from 1: the least that is not below a share q of them."""
     # Rounded, since 0.95 × 140 may come out a little above 133.
     return max(1, math.ceil(round(q * count, 6)))
+
+
+def of_few(runs: float) -> str:
+    """What follows a percentile wherever people see it: ` of 12` where it is of so few runs, else nothing."""
+    return f" of {runs:.0f}" if 0 < runs < FEW_RUNS else ""
 
 
 def quantile(counts: Mapping[str, int], q: float) -> float | None:

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from teknav_ops.events.publish import publish_stats_updated
 from teknav_ops.jobs.queries import HEARTBEAT_MS
-from teknav_ops.jobs.sketch import FEW_RUNS
+from teknav_ops.jobs.sketch import of_few
 from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, merge
 from teknav_ops.metrics.recent_minutes import RecentMinutes
 from teknav_ops.redis_state import keys, scripts
@@ -88,7 +88,7 @@ class QueueStats(BaseModel):
         """The p95 in ms for people, with the number of runs where they are few; `–` without runs."""
         if self.p95_duration_ms is None:
             return "–"
-        return f"{self.p95_duration_ms:,.0f}" + (f" of {self.runs}" if self.runs < FEW_RUNS else "")
+        return f"{self.p95_duration_ms:,.0f}{of_few(self.runs)}"
 
     def to_json(self) -> str:
         """As published: what is true of a reading is left out."""

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from teknav_ops.jobs.sketch import of_few
 from teknav_ops.triage.burn_rate import BurnFinding, EventCounts, assess, burn_rate
 
 if TYPE_CHECKING:
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
 #: Below so many finished jobs a share says little.
 LEAST_COUNT: Final = 100
 _COLUMNS: Final = (
-    "queue", "jobs", "finished", "open", "success_share", "objective", "budget_used", "p95_ms", "p95_target_ms", "runs",
-    "is_kept", "words",
+    "queue", "jobs", "finished", "open", "success_share", "objective", "budget_used", "p95_ms", "n", "p95_target_ms",
+    "runs", "is_kept", "words",
 )  # fmt: skip
+_P95: Final = ("queue", "p95_ms", "n")
 _COUNTED: Final = ("jobs", "completed", "failed", "open", "runs")
 
 
@@ -30,19 +32,22 @@ class Objective:
 
 
 def attainment(
-    outcomes: pandas.DataFrame, p95: Mapping[str, float], objectives: Iterable[Objective]
+    outcomes: pandas.DataFrame, durations: pandas.DataFrame, objectives: Iterable[Objective]
 ) -> pandas.DataFrame:
     """One row per objective, the fullest use of its budget first.
 
     `outcomes` counts jobs by arrival and final outcome, as the question job_outcomes does (rows of one queue are
-    summed); `p95` is per queue, of completed runs, in ms. Answers with queue, jobs, finished, open, success_share,
-    objective, budget_used (1 is all of it), p95_ms, p95_target_ms, runs, is_kept and words. Shares are of the jobs that
-    finished, and null where none did: a retry is no failure, and a replay no second job.
+    summed); `durations` holds p95_ms and n per queue, as the question p95_by_time answers for one step of completed
+    runs. Answers with queue, jobs, finished, open, success_share, objective, budget_used (1 is all of it), p95_ms and
+    the `n` completed runs it is of, p95_target_ms, runs (all of these jobs), is_kept and words. Shares are of the jobs
+    that finished, and null where none did: a retry is no failure, and a replay no second job.
     """
     import pandas as pd
 
     sums = outcomes.groupby("queue")[list(_COUNTED)].sum() if len(outcomes) else pd.DataFrame()
-    rows = [_row(objective, sums, p95.get(objective.queue)) for objective in objectives]
+    known = durations.dropna(subset=["p95_ms"])
+    p95 = {str(queue): (float(ms), int(n)) for queue, ms, n in zip(*(known[c] for c in _P95), strict=True)}
+    rows = [_row(objective, sums, *p95.get(objective.queue, (None, 0))) for objective in objectives]
     frame = pd.DataFrame(rows, columns=_COLUMNS)
     return frame.sort_values("budget_used", ascending=False, na_position="last", ignore_index=True)
 
@@ -89,7 +94,7 @@ def worst_days(daily: pandas.DataFrame, objectives: Iterable[Objective], *, limi
     return days.sort_values("burn", ascending=False, ignore_index=True)[columns].head(limit)
 
 
-def _row(objective: Objective, sums: pandas.DataFrame, p95_ms: float | None) -> dict[str, object]:
+def _row(objective: Objective, sums: pandas.DataFrame, p95_ms: float | None, n: int) -> dict[str, object]:
     known = objective.queue in sums.index
     counted = sums.loc[objective.queue].to_dict() if known else {}
     jobs, completed, failed, waiting, runs = (int(counted.get(name, 0)) for name in _COUNTED)
@@ -101,16 +106,16 @@ def _row(objective: Objective, sums: pandas.DataFrame, p95_ms: float | None) -> 
         "queue": objective.queue, "jobs": jobs, "finished": finished, "open": waiting,
         "success_share": completed / finished if finished else None, "objective": objective.success_share,
         "budget_used": used,
-        "p95_ms": p95_ms, "p95_target_ms": objective.p95_ms, "runs": runs, "is_kept": is_kept,
-        "words": _words(used, finished, is_slow=is_slow),
+        "p95_ms": p95_ms, "n": n, "p95_target_ms": objective.p95_ms, "runs": runs, "is_kept": is_kept,
+        "words": _words(used, finished, slow_runs=n if is_slow else 0),
     }  # fmt: skip
 
 
-def _words(used: float | None, finished: int, *, is_slow: bool) -> str:
+def _words(used: float | None, finished: int, *, slow_runs: int) -> str:
     if used is None:
         return "nothing finished"
     parts = ["budget overspent" if used > 1 else "kept"]
-    parts += ["p95 above its target"] if is_slow else []
+    parts += [f"p95{of_few(slow_runs)} above its target"] if slow_runs else []
     parts += [f"few jobs: {finished:,}"] if finished < LEAST_COUNT else []
     return "; ".join(parts)
 

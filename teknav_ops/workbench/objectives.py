@@ -35,8 +35,8 @@ def objectives_of(bench: Workbench) -> list[Objective]:
 def kept(bench: Workbench, *, since: datetime, until: datetime) -> pandas.DataFrame:
     """What of each objective was kept in the window; the columns are those of `triage.objectives.attainment`."""
     outcomes = questions.job_outcomes(bench.snapshot, width=_WHOLE, since=since, until=until)
-    whole = questions.p95_by_time(bench.snapshot, width=_WHOLE, since=since, until=until).dropna(subset=["p95_ms"])
-    return attainment(outcomes, dict(zip(whole["queue"], whole["p95_ms"], strict=True)), objectives_of(bench))
+    durations = questions.p95_by_time(bench.snapshot, width=_WHOLE, since=since, until=until)
+    return attainment(outcomes, durations, objectives_of(bench))
 
 
 def burning(bench: Workbench) -> pandas.DataFrame:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import re
 from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+from teknav_ops.jobs.sketch import of_few
 from teknav_ops.one_line import with_seen_overrides
 
 if TYPE_CHECKING:
@@ -22,15 +24,23 @@ _TEXT_CHARACTERS: Final = 160
 _LEAST: Final = 0.0005
 #: Columns that are parts of a whole.
 _SHARES: Final = frozenset({"success_share", "objective", "budget_used", "utilisation", "error_rate"})
+#: `p95_ms`, `p99_duration_ms`, `p95_failed_duration_ms`; and the column that says of how many runs, the first there is.
+_PERCENTILE: Final = re.compile(r"p\d\d_(failed_)?(duration_)?ms")
+_RUNS_OF: Final[dict[str | None, tuple[str, ...]]] = {None: ("n", "runs"), "failed_": ("failed_runs",)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What `bench.table` answers: Jupyter shows it as HTML, a terminal as text. At most `limit` rows are shown."""
+    """What `bench.table` answers: Jupyter shows it as HTML, a terminal as text. At most `limit` rows are shown.
+
+    A percentile of few runs says of how many, which are looked for in `whole`: its rows with the columns that are not
+    shown, too.
+    """
 
     frame: pandas.DataFrame
     limit: int = 100
     empty: str = "Nothing in this window."
+    whole: pandas.DataFrame | None = None
 
     def _repr_html_(self) -> str:
         if self.frame.empty:
@@ -41,17 +51,39 @@ class Table:
             f'<th scope="col" style="text-align:{side}">{escape(_heading(str(name), self.frame[name]))}</th>'
             for name, side in zip(self.frame.columns, sides, strict=True)
         )
-        rows = "".join(f"<tr>{''.join(map(_cell, names, sides, row))}</tr>" for row in self._rows())
+        rows = "".join(f"<tr>{''.join(map(_cell, names, sides, *row))}</tr>" for row in self._rows())
         table = f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         return f'<div style="overflow-x:auto">{table}</div>{self._rest()}'
 
     def __repr__(self) -> str:
         if self.frame.empty:
             return self.empty
-        return str(self.frame.head(self.limit).to_string(index=False))
+        shown = self.frame.head(self.limit)
+        told = {
+            name: [f"{value:.6g}{few}" if few else value for value, few in zip(shown[name], after, strict=True)]
+            for name, after in self._few().items()
+        }
+        return str(shown.assign(**told).to_string(index=False))
 
-    def _rows(self) -> list[tuple[Any, ...]]:
-        return list(self.frame.head(self.limit).itertuples(index=False, name=None))
+    def _rows(self) -> list[tuple[tuple[Any, ...], tuple[str, ...]]]:
+        """Per row its values, and what follows each."""
+        shown, few = self.frame.head(self.limit), self._few()
+        nothing = [""] * len(shown)
+        after = zip(*(few.get(str(name), nothing) for name in shown.columns), strict=True)
+        return list(zip(shown.itertuples(index=False, name=None), after, strict=True))
+
+    def _few(self) -> dict[str, list[str]]:
+        """What follows the values of each column of percentiles."""
+        import pandas as pd
+
+        whole = (self.frame if self.whole is None else self.whole).head(self.limit)
+        found = {}
+        for match in filter(None, (_PERCENTILE.fullmatch(str(name)) for name in self.frame.columns)):
+            runs = next((whole[name] for name in _RUNS_OF[match[1]] if name in whole.columns), None)
+            if runs is not None:
+                counts = pd.to_numeric(runs, errors="coerce").where(whole[match[0]].notna()).fillna(0)
+                found[match[0]] = [of_few(count) for count in counts]
+        return found
 
     def _rest(self) -> str:
         more = len(self.frame) - self.limit
@@ -107,10 +139,10 @@ def _heading(text: str, column: pandas.Series) -> str:
     return f"{text.replace('_', ' ')} (UTC)" if is_time else text.replace("_", " ")
 
 
-def _cell(name: str, side: str, value: Any) -> str:
+def _cell(name: str, side: str, value: Any, after: str) -> str:
     way = f' style="text-align:{side}"' if side == "right" else ' style="text-align:start" dir="auto"'
     way = ' style="white-space:nowrap"' if isinstance(value, datetime) else way
-    text = escape(cell_text(name, value))
+    text = escape(cell_text(name, value) + after)
     if name == "page":
         text = f'<a href="{escape(str(value))}" target="_blank" rel="noopener">open</a>'
     return f"<td{way}>{text}</td>"

@@ -37,9 +37,12 @@ class Telling:
     def table(
         frame: pandas.DataFrame, *columns: str, limit: int = 100, empty: str = "Nothing in this window."
     ) -> Table:  # fmt: skip
-        """A table for people, of these columns or of all; a named index becomes the first column."""
+        """A table for people, of these columns or of all; a named index becomes the first column.
+
+        A percentile of fewer than 20 runs says of how many, if the frame knows (`n`, or `runs`).
+        """
         shown = frame.reset_index() if frame.index.name else frame
-        return Table(shown[list(columns)] if columns and len(shown) else shown, limit, empty)
+        return Table(shown[list(columns)] if columns and len(shown) else shown, limit, empty, shown)
 
     @staticmethod
     def offer(file_name: str, text: str) -> None:

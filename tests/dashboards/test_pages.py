@@ -19,6 +19,7 @@ from teknav_ops.access.policy import Operator, Role
 from teknav_ops.alerts.queries import ListedAlert
 from teknav_ops.alerts.rules import RULE_KINDS
 from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup
+from teknav_ops.jobs.sketch import of_few
 from teknav_ops.topology import TOPOLOGY
 from tests.dashboards.addresses import kind_at, page_at
 from tests.dashboards.conftest import Visit
@@ -311,6 +312,7 @@ def test_what_did_not_change_is_not_drawn_again_and_rates_that_stand_together_ha
 def test_the_queue_on_fire_comes_first_and_each_column_sorts_both_ways(system: System) -> None:
     failed_jobs(system, 30, queue="ai:review")
     rows = page_at(system, f"{ROOT}/queues").load()["queues"]
+    assert [row["ofFew"] for row in rows] == [of_few(row["runs"]) for row in rows]
     names = [row["name"] for row in rows]
     quiet = [row["name"] for row in rows if not (row["dlq"] or row["waiting"] or row["delayed"] or row["isPaused"])]
     assert names.index("ai:review") < min(map(names.index, quiet))

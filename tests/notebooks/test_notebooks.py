@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from teknav_ops.jobs.sketch import FEW_RUNS
 from tests.notebooks.conftest import FOUND, MISSING, NBSTRIPOUT, NOTEBOOKS, PARAMETERS, QUEUE, Lab
 from tests.notebooks.counting import charts, count, durations, said
 from tests.support.scale import scaled
@@ -62,7 +64,7 @@ def test_queue_health_says_what_sql_and_redis_say(lab: Lab) -> None:
     assert f"{len(MISSING)} dead letters" in words and words.count("as of ") >= 2
     drawn = charts(output)
     assert set(drawn) == {
-        "Jobs in each queue", "Finished jobs per second", "p95 of durations", "Runs that ended in an error",
+        "Jobs in each queue", "Finished jobs per second", "p95 of completed runs", "Runs that ended in an error",
     }  # fmt: skip
     assert all("as of " in chart["layout"]["title"]["subtitle"]["text"] for chart in drawn.values())
     errors = drawn["Runs that ended in an error"]["data"]
@@ -87,6 +89,16 @@ def test_p95_durations_are_those_of_sql(lab: Lab) -> None:
     assert (int(row[3]), len(known)) == (len(FOUND), len(FOUND))
     assert float(row[5]) == pytest.approx(p95, rel=0.001)
     assert "too few" in said(output)
+
+
+def test_slo_report_says_of_how_many_completed_runs_its_p95_is(lab: Lab) -> None:
+    output = lab.report("slo_report").notebook
+
+    (table,) = [cell.outputs[-1].data["text/plain"] for cell in output.cells if "objectives_kept" in cell.source]
+    head, *rows = table.splitlines()
+    assert head.split()[7:11] == ["p95_ms", "n", "p95_target_ms", "runs"]
+    row = next(row for row in rows if QUEUE in row)
+    assert re.search(rf" of {len(FOUND)} +{len(FOUND)} ", row) and len(FOUND) < FEW_RUNS
 
 
 def test_dlq_triage_lists_causes_and_in_a_report_shows_no_widget(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from teknav_ops.triage.widgets.tables import block, line, table
 from teknav_ops.workbench.tables import Table, _side, cell_text
+from teknav_ops.workbench.telling import Telling
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,29 @@ def test_a_table_has_units_in_its_heads_and_words_as_words() -> None:
     assert ">at (UTC)<" in html and ">duration (ms)<" in html and "<script" not in html and "&lt;script&gt;" in html
     assert 'href="https://ops.example/x?a=1&amp;b=2"' in html
     assert "2.5" in repr(Table(frame))
+
+
+@pytest.mark.parametrize(
+    ("percentile", "counted"),
+    [("p95_ms", "n"), ("p50_ms", "runs"), ("p99_duration_ms", "runs"), ("p95_failed_duration_ms", "failed_runs")],
+)
+def test_a_percentile_of_few_runs_says_of_how_many_also_where_their_column_is_not_shown(
+    percentile: str, counted: str
+) -> None:
+    frame = pd.DataFrame({"queue": list("abcd"), percentile: [1234.5, 2.0, None, 7.0], counted: [19, 20, 0, np.nan]})
+
+    for told in (Table(frame), Telling.table(frame, "queue", percentile)):
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>", told._repr_html_())
+        texts = [cell for cell in cells if cell not in "abcd"]
+        assert [text for text in texts if " of " in text] == ["1,234 of 19"] and "–" in texts and "2" in texts
+        assert "1234.5 of 19" in repr(told) and repr(told).count(" of ") == 1
+    # A target is none of runs; and where nobody knows the number, none is made up.
+    for unknown in (
+        frame.rename(columns={percentile: "p95_target_ms"}),
+        frame[["queue", percentile]],
+        frame.assign(**{counted: "?"}),
+    ):
+        assert " of " not in Table(unknown)._repr_html_()
 
 
 def test_numbers_stand_to_the_right_and_an_unknown_text_does_not() -> None:

@@ -11,6 +11,7 @@ from teknav_ops.triage.burn_rate import EventCounts
 from teknav_ops.triage.objectives import Objective, attainment, burns, worst_days
 
 OBJECTIVES = [Objective("fast", 0.99, 100.0), Objective("slow", 0.9, 1_000.0), Objective("idle", 0.99, 100.0)]
+NAMES = ["queue", "p95_ms", "n"]
 
 
 def test_a_budget_is_the_share_that_may_fail() -> None:
@@ -24,21 +25,24 @@ def test_a_budget_is_the_share_that_may_fail() -> None:
         columns=["queue", "jobs", "completed", "failed", "open", "runs"],
     )
 
-    kept = attainment(totals, {"fast": 120.0, "slow": 999.0}, OBJECTIVES).set_index("queue")
+    durations = pd.DataFrame([("fast", 120.0, 19), ("slow", 999.0, 150), ("idle", None, 0)], columns=NAMES)
+    kept = attainment(totals, durations, OBJECTIVES).set_index("queue")
 
     # 10 of 2,000 failed, 20 may: half the budget. 50 of 200 failed, 20 may: two and a half budgets.
     assert kept.budget_used.to_dict() == pytest.approx({"slow": 2.5, "fast": 0.5, "idle": float("nan")}, nan_ok=True)
     assert list(kept.index) == ["slow", "fast", "idle"]
     assert kept.success_share["fast"] == pytest.approx(0.995)
     assert kept.loc["slow", ["jobs", "finished", "open", "runs"]].to_list() == [210, 200, 8, 755]
+    assert kept.n.to_dict() == {"slow": 150, "fast": 19, "idle": 0}
     assert kept.is_kept.to_dict() == {"slow": False, "fast": False, "idle": None}
     assert kept.words.to_dict() == {
-        "slow": "budget overspent", "fast": "kept; p95 above its target", "idle": "nothing finished",
+        "slow": "budget overspent", "fast": "kept; p95 of 19 above its target", "idle": "nothing finished",
     }  # fmt: skip
 
 
 def test_without_any_job_every_objective_is_still_listed() -> None:
-    kept = attainment(pd.DataFrame(columns=["queue", "jobs", "completed", "failed", "open", "runs"]), {}, OBJECTIVES)
+    outcomes = pd.DataFrame(columns=["queue", "jobs", "completed", "failed", "open", "runs"])
+    kept = attainment(outcomes, pd.DataFrame(columns=NAMES), OBJECTIVES)
     assert set(kept.queue) == {"fast", "slow", "idle"} and kept.budget_used.isna().all()
 
 

@@ -60,7 +60,7 @@ function drawn(client, queue, mayAct, unit) {
     <td class="right" data-label="DLQ">${queue.dlq ? html`<a href=${queue.dlqHref} class="badge bad">${count(queue.dlq)}</a>` : html`<span class="zero">0</span>`}</td>
     ${[['Completed', queue.completed_rate], ['Given up', queue.failed_rate]].map(([label, value]) => html`<td class="right" key=${label} data-label=${`${label} per ${unit.name}`}>${value ? unit.read(value) : html`<span class="zero">0</span>`}</td>`)}
     <td class="right" data-label="Average">${ms(queue.avg_ms)}</td>
-    <td class=${`right ${queue.runs < 200 ? 'soft' : ''}`} data-label="p95" title=${`over ${count(queue.runs)} completed runs of the last five minutes${queue.runs < 200 ? '; too few for a steady p95' : ''}`}>${ms(queue.p95_ms)}${queue.runs && queue.runs < 20 ? ` of ${queue.runs}` : ''}</td>
+    <td class=${`right ${queue.runs < 200 ? 'soft' : ''}`} data-label="p95" title=${`over ${count(queue.runs)} completed runs of the last five minutes${queue.runs < 200 ? '; too few for a steady p95' : ''}`}>${ms(queue.p95_ms)}${queue.ofFew}</td>
     <td data-label="Last hour"><${Spark} values=${queue.hour} failed=${queue.hourFailed}
       label=${`${count(queue.hour.reduce((sum, n) => sum + n, 0))} finished in the last hour, ${count(queue.hourFailed.reduce((sum, n) => sum + n, 0))} of them failed`} /></td>
     <td class="acts">${mayAct && html`<${Act} client=${client} action=${queue.isPaused ? 'resume' : 'pause'} args=${{queue: queue.name}}
