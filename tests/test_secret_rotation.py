@@ -269,6 +269,23 @@ def test_every_column_by_the_name_of_sealed_is_among_those_that_are_walked() -> 
     assert named == {f"{each.table.name}.{each.name}" for _, _, columns in SEALED_COLUMNS for each in columns}
 
 
+def test_a_record_that_cannot_be_read_is_no_record_without_secrets(house: House, redis_server: RedisServer) -> None:
+    """Else its key would be needed for nothing, and whoever removed it would lose what is under it."""
+    house.client.rpush(redis_keys.QueueKeys(QUEUE).job("not-ours"), "a list")
+    house.enqueue()
+    assert house.control(NEW, OLD).keys.status().waiting_count == 1
+
+    url = redis_server.url.replace("://", "://no-reader:x@")
+    house.client.acl_setuser("no-reader", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all", "-hmget"])
+    try:
+        with redis.Redis.from_url(url, decode_responses=True) as blind:
+            for operation in ("status", "reencrypt"):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    getattr(House(blind, house.database).control(NEW, OLD).keys, operation)()
+    finally:
+        house.client.acl_deluser("no-reader")
+
+
 def test_only_an_owner_may(house: House) -> None:
     for operation in ("status", "reencrypt"):
         with pytest.raises(NotAllowed):

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
-from redis.exceptions import ResponseError
 
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.sketch import PREFIX, RunDurations, merge_durations
 from teknav_ops.jobs.states import RunOutcome
-from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.connection import Client, is_wrong_type
 from teknav_ops.redis_state.keys import QueueKeys
 
 log = structlog.get_logger("teknav.metrics")
@@ -173,7 +172,7 @@ def _rows(queue: str, minute: int, fields: Mapping[str, str], *, by_job: bool) -
 
 
 def _readable(key: str, answer: Any) -> dict[str, str]:
-    if isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer):
+    if is_wrong_type(answer):
         # One damaged key must not hide all the others.
         log.error("minutes.damaged", key=key)
         return {}

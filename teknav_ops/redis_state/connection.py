@@ -177,6 +177,11 @@ def sorted_error(error: Exception) -> Exception:
     return error
 
 
+def is_wrong_type(answer: Any) -> bool:
+    """Whether a command was refused since its key holds something else, which only another tool can have put there."""
+    return isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE")
+
+
 def is_cluster(client: Client) -> bool:
     """Whether commands are routed by slot, so that a pipeline cannot carry scripts."""
     return isinstance(client, RedisCluster)
