@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from teknav_ops.figures.look import BAD, COLOURS, GOOD, SERIES_LIMIT, framed, nothing, over_time
+from teknav_ops.figures.look import BAD, COLOURS, GOOD, SERIES_LIMIT, framed, nothing, over_time, row_each
 
 if TYPE_CHECKING:
     import pandas
@@ -62,4 +62,4 @@ def cause_bars(frame: pandas.DataFrame, *, as_of: str, title: str = "Dead letter
         hovertemplate="%{x:,}: %{customdata}<extra></extra>",
     )  # fmt: skip
     framed(figure, title=title, as_of=as_of, x="dead letters", y="queue · error type · fingerprint")
-    return figure.update_layout(hovermode="closest").update_yaxes(autorange="reversed")
+    return row_each(figure.update_layout(hovermode="closest"), len(top))

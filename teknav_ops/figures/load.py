@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from teknav_ops.figures.look import COLOURS, SERIES_LIMIT, every_step, framed, nothing, over_time
+from teknav_ops.figures.look import COLOURS, SERIES_LIMIT, every_step, framed, nothing, over_time, row_each
 
 if TYPE_CHECKING:
     import pandas
@@ -46,4 +46,4 @@ def backlog_bars(frame: pandas.DataFrame, *, as_of: str, title: str = "Jobs in e
         name = "dead letters" if state == "dlq" else state
         figure.add_bar(y=busy.index, x=busy[state], name=name, orientation="h", marker_color=colour)
     framed(figure, title=title, as_of=as_of, x="jobs", y="queue")
-    return figure.update_layout(barmode="stack", hovermode="y unified").update_yaxes(autorange="reversed")
+    return row_each(figure.update_layout(barmode="stack", hovermode="y unified"), len(busy))

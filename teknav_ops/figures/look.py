@@ -41,6 +41,12 @@ def framed(figure: go.Figure, *, title: str, as_of: str, x: str, y: str) -> go.F
     return figure
 
 
+def row_each(figure: go.Figure, count: int) -> go.Figure:
+    """Let horizontal bars have a row each, the first on top, high enough for the name of every one."""
+    figure.update_layout(height=max(300, 220 + 26 * count))
+    return figure.update_yaxes(autorange="reversed", rangemode="normal", type="category", dtick=1)
+
+
 def nothing(*, title: str, as_of: str, why: str) -> go.Figure:
     """A figure that says there is nothing to draw."""
     figure = go.Figure()

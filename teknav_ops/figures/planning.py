@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import plotly.graph_objects as go
 
-from teknav_ops.figures.look import BAD, COLOURS, GOOD, framed, nothing
+from teknav_ops.figures.look import BAD, COLOURS, GOOD, framed, nothing, row_each
 
 if TYPE_CHECKING:
     import pandas
@@ -33,7 +33,7 @@ def budget_bars(frame: pandas.DataFrame, *, as_of: str, title: str = "Error budg
     )
     framed(figure, title=title, as_of=as_of, x="error budget used in this window", y="queue")
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
-    return figure.update_layout(hovermode="closest").update_yaxes(autorange="reversed", rangemode="normal")
+    return row_each(figure.update_layout(hovermode="closest"), len(known))
 
 
 def heat_by_hour(frame: pandas.DataFrame, *, as_of: str, title: str = "When jobs arrive") -> go.Figure:
@@ -105,8 +105,7 @@ def cost_bars(
             hovertemplate=f"%{{x:,.4f}} USD, %{{customdata:,}} runs<extra>{name}</extra>",
         )  # fmt: skip
     framed(figure, title=title, as_of=as_of, x="cost (US dollars)", y="")
-    figure.update_layout(barmode="stack", hovermode="closest", height=max(300, 220 + 26 * len(top)))
-    return figure.update_yaxes(autorange="reversed", rangemode="normal", type="category")
+    return row_each(figure.update_layout(barmode="stack", hovermode="closest"), len(top))
 
 
 def cost_days(frame: pandas.DataFrame, *, as_of: str, limit_usd: float, title: str = "Cost per day") -> go.Figure:

@@ -94,3 +94,24 @@ def test_every_chart_names_its_axes() -> None:
     )  # fmt: skip
     assert isinstance(figure, go.Figure) and figure.layout.xaxis.title.text and figure.layout.yaxis.title.text
     assert figure.data[0].marker.color[0] != figure.data[0].marker.color[1]
+
+
+@pytest.mark.parametrize("name", ["backlog_bars", "budget_bars", "cause_bars", "cost_bars"])
+def test_bars_that_lie_have_a_row_each_with_its_name(name: str) -> None:
+    rows = [
+        {
+            **dict.fromkeys(COLUMNS, 2),
+            "queue": f"q{number}",
+            "error_type": "Boom",
+            "fingerprint": "f00",
+            "example_error": "e",
+            "key": f"k{number}",
+        }
+        for number in range(12)
+    ]
+    frame = pd.DataFrame(rows, index=[row["queue"] for row in rows])
+
+    figure = getattr(figures, name)(frame, as_of="")
+
+    assert len(figure.data[0].y) == 12
+    assert figure.layout.yaxis.dtick == 1 and figure.layout.height >= 12 * 26
