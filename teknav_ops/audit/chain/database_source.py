@@ -53,6 +53,12 @@ class DatabaseSource:
         """The facts of all links, in order."""
         return facts_of_links(self.session)
 
+    def vouching(self, after_number: int) -> Iterator[Link]:
+        """Links behind one that vouch for others."""
+        numbers = select(AuditSeal.number).where(AuditSeal.number > after_number, AuditSeal.facts.like('%"vouched"%'))
+        found = (self._read([number])[0] for number in self.session.scalars(numbers).all())
+        return (link for link in found if isinstance(link, Link))
+
     def before_newest(self, count: int) -> Link | None:
         """The link before so many of the newest."""
         found = select(*COLUMNS).order_by(AuditSeal.number.desc()).offset(count).limit(1)

@@ -136,6 +136,10 @@ class ExportSource:
         """The facts of all links, in order, as the file's head has them; `links` compares them with the links."""
         return self._told
 
+    def vouching(self, after_number: int) -> Iterable[Link]:
+        """Nothing: a file is read to its end."""
+        return ()
+
     def before_newest(self, count: int) -> Link | None:
         """Nothing: a file is read whole."""
         return None

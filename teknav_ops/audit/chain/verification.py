@@ -42,6 +42,9 @@ class Source(Protocol):
     def facts(self) -> Iterable[Facts]:
         """The facts of all links, in order."""
 
+    def vouching(self, after_number: int) -> Iterable[Link]:
+        """Links behind one that vouch for others."""
+
     def before_newest(self, count: int) -> Link | None:
         """The link before so many of the newest; None when there are no more than these."""
 

@@ -91,7 +91,8 @@ class _Verifier:
             self._compare_some(links)
             self._on_progress(self._found.row_count)
             if part is not None and part.is_done(self._found, self._number):
-                # Whatever is about the end, or asked of links further on, is for the last part.
+                # Whatever is about the end is for the last part.
+                self._check_vouched(further_on=True)
                 return self._ended_at(began)
         if self._expected is not None and self._expected[0] > self._number:
             text = f"the chain ends at link {self._number}; link {self._expected[0]} was expected"
@@ -165,8 +166,12 @@ class _Verifier:
         else:
             self._unknown_key(link)
 
-    def _check_vouched(self) -> None:
-        """Whether a link that says so of links of other keys is one of ours."""
+    def _check_vouched(self, *, further_on: bool = False) -> None:
+        """Whether a link that says so of links of other keys is one of ours: one of those seen, or one `further_on`."""
+        if further_on and self._keys is not None and self._to_be_vouched:
+            for link in self._source.vouching(self._number):
+                if self._keys.is_signed(link) and link.computed_hash() == link.hash:
+                    _raise(self._vouched, Facts.of(link.facts).vouched)
         for link in self._to_be_vouched.values():
             if link.number > self._vouched.get(link.key_id, 0):
                 self._unknown_key(link)

@@ -175,17 +175,8 @@ def test_retention_takes_links_before_the_anchor_and_the_anchor_itself(
     assert [verdict.fault for verdict in whole_round(watch, client)][-1] is None
 
 
-def test_parts_before_a_link_that_vouches_for_them_are_no_finding(
-    client: redis.Redis, database: Database, sealer: AuditSealer, watch: ChainWatch
-) -> None:
-    fill(database, sealer)
-    both, new = LinkKeys([b"n" * 32, b"k" * 32]), LinkKeys([b"n" * 32])
-    assert vouch(database, both)
-    later = ChainWatch(client, database, new, rows_at_once=BLOCK)  # type: ignore[arg-type]
-
-    assert {verdict.fault for verdict in whole_round(later, client)} == {None}
-
-    # A stranger's links vouch for themselves, and the last part ends with them to the row.
+def link_of_a_stranger(database: Database) -> None:
+    """A block under a key that is not ours, whose link vouches for itself."""
     stranger = LinkKeys([b"x" * 32])
     put(database, BLOCK, first=1_000)
     with database.session() as session:
@@ -197,7 +188,37 @@ def test_parts_before_a_link_that_vouches_for_them_are_no_finding(
             digests=b"".join(map(digest, lines)), content_hash=content_hash(lines),
             facts=Facts(vouched={stranger.newest: newest.number + 1}).text(),
         )  # fmt: skip
+
+
+def test_parts_before_a_link_that_vouches_for_them_are_no_finding(
+    client: redis.Redis, database: Database, sealer: AuditSealer, watch: ChainWatch
+) -> None:
+    fill(database, sealer)
+    both, new = LinkKeys([b"n" * 32, b"k" * 32]), LinkKeys([b"n" * 32])
+    assert vouch(database, both)
+    later = ChainWatch(client, database, new, rows_at_once=BLOCK)  # type: ignore[arg-type]
+
+    assert {verdict.fault for verdict in whole_round(later, client)} == {None}
+
+    # The last part ends with them to the row.
+    link_of_a_stranger(database)
     assert "is signed with key" in (list(whole_round(later, client))[-1].fault or "")
+
+
+@pytest.mark.each_database
+def test_links_of_a_stranger_are_found_though_our_own_follow_them(
+    client: redis.Redis, database: Database, sealer: AuditSealer, watch: ChainWatch
+) -> None:
+    fill(database, sealer)
+    assert list(whole_round(watch, client))[-1].fault is None
+    link_of_a_stranger(database)
+    for block in range(3):
+        put(database, BLOCK, first=2_000 + block * BLOCK)
+        seal_all(sealer)
+
+    *_, found = whole_round(watch, client)
+    assert "link 5 is signed with key" in (found.fault or "")
+    assert "link 5 is signed with key" in (look(watch, client).fault or ""), "it stays there"
 
 
 def test_an_alert_tells_it_once(
