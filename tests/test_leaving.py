@@ -37,6 +37,8 @@ SECRET, MAIL, PHONE = "hunter2", "reader@example.com", "09123456789"
 QUOTED = f'cannot open {{"password": "{SECRET}"}} for <{MAIL}> & 0912 345 6789'
 DRAWN = "M 0 10 20 30 40 50"
 SCRIPT = "<script>x('a'); // is a program, and stays\n</script>"
+#: As JSON spells the digits of a Persian keyboard.
+SPELLED = "u06f9"
 TEXT = f"cannot open db password={SECRET} for {MAIL} ({PHONE})"
 
 
@@ -44,12 +46,16 @@ TEXT = f"cannot open db password={SECRET} for {MAIL} ({PHONE})"
 OUTPUTS: dict[str, Any] = {
     "text/html": f"<i title='{TEXT}'>i</i><i title=\"{escape(QUOTED)}\"></i><script>x({json.dumps(TEXT)})</script>"
     f"<!--{TEXT}--><b data-password={SECRET}>b</b><a href=mailto:{MAIL}>a</a><a href='tel:{PHONE}'>a</a><{MAIL}>"
-    f'<p title="{MAIL} > {PHONE}">p</p>password=<b>{SECRET}</b> reader@<wbr>example.com',
+    f'<p title="{MAIL} > {PHONE}">p</p>password=<b>{SECRET}</b> reader@<wbr>example.com'
+    f"<Sara {PHONE}><![CDATA[{PHONE}]]><script>x({json.dumps(f'رمز: {SECRET}x ۰۹۱۲۳۴۵۶۷۸۹')}, "
+    f'"reader\\u0040example.com", "\\u003cb\\u003ePassword:\\u003c\\u002fb\\u003e {SECRET}x")</script>',
+    "text/plain": f"\x1b[32m'password'\x1b[0m: \x1b[32m'{SECRET}'\x1b[0m",
+    "text/markdown": f"**Password:** {SECRET}x, `token`: `{SECRET}x`",
     "text/latex": TEXT,
     "image/svg+xml": f"<svg><text>{TEXT}</text></svg>",
     "application/javascript": f"x({TEXT!r}, {{password: '{SECRET}'}}, `{MAIL}`)",
     "application/json": {
-        "rows": [{"error": TEXT, MAIL: 1, "db_password": [SECRET], "html": f"<td>{escape(QUOTED)}</td>"}]
+        "rows": [{"error": TEXT, MAIL: 1, "db_password": {"0": [SECRET]}, "html": f"<td>{escape(QUOTED)}</td>"}]
     },
     "application/vnd.plotly.v1+json": {"data": [{"text": [TEXT]}], "layout": {"title": {"text": TEXT}}},
     "application/vnd.dataresource+json": {"data": [{"error": TEXT}]},
@@ -83,7 +89,7 @@ def report_meta(folder: Path) -> str:
 def report_notebook(folder: Path) -> str:
     cell = nbformat.v4.new_code_cell("work()")
     cell.outputs = [
-        nbformat.v4.new_output("stream", text=TEXT),
+        *(nbformat.v4.new_output("stream", text=piece) for piece in (TEXT[:28], TEXT[28:40], TEXT[40:])),
         nbformat.v4.new_output("error", ename="E", evalue=TEXT, traceback=[f"\x1b[31mE\x1b[39m: {TEXT}\x1b[39m"]),
         nbformat.v4.new_output("execute_result", {"text/plain": TEXT, "text/markdown": f"**{TEXT}**"}),
         nbformat.v4.new_output("display_data", {"text/html": f'<td dir="auto">{escape(QUOTED)}</td>{SCRIPT}'}),
@@ -163,7 +169,7 @@ def test_no_road_out_carries_a_secret_or_a_readers_address(road: str, tmp_path: 
     end = ROADS[road](tmp_path)
 
     assert "cannot open db" in end
-    assert not [word for word in (SECRET, MAIL, PHONE) if word in end]
+    assert not [word for word in (SECRET, MAIL, PHONE, SPELLED) if word in end]
 
 
 def test_no_module_sends_or_publishes_texts_that_is_not_on_a_road() -> None:

@@ -108,11 +108,8 @@ def _drop_heading(notebook: Any) -> None:
 
 def _export(notebook: Any) -> str:
     from nbconvert import HTMLExporter
-    from traitlets.config import Config
 
-    # The kernel sends what is printed in pieces, as time passes: a line may come in two.
-    config = Config({"CoalesceStreamsPreprocessor": {"enabled": True}})
-    exporter: Any = HTMLExporter(config=config, template_name="basic")  # type: ignore[no-untyped-call]
+    exporter: Any = HTMLExporter(template_name="basic")  # type: ignore[no-untyped-call]
     exporter.exclude_input = exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     exporter.exclude_anchor_links = True
     for url in ("mathjax_url", "require_js_url", "jquery_url", "widget_renderer_url", "mermaid_js_url"):

@@ -22,6 +22,10 @@ _IN_SENTENCE: Final = (
     r"(?=[\s/>])[^>]*>"
 )
 _TAG_IN_SENTENCE: Final = re.compile(f"({_IN_SENTENCE})", re.IGNORECASE)
+_COLOUR: Final = re.compile("(\x1b\\[[0-9;?]{0,40}[A-Za-z])")
+_EMPHASIS: Final = re.compile(
+    rf"(`+|~~|\*+(?=\S)|(?<=\S)\*+|(?<!\w)_+(?=\S)|(?<=\S)_+(?!\w)|{_IN_SENTENCE})", re.IGNORECASE
+)
 #: Scripts and styles, comments, and tags that end a sentence; between them is text. What has no end goes to the last
 #: character, as in a browser.
 _BETWEEN: Final = re.compile(
@@ -33,10 +37,16 @@ _ATTRIBUTE: Final = re.compile(r"""([\w:.-]{1,100})(\s{0,9}=\s{0,9})("[^"]*"?|'[
 _TEXT_IN_CODE: Final = re.compile(
     r"""(?:([\w$-]{1,40})(["']?\s{0,9}[:=]\s{0,9}))?("(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|`(?:[^`\\]|\\.)*`?)"""
 )
+#: A character in a program's text, as JSON and JavaScript spell it.
+_SPELLED: Final = re.compile(r"\\(?:\\|u([0-9a-f]{4})|x([0-9a-f]{2}))", re.IGNORECASE)
 
 
 def mask_outputs(notebook: Any) -> None:
     """Mask, in place, all that the notebook's cells showed, printed and raised, and what its widgets hold."""
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    # The kernel sends what is printed in pieces, as time passes: what must be masked may come in two.
+    CoalesceStreamsPreprocessor(enabled=True)(notebook, {})  # type: ignore[no-untyped-call]
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             mask_output(output)
@@ -47,10 +57,10 @@ def mask_outputs(notebook: Any) -> None:
 def mask_output(output: Any) -> None:
     """Mask one output in place."""
     if output.output_type == "stream":
-        output.text = leaving(output.text)
+        output.text = _masked_across(output.text, _COLOUR)
     elif output.output_type == "error":
         output.ename, output.evalue = leaving(output.ename), leaving(output.evalue)
-        output.traceback = [leaving(line) for line in output.traceback]
+        output.traceback = [_masked_across(line, _COLOUR) for line in output.traceback]
     for kind, value in output.get("data", {}).items():
         output.data[kind] = masked_value(kind, value)
     if "metadata" in output:
@@ -65,12 +75,22 @@ def masked_value(kind: str, value: Any) -> Any:
         return value
     if _MARKUP.fullmatch(kind):
         return _masked_markup(value)
-    return _masked_code(value) if kind.endswith("/javascript") else leaving(value)
+    if kind.endswith("/javascript"):
+        return _masked_code(value)
+    return _masked_across(value, _EMPHASIS if kind == "text/markdown" else _COLOUR)
+
+
+def _masked_across(text: str, signs: re.Pattern[str]) -> str:
+    """Text with such signs in it as a reader does not see: they go where what must be masked reaches over them."""
+    parts = signs.split(text)
+    masked = leaving("".join(parts[::2]))
+    parts[::2] = map(leaving, parts[::2])
+    return "".join(parts) if "".join(parts[::2]) == masked else masked
 
 
 def _masked_json(value: Any, name: str = "") -> Any:
     if isinstance(value, str):
-        return _masked_named(name, value, _masked_markup if "<" in value or "&" in value else leaving)
+        return _masked_named(name, value, _masked_words)
     if isinstance(value, list):
         return [_masked_json(each, name) for each in value]
     if isinstance(value, dict):
@@ -79,9 +99,14 @@ def _masked_json(value: Any, name: str = "") -> Any:
             place = leaving(each)
             while place in masked:
                 place += MASK
-            masked[place] = _masked_json(value[each], each)
+            # A column is the values below its name.
+            masked[place] = _masked_json(value[each], name if _is_secret(name[-100:]) else each)
         return masked
     return value
+
+
+def _masked_words(text: str) -> str:
+    return _masked_markup(text) if "<" in text or "&" in text else leaving(text)
 
 
 def _masked_named(name: str, text: str, mask: Any) -> str:
@@ -133,7 +158,12 @@ def _masked_text(text: str) -> str:
 def _masked_tag(tag: str) -> str:
     masked = _ATTRIBUTE.sub(_masked_attribute, tag)
     # `<reader@example.org>` is no tag.
-    return leaving(masked) if "@" in masked else masked
+    return masked if _may_leave(_ATTRIBUTE.sub("", tag)) else leaving(masked)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _may_leave(text: str) -> bool:
+    return leaving(text) == text
 
 
 def _masked_attribute(found: re.Match[str]) -> str:
@@ -147,7 +177,20 @@ def _masked_code(code: str) -> str:
 
 def _masked_text_in_code(found: re.Match[str]) -> str:
     name, between, value = found[1] or "", found[2] or "", found[3]
-    return name + between + _inside(value, lambda text: _masked_named(name, text, leaving))
+    return name + between + _inside(value, lambda text: _masked_named(name, text, _masked_literal))
+
+
+def _masked_literal(text: str) -> str:
+    read = _SPELLED.sub(_spelled_out, text)
+    masked = _masked_words(read)
+    # No tag may come to stand in a script.
+    return text if masked == read else masked.replace("<", "\\u003c")
+
+
+def _spelled_out(found: re.Match[str]) -> str:
+    """The character, but for those that would end the text or begin another escape."""
+    character = chr(int(found[1] or found[2] or "0", 16))
+    return character if character.isalnum() or character in "@+%&/:;=?<>. -\u00a0\u200c" else found[0]
 
 
 def _inside(value: str, mask: Any) -> str:

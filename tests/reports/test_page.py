@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from teknav_ops.reports.chart_text import chart_label, chart_table
 from teknav_ops.reports.desk import ReportDesk
 from teknav_ops.reports.html import render
+from teknav_ops.reports.masking import mask_outputs
 from teknav_ops.reports.runs import RunMeta
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
@@ -115,6 +116,7 @@ def test_a_run_is_small_and_all_share_one_script(published: tuple[Path, RunMeta]
 def test_a_line_that_the_kernel_sent_in_pieces_is_one_line(tmp_path: Path) -> None:
     pieces = [new_output("stream", name="stdout", text=text) for text in ("three ", "jobs\n")]
     notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(outputs=pieces)]))
+    mask_outputs(notebook)
 
     assert "three jobs" in render(notebook, publish(tmp_path, "health"), tmp_path)
 
