@@ -10,19 +10,23 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import structlog
+from pydantic import Field, TypeAdapter
 from redis.exceptions import ResponseError
 
 from teknav_ops.audit.chain.database_source import DatabaseSource
 from teknav_ops.audit.chain.links import Link
+from teknav_ops.payloads import plain
 from teknav_ops.redis_state import keys
-from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.connection import Client, is_wrong_type, sorted_error
 
 log = structlog.get_logger("teknav.audit")
 
 Kept = TypeVar("Kept", bound=Any)
+#: As SQL's columns hold it.
+LinkNumber = Annotated[int, Field(ge=0, lt=2**63)]
 
 _HOW: Final = "rows were cut off or written anew, or SQL was restored or lost its newest writes (`teknav audit accept`)"
 
@@ -31,7 +35,7 @@ _HOW: Final = "rows were cut off or written anew, or SQL was restored or lost it
 class Anchor:
     """A link that was seen as the newest. `since`: no anchor was lost after this (ISO, UTC)."""
 
-    number: int
+    number: LinkNumber
     hash: str
     since: str
 
@@ -45,8 +49,15 @@ def read_kept(client: Client, key: str, kind: type[Kept]) -> Kept | None:
     """What was kept as JSON; None where there is nothing, or what somebody else has put there."""
     try:
         found = client.get(key)
-        return None if found is None else kind(**json.loads(found))
-    except (ResponseError, ValueError, TypeError) as error:
+        if found is None:
+            return None
+        kept = TypeAdapter(kind).validate_json(found)
+        plain.check(dataclasses.asdict(kept))
+        return kept
+    except (ResponseError, ValueError) as error:
+        # What is only not shown now is still known.
+        if isinstance(error, ResponseError) and not is_wrong_type(error):
+            raise sorted_error(error) from None
         log.warning("audit.unreadable", key=key, error=str(error))
         return None
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from teknav_ops.audit.chain.anchor import Anchor, anchor_fault, move_anchor, read_anchor, read_kept
+from teknav_ops.audit.chain.anchor import Anchor, LinkNumber, anchor_fault, move_anchor, read_anchor, read_kept
 from teknav_ops.audit.chain.database_source import DatabaseSource, source_of
 from teknav_ops.audit.chain.links import Link, LinkKeys
 from teknav_ops.audit.chain.verification import Part
@@ -38,7 +38,7 @@ class ChainVerdict:
 
     fault: str | None
     at: str
-    after_number: int
+    after_number: LinkNumber
     round_at: str | None
 
 

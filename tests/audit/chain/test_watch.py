@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,6 +31,7 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog, AuditSeal
 from tests.alerts.conftest import rules
 from tests.audit.chain.conftest import BLOCK, KEYS, Check, fill, put, seal_all
+from tests.support.redis_server import RedisServer
 from tests.support.tampering import without_guard
 from tests.support.topology import TOPOLOGY
 
@@ -271,12 +273,31 @@ def test_a_newest_link_that_holds_what_none_can_is_told_of_and_stops_nothing(
     assert check().findings[0].link == 4
 
 
+def test_what_redis_does_not_show_now_is_still_known(
+    client: redis.Redis, database: Database, sealer: AuditSealer, watch: ChainWatch, redis_server: RedisServer
+) -> None:
+    fill(database, sealer)
+    look(watch, client)
+    cut_off(database, 2)
+    client.acl_setuser("no-reader", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all", "-get"])
+    try:
+        url = redis_server.url.replace("://", "://no-reader:x@")
+        with redis.Redis.from_url(url, decode_responses=True) as blind, pytest.raises(redis.ResponseError):
+            ChainWatch(blind, database, KEYS).step()  # type: ignore[arg-type]
+    finally:
+        client.acl_deluser("no-reader")
+    assert CUT in (look(watch, client).fault or ""), "no other link became the anchor"
+
+
 @pytest.mark.parametrize("key", [keys.AUDIT_ANCHOR, keys.AUDIT_WATCH])
 def test_what_others_put_in_place_of_what_is_known_stops_nothing(
     client: redis.Redis, database: Database, sealer: AuditSealer, watch: ChainWatch, key: str
 ) -> None:
     fill(database, sealer)
-    for nonsense in ("{", "[1]", '{"since": 1}', None):
+    names = ("number", "hash", "since") if key == keys.AUDIT_ANCHOR else ("fault", "at", "after_number", "round_at")
+    kinds: list[Any] = [[1], {}, None, 1.5, 2**70, "\0"]
+    of_another_kind = [json.dumps(dict.fromkeys(names, value)) for value in kinds]
+    for nonsense in ("{", "[1]", '{"since": 1}', "[" * 100_000, *of_another_kind, None):
         client.delete(key)
         client.rpush(key, "a list") if nonsense is None else client.set(key, nonsense)
         listed = rules({"kind": "audit_changed"})
