@@ -257,7 +257,8 @@ def test_keys_give_themselves_away_by_their_form(secret: str) -> None:
     "address",
     ["sara@example.com", "ali.rezaei+x@mail.ir", "کاربر@نمونه.ایران", "sara%40example.com",
      '"sara r"@example.com', "+98 912 345 6789", "09123456789", "۰۹۱۲۳۴۵۶۷۸۹",
-     "00989123456789", "989123456789", "021-8877 6655", "+1 (415) 555-2671", "٠٩١٢٣٤٥٦٧٨٩"],
+     "00989123456789", "989123456789", "98 912 345 67 89", "0 912 345 6789", "(0)912-345-67-89", "0 21 8877 6655",
+     "021-8877 6655", "+1 (415) 555-2671", "٠٩١٢٣٤٥٦٧٨٩"],
 )  # fmt: skip
 def test_addresses_of_people_are_masked_in_what_leaves(address: str) -> None:
     for text in (f"550 {address} unknown", f"<{address}>", f"to={address}", f"به {address}، نرسید"):
@@ -271,7 +272,9 @@ def test_addresses_of_people_are_masked_in_what_leaves(address: str) -> None:
         "TEKNAV_SECRET_KEY: each key must be 32 bytes", "input_tokens: 12", "max_tokens=100", "the secret is out",
         "token:ci paused it", "token:ci", "all pass", "a cookie: none",
         "job email:send dead-1 took 12.5 ms", "2026-11-01 12:00:00.250000 0190f2ab-0123-7abc-8def-012345678901",
-        "1700000000000-0", "0.123456789012 s", "127.0.0.1:6379 did not answer", "HTTP 503 after 0912 ms",
+        "1700000000000-0", "0.123456789012 s", "[0 1 2 3 4 5 6 7 8 9]",
+        "0  12  34  56  78  90", "0 120 340 560", "98 97 96 95 94 93", "0  98  97  96  95  94  93 %",
+        "127.0.0.1:6379 did not answer", "HTTP 503 after 0912 ms",
     ],
 )  # fmt: skip
 def test_prose_ids_times_and_numbers_stay(text: str) -> None:

@@ -56,11 +56,16 @@ _MAIL: Final = re.compile(
     r"|[\w.+-]{1,64}%40[\w.-]{1,255}",
     re.IGNORECASE,
 )
-#: Abroad (`+98 …`, `0098 …`), at home (`0912 …`, `021-…`), or an Iranian mobile's number alone.
+_APART: Final = r"[ \u00a0\u200c\-\u2011]?"
+_MOBILE: Final = rf"[9۹٩]{_DIGIT}{{2}}{_APART}{_DIGIT}{{3}}{_APART}{_DIGIT}{{2}}{_APART}{_DIGIT}{{2}}"
+_AFTER_ZERO: Final = rf"{_MOBILE}|[1-9۱-۹١-٩]{_DIGIT}{_APART}{_DIGIT}{{3,4}}{_APART}{_DIGIT}{{4}}"
+#: Abroad (`+98 …`, `0098 …`), at home (`0912 …`, `021-…`), or an Iranian mobile's number alone. A row of numbers is
+#: none: behind a 0 or a 98 that stands alone, digits must be grouped as in a telephone number.
 _PHONE: Final = re.compile(
     rf"(?:(?<!\w)\+|(?<![\w.:/-])[0۰٠]{{2}}(?=[1-9۱-۹١-٩]))(?:{_GAP}{_DIGIT}){{8,15}}(?![\w:])"
-    rf"|(?:(?<![\w.:/-])|(?<=tel:)|(?<=sms:)|(?<=phone:))[0۰٠]{_GAP}[1-9۱-۹١-٩](?:{_GAP}{_DIGIT}){{8,9}}(?![\w:])"
-    rf"|(?<![\w.:/-])(?:98|۹۸|٩٨){_GAP}[9۹٩](?:{_GAP}{_DIGIT}){{9}}(?![\w:])"
+    r"|(?:(?<![\w.:/-])|(?<=tel:)|(?<=sms:)|(?<=phone:))[0۰٠]"
+    rf"(?:[()\-\u2011]{{0,2}}[1-9۱-۹١-٩](?:{_GAP}{_DIGIT}){{8,9}}|[ \u00a0\u200c](?:{_AFTER_ZERO}))(?![\w:])"
+    rf"|(?<![\w.:/-])(?:98|۹۸|٩٨){_APART}{_MOBILE}(?![\w:])"
 )
 
 

@@ -23,11 +23,11 @@ _LEFT_OUT: Final = frozenset(
 _SCRIPTS: Final = re.compile(r"<script\b.*?</script\s*>|<script\b[^>]*>", re.I | re.S)
 _FETCHERS: Final = re.compile(r"</?(?:link|iframe|frame|object|embed|base|meta|form|audio|video|portal)\b[^>]*>", re.I)
 _FETCHED: Final = re.compile(
-    r"<(?:img|source|image|use|input|track)\b[^>]*?\b(?:src|srcset|href|xlink:href)\s*=\s*[\"']?\s*(?!data:|#)[^>]*>",
+    r"<(?:img|source|image|use|input|track)\b[^>]*?\b(?:src|srcset|href|xlink:href)\s*=\s*+[\"']?+\s*+(?!data:|#)[^>]*>",
     re.I,
 )
 _STYLES: Final = re.compile(r"<style\b.*?</style\s*>", re.I | re.S)
-_IN_STYLE: Final = re.compile(r"@import[^;}]*;?|url\(\s*[\"']?(?!data:|#)[^)]*\)", re.I)
+_IN_STYLE: Final = re.compile(r"@import[^;}]*;?|url\(\s*+[\"']?+\s*+(?!data:|#)[^)]*\)", re.I)
 _HANDLERS: Final = re.compile(r"(?<=[\s\"'/])on[a-z]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s>]+)", re.I)
 _TAGS: Final = re.compile(r"<[a-z][^>]*\son[a-z]+\s*=[^>]*>", re.I)
 _HEADINGS: Final = re.compile(r"(?P<head><thead\b.*?</thead\s*>)|<tbody\b.*?</tbody\s*>", re.I | re.S)

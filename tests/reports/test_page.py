@@ -162,6 +162,21 @@ def test_values_that_plotly_packs_are_words_too() -> None:
     assert "a&lt;b&gt;" in chart_table(figure) and chart_table({"data": [{"type": "indicator"}]}) == ""
 
 
+def test_pictures_that_a_cell_puts_out_are_on_the_page(published: tuple[Path, RunMeta]) -> None:
+    root, meta = published
+    html = """<img src='data:image/gif;base64,R0'><style>p{background:url("data:image/png,A")}</style>"""
+    svg = '<svg xmlns="http://www.w3.org/2000/svg"><use href="#a"/></svg>'
+    kinds = {"image/png": "iVBO", "image/svg+xml": "<svg></svg>", "text/html": html + svg}
+    outputs = [new_output("display_data", data={kind: shown}) for kind, shown in kinds.items()]  # type: ignore[no-untyped-call]
+    notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(outputs=outputs)]))  # type: ignore[no-untyped-call]
+
+    page = render(notebook, meta, root).replace("'", '"')
+
+    for picture in ("image/png;base64,iVBO", "image/svg+xml;base64,", "image/gif;base64,R0", "image/png,A"):
+        assert f'"data:{picture}' in page
+    assert 'href="#a"' in page
+
+
 HOSTILE = (
     "<script>steal()</script>", "<SCRIPT src=//e.example/x></SCRIPT>", "<img src=//e.example/x>",
     "<img src='x' onerror=alert(1)>", "<svg/onload=alert(1)>", "<a href=x onclick = 'alert(1)'>a</a>",
