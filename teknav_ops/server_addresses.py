@@ -37,6 +37,8 @@ def require_redis(url: str) -> None:
     require_server(url, REDIS_SCHEMES)
     parts = urlsplit(url)
     database = parts.path.strip("/")
+    if "+" in parts.scheme and (parts.query or parts.fragment):
+        raise ValueError("Sentinels and Clusters take no options behind a ? or #")
     if parts.scheme == "redis+sentinel":
         service, _, database = database.partition("/")
         if not service:
@@ -50,6 +52,11 @@ def require_redis(url: str) -> None:
             pool.from_url(url).make_connection()
         except TypeError as error:
             raise ValueError(f"has an option that there is not: {error}") from None
+        except ValueError:
+            raise
+        except Exception as error:
+            # What redis-py makes of a value that it cannot use has many kinds.
+            raise ValueError(f"has an option with a value that cannot be: {error}") from None
         database = "" if parts.scheme == "unix" else database
     # redis-py takes what is no number for database 0.
     if database and not (database.isascii() and database.isdecimal()):
