@@ -60,7 +60,6 @@ class AccessPage(Page):
     @action(Operation.ADMINISTER)
     def set_password(self, user: str, password: str) -> Outcome:
         """A password in place of the one before."""
-        self._entrance.users.named(user)
         ended = self._entrance.users.set_password(self.visit.operator, user, password)
         return Outcome(f"Changed the password of {user}; {_ended(ended)}.")
 

@@ -116,16 +116,18 @@ class Users:
                 session.add(row)
                 session.flush()
                 added = _user(row)
+                # Whoever came through single sign-on under this name is somebody else from now on; and once more for
+                # those who come until this is committed. A process that dies in between leaves none behind.
+                self._sessions.end_all(kept)
         except IntegrityError:
             raise InvalidRequest(f"name: there is a user {kept!r} already") from None
-        # Whoever came through single sign-on under this name is somebody else from now on.
         self._sessions.end_all(kept)
         return added
 
     def set_password(self, by: Operator, name: str, password: str) -> int:
         """Change a password; answers how many sessions that ended. Raises UnknownUser, InvalidRequest."""
         require_to_administer(by)
-        check_strength(password, name)
+        check_strength(password, self.named(name).name)
         password_hash = hash_password(password)
         return self._change(
             by, "user.password_changed", name, {"password_hash": password_hash, "password_changed_at": utc_now()}

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+import redis
 from argon2 import PasswordHasher
 from sqlalchemy import update
 
 from teknav_ops.access.entrance import Entrance, SignInRefused
 from teknav_ops.access.policy import Operation, Operator, Role
 from teknav_ops.access.users import UnknownUser
+from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest, NotAllowed, WrongState
+from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AccessUser, AuditLog
 from tests.access.conftest import PASSWORD, ROOT, NewEntrance
+from tests.support.redis_server import RedisServer
 
 Trail = Callable[[], list[AuditLog]]
 HOME = "10.0.0.1"
@@ -44,6 +49,33 @@ def test_a_name_is_taken_once_whatever_its_case(entrance: Entrance) -> None:
 
     with pytest.raises(InvalidRequest, match="there is a user 'sara' already"):
         entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+
+
+def test_a_password_is_held_against_the_name_as_it_is_kept_whatever_was_typed(entrance: Entrance) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+
+    with pytest.raises(InvalidRequest, match="made of the user's name"):
+        entrance.users.set_password(ROOT, "sa\u200cra", "sara, 4711 +-")
+    with pytest.raises(UnknownUser):
+        entrance.users.set_password(ROOT, "nobody", "weak")
+
+
+def test_who_is_added_while_sessions_cannot_be_ended_is_not_added(
+    own_server: RedisServer, database: Database, tmp_path: Path
+) -> None:
+    """Else whoever came through single sign-on under that name would go on as somebody else."""
+    client = own_server.client()
+    entrance = Entrance(Settings(data_dir=tmp_path), client, OperatorLog(database))  # type: ignore[arg-type]
+    cookie = entrance.sign_on("olga", Role.OWNER, address=HOME).cookie
+    own_server.kill()
+    with pytest.raises(redis.ConnectionError):
+        entrance.users.add(ROOT, "olga", Role.VIEWER, PASSWORD)
+    own_server.start()
+
+    assert entrance.users.find("olga") is None
+    assert entrance.by_cookie(cookie, is_use=False) is not None
+    entrance.users.add(ROOT, "olga", Role.VIEWER, PASSWORD)
+    assert entrance.by_cookie(cookie, is_use=False) is None
 
 
 def test_only_an_owner_may_change_users(entrance: Entrance) -> None:

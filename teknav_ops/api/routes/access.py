@@ -82,7 +82,6 @@ def set_user_password(
 ) -> EndedSessions:
     """Signs the user out everywhere."""
     users = services.entrance.users
-    users.named(user)
     return EndedSessions(sessions_ended=users.set_password(identity.operator, user, body.password))
 
 
