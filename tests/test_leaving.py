@@ -17,6 +17,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plotly.offline import get_plotlyjs
 
 from teknav_ops.alerts.channels import MailChannel
 from teknav_ops.alerts.conditions import Condition
@@ -35,7 +36,7 @@ TREE = Path(__file__).parent.parent
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SECRET, MAIL, PHONE = "hunter2", "reader@example.com", "09123456789"
 QUOTED = f'cannot open {{"password": "{SECRET}"}} for <{MAIL}> & 0912 345 6789'
-DRAWN = "M 0 10 20 30 40 50"
+DRAWN = "M 01 10 20 30 40 50"
 SCRIPT = "<script>x('a'); // is a program, and stays\n</script>"
 #: As JSON spells the digits of a Persian keyboard.
 SPELLED = "u06f9"
@@ -108,6 +109,17 @@ def test_a_report_s_html_stays_what_it_is_but_for_what_is_masked() -> None:
     assert masked == html.replace(escape(QUOTED), escape('cannot open {"password": "••••"} for <••••> & ••••'))
 
 
+def test_a_picture_and_a_library_within_html_stay() -> None:
+    library = get_plotlyjs()
+    picture = '<img src="data:image/png;base64,iVBO/+123456789/Rw0KGgo">'
+    html = f'{picture}<script>{library}</script><script>{library};x("{MAIL}")</script>'
+
+    # Compared outside of the assertion: two texts of ten megabytes are not to be shown.
+    is_same = masked_value("text/html", html) == html.replace(MAIL, "••••")
+
+    assert is_same
+
+
 def test_pictures_and_numbers_of_charts_stay() -> None:
     figure = {
         "data": [{"x": {"dtype": "f8", "bdata": "MDkxMjM0NTY3ODk="}, "y": [1, None, 2.5]}],
@@ -115,7 +127,8 @@ def test_pictures_and_numbers_of_charts_stay() -> None:
     }
     kinds = {
         "image/png": "iVBORw0KGgo" * 9,
-        "image/svg+xml": f'<svg viewBox="{DRAWN}"><path d="{DRAWN}"/><text>p95 <tspan>a</tspan></text></svg>',
+        "image/svg+xml": f'<svg viewBox="{DRAWN}"><path d="{DRAWN}" stroke-dasharray="{DRAWN}"/>'
+        "<text>p95 <tspan>a</tspan></text></svg>",
         "application/vnd.plotly.v1+json": figure,
     }
     output = nbformat.v4.new_output("display_data", dict(kinds))

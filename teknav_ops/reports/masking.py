@@ -13,10 +13,13 @@ from teknav_ops.payloads.redaction import leaving, redact
 #: Kinds that are files in base64, but for pictures that are written as text.
 _FILES: Final = re.compile(r"(?:image|audio|video|font)/(?!.*\+xml)|application/(?:pdf|zip|octet-stream)")
 _MARKUP: Final = re.compile(r".*[/+](?:html|xml)")
+_FILE_IN_TEXT: Final = re.compile(r"data:(?:image|audio|video|font)/(?![^;,]*\+xml)[^;,]{1,100};base64,")
 #: Plotly's arrays of numbers, in base64.
 _NUMBERS: Final = "bdata"
+#: A script this long may hold plotly.js, as figures' own HTML does.
+_LONG_SCRIPT_CHARACTERS: Final = 1_000_000
 #: Coordinates, which would pass for telephone numbers.
-_DRAWN: Final = frozenset({"d", "path", "points", "transform", "values", "viewbox"})
+_DRAWN: Final = frozenset({"d", "path", "points", "stroke-dasharray", "transform", "values", "viewbox"})
 _IN_SENTENCE: Final = (
     r"</?(?:a|abbr|bdi|bdo|b|cite|code|del|em|font|ins|i|kbd|mark|q|samp|small|span|strong|sub|sup|s|tspan|tt|u|var|wbr)"
     r"(?=[\s/>])[^>]*>"
@@ -84,6 +87,8 @@ def _masked_across(text: str, signs: re.Pattern[str]) -> str:
     """Text with such signs in it as a reader does not see: they go where what must be masked reaches over them."""
     parts = signs.split(text)
     masked = leaving("".join(parts[::2]))
+    if len(parts) == 1:
+        return masked
     parts[::2] = map(leaving, parts[::2])
     return "".join(parts) if "".join(parts[::2]) == masked else masked
 
@@ -111,7 +116,7 @@ def _masked_words(text: str) -> str:
 
 def _masked_named(name: str, text: str, mask: Any) -> str:
     """A text that has a name: all of it, where that is a secret's."""
-    if name == _NUMBERS:
+    if name == _NUMBERS or _FILE_IN_TEXT.match(text):
         return text
     if text and _is_secret(name[-100:]):
         return MASK
@@ -172,7 +177,13 @@ def _masked_attribute(found: re.Match[str]) -> str:
 
 
 def _masked_code(code: str) -> str:
-    return _TEXT_IN_CODE.sub(_masked_text_in_code, code)
+    if len(code) < _LONG_SCRIPT_CHARACTERS:
+        return _TEXT_IN_CODE.sub(_masked_text_in_code, code)
+    from plotly.offline import get_plotlyjs
+
+    # It says nothing of anybody, and has rows of digits.
+    library: str = get_plotlyjs()
+    return library.join(_TEXT_IN_CODE.sub(_masked_text_in_code, part) for part in code.split(library))
 
 
 def _masked_text_in_code(found: re.Match[str]) -> str:
