@@ -45,8 +45,10 @@ def write_export(session: Session, path: Path, *, on_progress: Callable[[int], N
     try:
         with os.fdopen(descriptor, "wb") as file, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1) as packed:
             return _write(session, packed, on_progress)
-    except BaseException:
+    except BaseException as error:
         path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InvalidRequest(f"file: {path} cannot be written: {error.strerror}") from None
         raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,20 @@ def test_an_export_is_verified_without_the_database(
         changed.write_bytes(damage)
         with pytest.raises(InvalidRequest, match="file: "):
             verify(ExportSource(changed), KEYS)
+
+
+def test_an_export_for_which_there_is_no_room_is_refused_by_name_and_leaves_nothing(
+    database: Database, sealer: AuditSealer, tmp_path: Path
+) -> None:
+    fill(database, sealer)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with source_of(database) as source, pytest.raises(InvalidRequest, match=r"file: .*cannot be written: "):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+        try:
+            write_export(source.session, tmp_path / "whole.gz")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "whole.gz").exists()
 
 
 def test_an_export_is_read_once_so_that_it_may_come_through_a_pipe(
