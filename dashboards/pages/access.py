@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from dashboards.page import Outcome, Page, action
 from teknav_ops.access.entrance import Entrance
@@ -11,6 +11,9 @@ from teknav_ops.access.policy import Operation, Role
 from teknav_ops.access.tokens import SCOPES
 from teknav_ops.api.models_access import TokenModel, UserModel
 from teknav_ops.errors import InvalidRequest
+
+#: Users, and tokens, that the page lists at most: revoked tokens are kept for ever.
+SHOWN: Final = 500
 
 
 class AccessPage(Page):
@@ -29,12 +32,15 @@ class AccessPage(Page):
         return False
 
     def load(self) -> dict[str, Any]:
-        """All of both. Raises NotAllowed for who may not manage them."""
+        """The first of both, and how many more there are. Raises NotAllowed for who may not manage them."""
         self.visit.identity.require(Operation.ADMINISTER)
         services = self.visit.sources.services
+        users, tokens = self._entrance.users, self._entrance.tokens
         return {
-            "users": [UserModel.of(user).model_dump() for user in self._entrance.users.all()],
-            "tokens": [TokenModel.of(token).model_dump() for token in self._entrance.tokens.all()],
+            "users": [UserModel.of(user).model_dump() for user in users.all(limit=SHOWN)],
+            "moreUsers": max(0, users.count() - SHOWN),
+            "tokens": [TokenModel.of(token).model_dump() for token in tokens.first(SHOWN)],
+            "moreTokens": max(0, tokens.count() - SHOWN),
             "own": self.visit.operator.name,
             "roles": [role.value for role in Role],
             "scopes": [scope.value for scope in SCOPES],

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as SqlSession
@@ -94,6 +94,17 @@ class Tokens:
         """Every token, newest first, revoked ones too."""
         with self._database.reading() as session:
             return [_token(row) for row in session.execute(_TOKENS.order_by(AccessToken.id.desc()))]
+
+    def first(self, limit: int) -> list[Token]:
+        """So many tokens, newest first: those that are not revoked before those that are."""
+        order = (AccessToken.revoked_at.is_not(None), AccessToken.id.desc())
+        with self._database.reading() as session:
+            return [_token(row) for row in session.execute(_TOKENS.order_by(*order).limit(limit))]
+
+    def count(self) -> int:
+        """How many tokens there are, revoked ones too."""
+        with self._database.reading() as session:
+            return session.scalar(select(func.count()).select_from(AccessToken)) or 0
 
     def create(
         self,

@@ -52,10 +52,11 @@ class Users:
         self._database = operator_log.database
         self._sessions = sessions
 
-    def all(self) -> list[User]:
-        """Every user, by name."""
+    def all(self, *, limit: int | None = None) -> list[User]:
+        """Every user, or so many, by name."""
         with self._database.reading() as session:
-            return [_user(row) for row in session.scalars(select(AccessUser).order_by(AccessUser.name_key))]
+            users = session.scalars(select(AccessUser).order_by(AccessUser.name_key).limit(limit))
+            return [_user(row) for row in users]
 
     def count(self) -> int:
         """How many users there are, disabled ones too."""

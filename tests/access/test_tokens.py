@@ -71,6 +71,16 @@ def test_a_revoked_tokens_name_is_free_again_and_a_live_ones_is_not(entrance: En
 
 
 @pytest.mark.each_database
+def test_the_first_tokens_are_those_that_are_not_revoked(entrance: Entrance) -> None:
+    for name in ("kept", "gone", "newest"):
+        create(entrance, name=name)
+    entrance.tokens.revoke(ROOT, "gone")
+
+    assert [token.name for token in entrance.tokens.first(2)] == ["newest", "kept"]
+    assert (entrance.tokens.first(9)[-1].name, entrance.tokens.count()) == ("gone", 3)
+
+
+@pytest.mark.each_database
 def test_use_is_noted_coarsely(entrance: Entrance, database: Database) -> None:
     secret = create(entrance)
     entrance.by_token(secret)

@@ -6,7 +6,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from dashboards.page import ROOT
+from dashboards.pages import access
+from teknav_ops.access.policy import Operation, Operator, Role
 from teknav_ops.redis_state import keys
+from tests.dashboards.addresses import page_at
 from tests.dashboards.jobs import failed_jobs
 from tests.support.browser import Visitor
 from tests.support.system import System
@@ -103,3 +106,20 @@ def test_an_owner_adds_a_user_and_a_token_and_takes_the_token_back(system: Syste
     assert system.services.entrance.tokens.recognise(secret) is None
     visitor.close()
     assert visitor.troubles == []
+
+
+def test_of_many_users_and_tokens_the_first_are_listed_and_the_others_counted(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, tokens = system.services.entrance.users, system.services.entrance.tokens
+    by = Operator("somebody", Role.OWNER)
+    for name in ("many", "more"):
+        system.add_user(name)
+        tokens.create(by, name, role=Role.OWNER, scopes=[Operation.READ], life=None)
+    monkeypatch.setattr(access, "SHOWN", 1)
+
+    shown = page_at(system, f"{ROOT}/access").load()
+
+    assert (len(shown["users"]), shown["moreUsers"]) == (1, users.count() - 1)
+    assert (len(shown["tokens"]), shown["moreTokens"]) == (1, tokens.count() - 1)
+    assert shown["tokens"][0]["state"] == "live"

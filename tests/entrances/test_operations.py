@@ -36,7 +36,8 @@ from tests.support.web import PASSWORD, Web
 READING: Final = {
     "WorkflowRuns.saved", "WorkflowRuns.runs", "WorkflowRuns.show", "Plugins.installed", "Plugins.executions",
     "WebhookEndpoints.endpoints", "WebhookEndpoints.deliveries", "Users.all", "Users.find", "Users.by_id",
-    "Users.count", "Users.named", "SecondFactors.of", "Tokens.all", "Tokens.recognise", "Tokens.live_ids",
+    "Users.count", "Users.named", "SecondFactors.of", "Tokens.all", "Tokens.first", "Tokens.count", "Tokens.recognise",
+    "Tokens.live_ids",
 }  # fmt: skip
 #: Asked while somebody signs in, before there is anybody who could have a right.
 SIGNING_IN: Final = {

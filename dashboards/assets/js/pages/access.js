@@ -6,9 +6,11 @@ import {count} from 'teknav/js/format.js';
 const ALL = (queues) => (queues.includes('*') ? 'all' : queues.join(', '));
 /** What was typed as a list; null where nothing was. */
 const listed = (text) => (text.trim() ? text.trim().split(/[\s,]+/) : null);
+/** What the page does not list, and where it is. */
+const more = (number, command) => number > 0 && html`<p class="soft">and ${count(number)} more: <code>${command}</code></p>`;
 const whole = (text) => (text === '' ? null : Number(text));
 
-export default function Access({client, users, tokens, own, roles, scopes, viewersAllowed, problem}) {
+export default function Access({client, users, moreUsers, tokens, moreTokens, own, roles, scopes, viewersAllowed, problem}) {
   const [isAdding, setAdding] = useState(false);
   const [isCreating, setCreating] = useState(false);
   const [changed, setChanged] = useState(null);
@@ -16,9 +18,9 @@ export default function Access({client, users, tokens, own, roles, scopes, viewe
     ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
     ${!users && !problem && html`<div class="skeleton"></div>`}
     ${users && html`<section class="card"><div class="title"><h2 class="grow">Users</h2><button type="button" class="button" onClick=${() => setAdding(true)}>Add user</button></div>
-        <${Users} client=${client} users=${users} own=${own} onChange=${setChanged} /></section>
+        <${Users} client=${client} users=${users} own=${own} onChange=${setChanged} />${more(moreUsers, 'teknav users list')}</section>
       <section class="card"><div class="title"><h2 class="grow">Tokens</h2><button type="button" class="button" onClick=${() => setCreating(true)}>Create token</button></div>
-        ${tokens.length === 0 ? html`<${Empty} title="No tokens">A program needs one to use the API.</${Empty}>` : html`<${Tokens} client=${client} tokens=${tokens} />`}</section>
+        ${tokens.length === 0 ? html`<${Empty} title="No tokens">A program needs one to use the API.</${Empty}>` : html`<${Tokens} client=${client} tokens=${tokens} />`}${more(moreTokens, 'teknav tokens list')}</section>
       ${isAdding && html`<${AddUser} client=${client} roles=${roles} viewersAllowed=${viewersAllowed} onClose=${() => setAdding(false)} />`}
       ${changed && html`<${ChangeUser} client=${client} user=${changed} roles=${roles} viewersAllowed=${viewersAllowed} onClose=${() => setChanged(null)} />`}
       ${isCreating && html`<${CreateToken} client=${client} roles=${roles} scopes=${scopes} onClose=${() => setCreating(false)} />`}`}`;
