@@ -7,6 +7,7 @@ from typing import Literal
 
 from teknav_ops.alerts.facts import Facts, QueueFacts
 from teknav_ops.alerts.rules import AuditChanged, ClockOff, StuckJobs
+from teknav_ops.audit.chain.watch import STALE_SECONDS
 
 State = Literal["firing", "clear", "unknown"]
 
@@ -68,6 +69,9 @@ def audit_changed(rule: AuditChanged, queue: QueueFacts, facts: Facts) -> Measur
     speaker = next(name for name in facts.queues if rule.watches(name))
     if speaker != queue.queue:
         return Measured(None, 0, "faults", f"the audit trail is told of at {speaker}")
+    if not verdict.fault and facts.at_ms / 1000 - verdict.at.timestamp() > STALE_SECONDS:
+        at = f"{verdict.at:%Y-%m-%dT%H:%M}Z"
+        return Measured(None, 0, "faults", f"nobody has verified the audit trail since {at}", "unknown")
     message = f"the audit trail is not as it was written: {verdict.fault}" if verdict.fault else "as it was written"
     return Measured(1 if verdict.fault else 0, 0, "faults", message)
 

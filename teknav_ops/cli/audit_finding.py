@@ -33,7 +33,7 @@ def audit_finding(context: Context) -> Finding:
         remedy = "Run `teknav audit verify`, and find out who changed them; docs/runbook/alerts/AuditChanged.md."
         return Finding("audit", False, fault, remedy)
     waiting = f", {found.unsealed_count:,} not sealed yet" if found.unsealed_count else ""
-    whole = f"; all were compared until {verdict.round_at[:16]}Z" if verdict and verdict.round_at else ""
+    whole = f"; all were compared until {verdict.round_at:%Y-%m-%dT%H:%M}Z" if verdict and verdict.round_at else ""
     return Finding(
         "audit", True, f"the newest {found.row_count:,} sealed rows are as they were written{waiting}{whole}{doubt}"
     )

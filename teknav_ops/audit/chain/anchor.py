@@ -51,8 +51,9 @@ def read_kept(client: Client, key: str, kind: type[Kept]) -> Kept | None:
         found = client.get(key)
         if found is None:
             return None
-        kept = TypeAdapter(kind).validate_json(found)
-        plain.check(dataclasses.asdict(kept))
+        form = TypeAdapter(kind)
+        kept = form.validate_json(found)
+        plain.check(form.dump_python(kept, mode="json"))
         return kept
     except (ResponseError, ValueError) as error:
         # What is only not shown now is still known.

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
+from pydantic import AwareDatetime
 
 from teknav_ops.audit.chain.anchor import Anchor, LinkNumber, anchor_fault, move_anchor, read_anchor, read_kept
 from teknav_ops.audit.chain.database_source import DatabaseSource, source_of
@@ -26,20 +27,22 @@ from teknav_ops.storage.database import Database
 log = structlog.get_logger("teknav.audit")
 
 EVERY_SECONDS: Final = 60.0
+#: A verdict that is older tells nothing of what is there now.
+STALE_SECONDS: Final = 10 * EVERY_SECONDS
 #: A quarter of a second of work: ten million rows are gone through in less than three hours.
 ROWS_AT_ONCE: Final = 60_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChainVerdict:
-    """What was found last, at a time (ISO, UTC). The next part begins behind link `after_number`; all rows had been
+    """What was found last, at a time. The next part begins behind link `after_number`; all rows had been
     compared last at `round_at` (None: not yet).
     """
 
     fault: str | None
-    at: str
+    at: AwareDatetime
     after_number: LinkNumber
-    round_at: str | None
+    round_at: AwareDatetime | None
 
 
 def read_verdict(client: Client) -> ChainVerdict | None:
@@ -77,7 +80,7 @@ class ChainWatch:
             verdict = self._look(source, anchor, before)
         if verdict.fault is not None and (before is None or before.fault != verdict.fault):
             log.error("audit.changed", fault=verdict.fault)
-        self._client.set(keys.AUDIT_WATCH, json.dumps(dataclasses.asdict(verdict)))
+        self._client.set(keys.AUDIT_WATCH, json.dumps(dataclasses.asdict(verdict), default=datetime.isoformat))
 
     def _look(self, source: DatabaseSource, anchor: Anchor | None, before: ChainVerdict | None) -> ChainVerdict:
         try:
@@ -89,15 +92,15 @@ class ChainWatch:
         except (TypeError, ValueError) as error:
             # Of a link, or of a row: only someone with a tool of their own can have written it.
             fault = f"the chain holds what it cannot hold: {error}"
-            at, start = self._now().isoformat(), before or ChainVerdict(None, "", 0, None)
-            return dataclasses.replace(start, fault=fault, at=at)
+            start = before or ChainVerdict(None, self._now(), 0, None)
+            return dataclasses.replace(start, fault=fault, at=self._now())
 
     def _verify(self, source: DatabaseSource, before: ChainVerdict | None) -> ChainVerdict:
         begin = source.link(before.after_number) if before is not None else None
         last = source.last_number()
         part = Part(begin if isinstance(begin, Link) else None, last, self._rows_at_once)
         found = verify(source, self._keys, part=part)
-        at, round_at = self._now().isoformat(), None if before is None else before.round_at
+        at, round_at = self._now(), None if before is None else before.round_at
         number = 0 if part.before is None else part.before.number
         if not found.is_intact:
             more = f" (and {found.finding_count - 1:,} more)" if found.finding_count > 1 else ""

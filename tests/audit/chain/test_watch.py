@@ -233,6 +233,9 @@ def test_an_alert_tells_it_once(
     listed = rules({"kind": "audit_changed"})
     assert {state for state, _ in conditions()} == {"unknown"}
     fill(database, sealer)
+    old = ChainWatch(client, database, KEYS, now=lambda: datetime.now(UTC) - timedelta(minutes=11))  # type: ignore[arg-type]
+    look(old, client)
+    assert conditions()[0][0] == "unknown" and "since" in conditions()[0][1], "it may have stopped, and tells nothing"
     look(watch, client)
     assert {state for state, _ in conditions()} == {"clear"}
 
