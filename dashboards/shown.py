@@ -12,7 +12,7 @@ from teknav_ops.audit.trail import AuditEntry
 from teknav_ops.jobs.batch_deletion import Deletion
 from teknav_ops.jobs.batch_replay import SKIP_WORDS, Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
-from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup
+from teknav_ops.jobs.dead_letter_causes import DeadLetterGroup
 from teknav_ops.jobs.paging import Page
 from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.states import JobState
@@ -65,19 +65,26 @@ def cause_rows(visit: Visit, *queues: str) -> dict[str, Any]:
     would be megabytes, and help nobody.
     """
     found = [
-        (queue, group)
-        for queue in queues
-        for group in visit.reads.get(
-            ("groups", queue), functools.partial(visit.sources.dead_letters.groups, queue), queue=queue
+        (
+            queue,
+            visit.reads.get(
+                ("causes", queue),
+                functools.partial(visit.sources.dead_letters.causes, queue, limit=_CAUSES_LISTED),
+                queue=queue,
+            ),
         )
+        for queue in queues
     ]
-    found.sort(key=lambda pair: -pair[1].count)
-    rarer = found[_CAUSES_LISTED:]
+    listed = sorted(
+        ((queue, group) for queue, causes in found for group in causes.groups), key=lambda pair: -pair[1].count
+    )[:_CAUSES_LISTED]
+    total = sum(sum(causes.letters_by_type.values()) for _, causes in found)
+    rarer_causes = sum(causes.count for _, causes in found) - len(listed)
     return {
-        "rows": [_cause_row(visit, *pair) for pair in found[:_CAUSES_LISTED]],
-        "types": sorted({group.error_type for _, group in found}),
-        "total": sum(group.count for _, group in found),
-        "rarer": {"causes": len(rarer), "letters": sum(group.count for _, group in rarer)},
+        "rows": [_cause_row(visit, *pair) for pair in listed],
+        "types": sorted({name for _, causes in found for name in causes.letters_by_type}),
+        "total": total,
+        "rarer": {"causes": rarer_causes, "letters": total - sum(group.count for _, group in listed)},
     }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Final
 
 import structlog
 
 from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
 from teknav_ops.jobs.dead_letter import DeadLetter, damaged_letter, read_dead_letter
+from teknav_ops.jobs.dead_letter_causes import Causes, DeadLetterGroup, read_causes
 from teknav_ops.jobs.identifiers import checked_id
 from teknav_ops.jobs.paging import (
     LOOKING_SECONDS,
@@ -24,17 +24,14 @@ from teknav_ops.jobs.paging import (
     read_fields,
     read_hashes,
 )
-from teknav_ops.jobs.record import moment
 from teknav_ops.jobs.scanning import Source, scan
 from teknav_ops.jobs.text_search import search_for
-from teknav_ops.redis_state.connection import Client, is_cluster
+from teknav_ops.redis_state.connection import Client
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.topology import Topology
 
 log = structlog.get_logger("teknav.jobs")
 
-#: A job id and when it failed, ms.
-_Ended = tuple[str, float]
 #: What names a failure.
 _FROZEN: Final = ("failedAt", "errorType", "fingerprint")
 
@@ -99,18 +96,6 @@ class FrozenFailure:
     failed_at_ms: int
     error_type: str
     fingerprint: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class DeadLetterGroup:
-    """Dead letters with one cause."""
-
-    error_type: str
-    fingerprint: str
-    count: int
-    first_failed_at: datetime
-    last_failed_at: datetime
-    example_error: str
 
 
 class DeadLetterQueries:
@@ -200,31 +185,11 @@ class DeadLetterQueries:
 
     def groups(self, queue: str) -> list[DeadLetterGroup]:
         """The causes, most frequent first; three round trips, however many there are."""
-        keys = QueueKeys(self._topology[queue].name)
-        counts = {name: int(count) for name, count in self._client.hgetall(keys.dlq_groups).items()}
-        indexes = [keys.dlq_fingerprint(name.rpartition("|")[2]) for name in counts]
-        spans = self._spans(indexes)
-        newest = [keys.dlq_record(last[0]) if last else "" for _, last in spans]
-        errors = read_fields(self._client, newest, ["error"])
-        groups = [
-            _group(name, count, first[1], last[1], row.get("error", ""))
-            for (name, count), (first, last), row in zip(counts.items(), spans, errors, strict=True)
-            if first and last
-        ]
-        return sorted(groups, key=lambda group: -group.count)
+        return self.causes(queue).groups
 
-    def _spans(self, indexes: list[str]) -> list[tuple[_Ended | None, _Ended | None]]:
-        """Oldest and newest entry of each index."""
-        if is_cluster(self._client):
-            ends = [self._client.zrange(key, at, at, withscores=True) for key in indexes for at in (0, -1)]
-        else:
-            pipeline = self._client.pipeline(transaction=False)
-            for key in indexes:
-                pipeline.zrange(key, 0, 0, withscores=True)
-                pipeline.zrange(key, -1, -1, withscores=True)
-            ends = pipeline.execute()
-        found = [end[0] if end else None for end in ends]
-        return list(zip(found[::2], found[1::2], strict=True))
+    def causes(self, queue: str, *, limit: int | None = None) -> Causes:
+        """The causes, most frequent first, of which no more than `limit` are looked up; three round trips."""
+        return read_causes(self._client, QueueKeys(self._topology[queue].name), limit)
 
 
 def _source(keys: QueueKeys, where: DeadLetterFilter, *, newest_first: bool) -> Source:
@@ -238,13 +203,6 @@ def _frozen(job_id: str, row: Mapping[str, str], failed_at_ms: str | float | Non
         # It is gone, or damaged: it names no failure that could be replayed.
         return None
     return FrozenFailure(job_id, at_ms, row.get("errorType", ""), row.get("fingerprint", ""))
-
-
-def _group(name: str, count: int, first_ms: float, last_ms: float, error: str) -> DeadLetterGroup:
-    error_type, _, fingerprint = name.rpartition("|")
-    first, last = moment(first_ms), moment(last_ms)
-    assert first is not None and last is not None
-    return DeadLetterGroup(error_type, fingerprint, count, first, last, error)
 
 
 def _readable(queue: str, job_id: str, fields: Mapping[str, str]) -> DeadLetter:

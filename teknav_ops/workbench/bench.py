@@ -14,7 +14,8 @@ from teknav_ops.access.policy import SOME_QUEUE, Operation, Operator, local_oper
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest, NotAllowed, RedisUnavailable
-from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup, DeadLetterQueries
+from teknav_ops.jobs.dead_letter_causes import DeadLetterGroup
+from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.metrics.history import history

@@ -18,7 +18,7 @@ from dashboards.pages import PAGES
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.alerts.queries import ListedAlert
 from teknav_ops.alerts.rules import RULE_KINDS
-from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup
+from teknav_ops.jobs.dead_letter_causes import Causes, DeadLetterGroup
 from teknav_ops.jobs.sketch import of_few
 from teknav_ops.topology import TOPOLOGY
 from tests.dashboards.addresses import kind_at, page_at
@@ -162,10 +162,13 @@ def test_of_thousands_of_causes_the_most_frequent_are_listed_and_the_others_coun
     system: System, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    groups = [DeadLetterGroup(f"Kind{n % 3}", f"f{n}", n, at, at, "no answer " * 20) for n in range(1, 3_001)]
+    groups = [DeadLetterGroup(f"Kind{n % 3}", f"f{n}", n, at, at, "no answer " * 20) for n in range(3_000, 0, -1)]
+    by_type = {f"Kind{kind}": sum(range(kind or 3, 3_001, 3)) for kind in range(3)}
     page = page_at(system, f"{ROOT}/{place}")
     monkeypatch.setattr(
-        page.visit.sources.dead_letters, "groups", lambda queue: groups if queue == "search:index" else []
+        page.visit.sources.dead_letters,
+        "causes",
+        lambda queue, limit: Causes(groups[:limit], 3_000, by_type) if queue == "search:index" else Causes([], 0, {}),
     )
     causes = page.load()["causes"]
     assert [row["count"] for row in causes["rows"]] == list(range(3_000, 2_900, -1))

@@ -173,6 +173,19 @@ def test_groups_say_how_many_since_when_and_what(
     assert first.example_error.startswith("error number-")
 
 
+def test_of_many_causes_only_the_most_frequent_are_looked_up(
+    dead_letters: DeadLetterQueries, letters: list[dict[str, str]], client: redis.Redis
+) -> None:
+    client.hincrby(KEYS.dlq_groups, "E1|f3", 5)
+    client.config_resetstat()
+
+    causes = dead_letters.causes(QUEUE, limit=3)
+
+    assert client.info("commandstats")["cmdstat_zrange"]["calls"] == 2 * 3
+    assert len(causes.groups) == 3 and causes.groups[0].fingerprint == "f3" and causes.count == 12
+    assert sum(causes.letters_by_type.values()) == 1_205 and set(causes.letters_by_type) == {"E0", "E1", "E2"}
+
+
 def test_a_letter_that_goes_while_it_is_listed_is_left_out(dead_letters: DeadLetterQueries, state: State) -> None:
     kept, gone = state.dead(), state.dead()
     state.client.delete(KEYS.dlq_record(gone))

@@ -24,7 +24,8 @@ from teknav_ops.api.rendering import rendered
 from teknav_ops.api.services import Services
 from teknav_ops.api.shown import shown_job, shown_letter, shown_text
 from teknav_ops.jobs.dead_letter import DeadLetter
-from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterGroup
+from teknav_ops.jobs.dead_letter_causes import DeadLetterGroup
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 
 router = APIRouter(prefix="/api/owner/queues/{queue}/dead-letters", tags=["dead letters"])
 

@@ -14,7 +14,8 @@ import param
 from teknav_ops.errors import WrongState
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
-from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter, DeadLetterGroup
+from teknav_ops.jobs.dead_letter_causes import DeadLetterGroup
+from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.triage.view_models.acting import Bench, Door
 from teknav_ops.triage.view_models.dlq_deletion import DlqDeletionModel
 

@@ -10,7 +10,7 @@ import ipywidgets as w
 from teknav_ops.jobs.batch_deletion import Deletion
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter import DeadLetter
-from teknav_ops.jobs.dead_letter_queries import DeadLetterGroup
+from teknav_ops.jobs.dead_letter_causes import DeadLetterGroup
 from teknav_ops.triage.view_models.dlq_triage import DlqTriageModel
 from teknav_ops.triage.widgets.painting import WIDE, PaintedBox, choose, short
 from teknav_ops.triage.widgets.tables import block, line, table
