@@ -104,12 +104,8 @@ class Exporter:
             # Taken later, it would promise rows that were not there when SQL was asked how far it is.
             exported_at = datetime.now(UTC)
             ends = settled_ids(self._database, wait_seconds=self._settle_seconds)
-            loaded, meta = self._bring_up_to_date(ends, exported_at, deadline, on_progress)
-            path = None
-            if not loaded.has_more and meta["edition"] != self._published_edition():
-                self._require_room(self.folder.work_file.stat().st_size)
-                path = publish(self.folder)
-                self._published = (path, meta["edition"])
+            loaded, meta, path = self._bring_up_to_date(ends, exported_at, deadline, on_progress)
+            if path is not None:
                 removed += self.folder.collect()
         return Exported(
             path=path, row_count=meta["row_count"], ai_row_count=meta["ai_row_count"], added=loaded.added,
@@ -119,16 +115,27 @@ class Exporter:
 
     def _bring_up_to_date(
         self, ends: Ends, exported_at: datetime, deadline: float | None, on_progress: Progress
-    ) -> tuple[Loaded, dict[str, Any]]:
+    ) -> tuple[Loaded, dict[str, Any], Path | None]:
         try:
-            return self._load(ends, exported_at, deadline, on_progress)
+            return self._load_and_publish(ends, exported_at, deadline, on_progress)
         except duckdb.Error as error:
             if not tells_of_damage(error):
                 raise
             # Blocks are checked when they are read: it may open, and be damaged all the same.
             log.warning("snapshot.rebuild", reason=str(error))
         remove_work_file(self.folder.work_file)
-        return self._load(ends, exported_at, deadline, on_progress)
+        return self._load_and_publish(ends, exported_at, deadline, on_progress)
+
+    def _load_and_publish(
+        self, ends: Ends, exported_at: datetime, deadline: float | None, on_progress: Progress
+    ) -> tuple[Loaded, dict[str, Any], Path | None]:
+        loaded, meta = self._load(ends, exported_at, deadline, on_progress)
+        if loaded.has_more or meta["edition"] == self._published_edition():
+            return loaded, meta, None
+        self._require_room(self.folder.work_file.stat().st_size)
+        path = publish(self.folder)
+        self._published = (path, meta["edition"])
+        return loaded, meta, path
 
     def _load(
         self, ends: Ends, exported_at: datetime, deadline: float | None, on_progress: Progress

@@ -7,6 +7,7 @@ pointer, no link has a say in that.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import time
@@ -52,9 +53,13 @@ class SnapshotFolder:
         return generations[-1][1] if generations else None
 
     def next_path(self) -> Path:
-        """Where the next snapshot goes. Ask only under the lock."""
+        """Where the next snapshot goes, and its seal: no number of which somebody has made a folder. Ask only under the
+        lock.
+        """
         generations = self.generations()
-        return self.path / f"audit-{generations[-1][0] + 1 if generations else 1:08d}.duckdb"
+        first = generations[-1][0] + 1 if generations else 1
+        paths = (self.path / f"audit-{number:08d}.duckdb" for number in itertools.count(first))
+        return next(path for path in paths if not seal_path(path).is_dir())
 
     @contextlib.contextmanager
     def locked(self, *, wait_seconds: float = 0.0) -> Iterator[None]:

@@ -6,6 +6,7 @@ the file attached: whoever connects to the file besides, plainly, gets DuckDB's 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -18,7 +19,7 @@ import structlog
 
 from teknav_ops.errors import InvalidRequest, NoSnapshot
 from teknav_ops.settings import Settings
-from teknav_ops.snapshots.damage import OF_WHO_ASKS
+from teknav_ops.snapshots.damage import OF_WHO_ASKS, read_whole, tells_of_damage
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.schema import SCHEMA_VERSION, read_meta, version_of
@@ -76,6 +77,25 @@ class Snapshot:
         cursor = self._connection.cursor()
         cursor.execute(f"use {_NAME}")
         return cursor
+
+    def read_whole(self) -> None:
+        """Read all of it. Raises duckdb.Error where a block is damaged."""
+        with contextlib.closing(self.cursor()) as cursor:
+            read_whole(cursor)
+
+    def damaged(self, error: Exception) -> NoSnapshot | None:
+        """What to raise in place of an error of a question, where it tells that the file has been damaged.
+
+        The file's time is set: with another, who opens it and who publishes compare its checksum again.
+        """
+        if isinstance(error, OF_WHO_ASKS) or not tells_of_damage(error):
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+        return NoSnapshot(
+            f"snapshot: {self.path} has been damaged since it was opened: {error}; ask again: an older one is opened, "
+            "and the scheduler, or `teknav audit snapshot`, publishes another"
+        )
 
     def close(self) -> None:
         """Let go of the file."""
@@ -144,7 +164,8 @@ def open_file(path: Path) -> Snapshot:
         InvalidRequest: this process has it open for writing.
         duckdb.Error, OSError: it cannot be opened.
     """
-    if not is_as_published(path):
+    is_known = is_as_published(path)
+    if is_known is False:
         raise NoSnapshot(f"snapshot: {path} is damaged: it is not what was published; run `teknav audit snapshot`")
     connection: Any = duckdb.connect(":memory:", config=_CONFIG)
     try:
@@ -160,7 +181,10 @@ def open_file(path: Path) -> Snapshot:
             "set lock_configuration = true",
         ):
             connection.execute(setting)
-        return Snapshot(path, connection, _meta(path, connection))
+        snapshot = Snapshot(path, connection, _meta(path, connection))
+        if is_known is None:
+            snapshot.read_whole()
+        return snapshot
     except _IN_USE as error:
         connection.close()
         raise InvalidRequest(

@@ -1,4 +1,4 @@
-"""Publishing: copy the work file beside the others, seal it, and give it its name. The rename is the commit."""
+"""Publishing: copy the work file, read the copy, seal it, and give it its name. The rename is the commit."""
 
 from __future__ import annotations
 
@@ -12,21 +12,28 @@ from teknav_ops.errors import NoSnapshot
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.open import open_file
-from teknav_ops.snapshots.seals import seal
+from teknav_ops.snapshots.seals import is_as_published, seal
+from teknav_ops.snapshots.work import require_whole
 
 _COPY_BYTES: Final = 64 * 1024 * 1024
 
 
 def publish(folder: SnapshotFolder) -> Path:
-    """Publish the closed work file as the next generation. Only under the folder's lock."""
+    """Publish the closed work file as the next generation. Only under the folder's lock.
+
+    Raises:
+        duckdb.Error: a block of it is damaged; nothing was published.
+    """
     temporary = folder.path / f".tmp-{os.getpid()}"
     try:
         _copy(folder.work_file, temporary)
+        # A block may be damaged in a column that no export reads: none such is sealed.
+        require_whole(temporary)
         path = folder.next_path()
         # Before it has its name: nobody meets it without.
         seal(temporary, path)
         temporary.rename(path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(folder.path)
@@ -34,11 +41,13 @@ def publish(folder: SnapshotFolder) -> Path:
 
 
 def published_edition(folder: SnapshotFolder) -> str | None:
-    """The edition of the newest snapshot; None when there is none, or it is damaged."""
+    """The edition of the newest snapshot; None when there is none, or it is damaged, or has no seal."""
     path = folder.newest()
     if path is None:
         return None
     try:
+        if not is_as_published(path):
+            return None
         with open_file(path) as snapshot:
             return snapshot.meta.edition
     except (NoSnapshot, duckdb.Error, OSError, TypeError):

@@ -1,6 +1,7 @@
 """Seals: what a snapshot was when it was published, in a small file beside it, so that damage is noticed.
 
-Who opens a file compares its checksum, once in each process: a file may be damaged and keep its size and time.
+Who opens a file compares its checksum, once in each process: a file may be damaged and keep its size and time. What
+has no seal that can be read is nobody's word: who opens it reads all of it, and the exporter publishes another.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ def seal_path(snapshot: Path) -> Path:
     return snapshot.with_suffix(".seal")
 
 
-def is_as_published(snapshot: Path, *, is_read: bool = True) -> bool:
-    """Whether a snapshot is what was published; so is one without a seal, of which nobody knows.
+def is_as_published(snapshot: Path, *, is_read: bool = True) -> bool | None:
+    """Whether a snapshot is what was published; None where nobody knows, since it has no seal that can be read.
 
     Each process reads it once for that; not `is_read`: only if its time says that somebody has touched it.
 
     Raises:
-        OSError: it cannot be read, or is gone.
+        OSError: the snapshot cannot be read, or is gone.
     """
     try:
         known = _Seal(**json.loads(seal_path(snapshot).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return True
+    except (OSError, ValueError, TypeError):
+        return None
     found = snapshot.stat()
     if found.st_size != known.size_bytes:
         return False

@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from teknav_ops.errors import SnapshotBusy
-from teknav_ops.snapshots.damage import tells_of_damage
+from teknav_ops.snapshots.damage import read_whole, tells_of_damage
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.extra import pyarrow as pa
 from teknav_ops.snapshots.feeds import AUDIT, Feed
@@ -190,6 +190,12 @@ def open_work_file(path: Path) -> WorkFile:
         log.warning("snapshot.rebuild", reason=str(error))
     remove_work_file(path)
     return _create(path)
+
+
+def require_whole(path: Path) -> None:
+    """Read all of a closed work file, or of its copy. Raises duckdb.Error where a block is damaged."""
+    with duckdb.connect(str(path), read_only=True, config=_CONFIG) as connection:
+        read_whole(connection)
 
 
 def remove_work_file(path: Path) -> None:

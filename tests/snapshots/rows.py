@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import random
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 from sqlalchemy import insert
 
 from teknav_ops.snapshots.open import open_snapshot
@@ -52,6 +55,29 @@ def ai_run(at: datetime, **facts: Any) -> dict[str, Any]:
         "model": "small", "status": "succeeded", "call_count": 1, "input_tokens": 100, "output_tokens": 10,
         "cost_micro_usd": 500, "trace_id": uuid.uuid4().hex, "started_at": at, "finished_at": at, **facts,
     }  # fmt: skip
+
+
+def texts(count: int) -> list[dict[str, Any]]:
+    """Failures whose texts nobody can compress: in a snapshot of 2,000 they have a block of their own."""
+    chance = random.Random(count)
+    signs = [chr(number) for number in range(0x4E00, 0x4E00 + 4_096)]
+    return [failure(NOON, detail={"text": "".join(chance.choices(signs, k=150))}) for _ in range(count)]
+
+
+def damage_column(file: Path, column: str) -> None:
+    """Flip a bit of a block that holds nothing but values of this column of `audit`; the file keeps its time."""
+    with duckdb.connect(str(file), read_only=True) as connection:
+        block = connection.execute(
+            "select block_id from pragma_storage_info('audit') where block_id >= 0 group by block_id "
+            "having bool_and(column_name = $1) order by min(segment_id)",
+            [column],
+        ).fetchone()
+    assert block is not None
+    written, content = file.stat(), bytearray(file.read_bytes())
+    content[12_288 + block[0] * 262_144 + 1_000] ^= 1
+    with file.open("r+b") as opened:
+        opened.write(content)
+    os.utime(file, ns=(written.st_atime_ns, written.st_mtime_ns))
 
 
 def store(database: Database, rows: Iterable[dict[str, Any]]) -> None:

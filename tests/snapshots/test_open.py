@@ -24,11 +24,11 @@ from teknav_ops.snapshots import work
 from teknav_ops.snapshots.export import Exporter
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.open import Snapshot, open_snapshot
-from teknav_ops.snapshots.questions import p95_by_time, totals
+from teknav_ops.snapshots.questions import failures_in_window, p95_by_time, totals
 from teknav_ops.snapshots.schema import SCHEMA_VERSION
 from teknav_ops.storage.database import Database
 from tests.snapshots.conftest import SnapshotOf
-from tests.snapshots.rows import NOON, run, store
+from tests.snapshots.rows import NOON, damage_column, run, store, texts
 
 
 @pytest.fixture
@@ -321,6 +321,66 @@ def test_one_without_a_seal_is_read(sqlite_database: Database, folder: Path) -> 
             (folder / "audit-00000001.seal").write_text(content)
         with open_snapshot(folder) as snapshot:
             assert snapshot.path.name == "audit-00000001.duckdb"
+    # And followed by one that has.
+    assert Exporter(sqlite_database, folder).export().path == folder / "audit-00000002.duckdb"
+    assert Exporter(sqlite_database, folder).export().path is None
+
+
+@pytest.mark.parametrize("seal", ["gone", "unreadable", "a folder"])
+def test_a_damaged_newest_one_without_a_seal_is_passed_over_and_published_anew_at_once(
+    sqlite_database: Database, folder: Path, seal: str
+) -> None:
+    exporter = Exporter(sqlite_database, folder)
+    for _ in range(2):
+        store(sqlite_database, texts(2_000))
+        exporter.export()
+    newest, sealed = folder / "audit-00000002.duckdb", folder / "audit-00000002.seal"
+    sealed.unlink()
+    if seal == "unreadable":
+        sealed.write_bytes(b"\xff\0")
+    elif seal == "a folder":
+        sealed.mkdir()
+    damage_column(newest, "error")
+
+    with open_snapshot(folder) as older:
+        assert (older.path.name, older.passed_over) == ("audit-00000001.duckdb", (newest,))
+    for another in (exporter, Exporter(sqlite_database, folder)):
+        another.export()
+    assert SnapshotFolder(folder).newest() == folder / "audit-00000003.duckdb"
+    with open_snapshot(folder) as anew:
+        assert anew.passed_over == () and len(failures_in_window(anew, limit=9_999)) == 4_000
+
+
+def test_a_folder_in_the_place_of_a_seal_stops_neither_exports_nor_readers(
+    sqlite_database: Database, folder: Path
+) -> None:
+    exporter = Exporter(sqlite_database, folder)
+    exporter.export()
+    for number in (2, 3):
+        (folder / f"audit-{number:08d}.seal" / "kept").mkdir(parents=True)
+    store(sqlite_database, [run(NOON, 5.0)])
+
+    assert exporter.export().path == folder / "audit-00000004.duckdb"
+    with open_snapshot(folder) as snapshot:
+        assert (snapshot.path.name, int(totals(snapshot).completed[0])) == ("audit-00000004.duckdb", 1)
+
+
+def test_one_that_is_damaged_after_it_was_opened_is_said_so_and_passed_over_by_the_next(
+    sqlite_database: Database, folder: Path
+) -> None:
+    exporter = Exporter(sqlite_database, folder)
+    for _ in range(2):
+        store(sqlite_database, texts(2_000))
+        exporter.export()
+    newest = folder / "audit-00000002.duckdb"
+
+    with open_snapshot(folder) as opened:
+        damage_column(newest, "error")
+        with pytest.raises(NoSnapshot, match=r"audit-00000002\.duckdb has been damaged since"):
+            failures_in_window(opened, limit=9_999)
+        with open_snapshot(folder) as older:
+            assert (older.passed_over, len(failures_in_window(older, limit=9_999))) == ((newest,), 2_000)
+    assert exporter.export().path == folder / "audit-00000003.duckdb"
 
 
 def test_a_damaged_file_is_named(folder: Path) -> None:

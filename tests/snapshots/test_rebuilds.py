@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import delete, insert, text
 
 from teknav_ops.snapshots.export import Exporter
-from teknav_ops.snapshots.open import open_snapshot
+from teknav_ops.snapshots.open import open_file, open_snapshot
 from teknav_ops.snapshots.schema import SCHEMA_VERSION
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
-from tests.snapshots.rows import NOON, after, rows_in, run, store
+from tests.snapshots.rows import NOON, after, damage_column, rows_in, run, store
 from tests.support.tampering import without_guard
 
 
@@ -69,6 +69,23 @@ def test_a_work_file_that_opens_though_it_is_damaged_is_made_anew(
 
     assert Exporter(sqlite_database, folder).export().row_count == 3_001
     assert len(rows_in(folder)) == 3_001
+
+
+def test_a_block_that_exports_never_read_is_not_published_damaged_but_made_anew(
+    sqlite_database: Database, folder: Path
+) -> None:
+    # Of so many, the ids, which cannot be compressed, have a block of their own.
+    store(sqlite_database, [run(after(seconds=number), 1.0) for number in range(17_000)])
+    exporter = Exporter(sqlite_database, folder)
+    exporter.export()
+    damage_column(folder / "work/audit.work.duckdb", "job_id")
+    store(sqlite_database, [run(after(days=1), 1.0)])
+
+    assert exporter.export().path == folder / "audit-00000002.duckdb"
+    assert not list(folder.glob(".tmp-*"))
+    for number, count in ((1, 17_000), (2, 17_001)):
+        with open_file(folder / f"audit-{number:08d}.duckdb") as snapshot:
+            assert snapshot.cursor().execute("select count(distinct job_id) from audit").fetchone()[0] == count
 
 
 def test_a_damaged_snapshot_is_followed_by_a_good_one(sqlite_database: Database, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.states import RunOutcome
+from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.open import Snapshot
 
 if TYPE_CHECKING:
@@ -21,11 +22,19 @@ _LIMIT: Final = 1_000_000
 
 
 def ask(snapshot: Snapshot, question: str, **parameters: Any) -> pandas.DataFrame:
-    """The answer to `queries/<question>.sql`, on a connection of its own: threads may ask at once."""
+    """The answer to `queries/<question>.sql`, on a connection of its own: threads may ask at once.
+
+    Raises:
+        NoSnapshot: the file has been damaged since it was opened.
+    """
     cursor = snapshot.cursor()
     try:
         answer: pandas.DataFrame = cursor.sql(sql_of(question), params=parameters).to_arrow_table().to_pandas()
         return answer
+    except duckdb.Error as error:
+        if damaged := snapshot.damaged(error):
+            raise damaged from error
+        raise
     finally:
         cursor.close()
 
