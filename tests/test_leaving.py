@@ -308,3 +308,4 @@ def test_long_texts_of_anybody_take_no_time() -> None:
                  "token='" * 20_000, "a." * 50_000, "0 " * 50_000):  # fmt: skip
         # Quadratic ones take minutes: the suite's limit of five seconds a test is what fails then.
         assert isinstance(leaving(text), str)
+    assert masked_value("text/markdown", underscores := "a" + "_" * 50_000 + "a") == underscores

@@ -27,7 +27,8 @@ _IN_SENTENCE: Final = (
 _TAG_IN_SENTENCE: Final = re.compile(f"({_IN_SENTENCE})", re.IGNORECASE)
 _COLOUR: Final = re.compile("(\x1b\\[[0-9;?]{0,40}[A-Za-z])")
 _EMPHASIS: Final = re.compile(
-    rf"(`+|~~|\*+(?=\S)|(?<=\S)\*+|(?<!\w)_+(?=\S)|(?<=\S)_+(?!\w)|{_IN_SENTENCE})", re.IGNORECASE
+    rf"(`+|~~|\*{{1,3}}(?=\S)|(?<=\S)\*{{1,3}}|(?<!\w)_{{1,3}}(?=\S)|(?<=\S)_{{1,3}}(?!\w)|{_IN_SENTENCE})",
+    re.IGNORECASE,
 )
 #: Scripts and styles, comments, and tags that end a sentence; between them is text. What has no end goes to the last
 #: character, as in a browser.
