@@ -90,11 +90,16 @@ def cause_rows(visit: Visit, *queues: str) -> dict[str, Any]:
 
 def _cause_row(visit: Visit, queue: str, group: DeadLetterGroup) -> dict[str, Any]:
     return {
-        "errorType": group.error_type, "fingerprint": group.fingerprint, "count": group.count,
-        "first": group.first_failed_at, "last": group.last_failed_at, "runbook": runbook_path(group.error_type),
-        "example": visit.masked_text(group.example_error)[:_PREVIEW_CHARACTERS], "queue": queue,
+        "errorType": group.error_type,
+        "fingerprint": group.fingerprint,
+        "count": group.count,
+        "first": group.first_failed_at,
+        "last": group.last_failed_at,
+        "runbook": runbook_path(group.error_type),
+        "example": visit.masked_text(group.example_error)[:_PREVIEW_CHARACTERS],
+        "queue": queue,
         "href": dlq_path(queue),
-    }  # fmt: skip
+    }
 
 
 def letter_row(visit: Visit, letter: DeadLetter) -> dict[str, Any]:

@@ -217,10 +217,10 @@ class Control(BatchReplayDoor, BatchDeletionDoor):
         record = self._jobs.get(queue, job_id)
         payload = "" if data is None else self._edited(queue, record, data)
         with self._recorded("dlq.replayed", queue, job_id, edited=data is not None):
+            keys, key_ms = QueueKeys(queue), self._topology[queue].idempotency_ms
             call = scripts.replay_dead_letters(
-                QueueKeys(queue), actor=self._operator.name, failures=[(job_id, None)], payload=payload,
-                idempotency_ms=self._topology[queue].idempotency_ms,
-            )  # fmt: skip
+                keys, actor=self._operator.name, failures=[(job_id, None)], payload=payload, idempotency_ms=key_ms
+            )
             if not self._runner.run(call):
                 raise self._not_replayed(queue, self._jobs.get(queue, job_id))
 

@@ -74,10 +74,14 @@ class House:
         names = sorted(self.client.scan_iter(match=redis_keys.SEALED_RECORDS))
         ring = Cipher(list(keys)).keys
         return [
-            name for name in names
-            if all(ring.opener(token) for text in self.client.hmget(name, "payload", "first_payload")
-                   for token in tokens_in(text or ""))
-        ]  # fmt: skip
+            name
+            for name in names
+            if all(
+                ring.opener(token)
+                for text in self.client.hmget(name, "payload", "first_payload")
+                for token in tokens_in(text or "")
+            )
+        ]
 
 
 @pytest.fixture
@@ -120,8 +124,11 @@ def test_everything_that_is_sealed_comes_under_the_current_key_and_the_old_one_c
         entry = session.scalars(select(AuditLog).where(AuditLog.action == "keys.reencrypted")).one()
     assert (entry.actor, entry.outcome) == ("sara", "done")
     assert entry.detail["resealed"] == {  # type: ignore[index]
-        "job payloads": 6, "dead letters": 1, "webhook secrets": 1, "second factors": 1
-    }  # fmt: skip
+        "job payloads": 6,
+        "dead letters": 1,
+        "webhook secrets": 1,
+        "second factors": 1,
+    }
 
 
 def test_links_of_a_key_that_is_gone_are_trusted_where_the_chain_vouches_for_them_and_nowhere_else(
@@ -222,9 +229,11 @@ def test_a_process_that_is_killed_half_way_leaves_all_readable_and_the_next_goes
         "main()\n"
     )
     environment = os.environ | {
-        "TEKNAV_REDIS_URL": redis_server.url, "TEKNAV_DATABASE_URL": database_url, "TEKNAV_DATA_DIR": str(tmp_path),
+        "TEKNAV_REDIS_URL": redis_server.url,
+        "TEKNAV_DATABASE_URL": database_url,
+        "TEKNAV_DATA_DIR": str(tmp_path),
         "TEKNAV_SECRET_KEY": f"{NEW},{OLD}",
-    }  # fmt: skip
+    }
     command = [sys.executable, "-c", program]
     killed = warm_python.Process(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -236,8 +245,9 @@ def test_a_process_that_is_killed_half_way_leaves_all_readable_and_the_next_goes
     with house.database.session() as session:
         entries = session.scalars(select(AuditLog).where(AuditLog.action == "keys.reencrypted").order_by(AuditLog.id))
         assert [(e.outcome, e.detail.get("resealed")) for e in entries] == [  # type: ignore[union-attr]
-            ("requested", None), ("done", {"job payloads": 40})
-        ]  # fmt: skip
+            ("requested", None),
+            ("done", {"job payloads": 40}),
+        ]
 
 
 def test_a_worker_that_does_not_know_the_key_is_named_before_anything_is_written(house: House) -> None:

@@ -129,10 +129,8 @@ class Users:
         """Change a password; answers how many sessions that ended. Raises UnknownUser, InvalidRequest."""
         require_to_administer(by)
         check_strength(password, self.named(name).name)
-        password_hash = hash_password(password)
-        return self._change(
-            by, "user.password_changed", name, {"password_hash": password_hash, "password_changed_at": utc_now()}
-        )
+        values = {"password_hash": hash_password(password), "password_changed_at": utc_now()}
+        return self._change(by, "user.password_changed", name, values)
 
     def set_own_password(self, by: Operator, password: str, *, session_id: str) -> int:
         """Change the password of whoever asks, who has shown to know the old one. The session `session_id` stays.

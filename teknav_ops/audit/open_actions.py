@@ -38,12 +38,20 @@ _CLOCK_SLACK: Final = timedelta(minutes=1)
 _REACH: Final = timedelta(hours=1)
 #: Actions that one script carries out, and the entry that this script writes.
 _LEAVES: Final = {
-    **{action: action for action in (
-        "queue.paused", "queue.resumed", "queue.configured", "job.promoted", "job.cancelled", "dlq.deleted",
-    )},
+    **{
+        action: action
+        for action in (
+            "queue.paused",
+            "queue.resumed",
+            "queue.configured",
+            "job.promoted",
+            "job.cancelled",
+            "dlq.deleted",
+        )
+    },
     "dlq.replayed": "job.replayed",
     "job.run_again": "job.enqueued",
-}  # fmt: skip
+}
 #: Actions in many steps, each of which leaves an entry per job.
 _IN_STEPS: Final = ("dlq.batch_deleted", "dlq.purged")
 #: What is only told: it had happened before.

@@ -57,8 +57,12 @@ def _anchor(context: Context) -> Anchor | None:
     try:
         return read_anchor(context.client)
     except OUTAGE_ERRORS as error:
-        show.errors.print(f"Redis did not answer, so the end of the chain is not held against its anchor: {error}",
-                          markup=False, highlight=False, soft_wrap=True)  # fmt: skip
+        show.errors.print(
+            f"Redis did not answer, so the end of the chain is not held against its anchor: {error}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
         return None
 
 

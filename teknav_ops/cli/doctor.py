@@ -156,9 +156,11 @@ def _sms(context: Context) -> Finding:
     # Any answer will do but one that refuses the token: a gateway need not know HEAD.
     token = settings.sms_token.get_secret_value() if settings.sms_token else ""
     answer = OutboundHttp(allowed_networks=ANYWHERE).request(
-        "HEAD", settings.sms_url, headers={"authorization": f"Bearer {token}"} if token else {},
+        "HEAD",
+        settings.sms_url,
+        headers={"authorization": f"Bearer {token}"} if token else {},
         timeout_seconds=_REACH_SECONDS,
-    )  # fmt: skip
+    )
     seen = f"messages are posted to {urlsplit(settings.sms_url).netloc}, which answers {answer.status}"
     return Finding("sms", answer.status != 401, seen, _SMS_REMEDY)
 

@@ -35,9 +35,14 @@ from tests.support.warm_python import ROOT
 
 #: By what an operator asks for, the entry it leaves.
 ACTIONS = {
-    "pause": "queue.paused", "configure": "queue.configured", "promote": "job.promoted", "cancel": "job.cancelled",
-    "replay": "dlq.replayed", "delete": "dlq.deleted", "run_again": "job.run_again",
-}  # fmt: skip
+    "pause": "queue.paused",
+    "configure": "queue.configured",
+    "promote": "job.promoted",
+    "cancel": "job.cancelled",
+    "replay": "dlq.replayed",
+    "delete": "dlq.deleted",
+    "run_again": "job.run_again",
+}
 
 
 class Time:
@@ -94,9 +99,12 @@ def test_an_action_whose_process_was_killed_is_closed_with_what_became_of_it(
     completed = state.enqueue()
     state.complete(*state.fetch())
     jobs = {
-        "promote": state.enqueue(delay_ms=60_000), "replay": state.dead(), "delete": state.dead(),
-        "run_again": completed, "cancel": state.enqueue(),
-    }  # fmt: skip
+        "promote": state.enqueue(delay_ms=60_000),
+        "replay": state.dead(),
+        "delete": state.dead(),
+        "run_again": completed,
+        "cancel": state.enqueue(),
+    }
     tried = ACTIONS if moment == "after" else {name: ACTIONS[name] for name in ("pause", "cancel", "run_again")}
     for name in tried:
         process = warm_python.start_function(
@@ -212,8 +220,9 @@ def test_while_a_queues_entries_wait_to_be_moved_its_actions_stay_open(database:
 
     close_all(watch, time)
     assert [entries(database)[name].outcome for name in ("queue.paused", "queue.resumed")] == [
-        "requested", "interrupted",
-    ]  # fmt: skip
+        "requested",
+        "interrupted",
+    ]
 
     lag[QUEUE] = None
     watch.step()

@@ -36,9 +36,15 @@ REPORT, REPORT_RUN = "weekly", "20260101T000000Z-abc123"
 
 #: Whoever is changed or taken away, over REST and on a page.
 SPARE_USERS: Final = (
-    "spare-disable", "spare-factor", "spare-password", "spare-remove", "spare-role", "spare-session",
-    "spare-page", "spare-page-remove",
-)  # fmt: skip
+    "spare-disable",
+    "spare-factor",
+    "spare-password",
+    "spare-remove",
+    "spare-role",
+    "spare-session",
+    "spare-page",
+    "spare-page-remove",
+)
 #: Place -> the word planted there.
 WORDS: Final = {
     "payload": "zebra-payload", "result": "zebra-result", "error": "zebra-error", "stack": "zebra-stack",

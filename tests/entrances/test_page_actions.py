@@ -29,9 +29,15 @@ ACTIONS: Final = page_actions()
 MANAGING: Final = ("configure", "delete", "delete_listed", "preview_deletion", "purge", "replay_edited")
 #: Users and tokens.
 PEOPLE: Final = (
-    "add_user", "set_role", "set_password", "disable_user", "enable_user", "remove_user", "create_token",
+    "add_user",
+    "set_role",
+    "set_password",
+    "disable_user",
+    "enable_user",
+    "remove_user",
+    "create_token",
     "revoke_token",
-)  # fmt: skip
+)
 #: What changes nothing in Redis but sessions.
 OF_NO_QUEUE: Final = (Operation.READ, Operation.ADMINISTER)
 SECOND_FACTOR: Final = {

@@ -383,9 +383,13 @@ class EngineModel(Trail):
         return "promoted"
 
     def replay(
-        self, failures: Iterable[tuple[str, int | None]], actor: str, payload: str = "", batch: str = "",
+        self,
+        failures: Iterable[tuple[str, int | None]],
+        actor: str,
+        payload: str = "",
+        batch: str = "",
         on_skip: Callable[[str], None] = lambda why: None,
-    ) -> int:  # fmt: skip
+    ) -> int:
         """How many were failed, at their moment if one is given, and now wait with fresh attempts and their key."""
         replayed = 0
         for job_id, failed_at in failures:

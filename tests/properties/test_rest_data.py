@@ -132,8 +132,9 @@ def test_long_numbers_are_refused_with_the_limit(owner: httpx.Client, text: str)
 
 
 def test_a_body_that_is_no_utf8_is_refused_with_the_place(owner: httpx.Client) -> None:
-    answer = owner.post("/api/owner/queues/search:index/jobs", content=b'{"job":"\xff"}',
-                        headers={"content-type": "application/json"})  # fmt: skip
+    answer = owner.post(
+        "/api/owner/queues/search:index/jobs", content=b'{"job":"\xff"}', headers={"content-type": "application/json"}
+    )
     assert (answer.status_code, answer.json()["errors"]) == (
         422,
         [{"field": "body", "problem": "is not UTF-8 (byte 8); send JSON as UTF-8"}],

@@ -74,9 +74,11 @@ def set_user_role(user: UserName, body: NewRole, services: FromServices, identit
 
 
 @router.put(
-    "/users/{user}/password", operation_id="set_user_password", summary="Change a user's password",
+    "/users/{user}/password",
+    operation_id="set_user_password",
+    summary="Change a user's password",
     responses=answers(404),
-)  # fmt: skip
+)
 def set_user_password(
     user: UserName, body: NewPassword, services: FromServices, identity: MayAdminister
 ) -> EndedSessions:
@@ -103,9 +105,12 @@ def enable_user(user: UserName, services: FromServices, identity: MayAdminister)
 
 
 @router.delete(
-    "/users/{user}/second-factor", operation_id="reset_second_factor", summary="Take a second factor away",
-    status_code=204, responses=answers(404),
-)  # fmt: skip
+    "/users/{user}/second-factor",
+    operation_id="reset_second_factor",
+    summary="Take a second factor away",
+    status_code=204,
+    responses=answers(404),
+)
 def reset_second_factor(user: UserName, services: FromServices, identity: MayAdminister) -> None:
     """For who has lost phone and recovery codes."""
     services.entrance.factors.reset(identity.operator, user)
@@ -130,18 +135,25 @@ def end_sessions(user: UserName, services: FromServices, identity: MayAdminister
 
 
 @router.delete(
-    "/users/{user}/sessions/{session}", operation_id="end_session", summary="End one session", status_code=204,
+    "/users/{user}/sessions/{session}",
+    operation_id="end_session",
+    summary="End one session",
+    status_code=204,
     responses=answers(404),
-)  # fmt: skip
+)
 def end_session(user: UserName, session: SessionHandle, services: FromServices, identity: MayAdminister) -> None:
     """One of those that are listed."""
     services.entrance.signed_in.end(identity.operator, user, session)
 
 
 @router.post(
-    "/tokens", operation_id="create_token", summary="Create a token", status_code=201, responses=answers(),
+    "/tokens",
+    operation_id="create_token",
+    summary="Create a token",
+    status_code=201,
+    responses=answers(),
     response_model=MadeToken,
-)  # fmt: skip
+)
 def create_token(body: NewToken, services: FromServices, identity: MayAdminister) -> MadeToken:
     """The answer holds its secret, this once."""
     secret, token = services.entrance.tokens.create(

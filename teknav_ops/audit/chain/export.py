@@ -58,10 +58,13 @@ def _write(session: Session, packed: gzip.GzipFile, on_progress: Callable[[int],
     checkpoint, count = source.pruned(), 0
     number = (checkpoint and checkpoint.pruned_to_number) or 0
     head = {
-        "format": _FORMAT, "at": datetime.now(UTC).isoformat(), "database": dialect, "columns": COLUMNS,
+        "format": _FORMAT,
+        "at": datetime.now(UTC).isoformat(),
+        "database": dialect,
+        "columns": COLUMNS,
         "facts": [facts.text() for facts in facts_of_links(session, number)],
         "checkpoint": checkpoint and _dump(checkpoint).decode(),
-    }  # fmt: skip
+    }
     packed.write(json.dumps(head).encode() + b"\n")
     last_id = checkpoint.pruned_to_id if checkpoint and checkpoint.pruned_to_id is not None else BEFORE_ALL
     for link in (link for links in source.links(number) for link in links):

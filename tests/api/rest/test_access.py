@@ -56,9 +56,14 @@ def test_a_user_is_added_changed_kept_out_and_removed(site: Web, browser: httpx.
     trail = AuditTrail(site.services.database).page(AuditFilter(action="user.", actor="sara"))
     done = [entry.action for entry in trail.items if entry.detail.get("user") == body["name"]]
     assert sorted(done) == [
-        "user.added", "user.disabled", "user.enabled", "user.password_changed", "user.removed", "user.role_changed",
+        "user.added",
+        "user.disabled",
+        "user.enabled",
+        "user.password_changed",
+        "user.removed",
+        "user.role_changed",
         "user.session_ended",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_token_s_secret_is_shown_once_and_counts_until_it_is_revoked(site: Web, browser: httpx.Client) -> None:

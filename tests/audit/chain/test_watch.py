@@ -134,8 +134,10 @@ def test_after_a_restore_an_owner_accepts_the_chain_as_it_is(
         row = session.scalars(select(AuditLog).where(AuditLog.action == "audit.chain_accepted")).one()
     assert (row.actor, row.outcome) == ("sara", "done")
     assert row.detail == {
-        "reason": "restored last night's copy", "before": f"4:{before.hash}", "anchor": f"2:{anchor.hash}",
-    }  # fmt: skip
+        "reason": "restored last night's copy",
+        "before": f"4:{before.hash}",
+        "anchor": f"2:{anchor.hash}",
+    }
 
 
 def test_an_emptied_redis_knows_no_more_and_the_chain_is_anchored_anew(
@@ -186,10 +188,16 @@ def link_of_a_stranger(database: Database) -> None:
         assert newest is not None
         lines = list(read_lines(session, newest.last_id, last_id))
         append(
-            session, stranger, newest, last_id=last_id, row_count=BLOCK, ids=pack_ids(list(map(id_of, lines))),
-            digests=b"".join(map(digest, lines)), content_hash=content_hash(lines),
+            session,
+            stranger,
+            newest,
+            last_id=last_id,
+            row_count=BLOCK,
+            ids=pack_ids(list(map(id_of, lines))),
+            digests=b"".join(map(digest, lines)),
+            content_hash=content_hash(lines),
             facts=Facts(vouched={stranger.newest: newest.number + 1}).text(),
-        )  # fmt: skip
+        )
 
 
 def test_parts_before_a_link_that_vouches_for_them_are_no_finding(
