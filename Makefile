@@ -71,7 +71,7 @@ imports:
 	$(BIN)/lint-imports
 
 suite:
-	$(BIN)/pytest -n 4 -rs
+	$(BIN)/pytest -n 6 -rs
 
 quick-suite:
 	$(BIN)/pytest -n 2 tests/architecture tests/redis_state tests/jobs tests/model tests/test_payload_codec.py

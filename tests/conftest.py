@@ -41,8 +41,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 SECRET_KEY = Fernet.generate_key().decode()
 
 
-#: Databases of the shared server. A test's own is emptied when its number comes round again.
-DATABASES = 256
+#: Databases of the shared server: more than one process has tests, so that what an earlier test left running never
+#: reaches a later one. They cost nothing until they are used. `make soak` may come round to one, which is emptied then.
+DATABASES = 16_384
 
 
 @pytest.fixture(scope="session", autouse=True)

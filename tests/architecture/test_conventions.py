@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 from collections.abc import Iterator
@@ -189,6 +190,7 @@ def test_the_map_of_the_tests_names_each_module_of_their_support() -> None:
     assert modules <= named
 
 
+@functools.cache
 def _code(path: Path) -> str:
     """A module without the texts in it: notebooks that tests write may sleep."""
     tree = ast.parse(path.read_text())
