@@ -16,6 +16,7 @@ local waiting, prioritized, job_family = KEYS[1], KEYS[2], KEYS[3]
 local after_score, after_id, count = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 
 --@include turns
+--@include turn_of
 
 -- So many records in a row that do not say where they stand are passed over.
 local DAMAGED_LIMIT = 100

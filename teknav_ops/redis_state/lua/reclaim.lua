@@ -22,6 +22,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 --@include turns
+--@include turn_of
 --@include returning
 
 local result, returned = {0}, {}

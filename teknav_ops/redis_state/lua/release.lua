@@ -12,6 +12,7 @@
 local active, waiting, prioritized, wake, job_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
 --@include turns
+--@include turn_of
 --@include returning
 
 local released = {}

@@ -9,6 +9,7 @@ import pytest
 from teknav_ops.redis_state import scripts
 from tests.support.engine import dump
 from tests.support.state import KEYS, State
+from tests.support.virtual_time import Clock
 
 
 def move(state: State, wanted: Any, *, by: str = "sara", rate: str = "") -> tuple[str, bool]:
@@ -54,6 +55,18 @@ def test_what_has_ended_is_left_alone(state: State, ended: str) -> None:
         assert move(state, wanted) == (ended, False)
 
     assert dump(state.client) == before
+
+
+def test_it_says_when_it_started_and_when_it_ended(state: State, clock: Clock) -> None:
+    given(state, "previewed")
+    clock.advance(0.25)
+    began_ms = clock.now_ms
+    move(state, "running")
+    clock.advance(2.5)
+    move(state, "aborted")
+
+    times = state.client.hmget(KEYS.replay("r1"), ["started_at_ms", "ended_at_ms"])
+    assert times == [str(began_ms), str(began_ms + 2_500)]
 
 
 @pytest.mark.parametrize("now", ["previewed", "running"])

@@ -85,3 +85,34 @@ def test_the_third_death_hands_the_job_to_the_caller_to_bury(state: State) -> No
     assert reclaim(state).doomed == [(job_id, 4, "w:1")]
     assert state.places(job_id) == ["active"]
     assert state.complete(delivery) == [0]
+
+
+def test_a_record_that_is_not_of_an_active_job_is_set_aside(state: State) -> None:
+    ids = [state.enqueue() for _ in range(3)]
+    state.fetch(3)
+    state.expire_leases()
+    state.client.hset(KEYS.job(ids[0]), "state", "completed")
+    state.client.delete(KEYS.job(ids[1]))
+    state.client.set(KEYS.job(ids[1]), "not a record")
+
+    assert reclaim(state).returned_count == 1
+
+    assert state.client.zrange(KEYS.active, 0, -1) == []
+    assert set(state.client.zrange(KEYS.corrupt, 0, -1)) == set(ids[:2])
+    assert state.places(ids[2]) == ["waiting"]
+
+
+def test_jobs_of_earlier_versions_come_back_by_when_they_were_ready_or_made(state: State, clock: Clock) -> None:
+    """Their records have no turn, and older ones still no time at which they were ready."""
+    without_turn, made_only, with_turn = (state.enqueue() for _ in range(3))
+    state.fetch(3)
+    clock.advance(30)
+    now_ms = clock.now_ms
+    state.client.hdel(KEYS.job(without_turn), "turn")
+    state.client.hset(KEYS.job(without_turn), mapping={"ready_at_ms": now_ms - 2_000, "enqueued_at_ms": now_ms})
+    state.client.hdel(KEYS.job(made_only), "turn", "ready_at_ms")
+    state.client.hset(KEYS.job(made_only), "enqueued_at_ms", now_ms - 1_000)
+    state.client.hset(KEYS.job(with_turn), mapping={"turn": now_ms - 3_000, "ready_at_ms": now_ms})
+
+    assert reclaim(state).returned_count == 3
+    assert [delivery.id for delivery in state.fetch(3)] == [with_turn, without_turn, made_only]

@@ -100,6 +100,25 @@ def test_an_edited_payload_replaces_the_old_one_which_stays_in_the_audit(state: 
 
     assert state.job(job_id)["payload"] == '{"number": 2}'
     assert '{"number": 1}' in state.client.xrevrange(KEYS.audit, count=1)[0][1]["detail"]
+    assert state.job(job_id)["first_payload"] == '{"number": 1}'
+
+
+def test_the_audit_says_what_was_replayed_and_why_it_had_failed(state: State) -> None:
+    job_id = state.dead(trace_id="t1")
+
+    state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(job_id, None)]))
+
+    assert state.client.xrevrange(KEYS.audit, count=1)[0][1] == {
+        "action": "job.replayed",
+        "job_id": job_id,
+        "job_name": "work",
+        "actor": "sara",
+        "trace_id": "t1",
+        "attempt": "1",
+        "error_type": "ValueError",
+        "fingerprint": "f1",
+        "detail": "",
+    }
 
 
 def running_batch(state: State, facts: dict[str, str] | None = None) -> scripts.BatchTurn:
@@ -117,6 +136,20 @@ def test_a_batchs_progress_moves_with_its_jobs(state: State) -> None:
 
     progress = state.client.hgetall(KEYS.replay("r1"))
     assert (progress["done"], progress["replayed"]) == ("3", "2")
+    assert [state.job(job_id).get("replay") for job_id in dead] == [None, "r1", "r1"]
+
+
+def test_a_batch_says_why_it_left_jobs_alone(state: State) -> None:
+    turn = running_batch(state)
+    replayed, failed_anew, waits, unreadable = state.dead(), state.dead(), state.enqueue(), "unreadable"
+    state.client.set(KEYS.job(unreadable), "not a record")
+    failures = [(replayed, None), (failed_anew, 1), (waits, None), (unreadable, None), ("gone", None)]
+
+    assert state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=failures, turn=turn)) == 1
+
+    progress = state.client.hgetall(KEYS.replay("r1"))
+    skipped = {name.partition(":")[2]: count for name, count in progress.items() if name.startswith("skipped:")}
+    assert skipped == {"anew": "1", "other": "1", "unreadable": "1", "gone": "1"}
 
 
 @pytest.mark.parametrize("facts", [{"state": "aborted"}, {"runner": "p:2"}, {"done": "1"}])

@@ -1,5 +1,5 @@
 -- Jobs that come back take their old place in the order. Included by scripts that have `waiting`, `prioritized`,
--- `job_family` and the part `turns`.
+-- `job_family` and the parts `turns` and `turn_of`.
 
 -- Each of `jobs` is {id, priority (nil for none), turn}. The newest first, so that those without a priority can each go
 -- before the head of the list.

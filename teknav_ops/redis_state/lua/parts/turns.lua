@@ -6,9 +6,3 @@ local PRIORITY_STEP, YEAR_2020_MS = 1099511627776, 1577836800000
 local function score(priority, turn_ms)
     return (tonumber(priority) or 0) * PRIORITY_STEP + math.max(0, turn_ms - YEAR_2020_MS)
 end
-
--- Records of earlier versions have no turn.
-local function turn_of(job)
-    local times = redis.pcall('HMGET', job, 'turn', 'ready_at_ms', 'enqueued_at_ms')
-    return not times.err and tonumber(times[1] or times[2] or times[3]) or 0
-end
