@@ -10,7 +10,15 @@ from pydantic_settings import BaseSettings
 
 from teknav_ops.one_line import is_one_line
 from teknav_ops.path_prefix import prefix_of, require_prefix
-from teknav_ops.server_addresses import require_database, require_port, require_redis, require_sender, require_smtp
+from teknav_ops.server_addresses import (
+    receiver_of_mails,
+    require_database,
+    require_port,
+    require_redis,
+    require_sender,
+    require_signing_secret,
+    require_smtp,
+)
 from teknav_ops.web_addresses import ascii_host, ascii_url, header_problem
 
 #: JSON that a person lays out, or the name of a file.
@@ -81,6 +89,18 @@ class CheckedSettings(BaseSettings):
     def _can_send_mails(cls, sender: str) -> str:
         require_sender(sender)
         return sender
+
+    @field_validator("alert_mail_to", check_fields=False)
+    @classmethod
+    def _receives_mails(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(receiver_of_mails, addresses))
+
+    @field_validator("alert_webhook_secret", "report_webhook_secret", check_fields=False)
+    @classmethod
+    def _signs_posts(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            require_signing_secret(_text(secret))
+        return secret
 
     @field_validator("site_host", check_fields=False)
     @classmethod

@@ -1,7 +1,8 @@
-"""Addresses that the settings name: Redis, mail, databases, senders. Each is checked as its client will use it."""
+"""Addresses that the settings name: Redis, mail, databases, who sends and receives, each checked as it is used."""
 
 from __future__ import annotations
 
+import base64
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ _LARGEST_PORT: Final = 65_535
 _LOCAL_LIMIT_CHARACTERS: Final = 64
 #: A word that no line of a mail holds cannot be folded.
 _NAME_LIMIT_CHARACTERS: Final = 200
+#: RFC 5321 allows 254.
+_LONGEST_ADDRESS: Final = 254
 
 
 def require_server(url: str, schemes: tuple[str, ...]) -> None:
@@ -109,3 +112,28 @@ def require_sender(sender: str) -> None:
         is_usable = False
     if not is_usable:
         raise ValueError('must be one ASCII address, such as "TekNav, Inc" <noreply@example.com>')
+
+
+def receiver_of_mails(address: str) -> str:
+    """The address as a mail server takes it, in ASCII. Raises ValueError for what is none."""
+    from email_validator import EmailNotValidError, validate_email
+
+    try:
+        checked = validate_email(address, check_deliverability=False, allow_smtputf8=False)
+    except EmailNotValidError as error:
+        raise ValueError(f"{address[:_LONGEST_ADDRESS]!r}: {error}") from None
+    return checked.ascii_email or checked.normalized
+
+
+def require_signing_secret(secret: str) -> None:
+    """Raises ValueError for what is no secret of Standard Webhooks.
+
+    Its library would drop what is not base64, and sign with the rest.
+    """
+    text = secret.removeprefix("whsec_")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if not key:
+        raise ValueError("must be base64 after `whsec_`; `openssl rand -base64 32` makes one")

@@ -112,6 +112,10 @@ def test_every_text_is_one_line_and_is_not_repeated(name: str) -> None:
         ("mail_from", "a@-b-.example", "one ASCII address"),
         ("mail_from", "x" * 65 + "@b.example", "one ASCII address"),
         ("mail_from", "x" * 2_000 + " <a@b.example>", "one ASCII address"),
+        ("alert_mail_to", ("nobody",), "'nobody': "),
+        ("alert_mail_to", ("a@example.com", "سارا@example.com"), "Internationalized"),
+        ("alert_webhook_secret", "whsec_hunter2!", "must be base64 after `whsec_`"),
+        ("report_webhook_secret", "whsec_", "must be base64 after `whsec_`"),
     ],
 )
 def test_what_could_not_be_used_is_refused(name: str, value: Any, problem: str) -> None:
@@ -131,9 +135,12 @@ def test_what_could_not_be_used_is_refused(name: str, value: Any, problem: str) 
         ("redis_url", "rediss://u:p@[::1]:6380/2"),
         ("smtp_url", "smtp+plain://mail.example:25"),
         ("database_url", "sqlite:////tmp/x.sqlite3"),
+        ("alert_mail_to", ("oncall@example.com",)),
+        ("alert_webhook_secret", "whsec_aHVudGVyMg=="),
+        ("report_webhook_secret", "aHVudGVyMg"),
     ],
 )
-def test_what_can_be_used_is_kept_as_it_is(name: str, value: str) -> None:
+def test_what_can_be_used_is_kept_as_it_is(name: str, value: Any) -> None:
     kept = getattr(Settings(**{name: value}), name)
     assert (kept.get_secret_value() if isinstance(kept, SecretStr) else kept) == value
 
@@ -142,6 +149,11 @@ def test_names_that_browsers_send_are_kept_in_ascii() -> None:
     settings = Settings(web_public_url="https://پنل.ایران", allowed_hosts=("پنل.ایران", "ops.example"))
     assert settings.web_public_url == f"https://{settings.allowed_hosts[0]}"
     assert settings.allowed_hosts == ("xn--ghbd1o.xn--mgba3a4f16a", "ops.example")
+
+
+def test_addresses_of_mails_are_kept_as_mail_servers_take_them() -> None:
+    settings = Settings(alert_mail_to=("oncall@نمونه.ایران",))
+    assert settings.alert_mail_to == ("oncall@xn--hhbbbed.xn--mgba3a4f16a",)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from teknav_ops.alerts.channels import ChannelFailed, SignedPost, require_secret
+from teknav_ops.alerts.channels import ChannelFailed, SignedPost
 from teknav_ops.errors import PermanentError, TransientError
 from teknav_ops.outbound.mail import Mailer, MailRefused, open_mailer
 from teknav_ops.payloads.redaction import error_text, redact
@@ -34,11 +34,8 @@ class Courier:
     def __init__(
         self, settings: Settings, store: ReportStore, *, pauses_seconds: Sequence[float] = PAUSES_SECONDS
     ) -> None:  # fmt: skip
-        """Raises InvalidRequest when the secret for posts is wrong."""
         secret = settings.report_webhook_secret
         self._secret = secret.get_secret_value() if secret else None
-        if self._secret is not None:
-            require_secret("report_webhook_secret", self._secret)
         self._settings = settings
         self._store = store
         self._pauses_seconds = pauses_seconds

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from email_validator import EmailNotValidError, validate_email
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from teknav_ops.errors import InvalidRequest
@@ -13,6 +12,7 @@ from teknav_ops.listed_settings import fault_words, load_list
 from teknav_ops.outbound.addresses import InvalidUrl, check_url
 from teknav_ops.reports.catalogue import Catalogue
 from teknav_ops.reports.parameters import check_parameters
+from teknav_ops.server_addresses import receiver_of_mails
 from teknav_ops.settings import Settings
 
 _SETTING: Final = "report_schedules"
@@ -30,7 +30,7 @@ class Deliver(BaseModel):
     @field_validator("mail")
     @classmethod
     def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_address, addresses))
+        return tuple(map(receiver_of_mails, addresses))
 
     @field_validator("webhook")
     @classmethod
@@ -122,11 +122,3 @@ def schedule_of(settings: Settings, key: str) -> Schedule:
 
 def _entry(number: int, schedule: Schedule) -> str:
     return f"{_SETTING}[{number}] ({schedule.key})"
-
-
-def _address(address: str) -> str:
-    try:
-        checked = validate_email(address, check_deliverability=False, allow_smtputf8=False)
-    except EmailNotValidError as error:
-        raise ValueError(f"{address!r}: {error}") from None
-    return checked.ascii_email or checked.normalized
