@@ -110,6 +110,16 @@ def test_a_clock_that_was_far_ahead_is_forgotten(state: State, clock: Clock) -> 
     assert float(state.job(state.enqueue())["turn"]) < clock.now_ms + 1
 
 
+def test_a_delayed_job_leaves_the_turns_as_they_are_though_the_clock_is_behind(state: State, clock: Clock) -> None:
+    first = state.enqueue(priority=1)
+    clock.advance(-86_400)
+    state.enqueue(delay_ms=60_000)
+    clock.advance(86_399)
+    second = state.enqueue(priority=1)
+
+    assert [delivery.id for delivery in state.fetch(3)][-2:] == [first, second]
+
+
 def test_a_job_sent_again_after_its_record_was_forgotten_is_known_by_its_idempotency_key(state: State) -> None:
     for _ in range(2):
         job_id = state.enqueue(id="first", idempotency_key="k")

@@ -2,12 +2,13 @@
 -- turn stores `latest` there.
 
 local latest = tonumber(redis.call('GET', last_turn) or 0)
-if latest > now + 60000 then
-    latest = 0 -- the clock was set back
-end
 
--- What arrives in one millisecond is told apart by a fraction of it.
+-- What arrives in one millisecond is told apart by a fraction of it. A latest turn that is far ahead is one of before the
+-- clock was set back.
 local function arrive()
+    if latest > now + 60000 then
+        latest = 0
+    end
     latest = math.max(latest, now) + 1 / 512
     return latest
 end
