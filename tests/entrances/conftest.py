@@ -48,8 +48,15 @@ def callers(web: Web) -> Callers:
 
 @pytest.fixture(scope="session")
 def prepared(web: Web, callers: Callers) -> PreparedData:
-    """The data; it stands as it was made at the beginning of each test."""
+    """The data; in Redis it stands as it was made at the beginning of each test."""
     return PreparedData(web.services)
+
+
+@pytest.fixture(autouse=True)
+def _stands_as_it_was_made(prepared: PreparedData) -> Iterator[None]:
+    """Made before the first test that may change something, and put back after each."""
+    yield
+    prepared.reset()
 
 
 @pytest.fixture(params=NAMES)
