@@ -28,7 +28,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function first_request(id)
     local record = redis.pcall('HMGET', job_family .. id, 'name', 'payload', 'first_payload')
-    if record.err or not record[1] or not record[2] then
+    if not record[1] or not record[2] then
         return {0, id}
     end
     return {0, id, record[1], record[3] or record[2]}

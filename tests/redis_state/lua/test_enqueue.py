@@ -71,10 +71,13 @@ def test_a_used_key_tells_of_the_request_and_not_of_an_operators_edit(state: Sta
     assert accepted.first_payload == '{"number": 1}'
 
 
-@pytest.mark.parametrize("damage", ["gone", "no hash"])
+@pytest.mark.parametrize("damage", ["gone", "no hash", "no name", "no payload"])
 def test_a_used_key_whose_first_job_cannot_be_read_still_names_it(state: State, damage: str) -> None:
     first = state.enqueue(idempotency_key="k")
-    state.client.delete(KEYS.job(first))
+    if damage in ("no name", "no payload"):
+        state.client.hdel(KEYS.job(first), damage.removeprefix("no "))
+    else:
+        state.client.delete(KEYS.job(first))
     if damage == "no hash":
         state.client.set(KEYS.job(first), "damaged")
     job = NewJob(id="second", name="work", payload="{}", idempotency_key="k")

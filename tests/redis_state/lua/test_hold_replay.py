@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from teknav_ops.redis_state import scripts
 from tests.support.state import KEYS, State
+from tests.support.virtual_time import Clock
 
 
 def hold(state: State, runner: str, lease_ms: int = 60_000) -> str:
@@ -27,6 +28,18 @@ def test_a_runner_that_fell_silent_is_replaced(state: State) -> None:
 
     assert hold(state, "b") == "ours"
     assert hold(state, "a") == "held"
+
+
+def test_a_runner_holds_it_to_the_end_of_its_lease_and_not_longer(state: State, clock: Clock) -> None:
+    state.client.hset(KEYS.replay("r1"), "state", "running")
+    clock.advance(0.25)
+    hold(state, "a", 30_000)
+    assert state.client.hget(KEYS.replay("r1"), "runner_until_ms") == str(clock.now_ms + 30_000)
+
+    clock.advance(29.999)
+    assert hold(state, "b") == "held"
+    clock.advance(0.001)
+    assert hold(state, "b") == "ours"
 
 
 def test_only_what_runs_can_be_held(state: State) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from teknav_ops.jobs.record import read_record
 from teknav_ops.redis_state import scripts
 from tests.support.state import KEYS, QUEUE, State
+from tests.support.virtual_time import Clock
 
 ATTEMPT = (
     '{"attempt": 1, "delivery": 1, "started_at": 1, "duration_ms": 5, "worker": "w:1", "error_type": "JobStuck", '
@@ -34,6 +35,19 @@ def test_a_stuck_run_is_noted_once_with_where_it_is(state: State) -> None:
     }  # fmt: skip
     record = read_record(QUEUE, job_id, state.job(job_id))
     assert record.stuck_at is not None and [run.stack for run in record.attempts] == ["s"]
+
+
+def test_it_is_stuck_since_now_and_runs_long_ago_are_forgotten(state: State, clock: Clock) -> None:
+    job_id = state.enqueue()
+    state.client.hset(KEYS.job(job_id), mapping={"delivery": 24} | {f"attempt:{n}": ATTEMPT for n in (4, 5, 6, 45)})
+    (delivery,) = state.fetch()
+    clock.advance(0.25)
+
+    assert note(state, job_id, delivery.delivery)
+
+    record = state.job(job_id)
+    assert record["stuck_at_ms"] == str(clock.now_ms)
+    assert {name for name in record if name.startswith("attempt:")} == {f"attempt:{n}" for n in (4, 6, 25, 45)}
 
 
 def test_a_job_is_stuck_no_longer_when_its_run_is_over_or_lost(state: State) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from teknav_ops.redis_state import keys, scripts
 from tests.support.state import State
+from tests.support.virtual_time import Clock
 
 KEY = keys.sign_in_attempts("user", "u")
 
@@ -38,6 +39,17 @@ def test_who_must_wait_is_not_counted(state: State) -> None:
         attempt(state)
 
     assert state.client.hget(KEY, "failures") == "3"
+
+
+def test_a_wait_ends_at_its_moment_and_who_comes_then_is_counted(state: State, clock: Clock) -> None:
+    for _ in range(3):
+        attempt(state)
+
+    clock.advance(59.999)
+    assert attempt(state) == 1
+    clock.advance(0.001)
+    assert attempt(state) == 0
+    assert state.client.hget(KEY, "failures") == "4"
 
 
 def test_success_is_refunded_or_clears_all(state: State) -> None:
