@@ -55,8 +55,10 @@ class RedisServer:
         return self
 
     def _answers(self) -> bool:
+        """Whether this very process does: another run's may have taken the port meanwhile."""
+        assert self.process is not None
         with suppress(redis.exceptions.RedisError), self.client() as client:
-            return bool(client.ping())
+            return bool(client.ping() and client.info("server")["process_id"] == self.process.pid)
         return False
 
     def kill(self) -> None:
