@@ -9,11 +9,21 @@ does when what is ours is `Away`.
 
 from __future__ import annotations
 
+from typing import Final
+
 from dramatiq.middleware import MiddlewareError
+
+#: Messages quote what was given. Of a longer one the beginning and the end are kept: the end says what to do.
+LONGEST_MESSAGE: Final = 4_000
 
 
 class TekNavError(Exception):
     """The root of all errors that TekNav ops raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        if len(message) > LONGEST_MESSAGE:
+            message = f"{message[: LONGEST_MESSAGE - 1_100]} … ({len(message):,} characters) … {message[-1_000:]}"
+        super().__init__(message)
 
 
 # What a processor may raise ------------------------------------------------------------------
