@@ -15,6 +15,7 @@ import structlog
 from dramatiq import Broker, Message
 from dramatiq.errors import QueueJoinTimeout, QueueNotFound
 from dramatiq.middleware import Middleware, MiddlewareError
+from redis.exceptions import RedisError
 
 from teknav_ops.engine.connections import Connections
 from teknav_ops.engine.consumer import JobConsumer
@@ -199,7 +200,7 @@ class TekNavBroker(Broker):
         return JobConsumer(self, lane, timeout)
 
     def release(self, lane: Lane, held: Sequence[tuple[str, int]]) -> bool:
-        """Give jobs of a lane back, as (job id, delivery): another may begin them now. Whether Redis took them."""
+        """Give jobs of a lane back, as (job id, delivery): another may begin them now. Whether Redis answered."""
         for job_id, delivery in held:
             lane.let_go(job_id, delivery)
         try:
@@ -207,6 +208,8 @@ class TekNavBroker(Broker):
         except OUTAGE_ERRORS as error:
             log.warning("release.failed", error=str(error), job_count=len(held))
             return False
+        except RedisError as error:
+            log.error("release.refused", queue=lane.queue.name, error=str(error), job_count=len(held))
         return True
 
     def release_all(self, *, but: Collection[tuple[str, int]] = ()) -> None:

@@ -46,14 +46,9 @@ class JobConsumer(Consumer):
         deadline = time.monotonic() + self._timeout_seconds
         desk, lane = self._broker.desk, self._lane
         while not desk.is_closing.is_set() and desk.reserve(lane, deadline - time.monotonic()):
-            try:
-                message = self._take()
-            except OUTAGE_ERRORS as error:
-                message = None
-                self._note_outage(error)
+            message = self._take_for_place()
             if message is not None:
                 return message
-            desk.give_back(lane)
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
@@ -61,6 +56,21 @@ class JobConsumer(Consumer):
         if desk.is_closing.is_set():
             time.sleep(_CLOSING_PAUSE_SECONDS)
         return None
+
+    def _take_for_place(self) -> MessageProxy | None:
+        """A job for the place that was reserved. Without one the place is free again, whatever Redis answered.
+
+        Else each refusal would cost a place, until none is left.
+        """
+        message = None
+        try:
+            message = self._take()
+        except OUTAGE_ERRORS as error:
+            self._note_outage(error)
+        finally:
+            if message is None:
+                self._broker.desk.give_back(self._lane)
+        return message
 
     def _take(self) -> MessageProxy | None:
         message = self._take_buffered()
@@ -78,7 +88,7 @@ class JobConsumer(Consumer):
                 # Another queue's consumer was given one at the same moment.
                 self._broker.release(self._lane, [(delivery.id, delivery.delivery)])
                 continue
-            message = self._open(delivery)
+            message = self._open_or_let_go(delivery)
             if message is not None:
                 return message
 
@@ -114,6 +124,17 @@ class JobConsumer(Consumer):
         if self._was_unreachable:
             self._was_unreachable = False
             log.info("redis.reachable", queue=lane.queue.name)
+
+    def _open_or_let_go(self, delivery: Delivery) -> JobMessage | None:
+        try:
+            return self._open(delivery)
+        except OUTAGE_ERRORS:
+            raise
+        except BaseException:
+            # Nobody here will run it: its lease runs out, and another may begin.
+            self._lane.let_go(delivery.id, delivery.delivery)
+            self._broker.desk.clear(delivery)
+            raise
 
     def _open(self, delivery: Delivery) -> JobMessage | None:
         """The delivery as a message; one that cannot be read, or is no longer ours, ends here."""
