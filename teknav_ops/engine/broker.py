@@ -21,7 +21,7 @@ from teknav_ops.engine.connections import Connections
 from teknav_ops.engine.consumer import JobConsumer
 from teknav_ops.engine.delivery import JobMessage, encode_envelope
 from teknav_ops.engine.finisher import Finisher
-from teknav_ops.engine.job_options import checked_key, milliseconds
+from teknav_ops.engine.job_options import check_message_options, checked_key, milliseconds
 from teknav_ops.engine.lane import Desk, Lane
 from teknav_ops.engine.lease_keeper import LeaseKeeper
 from teknav_ops.engine.submission import submit
@@ -162,12 +162,13 @@ class TekNavBroker(Broker):
 
         Raises:
             QueueNotFound: the queue was never declared.
-            InvalidPayload: the payload does not fit its model.
+            InvalidPayload, InvalidRequest: the payload does not fit its model; an option is wrong.
             IdempotencyConflict: the message's idempotency key was used for another.
             RedisUnavailable: Redis did not answer in time.
         """
         queue = self._declared(message.queue_name)
         wait_ms = milliseconds(delay)
+        check_message_options(message.options)
         self.emit_before("enqueue", message, delay)
         job = NewJob(
             id=message.message_id,

@@ -104,7 +104,8 @@ def decode_message(queue: str, delivery: Delivery) -> Message[Any]:
             actor_name=delivery.name,
             args=tuple(envelope.get("args", ())),
             kwargs={**kwargs},
-            options={**envelope.get("options", {})},
+            # By `eta` Dramatiq would put the message back by itself; delays are the queue's.
+            options={name: value for name, value in envelope.get("options", {}).items() if name != "eta"},
             message_id=delivery.id,
             message_timestamp=delivery.enqueued_at_ms,
         )

@@ -84,3 +84,28 @@ def checked_list(values: Iterable[Any], name: str) -> list[Any]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise InvalidRequest(f"{name}: must be a list with one for each job, not {type(values).__name__}")
     return list(values)
+
+
+def check_message_options(options: Mapping[str, Any]) -> None:
+    """What a message of Dramatiq's may say beside its payload, where another kind of value would be passed over.
+
+    Raises:
+        InvalidRequest: that begins with the option's name.
+    """
+    if options.get("eta") is not None:
+        # Dramatiq's worker would put it back by itself, and take it for done.
+        raise InvalidRequest("eta: give delay, in milliseconds")
+    for name in ("time_limit", "min_backoff", "max_backoff"):
+        if name in options:
+            _check_number(options[name], name, least=1)
+    if options.get("max_retries") is not None:
+        _check_number(options["max_retries"], "max_retries", least=0)
+    for name in ("throws", "retry_when"):
+        if options.get(name) is not None:
+            raise InvalidRequest(f"{name}: can be an option of the actor only; a message is stored as JSON")
+
+
+def _check_number(value: Any, name: str, *, least: int) -> None:
+    number = given(value, name)
+    if type(number) is not int or not least <= number < 2**31:
+        raise InvalidRequest(f"{name}: must be a whole number from {least} to {2**31 - 1:,}")
