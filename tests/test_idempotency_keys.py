@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,30 @@ def test_a_used_key_with_another_request_is_refused_with_the_field(
 
     assert [name for name, _ in caught.value.fields] == [field] and caught.value.job_id == first.job_id
     assert dump(client) == before
+
+
+@pytest.mark.parametrize(
+    ("queue", "job", "data", "field"),
+    [
+        ("workflows:run", "run-workflow", '{"workflow": "w", "input": {"a": [%s]}}', r"payload\.input\.a\.0"),
+        ("analytics:process", "process-events", '{"events": [{"a": %s}]}', r"payload\.events\.0\.a"),
+        (
+            "plugins:execute",
+            "execute-plugin",
+            '{"plugin": "p", "event": "e", "input": {"a": %s}}',
+            r"payload\.input\.a",
+        ),
+    ],
+)
+def test_true_and_1_are_two_requests_and_1_and_1_0_are_one(
+    client: redis.Redis, cipher: Cipher, queue: str, job: str, data: str, field: str
+) -> None:
+    producer = Producer(client, cipher=cipher)  # type: ignore[arg-type]
+    first = producer.enqueue(queue, job, json.loads(data % "1"), idempotency_key="k")
+
+    assert producer.enqueue(queue, job, json.loads(data % "1.0"), idempotency_key="k").job_id == first.job_id
+    with pytest.raises(IdempotencyConflict, match=f"{field} differs"):
+        producer.enqueue(queue, job, json.loads(data % "true"), idempotency_key="k")
 
 
 def test_secrets_belong_to_the_request_and_are_not_told(producer: Producer) -> None:

@@ -45,6 +45,10 @@ HOLDER = codec.Holder("a:queue", "nested", "job-1")
         ({"b": [1]}, {"b": [1, 2]}, ["b"]),
         ({"b": {}}, {"b": []}, ["b"]),
         ([1], {"b": []}, []),
+        ({"a": 1}, {"a": True}, ["a"]),
+        ({"a": [False]}, {"a": [0.0]}, ["a", "0"]),
+        ({"a": ({"b": True}, 2)}, {"a": ({"b": 1}, 2)}, ["a", "0", "b"]),
+        ({"a": True}, {"a": True}, None),
     ],
 )
 def test_the_first_difference_is_named_by_its_path(first: Any, again: Any, path: list[str] | None) -> None:

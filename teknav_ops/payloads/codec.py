@@ -231,10 +231,12 @@ def differing_field(first: Any, second: Any) -> list[str] | None:
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         names = [*first, *(name for name in second if name not in first)]
         pairs = [(str(name), first.get(name, _ABSENT), second.get(name, _ABSENT)) for name in names]
-    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+    elif isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
         pairs = [(str(index), *pair) for index, pair in enumerate(zip(first, second, strict=True))]
     else:
-        return None if first == second else []
+        # To Python, true equals 1.
+        is_same = first == second and isinstance(first, bool) == isinstance(second, bool)
+        return None if is_same else []
     for name, one, other in pairs:
         path = differing_field(one, other)
         if path is not None:
