@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextvars
 import logging
 import sys
-from typing import Any, Protocol, TextIO
+from typing import Any, Final, Protocol, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from teknav_ops.configured_secrets import mask_configured_secrets
-from teknav_ops.payloads.redaction import redact
+from teknav_ops.payloads.redaction import redact_long
 from teknav_ops.settings import Settings
+
+#: Of one value of a line, a traceback with its error's text among them.
+_LIMIT_CHARACTERS: Final = 32_000
 
 
 class LoggedJob(Protocol):
@@ -95,7 +98,7 @@ class MaskedFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return redact(super().format(record))
+        return redact_long(super().format(record), _LIMIT_CHARACTERS)
 
 
 def configure_command_logs() -> None:
@@ -130,7 +133,7 @@ def _redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> E
 
 def _redacted(value: Any, secrets: frozenset[str]) -> Any:
     if isinstance(value, str):
-        return redact(value, secrets)
+        return redact_long(value, _LIMIT_CHARACTERS, secrets)
     if isinstance(value, dict):
         return {name: _redacted(item, secrets) for name, item in value.items()}
     if isinstance(value, list | tuple):

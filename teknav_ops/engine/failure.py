@@ -9,7 +9,7 @@ from typing import Final
 
 from teknav_ops.jobs.fingerprint import fingerprint
 from teknav_ops.payloads.plain import printable
-from teknav_ops.payloads.redaction import error_text, redact
+from teknav_ops.payloads.redaction import error_text, redact_end
 from teknav_ops.redis_state.scripts import Failure, Run
 
 TYPE_LIMIT_CHARACTERS: Final = 200
@@ -23,7 +23,7 @@ def describe(
     """The facts of a failure. Error type is the exception's class name."""
     error_type = printable(type(exception).__name__)[:TYPE_LIMIT_CHARACTERS]
     error = error_text(exception, secrets=secrets) or error_type
-    stack = redact(_stack(exception), secrets)[-STACK_LIMIT_CHARACTERS:]
+    stack = redact_end(_stack(exception), STACK_LIMIT_CHARACTERS, secrets)
     mark = _mark(error_type, error, exception)
     return Failure(error_type, error, stack, mark, attempt_entry(run, attempt, worker, error_type, error, stack))
 
@@ -46,7 +46,7 @@ def attempt_entry(run: Run, attempt: int, worker: str, error_type: str, error: s
 def stack_of(frame: FrameType, secrets: frozenset[str] = frozenset()) -> str:
     """Where a thread is, innermost call last, to be kept: secrets masked, cut at its outer end."""
     lines = traceback.format_list(traceback.extract_stack(frame, limit=_DEEPEST_FRAMES))
-    return redact(printable("".join(lines)), secrets)[-STACK_LIMIT_CHARACTERS:]
+    return redact_end(printable("".join(lines)), STACK_LIMIT_CHARACTERS, secrets)
 
 
 def _mark(error_type: str, error: str, exception: BaseException) -> str:

@@ -14,7 +14,7 @@ from teknav_ops.configured_secrets import mask_configured_secrets
 from teknav_ops.durable_files import write_whole
 from teknav_ops.logs import MaskedFormatter
 from teknav_ops.parent_death import end_with_parent
-from teknav_ops.payloads.redaction import leaving
+from teknav_ops.payloads.redaction import leaving, redact_beginning
 from teknav_ops.reports.html import numbers_in, render
 from teknav_ops.reports.limits import LimitBreached
 from teknav_ops.reports.masking import mask_outputs
@@ -26,13 +26,17 @@ from teknav_ops.settings import get_settings
 _ERROR_LIMIT = 2_000
 
 
+def _told(error: str) -> str:
+    return leaving(redact_beginning(error, 2 * _ERROR_LIMIT))[:_ERROR_LIMIT]
+
+
 def run(folder: Path) -> None:
     """Run what is ordered in the folder; `meta.json` says how it went."""
     order = Order.model_validate_json((folder / ORDER).read_bytes())
     status, error = _execute(order, folder / NOTEBOOK)
     notebook = _read_masked(folder)
     numbers = numbers_in(notebook) if notebook is not None else ()
-    meta = RunMeta.of(order).ended(status, error=leaving(error)[:_ERROR_LIMIT], numbers=numbers)
+    meta = RunMeta.of(order).ended(status, error=_told(error), numbers=numbers)
     # First what is certain: should the page fail, how the run went is known.
     write_whole(folder / META, meta.model_dump_json(indent=1))
     write_page(folder, meta, notebook)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from teknav_ops.errors import PermanentError, Throttled, TransientError
 from teknav_ops.outbound.retry_after import retry_after_seconds
-from teknav_ops.payloads.redaction import error_text, redact
+from teknav_ops.payloads.redaction import error_text, redact_beginning
 from teknav_ops.settings import Settings
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def sorted_error(error: openai.OpenAIError) -> Exception:
     if not isinstance(error, openai.APIStatusError):
         unavailable = AiUnavailable(f"{type(error).__name__}: {error_text(error, 500)}")
         return unavailable if _was_never_sent(error) else with_usage(unavailable, None)
-    words = redact(f"{error.status_code} {error.message}")[:500]
+    words = redact_beginning(f"{error.status_code} {error.message}", 500)
     pause_seconds = retry_after_seconds(error.response.headers.get("retry-after"))
     if error.code in _QUOTA_CODES:
         return AiQuotaExhausted(words, retry_after_seconds=pause_seconds)
