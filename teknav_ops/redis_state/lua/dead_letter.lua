@@ -46,6 +46,7 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+--@include beginning
 --@include settling
 
 -- By cause, of which a record names so many; and as a list, so that just these can be replayed.
@@ -86,7 +87,7 @@ end
 for _, action in ipairs({'job.failed', 'dlq.added'}) do
     redis.call('XADD', audit, '*', 'action', action, 'job_id', id, 'job_name', name, 'actor', worker,
         'trace_id', trace, 'attempt', attempt, 'delivery', delivery, 'duration_ms', duration_ms,
-        'waited_ms', record[7] or 0, 'error_type', error_type, 'fingerprint', fingerprint, 'detail', message:sub(1, 500))
+        'waited_ms', record[7] or 0, 'error_type', error_type, 'fingerprint', fingerprint, 'detail', beginning(message, 500))
 end
 
 local minute = minute_family .. math.floor(now / 60000)

@@ -18,9 +18,11 @@ if record[1] ~= 'active' or record[2] ~= delivery or record[7] == delivery then
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+--@include beginning
 redis.call('HSET', job, 'stuck_delivery', delivery, 'stuck_at_ms', now, 'attempt:' .. delivery, ARGV[5])
 redis.call('HDEL', job, 'attempt:' .. delivery - 20)
 redis.call('XADD', audit, '*', 'action', 'job.stuck', 'job_id', id, 'job_name', record[3], 'actor', worker,
     'trace_id', record[4], 'attempt', (record[5] or 0) + 1, 'delivery', delivery, 'waited_ms', record[6] or 0,
-    'detail', ARGV[4]:sub(1, 500))
+    'detail', beginning(ARGV[4], 500))
 return 1

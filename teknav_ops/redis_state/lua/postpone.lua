@@ -35,6 +35,8 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+--@include beginning
 local is_retry = uses_attempt == '1'
 local attempt = (record[5] or 0) + 1
 local due = now + delay_ms
@@ -55,7 +57,7 @@ redis.call('ZREM', active, id)
 redis.call('ZADD', delayed, due, id)
 redis.call('XADD', audit, '*', 'action', is_retry and 'job.retried' or 'job.snoozed', 'job_id', id,
     'job_name', record[3], 'actor', worker, 'trace_id', record[4], 'attempt', attempt, 'delivery', delivery,
-    'duration_ms', ARGV[7], 'waited_ms', record[6] or 0, 'error_type', ARGV[9], 'fingerprint', ARGV[11], 'detail', ARGV[10]:sub(1, 500))
+    'duration_ms', ARGV[7], 'waited_ms', record[6] or 0, 'error_type', ARGV[9], 'fingerprint', ARGV[11], 'detail', beginning(ARGV[10], 500))
 if is_retry then
     local minute = minute_family .. math.floor(now / 60000)
     for _, counters in ipairs({minute, totals}) do
