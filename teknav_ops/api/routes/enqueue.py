@@ -49,9 +49,17 @@ def enqueue_job(
     if body.job not in known.jobs:
         raise InvalidRequest(f"job: {queue} carries no {body.job!r}; it carries {', '.join(sorted(known.jobs))}")
     accepted = services.producer(identity.operator).enqueue(
-        queue, body.job, body.payload, idempotency_key=idempotency_key, delay=body.delay_seconds,
+        queue, body.job, body.payload, idempotency_key=_as_sent(idempotency_key), delay=body.delay_seconds,
         priority=body.priority, trace_id=body.trace_id,
     )  # fmt: skip
     response.status_code = 201 if accepted.is_new else 200
     response.headers["Location"] = f"/api/owner/queues/{queue}/jobs/{accepted.job_id}"
     return EnqueueAnswer(job_id=accepted.job_id, queue=queue, is_new=accepted.is_new)
+
+
+def _as_sent(key: str | None) -> str | None:
+    """The key as its sender wrote it: headers are read as Latin-1, and clients write other letters as UTF-8."""
+    try:
+        return None if key is None else key.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        raise InvalidRequest("idempotency_key: is not UTF-8; send it as ASCII or UTF-8") from None

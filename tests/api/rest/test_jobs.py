@@ -10,7 +10,7 @@ import pytest
 from teknav_ops.audit.writer import AuditWriter
 from teknav_ops.storage.tables import WebhookDeliveryLog
 from tests.support.state import State
-from tests.support.web import Web, every_page
+from tests.support.web import ROOT, Web, every_page
 
 JOBS = "/api/owner/queues/test:work/jobs"
 
@@ -35,6 +35,17 @@ def test_a_used_idempotency_key_answers_with_its_first_job(owner: httpx.Client) 
     assert [answer.status_code for answer in (first, again, other)] == [201, 200, 201]
     assert again.json() == {**first.json(), "is_new": False}
     assert owner.get(JOBS).json()["total_count"] == 2
+
+
+def test_a_key_in_other_letters_is_the_key_that_other_producers_use(owner: httpx.Client, site: Web) -> None:
+    key = "مقاله-7 é"
+    accepted = site.services.producer(ROOT).enqueue("test:work", "work", {"number": 1}, idempotency_key=key)
+    body = {"job": "work", "payload": {"number": 1}}
+
+    again = owner.post(JOBS, json=body, headers={"Idempotency-Key": key.encode()})
+    assert (again.status_code, again.json()["job_id"]) == (200, accepted.job_id)
+    refused = owner.post(JOBS, json=body, headers={"Idempotency-Key": "é".encode("latin-1")})
+    assert refused.status_code == 422 and "idempotency_key: is not UTF-8" in refused.text
 
 
 @pytest.mark.parametrize(
