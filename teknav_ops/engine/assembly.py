@@ -87,19 +87,22 @@ def _declare(broker: TekNavBroker, processor: Processor, services: Any) -> None:
         if not isinstance(message, JobMessage) or message.order is None:
             # Dramatiq swallows a failing guard of its own accord; the job must not run unchecked.
             raise TransientError("the payload was not validated; the job was not begun")
-        context = JobContext(
-            job_id=message.delivery.id,
-            queue=queue.name,
-            name=processor.job,
-            attempt=message.attempt,
-            delivery=message.delivery.delivery,
-            trace_id=message.delivery.trace_id,
-            services=services,
-            log=log,
-            report_progress=ProgressReporter(broker.runner, message),
-            is_last_try=lambda error: not isinstance(retries.verdict(broker, message, error), Postpone),
-        )
-        message.result = result_text(processor(message.order, context))
+        try:
+            context = JobContext(
+                job_id=message.delivery.id,
+                queue=queue.name,
+                name=processor.job,
+                attempt=message.attempt,
+                delivery=message.delivery.delivery,
+                trace_id=message.delivery.trace_id,
+                services=services,
+                log=log,
+                report_progress=ProgressReporter(broker.runner, message),
+                is_last_try=lambda error: not isinstance(retries.verdict(broker, message, error), Postpone),
+            )
+            message.result = result_text(processor(message.order, context))
+        finally:
+            message.end()
 
     # Middleware writes each actor's defaults into its options: no two may share them.
     options: dict[str, Any] = {"throws": _NO_FAILURES}

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from dramatiq import Broker, Message
 from dramatiq.errors import QueueJoinTimeout, QueueNotFound
-from dramatiq.middleware import Middleware, MiddlewareError
+from dramatiq.middleware import Interrupt, Middleware, MiddlewareError
 from redis.exceptions import RedisError
 
 from teknav_ops.engine.connections import Connections
@@ -125,11 +125,11 @@ class TekNavBroker(Broker):
                 self.logger.critical("Unexpected failure in before_%s.", signal, exc_info=True)
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
-        """Emit to listeners in reverse order."""
+        """Emit to listeners in reverse order. Nothing stops what has happened, not even a time limit that comes now."""
         for listener in reversed(self._listeners("after_" + signal)):
             try:
                 listener(self, *args, **kwargs)
-            except Exception:
+            except (Exception, Interrupt):
                 self.logger.critical("Unexpected failure in after_%s.", signal, exc_info=True)
 
     # Queues ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dramatiq import Message
@@ -37,6 +38,8 @@ class JobMessage(MessageProxy):
         self.result = ""
         self.started_at_ms = 0
         self._started = 0.0
+        #: Called by the run's thread as soon as the run has ended, so that nothing is raised in it afterwards.
+        self.at_end: list[Callable[[], None]] = []
 
     def __str__(self) -> str:
         """Dramatiq writes messages into its log lines: what a payload holds stands in none."""
@@ -70,6 +73,13 @@ class JobMessage(MessageProxy):
         """Start the run's clock; waiting for a thread is not part of its duration."""
         self.started_at_ms = int(time.time() * 1000)
         self._started = time.perf_counter()
+
+    def end(self) -> None:
+        """The run is over. To be called where what is raised in the thread still counts as the run's: any later, and
+        Dramatiq's thread would end of it.
+        """
+        for call in self.at_end:
+            call()
 
     def run_facts(self) -> Run:
         """The run as it will be recorded; its duration ends now."""

@@ -63,6 +63,8 @@ class StuckWatch:
         self._graces = graces
         self._process = process
         self._running: dict[int, RunningJob] = {}
+        #: Held while something is raised in a thread, and while a job's end is noted: what has ended is left alone.
+        self._ending = threading.Lock()
         self._noted: set[RunningJob] = set()
         self._stopped = threading.Event()
         self._look_seconds = max(0.02, min(_LOOK_SECONDS, graces.stuck_seconds / 4, graces.replace_seconds / 4))
@@ -83,7 +85,8 @@ class StuckWatch:
 
     def end(self) -> None:
         """This thread's job has ended."""
-        self._running.pop(threading.get_ident(), None)
+        with self._ending:
+            self._running.pop(threading.get_ident(), None)
 
     def _run(self) -> None:
         while self._goes_on(self._look_seconds):
@@ -137,8 +140,9 @@ class StuckWatch:
         )
         self._noted.add(job)
         # Once more, for those that swallowed it by mistake and not in a loop.
-        if self._running.get(job.thread_id) is job:
-            raise_thread_exception(job.thread_id, TimeLimitExceeded)  # type: ignore[no-untyped-call]
+        with self._ending:
+            if self._running.get(job.thread_id) is job:
+                raise_thread_exception(job.thread_id, TimeLimitExceeded)  # type: ignore[no-untyped-call]
 
     def _start_anew(self, process: OwnProcess) -> None:
         """Take nothing more, let the others end for the time of the first grace, give back what is left, and go."""

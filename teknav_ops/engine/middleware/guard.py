@@ -26,6 +26,13 @@ class Guard(Middleware):
         if not isinstance(message, JobMessage):
             return
         try:
+            self._require(message)
+        except BaseException:
+            message.end()
+            raise
+
+    def _require(self, message: JobMessage) -> None:
+        try:
             self.check(message)
         except MiddlewareError:
             raise

@@ -44,6 +44,7 @@ class StuckJobs(Middleware):
         """A thread begins a job."""
         if self._watch is not None and isinstance(message, JobMessage):
             self._watch.begin(message, self._time_limits.limit_ms(broker, message))
+            message.at_end.append(self._watch.end)
 
     def after_process_message(
         self,
