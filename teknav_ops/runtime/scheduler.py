@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
+from redis.exceptions import RedisError
 
 from teknav_ops.audit.chain.links import LinkKeys
 from teknav_ops.audit.chain.sealer import LOOK_SECONDS, AuditSealer
@@ -125,6 +126,9 @@ class Scheduler:
         except OUTAGE_ERRORS as error:
             log.warning("scheduler.waiting", error=str(error))
             return
+        except RedisError as error:
+            log.error("scheduler.refused", error=str(error))
+            return
         if leads != self._led:
             self._led = leads
             log.info("scheduler.leading" if leads else "scheduler.standing_by", holder=self._lease.holder)
@@ -141,7 +145,7 @@ class Scheduler:
                 self._parts.relay.catch_up(_LAST_WORDS_SECONDS)
                 self._parts.writer.drain()
                 self._lease.give_up()
-        except _OUTAGES as error:
+        except (RedisError, *_OUTAGES) as error:  # type: ignore[misc]
             log.warning("scheduler.left_early", error=str(error))
         self._exports.close()
         self._parts.database.dispose()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from typing import Any, Final, Self
 
+from redis.exceptions import RedisError
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from teknav_ops.errors import RedisUnavailable
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.metrics.live import read_all_stats
-from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.redis_state.scripts import QueueCounts
 
 _LINE_SECONDS: Final = 10.0
@@ -41,7 +43,15 @@ class StatusBoard:
             self._live.stop()
 
     def refresh(self) -> None:
-        """Read the counts and show them."""
+        """Read the counts and show them; where that is not possible, why. A board ends nothing."""
+        try:
+            self._show()
+        except (RedisUnavailable, *OUTAGE_ERRORS):  # type: ignore[misc]
+            self.say("Redis does not answer; waiting for it")
+        except RedisError as error:
+            self.say(f"Redis refuses to show the queues: {error}; run `teknav doctor`")
+
+    def _show(self) -> None:
         counts = self._jobs.all_counts()
         if self._live:
             self._live.update(Group(self._table(counts), Text(_HINT, style="dim")), refresh=True)

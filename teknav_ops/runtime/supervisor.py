@@ -27,7 +27,7 @@ from teknav_ops.parent_death import end_with_parent
 from teknav_ops.private_files import private_folder
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state import keys
-from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
+from teknav_ops.redis_state.connection import Client, connect
 from teknav_ops.runtime.demo.content import DemoContent, find, prepare
 from teknav_ops.runtime.demo.load import run_load
 from teknav_ops.runtime.demo.orders import Orders, enqueue_first
@@ -233,10 +233,7 @@ class Supervisor:
                     self._console.print(f"Valkey ended (exit code {ended}); started again. Its log: {server.log}")
                 for child in children:
                     child.keep_running()
-                try:
-                    board.refresh()
-                except (RedisUnavailable, *OUTAGE_ERRORS):  # type: ignore[misc]
-                    board.say("Redis does not answer; waiting for it")
+                board.refresh()
 
     def _load(self, producer: Producer, content: DemoContent) -> None:
         """A light load until the end; an outage is waited out."""
