@@ -19,7 +19,8 @@ from teknav_ops.access.sessions import NewSession, Session, Sessions, WayIn
 from teknav_ops.access.signed_in import SignedIn
 from teknav_ops.access.tokens import Tokens
 from teknav_ops.access.user_names import checked_name
-from teknav_ops.access.users import User, Users
+from teknav_ops.access.user_rows import User
+from teknav_ops.access.users import Users
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import NotAllowed
 from teknav_ops.queue_patterns import ALL_QUEUES, QueuePatterns

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Final, cast
 
 from teknav_ops.access.policy import Operator, require_to_administer
-from teknav_ops.access.users import UnknownUser, Users
+from teknav_ops.access.user_rows import UnknownUser
+from teknav_ops.access.users import Users
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import WrongState
 from teknav_ops.redis_state import keys, scripts
@@ -48,7 +49,7 @@ class Links:
         with self._log.record("user.link_made", actor=by.name, user=name):
             found = self._users.find(name)
             if found is None:
-                raise UnknownUser(f"name: there is no user {name!r}; see `teknav users list`")
+                raise UnknownUser(name)
             if found[0].disabled_at is not None:
                 raise WrongState(f"{found[0].name} is disabled; run `teknav users enable` first")
             return self._make(f"{found[0].id}:{found[0].epoch}", USER_LIFE)

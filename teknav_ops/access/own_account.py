@@ -11,7 +11,8 @@ from teknav_ops.access.refusals import Refusals
 from teknav_ops.access.second_factor import Factor, SecondFactors, SetUp
 from teknav_ops.access.second_step import SecondStep
 from teknav_ops.access.sessions import Sessions
-from teknav_ops.access.users import User, Users
+from teknav_ops.access.user_rows import User
+from teknav_ops.access.users import Users
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import NotAllowed
 

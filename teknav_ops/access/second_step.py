@@ -14,7 +14,8 @@ from teknav_ops.access.attempts import Attempts
 from teknav_ops.access.policy import Role
 from teknav_ops.access.refusals import Refusals
 from teknav_ops.access.second_factor import SecondFactors, SetUp
-from teknav_ops.access.users import User, Users
+from teknav_ops.access.user_rows import User
+from teknav_ops.access.users import Users
 from teknav_ops.errors import NotAllowed, WrongState
 from teknav_ops.redis_state import keys, scripts
 from teknav_ops.redis_state.connection import Client

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session as SqlSession
 
 from teknav_ops.access.actors import is_system_actor
 from teknav_ops.access.passwords import check_strength, hash_password, is_outdated
 from teknav_ops.access.policy import Operation, Operator, Role, require, require_to_administer
 from teknav_ops.access.sessions import Sessions
 from teknav_ops.access.user_names import checked_name, name_key
-from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.access.user_rows import UnknownUser, User, locked, locked_owners, revoke_tokens, user_of
+from teknav_ops.audit.operator_log import OperatorAction, OperatorLog
 from teknav_ops.errors import InvalidRequest, WrongState
 from teknav_ops.queue_patterns import QueuePatterns, checked_patterns
-from teknav_ops.storage.tables import AccessRecoveryCode, AccessToken, AccessTotp, AccessUser
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
+from teknav_ops.storage.tables import AccessRecoveryCode, AccessTotp, AccessUser
 from teknav_ops.storage.tables.base import utc_now
 from teknav_ops.topology import TOPOLOGY
 
-
-class UnknownUser(InvalidRequest):
-    """There is no user of that name."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class User:
-    """A user, without the password's hash."""
-
-    id: int
-    name: str
-    role: Role
-    queues: QueuePatterns
-    epoch: int
-    disabled_at: datetime | None
-    signed_in_at: datetime | None
-    password_changed_at: datetime
-    created_by: str
-    created_at: datetime
+log = structlog.get_logger("teknav.access")
 
 
 class Users:
@@ -56,7 +38,7 @@ class Users:
         """Every user, or so many, by name."""
         with self._database.reading() as session:
             users = session.scalars(select(AccessUser).order_by(AccessUser.name_key).limit(limit))
-            return [_user(row) for row in users]
+            return [user_of(row) for row in users]
 
     def count(self) -> int:
         """How many users there are, disabled ones too."""
@@ -67,20 +49,20 @@ class Users:
         """The user of that name and the hash of the password."""
         with self._database.reading() as session:
             row = session.scalars(select(AccessUser).where(AccessUser.name_key == name_key(name))).first()
-            return None if row is None else (_user(row), row.password_hash)
+            return None if row is None else (user_of(row), row.password_hash)
 
     def named(self, name: str) -> User:
         """The user of that name. Raises UnknownUser."""
         found = self.find(name)
         if found is None:
-            raise _unknown(name)
+            raise UnknownUser(name)
         return found[0]
 
     def by_id(self, user_id: int) -> User | None:
         """The user with that id."""
         with self._database.reading() as session:
             row = session.get(AccessUser, user_id)
-            return None if row is None else _user(row)
+            return None if row is None else user_of(row)
 
     def add(
         self,
@@ -105,24 +87,22 @@ class Users:
             raise InvalidRequest(f"name: {kept!r} is what the system itself goes by")
         check_strength(password, kept)
         who = {"name": kept, "name_key": name_key(kept), "created_by": by.name}
-        rights = {"role": role.value, "queues": list(kept_queues)}
+        rights: dict[str, Any] = {"role": role.value, "queues": list(kept_queues)}
         row = AccessUser(**who, **rights, password_hash=hash_password(password))
         try:
-            with (
-                self._log.record("user.added", actor=by.name, user=kept, role=role.value, queues=list(kept_queues)),
-                self._database.session() as session,
-            ):
-                if only_as_first and session.scalar(select(AccessUser.id).limit(1)) is not None:
-                    raise WrongState("there is an owner already: sign in, or ask for `teknav users link NAME`")
-                session.add(row)
-                session.flush()
-                added = _user(row)
-                # Whoever came through single sign-on under this name is somebody else from now on; and once more for
-                # those who come until this is committed. A process that dies in between leaves none behind.
-                self._sessions.end_all(kept)
+            with self._log.record("user.added", actor=by.name, user=kept, **rights) as entry:
+                with self._database.session() as session:
+                    if only_as_first and session.scalar(select(AccessUser.id).limit(1)) is not None:
+                        raise WrongState("there is an owner already: sign in, or ask for `teknav users link NAME`")
+                    session.add(row)
+                    session.flush()
+                    added = user_of(row)
+                    # Whoever came through single sign-on under this name is somebody else from now on; and once more
+                    # for those who come until this is committed. A process that dies in between leaves none behind.
+                    self._sessions.end_all(kept)
+                self._end_late(kept, entry)
         except IntegrityError:
             raise InvalidRequest(f"name: there is a user {kept!r} already") from None
-        self._sessions.end_all(kept)
         return added
 
     def set_password(self, by: Operator, name: str, password: str) -> int:
@@ -196,8 +176,8 @@ class Users:
         """Change or remove a user. The new epoch voids all sessions but `keep`, also one opened while this runs."""
         with self._log.record(action, actor=by.name, user=name, **detail) as entry:
             with self._database.session() as session:
-                owners = _locked_owners(session)
-                row = _locked(session, name)
+                owners = locked_owners(session)
+                row = locked(session, name)
                 if owners == [row.id] and _takes_ownership(values):
                     raise WrongState(f"{row.name} is the last owner who can sign in; add or enable another one first")
                 row_id, kept_name, epoch = row.id, row.name, row.epoch
@@ -208,35 +188,26 @@ class Users:
                 else:
                     change = update(AccessUser).where(AccessUser.id == row.id).returning(AccessUser.epoch)
                     epoch = session.scalars(change.values(**values, epoch=AccessUser.epoch + 1)).one()
-                revoked = _revoke_tokens(session, row_id) if _takes_ownership(values) else 0
-            if keep is not None:
-                self._sessions.carry_over(keep, epoch=epoch)
-            ended = self._sessions.end_all(kept_name, but=keep)
+                revoked = revoke_tokens(session, row_id) if _takes_ownership(values) else 0
+                # Before the change counts: where sessions cannot be ended, nothing is changed.
+                ended = self._sessions.end_all(kept_name, but=keep)
+            ended += self._end_late(kept_name, entry, keep=keep, epoch=epoch)
             entry.note(user=kept_name, sessions_ended=ended, tokens_revoked=revoked)
         return ended
 
+    def _end_late(self, name: str, entry: OperatorAction, *, keep: str | None = None, epoch: int = 0) -> int:
+        """End what was opened while the change was made; `keep` stands in the new epoch.
 
-def _locked(session: SqlSession, name: str) -> AccessUser:
-    row = session.scalars(select(AccessUser).where(AccessUser.name_key == name_key(name)).with_for_update()).first()
-    if row is None:
-        raise _unknown(name)
-    return row
-
-
-def _unknown(name: str) -> UnknownUser:
-    return UnknownUser(f"name: there is no user {name!r}; see `teknav users list`")
-
-
-def _locked_owners(session: SqlSession) -> list[int]:
-    """The owners who can sign in, locked in one order, so that two who disable each other cannot both succeed."""
-    owners = select(AccessUser.id).where(AccessUser.role == Role.OWNER.value, AccessUser.disabled_at.is_(None))
-    return list(session.scalars(owners.order_by(AccessUser.id).with_for_update()))
-
-
-def _revoke_tokens(session: SqlSession, user_id: int) -> int:
-    """A token acts in place of its owner, and no longer than that."""
-    live = update(AccessToken).where(AccessToken.owner_id == user_id, AccessToken.revoked_at.is_(None))
-    return len(session.execute(live.values(revoked_at=utc_now()).returning(AccessToken.id)).all())
+        The change counts by now, so an outage of Redis does not undo it: sessions of an epoch before are void.
+        """
+        try:
+            if keep is not None:
+                self._sessions.carry_over(keep, epoch=epoch)
+            return self._sessions.end_all(name, but=keep)
+        except OUTAGE_ERRORS as error:
+            entry.note(sessions="Redis stopped answering before the last of them were ended")
+            log.warning("users.sessions_left", user=name, error=f"{type(error).__name__}: {error}")
+            return 0
 
 
 def _takes_ownership(values: dict[str, Any] | None) -> bool:
@@ -252,8 +223,3 @@ def _checked_queues(role: Role, queues: Iterable[str] | None) -> QueuePatterns:
     if queues is not None and role is not Role.OPERATOR:
         raise InvalidRequest(f"queues: a role of {role} is not limited to queues; only OPERATOR is")
     return checked_patterns(queues, TOPOLOGY)
-
-
-def _user(row: AccessUser) -> User:
-    since = row.disabled_at, row.signed_in_at, row.password_changed_at, row.created_by, row.created_at
-    return User(row.id, row.name, Role(row.role), tuple(row.queues), row.epoch, *since)

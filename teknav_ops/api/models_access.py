@@ -11,7 +11,7 @@ from teknav_ops.access.devices import device_of
 from teknav_ops.access.policy import Operation, Role
 from teknav_ops.access.sessions import OpenSession
 from teknav_ops.access.tokens import SCOPES, Token
-from teknav_ops.access.users import User
+from teknav_ops.access.user_rows import User
 from teknav_ops.api.models import RequestBody
 
 _Queues = Annotated[

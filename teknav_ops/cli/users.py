@@ -9,7 +9,7 @@ import typer
 
 from teknav_ops.access.devices import device_of
 from teknav_ops.access.policy import Role, local_operator
-from teknav_ops.access.users import UnknownUser
+from teknav_ops.access.user_rows import UnknownUser
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.options import JsonOption
@@ -73,7 +73,7 @@ def password(name: NameArgument, stdin: StdinOption = False) -> None:
     context = Context()
     if context.entrance.users.find(name) is None:
         # Before anybody types a password for nobody.
-        raise UnknownUser(f"name: there is no user {name!r}; see `teknav users list`")
+        raise UnknownUser(name)
     ended = context.entrance.users.set_password(local_operator(context.settings), name, _password(stdin))
     show.console.print(f"The password is changed; {_ended(ended)}")
 

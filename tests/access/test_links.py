@@ -11,7 +11,7 @@ import redis
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.links import LinkUsedUp
 from teknav_ops.access.policy import Role
-from teknav_ops.access.users import UnknownUser
+from teknav_ops.access.user_rows import UnknownUser
 from teknav_ops.errors import InvalidRequest, WrongState
 from teknav_ops.storage.tables import AuditLog
 from tests.access.conftest import PASSWORD, ROOT

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import redis
 from argon2 import PasswordHasher
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from teknav_ops.access.entrance import Entrance, SignInRefused
 from teknav_ops.access.policy import Operation, Operator, Role
-from teknav_ops.access.users import UnknownUser
+from teknav_ops.access.sessions import session_id_of
+from teknav_ops.access.user_rows import UnknownUser
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest, NotAllowed, WrongState
 from teknav_ops.settings import Settings
@@ -76,6 +78,76 @@ def test_who_is_added_while_sessions_cannot_be_ended_is_not_added(
     assert entrance.by_cookie(cookie, is_use=False) is not None
     entrance.users.add(ROOT, "olga", Role.VIEWER, PASSWORD)
     assert entrance.by_cookie(cookie, is_use=False) is None
+
+
+@pytest.fixture
+def at_home(own_server: RedisServer, database: Database, tmp_path: Path) -> Entrance:
+    """An entrance on a Redis of the test's own, with an OWNER, and sara, who has a token."""
+    client = own_server.client()
+    entrance = Entrance(Settings(data_dir=tmp_path), client, OperatorLog(database))  # type: ignore[arg-type]
+    entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    entrance.tokens.create(ROOT, "ci", role=Role.VIEWER, scopes=[Operation.READ], life=None, owner="sara")
+    return entrance
+
+
+_CHANGES: dict[str, Callable[[Entrance, str], object]] = {
+    "role": lambda entrance, _: entrance.users.set_role(ROOT, "sara", Role.OPERATOR),
+    "disable": lambda entrance, _: entrance.users.disable(ROOT, "sara"),
+    "remove": lambda entrance, _: entrance.users.remove(ROOT, "sara"),
+    "password": lambda entrance, _: entrance.users.set_password(ROOT, "sara", "another long password"),
+    "own password": lambda entrance, kept: entrance.users.set_own_password(
+        Operator("sara", Role.OWNER), "another long password", session_id=session_id_of(kept)
+    ),
+}
+
+
+@contextlib.contextmanager
+def _listening(database: Database, name: str, hear: Callable[..., None]) -> Iterator[None]:
+    event.listen(database.engine, name, hear)
+    yield
+    event.remove(database.engine, name, hear)
+
+
+@pytest.mark.parametrize("change", _CHANGES)
+def test_who_cannot_be_signed_out_is_not_changed(
+    change: str, at_home: Entrance, own_server: RedisServer, trail: Trail
+) -> None:
+    """Else the answer would be that Redis is away, and the user be changed all the same."""
+    kept, before = cookie(at_home), at_home.users.find("sara")
+    own_server.kill()
+    with pytest.raises(redis.ConnectionError):
+        _CHANGES[change](at_home, kept)
+    own_server.start()
+
+    assert at_home.users.find("sara") == before
+    assert at_home.tokens.all()[0].state == "live"
+    assert at_home.by_cookie(kept, is_use=False) is not None
+    assert trail()[-1].outcome == "failed"
+
+
+@pytest.mark.parametrize("change", _CHANGES)
+def test_who_was_changed_as_redis_went_away_is_changed_and_let_in_no_more(
+    change: str, at_home: Entrance, own_server: RedisServer, database: Database, trail: Trail
+) -> None:
+    kept, before = cookie(at_home), at_home.users.find("sara")
+    changed: list[str] = []
+
+    def note(_: object, __: object, statement: str, *more: object) -> None:
+        changed.extend(table for table in ("UPDATE access_user", "DELETE FROM access_user") if table in statement)
+
+    def kill_once_it_counts(_: object) -> None:
+        if changed:
+            own_server.kill()
+
+    with _listening(database, "after_cursor_execute", note), _listening(database, "commit", kill_once_it_counts):
+        _CHANGES[change](at_home, kept)
+    own_server.start()
+
+    assert at_home.users.find("sara") != before
+    assert at_home.by_cookie(kept, is_use=False) is None
+    assert trail()[-1].outcome == "done"
+    assert "Redis" in (trail()[-1].detail or {})["sessions"]
 
 
 def test_only_an_owner_may_change_users(entrance: Entrance) -> None:
