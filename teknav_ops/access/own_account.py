@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from teknav_ops.access import totp
 from teknav_ops.access.attempts import Attempts
 from teknav_ops.access.freshness import require_fresh
@@ -15,6 +17,7 @@ from teknav_ops.access.user_rows import User
 from teknav_ops.access.users import Users
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import NotAllowed
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 
 
 class OwnAccount:
@@ -116,7 +119,9 @@ class OwnAccount:
         require_fresh(identity.operator)
         self._attempts.begin_code(user.id)
         codes = self._factors.confirm(user.id, user.name, code)
-        self._attempts.code_accepted(user.id)
+        # The codes are told this once: an outage that leaves an attempt counted must not lose them.
+        with contextlib.suppress(*OUTAGE_ERRORS):
+            self._attempts.code_accepted(user.id)
         return codes
 
     def new_recovery_codes(self, identity: Identity) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as SqlSession
 
 from teknav_ops.access import totp
 from teknav_ops.access.policy import Operator, require_to_administer
@@ -107,22 +108,20 @@ class SecondFactors:
         step = totp.matching_step(key, code, time.time()) if code else None
         if step is None:
             raise InvalidRequest("code: this is not the app's present code; is the phone's clock right?")
-        with self._log.record("user.second_factor_on", actor=name, user=name):
-            with self._database.session() as session:
-                begun = update(AccessTotp).where(AccessTotp.user_id == user_id, AccessTotp.confirmed_at.is_(None))
-                row = session.execute(
-                    begun.values(confirmed_at=utc_now(), last_step=step).returning(AccessTotp.user_id)
-                )
-                if not row.all():
-                    raise WrongState("second factor: it was set up in another window a moment ago")
-            return self._write_codes(user_id)
+        with self._log.record("user.second_factor_on", actor=name, user=name), self._database.session() as session:
+            begun = update(AccessTotp).where(AccessTotp.user_id == user_id, AccessTotp.confirmed_at.is_(None))
+            row = session.execute(begun.values(confirmed_at=utc_now(), last_step=step).returning(AccessTotp.user_id))
+            if not row.all():
+                raise WrongState("second factor: it was set up in another window a moment ago")
+            # With it, so that nobody's factor is on without them.
+            return _write_codes(session, user_id)
 
     def new_recovery_codes(self, user_id: int, name: str) -> list[str]:
         """New recovery codes; those from before are void. Raises WrongState."""
         if self.of(user_id) is None:
             raise WrongState("second factor: it is off")
-        with self._log.record("user.recovery_codes_made", actor=name, user=name):
-            return self._write_codes(user_id)
+        with self._log.record("user.recovery_codes_made", actor=name, user=name), self._database.session() as session:
+            return _write_codes(session, user_id)
 
     def accept(self, user_id: int, typed: str) -> Literal["code", "recovery code"] | None:
         """What was typed, if it is a code that was never accepted; from now on it is none."""
@@ -173,13 +172,6 @@ class SecondFactors:
         with self._database.session() as session:
             return bool(session.execute(using.values(used_at=utc_now()).returning(AccessRecoveryCode.id)).all())
 
-    def _write_codes(self, user_id: int) -> list[str]:
-        codes = [_new_recovery_code() for _ in range(RECOVERY_CODE_COUNT)]
-        with self._database.session() as session:
-            session.execute(delete(AccessRecoveryCode).where(AccessRecoveryCode.user_id == user_id))
-            session.add_all(AccessRecoveryCode(user_id=user_id, code_hash=_hash(user_id, code)) for code in codes)
-        return codes
-
     def _remove(self, user_id: int) -> bool:
         with self._database.session() as session:
             session.execute(delete(AccessRecoveryCode).where(AccessRecoveryCode.user_id == user_id))
@@ -190,6 +182,13 @@ class SecondFactors:
 def place_of(user_id: int) -> str:
     """What a sealed key is bound to: another user's row does not open it."""
     return f"access_totp {user_id}"
+
+
+def _write_codes(session: SqlSession, user_id: int) -> list[str]:
+    codes = [_new_recovery_code() for _ in range(RECOVERY_CODE_COUNT)]
+    session.execute(delete(AccessRecoveryCode).where(AccessRecoveryCode.user_id == user_id))
+    session.add_all(AccessRecoveryCode(user_id=user_id, code_hash=_hash(user_id, code)) for code in codes)
+    return codes
 
 
 def _new_recovery_code() -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import redis
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from teknav_ops.access import second_factor, totp
 from teknav_ops.access.attempts import PER_CODE, TooManyAttempts
@@ -15,11 +16,15 @@ from teknav_ops.access.freshness import FreshSignInNeeded
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.access.second_step import ChallengeOver, CodeNeeded, CodeRefused
-from teknav_ops.errors import InvalidPayload, InvalidRequest, WrongState
+from teknav_ops.audit.operator_log import OperatorLog
+from teknav_ops.errors import InvalidPayload, InvalidRequest, StorageRefused, WrongState
 from teknav_ops.redis_state import keys
+from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AccessRecoveryCode, AccessTotp, AccessUser, AuditLog
 from tests.access.conftest import PASSWORD, ROOT, NewEntrance
+from tests.support.redis_server import RedisServer
+from tests.support.sql_moments import at_commit_of
 
 Trail = Callable[[], list[AuditLog]]
 HOME = "10.0.0.1"
@@ -59,6 +64,39 @@ def codes(entrance: Entrance, app: App) -> list[str]:
     sara = signed_in(entrance)
     app.key = entrance.own.begin_second_factor(sara).key
     return entrance.own.finish_second_factor(sara, app.code())
+
+
+def test_recovery_codes_are_told_though_redis_goes_away_as_the_factor_is_turned_on(
+    own_server: RedisServer, database: Database, app: App, tmp_path: Path
+) -> None:
+    """They are kept nowhere, so that an error in their place would lose them."""
+    client = own_server.client()
+    entrance = Entrance(Settings(data_dir=tmp_path), client, OperatorLog(database))  # type: ignore[arg-type]
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    sara = signed_in(entrance)
+    app.key = entrance.own.begin_second_factor(sara).key
+
+    with at_commit_of(database, "UPDATE access_totp ", own_server.kill):
+        told = entrance.own.finish_second_factor(sara, app.code())
+    own_server.start()
+
+    factor = entrance.own.second_factor(sara)
+    assert factor is not None and factor.recovery_codes_left == len(told) > 0
+
+
+def test_no_factor_is_on_without_recovery_codes(entrance: Entrance, app: App, database: Database) -> None:
+    """As if the process had died before they were written."""
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    sara = signed_in(entrance)
+    app.key = entrance.own.begin_second_factor(sara).key
+    with database.session() as session:
+        session.execute(text("DROP TABLE access_recovery_code"))
+
+    with pytest.raises(StorageRefused):
+        entrance.own.finish_second_factor(sara, app.code())
+
+    with database.reading() as session:
+        assert session.scalars(select(AccessTotp.confirmed_at)).one() is None
 
 
 def challenge(entrance: Entrance, name: str = "sara") -> str:

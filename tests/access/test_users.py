@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import redis
 from argon2 import PasswordHasher
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from teknav_ops.access.entrance import Entrance, SignInRefused
 from teknav_ops.access.policy import Operation, Operator, Role
@@ -23,6 +22,7 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AccessUser, AuditLog
 from tests.access.conftest import PASSWORD, ROOT, NewEntrance
 from tests.support.redis_server import RedisServer
+from tests.support.sql_moments import at_commit_of
 
 Trail = Callable[[], list[AuditLog]]
 HOME = "10.0.0.1"
@@ -40,9 +40,24 @@ def test_a_user_is_added_found_and_listed(entrance: Entrance, trail: Trail) -> N
     found = entrance.users.find("VIDA")
     assert found is not None and found[0].name == "Vida" and found[0].role is Role.VIEWER
     assert PASSWORD not in found[1]
-    assert [user.name for user in entrance.users.all()] == ["Vida", "سارا"]
+    assert [user.name for user in entrance.users.page().items] == ["Vida", "سارا"]
     assert [(row.action, row.actor, row.outcome) for row in trail()] == [("user.added", "root", "done")] * 2
     assert PASSWORD not in str([row.detail for row in trail()])
+
+
+@pytest.mark.each_database
+def test_users_are_listed_a_page_at_a_time_and_none_is_left_out_while_others_go(entrance: Entrance) -> None:
+    for name in ("پری", "Zed", "b c", "B-a", "ali"):
+        entrance.users.add(ROOT, name, Role.OWNER, PASSWORD)
+
+    first = entrance.users.page(limit=2)
+    entrance.users.remove(ROOT, first.items[-1].name)
+    second = entrance.users.page(limit=2, cursor=first.next_cursor)
+    last = entrance.users.page(limit=2, cursor=second.next_cursor)
+
+    listed = [user.name for page in (first, second, last) for user in page.items]
+    assert listed[0] == "ali" and listed[-1] == "پری" and sorted(listed) == sorted(("ali", "b c", "B-a", "Zed", "پری"))
+    assert (first.total_count, last.total_count, last.next_cursor) == (5, 4, None)
 
 
 @pytest.mark.each_database
@@ -51,6 +66,12 @@ def test_a_name_is_taken_once_whatever_its_case(entrance: Entrance) -> None:
 
     with pytest.raises(InvalidRequest, match="there is a user 'sara' already"):
         entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "-x", "--help", "_", " @a", "\u0654a", "\u200c"])
+def test_a_name_that_is_no_address_and_no_argument_is_none(entrance: Entrance, name: str) -> None:
+    with pytest.raises(InvalidRequest, match="name: must begin with a letter or a digit"):
+        entrance.users.add(ROOT, name, Role.OWNER, PASSWORD)
 
 
 def test_a_password_is_held_against_the_name_as_it_is_kept_whatever_was_typed(entrance: Entrance) -> None:
@@ -102,13 +123,6 @@ _CHANGES: dict[str, Callable[[Entrance, str], object]] = {
 }
 
 
-@contextlib.contextmanager
-def _listening(database: Database, name: str, hear: Callable[..., None]) -> Iterator[None]:
-    event.listen(database.engine, name, hear)
-    yield
-    event.remove(database.engine, name, hear)
-
-
 @pytest.mark.parametrize("change", _CHANGES)
 def test_who_cannot_be_signed_out_is_not_changed(
     change: str, at_home: Entrance, own_server: RedisServer, trail: Trail
@@ -121,7 +135,7 @@ def test_who_cannot_be_signed_out_is_not_changed(
     own_server.start()
 
     assert at_home.users.find("sara") == before
-    assert at_home.tokens.all()[0].state == "live"
+    assert at_home.tokens.page().items[0].state == "live"
     assert at_home.by_cookie(kept, is_use=False) is not None
     assert trail()[-1].outcome == "failed"
 
@@ -131,16 +145,8 @@ def test_who_was_changed_as_redis_went_away_is_changed_and_let_in_no_more(
     change: str, at_home: Entrance, own_server: RedisServer, database: Database, trail: Trail
 ) -> None:
     kept, before = cookie(at_home), at_home.users.find("sara")
-    changed: list[str] = []
-
-    def note(_: object, __: object, statement: str, *more: object) -> None:
-        changed.extend(table for table in ("UPDATE access_user", "DELETE FROM access_user") if table in statement)
-
-    def kill_once_it_counts(_: object) -> None:
-        if changed:
-            own_server.kill()
-
-    with _listening(database, "after_cursor_execute", note), _listening(database, "commit", kill_once_it_counts):
+    statement = "DELETE FROM access_user " if change == "remove" else "UPDATE access_user "
+    with at_commit_of(database, statement, own_server.kill):
         _CHANGES[change](at_home, kept)
     own_server.start()
 
