@@ -35,7 +35,9 @@ _OUTAGES: Final[tuple[type[Exception], ...]] = (*OUTAGE_ERRORS, RedisUnavailable
 
 _REDIS_AWAY: Final = "Redis does not answer."
 _NOT_DONE: Final = "Not done: Redis does not answer. Try again when it is back."
-_OUTCOME_UNKNOWN: Final = "Redis stopped answering while this was under way: look whether it was done when it is back."
+_OUTCOME_UNKNOWN: Final = (
+    "Redis or the database stopped answering while this was under way: look whether it was done when it is back."
+)
 
 Answer = dict[str, Any]
 
@@ -257,7 +259,8 @@ class OpenPage:
             way = "password" if self._page.visit.identity.user_id is not None else "provider"
             return {"ok": False, "text": "", "confirm": way}
         except _OUTAGES as error:
-            return {"ok": False, "text": f"Not done: {error}"}
+            log.warning("dashboard.cut_off", page=self._page.name, page_action=name, error=str(error))
+            return {"ok": False, "text": _OUTCOME_UNKNOWN}
         except TekNavError as error:
             if isinstance(error, NotAllowed):
                 visit = self._page.visit

@@ -24,9 +24,10 @@ from teknav_ops.access.identity import Identity, current_identity
 from teknav_ops.access.policy import SOME_QUEUE, Operation
 from teknav_ops.api.csrf import has_token
 from teknav_ops.api.live import SESSION_ENDED, LiveConnections, first_of
+from teknav_ops.api.methods import SAFE_METHODS
 from teknav_ops.api.origin import Origins
 from teknav_ops.api.problems import problem
-from teknav_ops.api.visit import SAFE_METHODS, Visit, cookie_name, inner_scope
+from teknav_ops.api.visit import Visit, cookie_name, inner_scope
 from teknav_ops.errors import StorageUnavailable
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 

@@ -12,8 +12,9 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from teknav_ops.api.methods import SAFE_METHODS
 from teknav_ops.api.problems import MEDIA_TYPE
-from teknav_ops.api.visit import SAFE_METHODS, wants_page
+from teknav_ops.api.visit import wants_page
 from teknav_ops.path_prefix import at, current_prefix
 
 _CONTENT: Final = Template((Path(__file__).parent / "pages" / "problem.html").read_text("utf-8"))

@@ -21,9 +21,10 @@ from teknav_ops import errors
 from teknav_ops.access.attempts import TooManyAttempts
 from teknav_ops.access.quota import QuotaExceeded
 from teknav_ops.access.signed_in import UnknownSession
-from teknav_ops.access.tokens import UnknownToken
-from teknav_ops.access.users import UnknownUser
+from teknav_ops.access.token_rows import UnknownToken
+from teknav_ops.access.user_rows import UnknownUser
 from teknav_ops.alerts.channels import ChannelFailed
+from teknav_ops.api.methods import SAFE_METHODS
 from teknav_ops.api.realtime.following import TooManyClients
 from teknav_ops.payloads import plain
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
@@ -34,6 +35,9 @@ log = structlog.get_logger("teknav.api")
 
 MEDIA_TYPE: Final = "application/problem+json"
 _RETRY_SECONDS: Final = 2
+_FIELD: Final = re.compile(r"([a-z][a-z_./]*): (.+)", re.DOTALL)
+#: An action may take many steps, and the answer to the last one may be what was lost.
+_CUT_OFF: Final = "What you asked for may be done, or a part of it: look, then ask again."
 
 
 class FieldProblem(BaseModel):
@@ -119,18 +123,29 @@ def problem(
     return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def problem_of(error: BaseException) -> Response:
-    """The answer to an error. Only errors raised on purpose say what happened: others may quote secrets."""
+def problem_of(error: BaseException, *, is_change: bool = False) -> Response:
+    """The answer to an error. Only errors raised on purpose say what happened: others may quote secrets.
+
+    `is_change`: something was to be changed, and an outage leaves open how far that came.
+    """
     status = status_of(type(error))
     if not isinstance(error, errors.TekNavError):
         if status == 503:
-            return problem(503, "Unavailable", "Redis does not answer. Nothing was done; try again.", headers=_retry())
+            detail = f"Redis stopped answering. {_CUT_OFF}" if is_change else "Redis does not answer. Try again."
+            return problem(503, "Unavailable", detail, headers=_retry())
         return problem(500, "Internal error", "Something went wrong here; the server's log says what.")
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).capitalize()
-    fields = [{"field": field, "problem": text} for field, text in getattr(error, "fields", ())]
+    fields = [{"field": field, "problem": text} for field, text in getattr(error, "fields", ()) or _named(error)]
     more: dict[str, Any] = {"errors": fields} if fields else {}
     headers = _retry(getattr(error, "wait_seconds", _RETRY_SECONDS)) if status in (429, 503) else None
-    return problem(status, words, str(error), headers=headers, **more)
+    detail = f"{error}. {_CUT_OFF}" if is_change and type(error) is errors.StorageUnavailable else str(error)
+    return problem(status, words, detail, headers=headers, **more)
+
+
+def _named(error: errors.TekNavError) -> list[tuple[str, str]]:
+    """The field that a refused request is about: its message begins with the field's name."""
+    found = _FIELD.fullmatch(str(error)) if status_of(type(error)) == 422 else None
+    return [(found[1], found[2])] if found else []
 
 
 def _retry(seconds: int = _RETRY_SECONDS) -> dict[str, str]:
@@ -149,7 +164,7 @@ def install_problems(app: FastAPI) -> None:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    answer = problem_of(error)
+    answer = problem_of(error, is_change=request.method not in SAFE_METHODS)
     identity = getattr(request.state, "identity", None)
     if isinstance(error, errors.NotAllowed) and identity is not None:
         note, url = request.app.state.services.entrance.refusals.note, request.url
@@ -196,7 +211,7 @@ _MEANING: Final = {
     413: "The body or the payload is too large.",
     422: "The request is wrong; `errors` names the fields.",
     429: "The token has used its quota; nothing was made. Try again after `Retry-After` seconds.",
-    503: "Redis or the database does not answer. Nothing was done; try again after `Retry-After` seconds.",
+    503: "Redis or the database does not answer. `detail` says whether nothing was done, or how far is not known.",
 }
 
 

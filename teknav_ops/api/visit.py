@@ -12,10 +12,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
 from teknav_ops.access.identity import Identity
+from teknav_ops.api.methods import SAFE_METHODS
 from teknav_ops.api.origin import Origin
 from teknav_ops.api.problems import problem
 
-SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Tells pages and their sockets which session they belong to. Set here only: what a client sends is dropped.
 SESSION_HEADER: Final = "x-teknav-session"
 _COOKIE: Final = "teknav_session"

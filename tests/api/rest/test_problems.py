@@ -68,6 +68,22 @@ def test_details_carry_the_fields_that_are_wrong() -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "fields"),
+    [
+        (errors.InvalidRequest("since/until: is no time"), [{"field": "since/until", "problem": "is no time"}]),
+        (
+            errors.InvalidRequest("scope: name one: read\nor act"),
+            [{"field": "scope", "problem": "name one: read\nor act"}],
+        ),
+        (errors.InvalidRequest("Nothing: of a field"), None),
+        (errors.WrongState("job: j1 is active"), None),
+    ],
+)
+def test_a_refusal_names_its_field_for_programs_too(error: errors.TekNavError, fields: list[dict[str, str]]) -> None:
+    assert json.loads(bytes(problem_of(error).body)).get("errors") == fields
+
+
+@pytest.mark.parametrize(
     ("content", "kind"),
     [
         (b"{", "json"),
