@@ -73,7 +73,8 @@ class BatchDeletionDoor:
             done = self._deletions.run(
                 queue, deletion_id, actor=self._operator.name, reason=reason, on_progress=on_progress
             )
-            entry.note(deleted=done.deleted_count, skipped=done.skipped_count)
+            # Who goes on with another's list tells what they did themselves.
+            entry.note(deleted=done.deleted_count - before.deleted_count, skipped=done.skipped_count)
         return done
 
     @needs(Operation.MANAGE)

@@ -77,12 +77,16 @@ class FrozenLists:
         """All matching dead letters, or the oldest `limit`, or those of `job_ids`.
 
         Raises:
-            InvalidRequest: limit out of range, or more ids than the limit.
+            InvalidRequest: limit out of range, more ids than the limit, or ids and filters at once.
+            UnknownJob: there is no such batch replay to filter by.
         """
         limit = plain.whole_number(LIST_LIMIT if limit is None else limit, "limit", 1, LIST_LIMIT)
         if job_ids is None:
             found, matching = self._queries.failures(queue, where, limit=limit, with_damaged=with_damaged)
             missing = 0
+        elif where != DeadLetterFilter():
+            # Whoever gives both wants those of the ids that match, and would get more.
+            raise InvalidRequest("job_ids: name jobs, or choose by filters; not both")
         elif isinstance(job_ids, str):
             raise InvalidRequest("job_ids: must be a list of ids, not one text")
         elif len(job_ids) > limit:

@@ -120,10 +120,10 @@ class DlqPage(Page):
     @action(Operation.ACT)
     def preview(self, limit: int | None, name: str, job_ids: list[str] | None) -> Outcome:
         """Freeze what a batch replay would take: the selected, or what matches the filters now."""
-        _check_selected(job_ids)
+        where = self._wanted(job_ids)
         replay = self.visit.control.preview_replay(
-            self.queue, self._filter(), limit=limit, name=name.strip(), job_ids=job_ids
-        )
+            self.queue, where, limit=limit, name=name.strip(), job_ids=job_ids
+        )  # fmt: skip
         return Outcome(data=replay_row(replay))
 
     @action(Operation.ACT)
@@ -147,15 +147,16 @@ class DlqPage(Page):
     @action(Operation.MANAGE)
     def preview_deletion(self, limit: int | None, job_ids: list[str] | None) -> Outcome:
         """Freeze what a batch deletion would take: the selected, or what matches the filters now."""
-        _check_selected(job_ids)
-        deletion = self.visit.control.preview_deletion(self.queue, self._filter(), limit=limit, job_ids=job_ids)
+        where = self._wanted(job_ids)
+        deletion = self.visit.control.preview_deletion(self.queue, where, limit=limit, job_ids=job_ids)
         return Outcome(data=deletion_row(deletion))
 
     @action(Operation.MANAGE)
     def delete_listed(self, deletion_id: str, reason: str) -> Outcome:
         """Delete a frozen list."""
         deletion = self.visit.control.delete_listed(self.queue, deletion_id, reason=reason)
-        return Outcome(f"{deletion.outcome}. The audit trail says why.")
+        why = " The audit trail says why." if deletion.deleted_count else ""
+        return Outcome(f"{deletion.outcome}.{why}")
 
     @action(Operation.MANAGE)
     def purge(self, confirmation: str) -> Outcome:
@@ -163,7 +164,10 @@ class DlqPage(Page):
         deleted = self.visit.control.purge(self.queue, confirmation=confirmation)
         return Outcome(f"{deleted:,} dead letters of {self.queue} are deleted.")
 
-
-def _check_selected(job_ids: list[str] | None) -> None:
-    if job_ids is not None and len(job_ids) > _SELECTED_LIMIT:
-        raise InvalidRequest(f"job_ids: at most {_SELECTED_LIMIT:,} can be selected; use the filters")
+    def _wanted(self, job_ids: list[str] | None) -> DeadLetterFilter:
+        """What matches the filters now; those that are selected are meant whatever the filters say."""
+        if job_ids is None:
+            return self._filter()
+        if len(job_ids) > _SELECTED_LIMIT:
+            raise InvalidRequest(f"job_ids: at most {_SELECTED_LIMIT:,} can be selected; use the filters")
+        return DeadLetterFilter()
