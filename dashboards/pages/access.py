@@ -35,12 +35,12 @@ class AccessPage(Page):
         """The first of both, and how many more there are. Raises NotAllowed for who may not manage them."""
         self.visit.identity.require(Operation.ADMINISTER)
         services = self.visit.sources.services
-        users, tokens = self._entrance.users, self._entrance.tokens
+        users, tokens = self._entrance.users.page(limit=SHOWN), self._entrance.tokens.page(limit=SHOWN)
         return {
-            "users": [UserModel.of(user).model_dump() for user in users.all(limit=SHOWN)],
-            "moreUsers": max(0, users.count() - SHOWN),
-            "tokens": [TokenModel.of(token).model_dump() for token in tokens.first(SHOWN)],
-            "moreTokens": max(0, tokens.count() - SHOWN),
+            "users": [UserModel.of(user).model_dump() for user in users.items],
+            "moreUsers": max(0, users.total_count - SHOWN),
+            "tokens": [TokenModel.of(token).model_dump() for token in tokens.items],
+            "moreTokens": max(0, tokens.total_count - SHOWN),
             "own": self.visit.operator.name,
             "roles": [role.value for role in Role],
             "scopes": [scope.value for scope in SCOPES],
@@ -92,7 +92,7 @@ class AccessPage(Page):
         self,
         name: str,
         scopes: list[str],
-        role: str,
+        role: str | None,
         days: int | None,
         queues: list[str] | None = None,
         jobs_per_minute: int | None = None,
@@ -105,7 +105,7 @@ class AccessPage(Page):
         secret, token = self._entrance.tokens.create(
             self.visit.operator,
             name,
-            role=_role(role),
+            role=None if role is None else _role(role),
             scopes=[_scope(scope) for scope in scopes],
             life=None if days is None else timedelta(days=days),
             queues=queues,

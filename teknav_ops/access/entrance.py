@@ -48,7 +48,7 @@ class Entrance:
         self.sessions = Sessions(client, idle_minutes=settings.session_idle_minutes, hours=settings.session_hours)
         self.signed_in = SignedIn(operator_log, self.sessions)
         self.users = Users(operator_log, self.sessions)
-        self.tokens = Tokens(operator_log)
+        self.tokens = Tokens(operator_log, viewers_allowed=settings.viewers_allowed)
         self.links = Links(client, operator_log, self.users)
         self.attempts = Attempts(client)
         self.refusals = Refusals(client, operator_log.database)

@@ -9,7 +9,7 @@ import dataclasses
 import enum
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -128,6 +128,11 @@ def local_operator(settings: Settings) -> Operator:
 def is_allowed(role: Role, operation: Operation) -> bool:
     """Whether the role is enough for the operation."""
     return _RANK[role] >= _RANK[LEAST_ROLE[operation]]
+
+
+def least_role(operations: Iterable[Operation], *, at_least: Role = Role.VIEWER) -> Role:
+    """The least role that is enough for all of these operations."""
+    return max((at_least, *(LEAST_ROLE[operation] for operation in operations)), key=_RANK.__getitem__)
 
 
 def require(operator: Operator, operation: Operation, queue: str | None = None) -> None:

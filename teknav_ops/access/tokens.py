@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import re
 import secrets
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, or_, select, update
-from sqlalchemy.engine import Row
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as SqlSession
 
-from teknav_ops.access.policy import COMES_WITH, Operation, Operator, Role, is_allowed, require_to_administer
-from teknav_ops.access.quota import Quota, checked_quota
+from teknav_ops.access.policy import (
+    LEAST_ROLE,
+    Operation,
+    Operator,
+    Role,
+    is_allowed,
+    least_role,
+    require_to_administer,
+)
+from teknav_ops.access.quota import checked_quota
+from teknav_ops.access.token_rows import TOKENS, Token, UnknownToken, token_of
 from teknav_ops.access.user_names import name_key
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest
-from teknav_ops.queue_patterns import QueuePatterns, checked_patterns
+from teknav_ops.jobs.paging import Page, check_limit, no_cursor
+from teknav_ops.queue_patterns import checked_patterns
 from teknav_ops.storage.tables import AccessToken, AccessUser
 from teknav_ops.storage.tables.base import utc_now
 from teknav_ops.topology import TOPOLOGY
@@ -30,88 +38,42 @@ _SHOWN_CHARACTERS: Final = 8
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?")
 #: What may be asked for; READ_PAYLOADS comes with READ, and MANAGE with ACT, where the role allows it.
 SCOPES: Final = (Operation.READ, Operation.ACT, Operation.ENQUEUE, Operation.METRICS)
+_CURSOR: Final = re.compile(r"(live|revoked)_([0-9]{1,18})")
 #: A use is written down at most this often: reading must not become writing.
 _COARSE_USE: Final = timedelta(minutes=5)
 LONGEST_LIFE: Final = timedelta(days=3_650)
-#: Columns, not objects of the ORM: that halves what it costs, and it is asked at every request.
-_TOKENS: Final = select(
-    AccessToken.__table__, AccessUser.name.label("owner"), AccessUser.role.label("owner_role"),
-    AccessUser.disabled_at.label("owner_disabled_at"),
-).outerjoin(AccessUser, AccessUser.id == AccessToken.owner_id)  # fmt: skip
-_BY_HASH: Final = _TOKENS.where(AccessToken.token_hash == bindparam("token_hash"))
-
-
-class UnknownToken(InvalidRequest):
-    """There is no live token of that name."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Token:
-    """A token without its secret."""
-
-    id: int
-    name: str
-    beginning: str
-    role: Role
-    scopes: frozenset[Operation]
-    queues: QueuePatterns
-    jobs_per_minute: int | None
-    backlog_limit: int | None
-    #: The user in whose place it acts; None for one that belongs to whoever runs the server.
-    owner: str | None
-    #: Whether the owner, if it has one, is still an OWNER who may sign in.
-    owner_stands: bool
-    expires_at: datetime | None
-    last_used_at: datetime | None
-    revoked_at: datetime | None
-    created_by: str
-    created_at: datetime
-
-    @property
-    def state(self) -> str:
-        """Whether it is accepted (`live`), and why not (`revoked`, `expired`, `owner gone`)."""
-        if self.revoked_at is not None:
-            return "revoked"
-        if self.expires_at is not None and self.expires_at <= utc_now():
-            return "expired"
-        return "live" if self.owner_stands else "owner gone"
-
-    @property
-    def quota(self) -> Quota | None:
-        """What it may make at most; None where that is not limited."""
-        is_limited = self.jobs_per_minute is not None or self.backlog_limit is not None
-        return Quota(self.id, self.jobs_per_minute, self.backlog_limit) if is_limited else None
+_BY_HASH: Final = TOKENS.where(AccessToken.token_hash == bindparam("token_hash"))
 
 
 class Tokens:
     """Creates, lists, revokes and recognises tokens."""
 
-    def __init__(self, operator_log: OperatorLog) -> None:
+    def __init__(self, operator_log: OperatorLog, *, viewers_allowed: bool = False) -> None:
         self._log = operator_log
+        #: A token of a role that is not let in would be of no use.
+        self._least_role = Role.VIEWER if viewers_allowed else Role.OPERATOR
         self._database = operator_log.database
 
-    def all(self) -> list[Token]:
-        """Every token, newest first, revoked ones too."""
-        with self._database.reading() as session:
-            return [_token(row) for row in session.execute(_TOKENS.order_by(AccessToken.id.desc()))]
+    def page(self, *, cursor: str | None = None, limit: int = 50) -> Page[Token]:
+        """Tokens, newest first, those that are not revoked before those that are; after `cursor`.
 
-    def first(self, limit: int) -> list[Token]:
-        """So many tokens, newest first: those that are not revoked before those that are."""
+        One that is revoked between two pages may be on both. Raises InvalidRequest for what is no limit or cursor.
+        """
+        check_limit(limit)
         order = (AccessToken.revoked_at.is_not(None), AccessToken.id.desc())
+        wanted = TOKENS.where(_after(cursor)).order_by(*order).limit(limit + 1)
         with self._database.reading() as session:
-            return [_token(row) for row in session.execute(_TOKENS.order_by(*order).limit(limit))]
-
-    def count(self) -> int:
-        """How many tokens there are, revoked ones too."""
-        with self._database.reading() as session:
-            return session.scalar(select(func.count()).select_from(AccessToken)) or 0
+            found = [token_of(row) for row in session.execute(wanted)]
+            count = session.scalar(select(func.count()).select_from(AccessToken)) or 0
+        shown = found[:limit]
+        return Page(shown, _cursor_of(shown[-1]) if len(found) > limit else None, count)
 
     def create(
         self,
         by: Operator,
         name: str,
         *,
-        role: Role,
+        role: Role | None,
         scopes: Iterable[Operation],
         life: timedelta | None,
         queues: Iterable[str] | None = None,
@@ -121,8 +83,8 @@ class Tokens:
     ) -> tuple[str, Token]:
         """Create a token; answers its secret, which is kept nowhere. `life` None: it never expires.
 
-        It is good for `queues` only, and as long as its owner is an OWNER who may sign in. Without `owner` it is the
-        user's who creates it, where that is one.
+        `role` None is the least that its scopes need and that is let in. It is good for `queues` only, and as long as
+        its owner is an OWNER who may sign in. Without `owner` it is the user's who creates it, where that is one.
 
         Raises:
             InvalidRequest: the name is wrong or taken, a scope goes beyond the role, the life is not positive, or
@@ -130,6 +92,7 @@ class Tokens:
         """
         require_to_administer(by)
         wanted = _checked(name, role, scopes, life)
+        role = role or least_role(map(Operation, wanted), at_least=self._least_role)
         checked_quota(jobs_per_minute, backlog_limit, may_enqueue=Operation.ENQUEUE in wanted)
         facts: dict[str, Any] = {
             "role": role.value,
@@ -149,7 +112,7 @@ class Tokens:
                 )  # fmt: skip
                 session.add(row)
                 session.flush()
-                return secret, _token(session.execute(_TOKENS.where(AccessToken.id == row.id)).one())
+                return secret, token_of(session.execute(TOKENS.where(AccessToken.id == row.id)).one())
         except IntegrityError:
             raise InvalidRequest(f"name: there is a token {name!r} already; revoke it first") from None
 
@@ -167,7 +130,7 @@ class Tokens:
             return None
         with self._database.reading() as session:
             row = session.execute(_BY_HASH, {"token_hash": _hash(secret)}).first()
-            token = None if row is None else _token(row)
+            token = None if row is None else token_of(row)
         if token is None or token.state != "live":
             return None
         now = utc_now()
@@ -180,11 +143,26 @@ class Tokens:
     def live_ids(self, token_ids: Iterable[int]) -> set[int]:
         """Which of these tokens are still accepted."""
         with self._database.reading() as session:
-            tokens = map(_token, session.execute(_TOKENS.where(AccessToken.id.in_(list(token_ids)))))
+            tokens = map(token_of, session.execute(TOKENS.where(AccessToken.id.in_(list(token_ids)))))
             return {token.id for token in tokens if token.state == "live"}
 
 
-def _checked(name: str, role: Role, scopes: Iterable[Operation], life: timedelta | None) -> list[str]:
+def _cursor_of(token: Token) -> str:
+    return f"{'live' if token.revoked_at is None else 'revoked'}_{token.id}"
+
+
+def _after(cursor: str | None) -> ColumnElement[bool]:
+    """What stands behind a place in the list."""
+    if cursor is None:
+        return true()
+    found = _CURSOR.fullmatch(cursor)
+    if found is None:
+        raise no_cursor(cursor)
+    is_older, is_revoked = AccessToken.id < int(found[2]), AccessToken.revoked_at.is_not(None)
+    return and_(is_revoked, is_older) if found[1] == "revoked" else or_(is_revoked, is_older)
+
+
+def _checked(name: str, role: Role | None, scopes: Iterable[Operation], life: timedelta | None) -> list[str]:
     wanted = sorted(set(scopes))
     if not _NAME.fullmatch(name):
         raise InvalidRequest("name: use lower-case letters, digits, dots, dashes and underscores, 100 at most")
@@ -193,8 +171,8 @@ def _checked(name: str, role: Role, scopes: Iterable[Operation], life: timedelta
     for scope in wanted:
         if scope not in SCOPES:
             raise InvalidRequest(f"scope: {scope} cannot be given to a token; use {', '.join(SCOPES)}")
-        if not is_allowed(role, scope):
-            raise InvalidRequest(f"scope: a {role} may not {scope}; use --role OWNER")
+        if role is not None and not is_allowed(role, scope):
+            raise InvalidRequest(f"scope: a {role} may not {scope}; {scope} needs the role {LEAST_ROLE[scope]}")
     if life is not None and not timedelta(0) < life <= LONGEST_LIFE:
         raise InvalidRequest(f"expires: must be between 0 and {LONGEST_LIFE.days} days, or never")
     return [scope.value for scope in wanted]
@@ -213,26 +191,3 @@ def _owner_id(session: SqlSession, owner: str | None, by: Operator) -> int | Non
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
-
-
-def _token(row: Row[Any]) -> Token:
-    scopes = {Operation(scope) for scope in row.scopes}
-    scopes |= {COMES_WITH[scope] for scope in scopes if scope in COMES_WITH}
-    is_owner = row.owner_role == Role.OWNER.value and row.owner_disabled_at is None
-    return Token(
-        id=row.id,
-        name=row.name,
-        beginning=row.beginning,
-        role=Role(row.role),
-        scopes=frozenset(scopes),
-        queues=tuple(row.queues),
-        jobs_per_minute=row.jobs_per_minute,
-        backlog_limit=row.backlog_limit,
-        owner=row.owner,
-        owner_stands=row.owner_id is None or is_owner,
-        expires_at=row.expires_at,
-        last_used_at=row.last_used_at,
-        revoked_at=row.revoked_at,
-        created_by=row.created_by,
-        created_at=row.created_at,
-    )

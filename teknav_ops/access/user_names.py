@@ -21,8 +21,9 @@ def checked_name(name: str) -> str:
     wrong = [letter for letter in kept if unicodedata.category(letter)[0] not in "LMN" and letter not in _PUNCTUATION]
     if wrong:
         raise InvalidRequest(f"name: {wrong[0]!r} is not a letter, a digit, a space or one of . _ - @ +")
-    if not name_key(kept):
-        raise InvalidRequest("name: must have a letter or a digit")
+    if unicodedata.category(kept[0])[0] not in "LN" or not name_key(kept):
+        # `..` is no part of an address, and `-x` no argument of a command.
+        raise InvalidRequest("name: must begin with a letter or a digit")
     return kept
 
 

@@ -17,6 +17,7 @@ from teknav_ops.access.user_names import checked_name, name_key
 from teknav_ops.access.user_rows import UnknownUser, User, locked, locked_owners, revoke_tokens, user_of
 from teknav_ops.audit.operator_log import OperatorAction, OperatorLog
 from teknav_ops.errors import InvalidRequest, WrongState
+from teknav_ops.jobs.paging import Page, check_limit, check_texts
 from teknav_ops.queue_patterns import QueuePatterns, checked_patterns
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 from teknav_ops.storage.tables import AccessRecoveryCode, AccessTotp, AccessUser
@@ -34,11 +35,18 @@ class Users:
         self._database = operator_log.database
         self._sessions = sessions
 
-    def all(self, *, limit: int | None = None) -> list[User]:
-        """Every user, or so many, by name."""
+    def page(self, *, cursor: str | None = None, limit: int = 50) -> Page[User]:
+        """Users by name, after `cursor`. Raises InvalidRequest for what is no limit or cursor."""
+        check_limit(limit)
+        check_texts(cursor=cursor)
+        wanted = select(AccessUser).order_by(AccessUser.name_key).limit(limit + 1)
+        if cursor is not None:
+            wanted = wanted.where(AccessUser.name_key > cursor)
         with self._database.reading() as session:
-            users = session.scalars(select(AccessUser).order_by(AccessUser.name_key).limit(limit))
-            return [user_of(row) for row in users]
+            found = list(session.scalars(wanted))
+        shown = found[:limit]
+        next_cursor = shown[-1].name_key if len(found) > limit else None
+        return Page([user_of(row) for row in shown], next_cursor, self.count())
 
     def count(self) -> int:
         """How many users there are, disabled ones too."""

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from teknav_ops.access.devices import device_of
 from teknav_ops.access.policy import Operation, Role
 from teknav_ops.access.sessions import OpenSession
-from teknav_ops.access.tokens import SCOPES, Token
+from teknav_ops.access.token_rows import Token
+from teknav_ops.access.tokens import SCOPES
 from teknav_ops.access.user_rows import User
 from teknav_ops.api.models import RequestBody
 
@@ -38,12 +39,6 @@ class UserModel(BaseModel):
         return cls.model_validate(user, from_attributes=True)
 
 
-class Users(BaseModel):
-    """Every user, by name."""
-
-    items: list[UserModel]
-
-
 class TokenModel(BaseModel):
     """A token without its secret. `state` is `live`, or why it is not accepted: `revoked`, `expired`, `owner gone`."""
 
@@ -66,12 +61,6 @@ class TokenModel(BaseModel):
         """As it is shown: the scopes that were asked for, without what comes with them."""
         shown = {name: getattr(token, name) for name in cls.model_fields if name != "scopes"}
         return cls(scopes=sorted(set(SCOPES) & token.scopes), **shown)
-
-
-class Tokens(BaseModel):
-    """Every token, newest first, those that are accepted no more too."""
-
-    items: list[TokenModel]
 
 
 class NewUser(BaseModel):
@@ -154,7 +143,7 @@ class NewToken(RequestBody):
 
     name: str
     scopes: list[Operation] = Field(max_length=20, description=f"One or more of {', '.join(SCOPES)}.")
-    role: Role = Role.OWNER
+    role: Role | None = Field(None, description="null: the least that the scopes need. Only an OWNER's reads payloads.")
     expires_in_days: int | None = Field(90, ge=1, le=3_650, description="null: it never expires.")
     queues: _Queues = None
     jobs_per_minute: int | None = None

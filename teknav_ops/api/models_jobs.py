@@ -120,10 +120,12 @@ class DeadLetterGroupModel(BaseModel):
 
 
 class DeadLetterGroups(BaseModel):
-    """The causes of a queue's dead letters."""
+    """A page of the causes of a queue's dead letters."""
 
     items: list[DeadLetterGroupModel]
+    next_cursor: str | None = Field(examples=["17_0f3a9c2e1b4d5a67", None])
     total_count: int = Field(description="Dead letters in all groups listed.")
+    cause_count: int = Field(description="How many causes there are, of this error type if one is asked for.")
 
 
 class ReplayEdit(BaseModel):

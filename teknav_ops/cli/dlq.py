@@ -28,20 +28,28 @@ app = typer.Typer(help="List, show, replay, delete and purge dead letters.", no_
 
 
 @app.command()
-def groups(queue: QueueArgument, json_output: JsonOption = False) -> None:
-    """The causes, most frequent first."""
-    found = Context().dead_letters.groups(queue)
+def groups(
+    queue: QueueArgument,
+    error_type: Annotated[str | None, typer.Option(help="Only this error type.")] = None,
+    sort: Annotated[str, typer.Option(help="count, last_failed_at or first_failed_at; - is falling.")] = "-count",
+    limit: LimitOption = 100,
+    cursor: CursorOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """A page of the causes, most frequent first."""
+    page = Context().dead_letters.groups(queue, error_type=error_type, sort=sort, cursor=cursor, limit=limit)
     if json_output:
-        show.as_json(found)
+        show.as_json(page)
         return
     show.table(
         ("count", "error type", "fingerprint", "first", "last", "example"),
         [
             (g.count, g.error_type, g.fingerprint, g.first_failed_at, g.last_failed_at, g.example_error[:100])
-            for g in found
+            for g in page.items
         ],
         empty=f"No dead letters on {queue}: nothing to decide.",
     )
+    show.more(page)
 
 
 @app.command("list")
@@ -70,8 +78,7 @@ def list_dead_letters(
         ],
         empty=f"No dead letters match on {queue}.",
     )
-    if page.next_cursor is not None:
-        show.console.print(f"[dim]{show.total(page)}; go on with --cursor {page.next_cursor}[/dim]", soft_wrap=True)
+    show.more(page)
 
 
 @app.command("show")
@@ -149,8 +156,7 @@ def replays(
         ],
         empty="No batch was previewed or replayed in the last days.",
     )  # fmt: skip
-    if page.next_cursor is not None:
-        show.console.print(f"[dim]{show.total(page)}; go on with --cursor {page.next_cursor}[/dim]", soft_wrap=True)
+    show.more(page)
 
 
 @app.command("stop-replay")

@@ -59,8 +59,7 @@ def list_jobs(
         ],
         empty=f"No {state} jobs match on {queue}.",
     )  # fmt: skip
-    if page.next_cursor is not None:
-        show.console.print(f"[dim]{show.total(page)}; go on with --cursor {page.next_cursor}[/dim]", soft_wrap=True)
+    show.more(page)
 
 
 @app.command("show")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -91,6 +92,13 @@ def _padded(text: str, width: int, is_numeric: bool) -> str:
 def total(page: Page[Any]) -> str:
     """How many a filter matches, in words."""
     return f"{page.total_count:,} in all" if page.is_counted else f"at most {page.total_count:,} in all"
+
+
+def more(page: Page[Any]) -> None:
+    """How many there are, and how to see the next page; nothing where all are shown."""
+    if page.next_cursor is not None:
+        text = f"{total(page)}; go on with --cursor {shlex.quote(page.next_cursor)}"
+        console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def cell(value: Any) -> str:

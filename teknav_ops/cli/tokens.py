@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from teknav_ops.access.policy import Operation, Role, local_operator
-from teknav_ops.access.tokens import SCOPES, Token
+from teknav_ops.access.token_rows import Token
+from teknav_ops.access.tokens import SCOPES
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.cli.options import JsonOption, parse_span
+from teknav_ops.cli.options import CursorOption, JsonOption, LimitOption, parse_span
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.queue_patterns import is_every_queue
 
@@ -21,20 +22,22 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the token, such as de
 
 
 @app.command("list")
-def list_tokens(json_output: JsonOption = False) -> None:
-    """All tokens, by their beginning; the rest is known to nobody."""
-    tokens = Context().entrance.tokens.all()
+def list_tokens(limit: LimitOption = 100, cursor: CursorOption = None, json_output: JsonOption = False) -> None:
+    """A page of the tokens, newest first and revoked ones last, by their beginning; the rest is known to nobody."""
+    page = Context().entrance.tokens.page(cursor=cursor, limit=limit)
     if json_output:
-        show.as_json([{**show.plain(token), "scopes": sorted(token.scopes), "state": token.state} for token in tokens])
+        items = [{**show.plain(each), "scopes": sorted(each.scopes), "state": each.state} for each in page.items]
+        show.as_json({**show.plain(page), "items": items})
         return
     show.table(
         ("name", "token", "state", "expires", "last used", "may"),
         [
             (t.name, f"{t.beginning}…", t.state, t.expires_at or "never", t.last_used_at or "never", _rights(t))
-            for t in tokens
+            for t in page.items
         ],
         empty="No tokens. Create one: teknav tokens create NAME --scope read",
     )
+    show.more(page)
 
 
 @app.command()
@@ -42,8 +45,9 @@ def create(
     name: NameArgument,
     scope: Annotated[list[str], typer.Option(help=f"{', '.join(SCOPES)}; repeat for more.")],
     role: Annotated[
-        Role, typer.Option(help="OWNER, OPERATOR or VIEWER: the last two see masked payloads.")
-    ] = Role.OWNER,
+        Role | None,
+        typer.Option(help="OWNER, OPERATOR or VIEWER: the last two see masked payloads. The least for its scopes."),
+    ] = None,
     expires: Annotated[str, typer.Option(help="After so long: 90d, 12h; or never.")] = "90d",
     queue: Annotated[
         list[str] | None, typer.Option("--queue", help="Only these queues: otp:send, 'webhooks:*'; repeat for more.")
@@ -61,7 +65,7 @@ def create(
         life=_life(expires), queues=queue or None, jobs_per_minute=jobs_per_minute, backlog_limit=backlog, owner=owner,
     )  # fmt: skip
     until = "never expires" if token.expires_at is None else f"expires {token.expires_at:%Y-%m-%d %H:%M} UTC"
-    show.console.print(f"{token.name} {until}. The token, shown this once:", markup=False)
+    show.console.print(f"{token.name} ({token.role}) {until}. The token, shown this once:", markup=False)
     show.console.print(secret, markup=False, soft_wrap=True, highlight=False)
 
 

@@ -12,7 +12,7 @@ from teknav_ops.access.policy import Role, local_operator
 from teknav_ops.access.user_rows import UnknownUser
 from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
-from teknav_ops.cli.options import JsonOption
+from teknav_ops.cli.options import CursorOption, JsonOption, LimitOption
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.queue_patterns import is_every_queue
 
@@ -30,11 +30,11 @@ QueueOption = Annotated[
 
 
 @app.command("list")
-def list_users(json_output: JsonOption = False) -> None:
-    """All users."""
-    users = Context().entrance.users.all()
+def list_users(limit: LimitOption = 100, cursor: CursorOption = None, json_output: JsonOption = False) -> None:
+    """A page of the users, by name."""
+    page = Context().entrance.users.page(cursor=cursor, limit=limit)
     if json_output:
-        show.as_json(users)
+        show.as_json(page)
         return
     show.table(
         ("name", "role", "queues", "state", "signed in", "password changed", "added by"),
@@ -48,16 +48,15 @@ def list_users(json_output: JsonOption = False) -> None:
                 u.password_changed_at,
                 u.created_by,
             )
-            for u in users
+            for u in page.items
         ],
-        empty="No users. `teknav serve` prints a link that makes the first owner, or: teknav users add NAME",
+        empty="No users. `teknav serve` prints a link for the first owner, or: teknav users add NAME --role OWNER",
     )
+    show.more(page)
 
 
 @app.command()
-def add(
-    name: NameArgument, role: RoleOption = Role.OWNER, queue: QueueOption = None, stdin: StdinOption = False
-) -> None:
+def add(name: NameArgument, role: RoleOption, queue: QueueOption = None, stdin: StdinOption = False) -> None:
     """Add a user. Asks for the password on the terminal."""
     context = Context()
     by, users = local_operator(context.settings), context.entrance.users

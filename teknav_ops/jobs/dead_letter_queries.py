@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ import structlog
 
 from teknav_ops.errors import CorruptRecord, InvalidRequest, UnknownJob
 from teknav_ops.jobs.dead_letter import DeadLetter, damaged_letter, read_dead_letter
-from teknav_ops.jobs.dead_letter_causes import Causes, DeadLetterGroup, read_causes
+from teknav_ops.jobs.dead_letter_causes import Causes, DeadLetterGroup, read_causes, read_groups
 from teknav_ops.jobs.identifiers import checked_id
 from teknav_ops.jobs.paging import (
     LOOKING_SECONDS,
@@ -32,6 +33,7 @@ from teknav_ops.topology import Topology
 
 log = structlog.get_logger("teknav.jobs")
 
+_REPLAY_ID: Final = re.compile(r"[0-9a-f]{1,32}")
 #: What names a failure.
 _FROZEN: Final = ("failedAt", "errorType", "fingerprint")
 
@@ -52,8 +54,7 @@ class DeadLetterFilter:
         """Raises InvalidRequest for a text that nothing stored can hold, or that asks for nothing."""
         check_texts(error_type=self.error_type, fingerprint=self.fingerprint, job_name=self.job_name, text=self.text)
         search_for(self.text)
-        if self.replay is not None:
-            checked_id(self.replay)
+        check_texts(replay=self.replay)
 
     @property
     def fields(self) -> list[str]:
@@ -123,11 +124,15 @@ class DeadLetterQueries:
         newest_first: bool = True,
         looking_seconds: float = LOOKING_SECONDS,
     ) -> Page[DeadLetter]:
-        """Dead letters by when they failed, after `cursor`. Raises InvalidRequest for what is no limit or cursor."""
+        """Dead letters by when they failed, after `cursor`.
+
+        Raises InvalidRequest for what is no limit or cursor, and as `check`.
+        """
         check_limit(limit)
         after = Cursor.parse(cursor)
         where = where or DeadLetterFilter()
-        keys = QueueKeys(self._topology[queue].name)
+        self.check(queue, where)
+        keys = QueueKeys(queue)
 
         def load(ids: list[str]) -> list[DeadLetter | None]:
             hashes = read_hashes(self._client, list(map(keys.dlq_record, ids)))
@@ -141,6 +146,19 @@ class DeadLetterQueries:
             looking_seconds=looking_seconds,
         )  # fmt: skip
 
+    def check(self, queue: str, where: DeadLetterFilter) -> None:
+        """Whether there is what is asked for: none that match is an answer, and a batch replay that never was is not.
+
+        Raises UnknownQueue, UnknownJob.
+        """
+        keys = QueueKeys(self._topology[queue].name)
+        if where.replay is None:
+            return
+        if not _REPLAY_ID.fullmatch(where.replay) or not self._client.exists(keys.replay(where.replay)):
+            raise UnknownJob(
+                f"replay: {queue} has no batch replay {where.replay[:64]!r} to filter by; they are kept for thirty days"
+            )
+
     def failures(
         self, queue: str, where: DeadLetterFilter, *, limit: int, with_damaged: bool = False
     ) -> tuple[list[FrozenFailure], int]:
@@ -151,7 +169,8 @@ class DeadLetterQueries:
         """
         if limit < 1:
             raise InvalidRequest(f"limit: {limit} is not a positive number")
-        keys = QueueKeys(self._topology[queue].name)
+        self.check(queue, where)
+        keys = QueueKeys(queue)
         found: list[FrozenFailure] = []
         matching = 0
         fields = [*dict.fromkeys([*where.fields, *_FROZEN])]
@@ -183,9 +202,23 @@ class DeadLetterQueries:
             found += [failure for failure in failures if failure is not None]
         return found
 
-    def groups(self, queue: str) -> list[DeadLetterGroup]:
-        """The causes, most frequent first; three round trips, however many there are."""
-        return self.causes(queue).groups
+    def groups(
+        self,
+        queue: str,
+        *,
+        error_type: str | None = None,
+        sort: str = "-count",
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[DeadLetterGroup]:
+        """Causes after `cursor`, most frequent first; three round trips, however many there are.
+
+        Raises InvalidRequest for what is no limit, order or cursor.
+        """
+        check_limit(limit)
+        check_texts(error_type=error_type)
+        keys, after = QueueKeys(self._topology[queue].name), Cursor.parse(cursor)
+        return read_groups(self._client, keys, error_type=error_type, sort=sort, after=after, limit=limit)
 
     def causes(self, queue: str, *, limit: int | None = None) -> Causes:
         """The causes, most frequent first, of which no more than `limit` are looked up; three round trips."""

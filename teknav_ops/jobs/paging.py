@@ -84,8 +84,13 @@ class Cursor(NamedTuple):
             return None
         found = _CURSOR.fullmatch(text) if isinstance(text, str) else None
         if found is None:
-            raise InvalidRequest(f"cursor: {str(text)[:40]!r} is not one; give the next_cursor of the page before")
+            raise no_cursor(text)
         return cls(found[1], found[2])
+
+
+def no_cursor(text: object) -> InvalidRequest:
+    """What is said of a text that no page gave as its cursor."""
+    return InvalidRequest(f"cursor: {str(text)[:40]!r} is not one; give the next_cursor of the page before")
 
 
 def check_limit(limit: int) -> None:

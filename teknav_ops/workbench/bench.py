@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +13,6 @@ from teknav_ops.access.policy import SOME_QUEUE, Operation, Operator, local_oper
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
 from teknav_ops.errors import InvalidRequest, NotAllowed, RedisUnavailable
-from teknav_ops.jobs.dead_letter_causes import DeadLetterGroup
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.jobs.states import RunOutcome
@@ -34,6 +32,7 @@ from teknav_ops.topology import TOPOLOGY, Queue, Topology
 from teknav_ops.triage import from_snapshot
 from teknav_ops.triage.regression import Regression
 from teknav_ops.triage.what_changed import WhatChanged
+from teknav_ops.workbench import causes
 from teknav_ops.workbench.asking import Questions
 from teknav_ops.workbench.reviews import Reviews
 from teknav_ops.workbench.telling import Telling, current_cell
@@ -192,16 +191,13 @@ class Workbench(Questions, Reviews, Telling):
         """What the catalogue says of a queue. Raises UnknownQueue."""
         return self.topology[name]
 
-    def dead_letter_groups(self, queue: str | None = None) -> pandas.DataFrame:
-        """Causes of dead letters, most frequent first, of one queue or of all."""
-        import pandas as pd
+    def dead_letter_groups(self, queue: str | None = None, *, limit: int = 1_000) -> pandas.DataFrame:
+        """Causes of dead letters, most frequent first, of one queue or of all: the `limit` most frequent of each.
 
+        Rarer ones are one row of their queue, so that the counts still add up to all there are.
+        """
         names = [self.topology[queue].name] if queue else list(self.topology)
-        rows = [
-            {"queue": name} | dataclasses.asdict(group) for name in names for group in self.dead_letters.groups(name)
-        ]
-        columns = ["queue", *(field.name for field in dataclasses.fields(DeadLetterGroup))]
-        return pd.DataFrame(rows, columns=columns).sort_values("count", ascending=False, ignore_index=True)
+        return causes.frame(self.dead_letters, names, limit=limit)
 
     # Judging -------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ def test_a_second_start_makes_a_second_link_but_no_second_first_owner(entrance: 
     with pytest.raises(LinkUsedUp):
         entrance.become_first_owner(two, "thief", PASSWORD, address=HOME)
     assert entrance.links.look(two) is None
-    assert [user.name for user in entrance.users.all()] == ["sara"]
+    assert [user.name for user in entrance.users.page().items] == ["sara"]
 
 
 @pytest.mark.each_database
@@ -69,7 +69,7 @@ def test_one_link_used_by_many_at_once_lets_one_in(entrance: Entrance) -> None:
 def test_when_somebody_came_in_by_a_link_is_noted(entrance: Entrance) -> None:
     entrance.become_first_owner(first_link(entrance), "sara", PASSWORD, address=HOME)
     entrance.users.add(ROOT, "omid", Role.OWNER, PASSWORD)
-    assert [(user.name, user.signed_in_at is not None) for user in entrance.users.all()] == [
+    assert [(user.name, user.signed_in_at is not None) for user in entrance.users.page().items] == [
         ("omid", False),
         ("sara", True),
     ]

@@ -79,11 +79,8 @@ def test_a_long_sentence_in_persian_is_a_good_password() -> None:
     check_strength("باران آمد و کوچه خیس شد", "سارا")
 
 
-@pytest.mark.parametrize("name", ["", "   ", "a\nb", "a<b>", "a\u202eb", "x" * 101, "token:ci", "a/b", ". -"])
+@pytest.mark.parametrize("name", ["", "   ", "a\nb", "a<b>", "a\u202eb", "x" * 101, "token:ci", "a/b", ". -", ".."])
 def test_a_name_that_could_deceive_is_refused(name: str) -> None:
-    if name == ". -":
-        assert checked_name(name)
-        return
     with pytest.raises(InvalidRequest, match="name: "):
         checked_name(name)
 

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, update
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.policy import Operation, Operator, Role
 from teknav_ops.access.quota import Quota
-from teknav_ops.access.tokens import UnknownToken
+from teknav_ops.access.token_rows import UnknownToken
 from teknav_ops.errors import InvalidRequest, NotAllowed
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AccessToken, AccessUser, AuditLog
@@ -67,7 +67,7 @@ def test_a_revoked_tokens_name_is_free_again_and_a_live_ones_is_not(entrance: En
 
     assert entrance.by_token(first) is None
     assert entrance.by_token(second) is not None
-    assert [token.revoked_at is None for token in entrance.tokens.all()] == [True, False]
+    assert [token.revoked_at is None for token in entrance.tokens.page().items] == [True, False]
 
 
 @pytest.mark.each_database
@@ -76,22 +76,65 @@ def test_the_first_tokens_are_those_that_are_not_revoked(entrance: Entrance) -> 
         create(entrance, name=name)
     entrance.tokens.revoke(ROOT, "gone")
 
-    assert [token.name for token in entrance.tokens.first(2)] == ["newest", "kept"]
-    assert (entrance.tokens.first(9)[-1].name, entrance.tokens.count()) == ("gone", 3)
+    assert [token.name for token in entrance.tokens.page(limit=2).items] == ["newest", "kept"]
+    assert (entrance.tokens.page(limit=9).items[-1].name, entrance.tokens.page().total_count) == ("gone", 3)
+
+
+@pytest.mark.each_database
+def test_tokens_are_listed_a_page_at_a_time_and_none_is_left_out_while_others_are_revoked(entrance: Entrance) -> None:
+    for number in range(6):
+        create(entrance, name=f"t{number}")
+    entrance.tokens.revoke(ROOT, "t4")
+    entrance.tokens.revoke(ROOT, "t0")
+
+    page, listed = entrance.tokens.page(limit=1), []
+    while page.next_cursor is not None:
+        listed += page.items
+        if len(listed) == 2:
+            entrance.tokens.revoke(ROOT, "t2")
+        page = entrance.tokens.page(limit=1, cursor=page.next_cursor)
+    listed += page.items
+
+    assert [token.name for token in listed] == ["t5", "t3", "t1", "t4", "t2", "t0"]
+    assert page.total_count == 6
+    for wrong in ("", "live_", "gone_1", "live_1; DROP", f"live_{10**19}"):
+        with pytest.raises(InvalidRequest, match="cursor: "):
+            entrance.tokens.page(cursor=wrong)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "viewers_allowed", "role"),
+    [
+        ([Operation.READ, Operation.METRICS], True, Role.VIEWER),
+        ([Operation.READ], False, Role.OPERATOR),
+        ([Operation.METRICS, Operation.ACT], True, Role.OPERATOR),
+        ([Operation.READ, Operation.ENQUEUE], True, Role.OWNER),
+    ],
+)
+def test_a_token_has_the_least_role_that_its_scopes_need_and_that_is_let_in(
+    new_entrance: NewEntrance, scopes: list[Operation], viewers_allowed: bool, role: Role
+) -> None:
+    entrance = new_entrance(viewers_allowed=viewers_allowed)
+
+    identity = entrance.by_token(create(entrance, role=None, scopes=scopes))
+
+    assert identity is not None and identity.operator.role is role
+    assert all(identity.may(scope) for scope in scopes)
+    assert identity.may(Operation.READ_PAYLOADS) == (role is Role.OWNER)
 
 
 @pytest.mark.each_database
 def test_use_is_noted_coarsely(entrance: Entrance, database: Database) -> None:
     secret = create(entrance)
     entrance.by_token(secret)
-    first = entrance.tokens.all()[0].last_used_at
+    first = entrance.tokens.page().items[0].last_used_at
     entrance.by_token(secret)
-    assert first is not None and entrance.tokens.all()[0].last_used_at == first
+    assert first is not None and entrance.tokens.page().items[0].last_used_at == first
 
     with database.session() as session:
         session.execute(update(AccessToken).values(last_used_at=first - timedelta(minutes=6)))
     entrance.by_token(secret)
-    again = entrance.tokens.all()[0].last_used_at
+    again = entrance.tokens.page().items[0].last_used_at
     assert again is not None and again >= first
 
 
@@ -115,7 +158,7 @@ def test_a_wrong_token_is_not_made(entrance: Entrance, options: dict[str, Any], 
     with pytest.raises(InvalidRequest, match=words):
         create(entrance, **options)
 
-    assert entrance.tokens.all() == []
+    assert entrance.tokens.page().items == []
 
 
 @pytest.mark.each_database
@@ -131,7 +174,7 @@ def test_a_token_is_for_its_queues_only_and_says_so_in_the_trail(
         assert identity.may(operation, "webhooks:deliver") and not identity.may(operation, "email:send")
         assert not identity.may(operation)
     assert identity.may(Operation.READ, "email:send")
-    (token,), (entry,) = entrance.tokens.all(), trail()
+    (token,), (entry,) = entrance.tokens.page().items, trail()
     assert identity.operator.quota == token.quota == Quota(token.id, 60, 1_000)
     assert entry.detail is not None
     kept = {name: entry.detail[name] for name in ("queues", "jobs_per_minute", "backlog_limit")}
@@ -183,7 +226,7 @@ def test_a_token_that_was_not_revoked_is_worth_nothing_without_its_owner(
         session.execute(delete(AccessUser) if change is None else update(AccessUser).values(**change))
 
     assert entrance.by_token(secret) is None and entrance.still_in([identity]) == set()
-    assert entrance.tokens.all()[0].state == "owner gone"
+    assert entrance.tokens.page().items[0].state == "owner gone"
 
 
 def test_a_disabled_user_owns_no_new_token(entrance: Entrance) -> None:
@@ -192,7 +235,7 @@ def test_a_disabled_user_owns_no_new_token(entrance: Entrance) -> None:
     entrance.users.disable(ROOT, "sara")
     with pytest.raises(InvalidRequest, match="owner: 'sara' is no OWNER"):
         create(entrance, owner="sara")
-    assert entrance.tokens.all() == []
+    assert entrance.tokens.page().items == []
 
 
 def test_only_an_owner_makes_tokens(entrance: Entrance) -> None:

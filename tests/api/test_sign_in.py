@@ -176,7 +176,7 @@ def test_a_link_for_the_first_owner_is_void_once_there_is_a_user_wherever_that_c
         for password, again in ((PASSWORD, PASSWORD), ("short", "short"), (PASSWORD, "other")):
             answer = browser.post(path, data={"name": "thief", "password": password, "again": again})
             assert answer.status_code == 410 and "Welcome" not in answer.text
-    assert [user.name for user in web.services.entrance.users.all()] == ["sara"]
+    assert [user.name for user in web.services.entrance.users.page().items] == ["sara"]
 
 
 def test_a_users_link_signs_in_once_by_a_button(web: Web) -> None:

@@ -67,10 +67,12 @@ def entrance() -> Entrance:
 
 def test_a_users_life(teknav: Teknav) -> None:
     assert "No users" in teknav("users", "list")[1]
-    assert teknav("users", "add", "علی", "--stdin", typed=f"{PASSWORD}\n")[0] == 0
-    assert teknav("users", "add", "Sara", "--stdin", typed=f"{PASSWORD}\n")[:2] == (0, "Sara is added as OWNER\n")
+    assert teknav("users", "add", "علی", "--role", "OWNER", "--stdin", typed=f"{PASSWORD}\n")[0] == 0
+    added = teknav("users", "add", "Sara", "--role", "OWNER", "--stdin", typed=f"{PASSWORD}\n")
+    assert added[:2] == (0, "Sara is added as OWNER\n")
     code, listed, _ = teknav("users", "list", "--json")
-    assert code == 0 and [(u["name"], u["role"]) for u in json.loads(listed)] == [("Sara", "OWNER"), ("علی", "OWNER")]
+    users = json.loads(listed)["items"]
+    assert code == 0 and [(u["name"], u["role"]) for u in users] == [("Sara", "OWNER"), ("علی", "OWNER")]
     assert "password_hash" not in listed
 
     entrance().sign_in("sara", PASSWORD, address="10.0.0.1")
@@ -100,15 +102,18 @@ def test_a_users_life(teknav: Teknav) -> None:
         entrance().sign_in("sara", "another long password", address="10.0.0.1")
     assert teknav("users", "enable", "sara")[0] == 0
     assert teknav("users", "remove", "sara")[0] == 0
-    assert [u["name"] for u in json.loads(teknav("users", "list", "--json")[1])] == ["علی"]
+    assert [u["name"] for u in json.loads(teknav("users", "list", "--json")[1])["items"]] == ["علی"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "typed", "words"),
     [
-        (("users", "add", "sara", "--stdin"), "short\n", "password: 5 characters are too few"),
-        (("users", "add", "sara"), "", "password: there is no terminal"),
-        (("users", "add", "a/b", "--stdin"), f"{PASSWORD}\n", "name: '/'"),
+        (("users", "add", "sara", "--role", "OWNER", "--stdin"), "short\n", "password: 5 characters are too few"),
+        (("users", "add", "sara", "--role", "VIEWER"), "", "password: there is no terminal"),
+        (("users", "add", "a/b", "--role", "VIEWER", "--stdin"), f"{PASSWORD}\n", "name: '/'"),
+        (("users", "add", "sara", "--stdin"), f"{PASSWORD}\n", "--role"),
+        (("users", "list", "--limit", "0"), "", "limit: "),
+        (("tokens", "list", "--cursor", "x"), "", "cursor: 'x' is not one"),
         (("users", "password", "ghost", "--stdin"), f"{PASSWORD}\n", "name: there is no user 'ghost'"),
         (("users", "disable", "root"), "", "last owner"),
         (("users", "link", "ghost"), "", "name: there is no user 'ghost'"),
@@ -120,7 +125,7 @@ def test_a_users_life(teknav: Teknav) -> None:
     ],
 )
 def test_errors_name_what_is_wrong(teknav: Teknav, arguments: tuple[str, ...], typed: str, words: str) -> None:
-    teknav("users", "add", "root", "--stdin", typed=f"{PASSWORD}\n")
+    teknav("users", "add", "root", "--role", "OWNER", "--stdin", typed=f"{PASSWORD}\n")
 
     code, told, errors = teknav(*arguments, typed=typed)
 
@@ -134,7 +139,7 @@ def test_a_password_is_never_an_argument(teknav: Teknav) -> None:
 
 
 def test_a_link_for_somebody_locked_out(teknav: Teknav) -> None:
-    teknav("users", "add", "sara", "--stdin", typed=f"{PASSWORD}\n")
+    teknav("users", "add", "sara", "--role", "OWNER", "--stdin", typed=f"{PASSWORD}\n")
 
     code, told, _ = teknav("users", "link", "sara")
 
@@ -150,7 +155,7 @@ def test_an_operator_of_some_queues(teknav: Teknav) -> None:
     assert "otp:send, webhooks:*" in teknav("users", "list")[1]
 
     assert teknav("users", "role", "omid", "OPERATOR")[1] == "omid is OPERATOR; 0 sessions ended\n"
-    assert json.loads(teknav("users", "list", "--json")[1])[0]["queues"] == ["*"]
+    assert json.loads(teknav("users", "list", "--json")[1])["items"][0]["queues"] == ["*"]
     code, told, errors = teknav("users", "role", "omid", "OPERATOR", "--queue", "webhook:*")
     assert code == 2 and "queues: 'webhook:*' names no queue; there are " in told + errors
 
@@ -162,11 +167,11 @@ def test_a_viewer_is_added_with_a_word_about_the_setting(teknav: Teknav) -> None
 
 
 def test_a_producers_token_with_limits_and_an_owner(teknav: Teknav) -> None:
-    teknav("users", "add", "sara", "--stdin", typed=f"{PASSWORD}\n")
+    teknav("users", "add", "sara", "--role", "OWNER", "--stdin", typed=f"{PASSWORD}\n")
     limits = ("--queue", "email:*", "--jobs-per-minute", "600", "--backlog", "5000", "--owner", "sara")
     assert teknav("tokens", "create", "shop", "--scope", "enqueue", *limits)[0] == 0
 
-    (row,) = json.loads(teknav("tokens", "list", "--json")[1])
+    (row,) = json.loads(teknav("tokens", "list", "--json")[1])["items"]
     wanted = {"queues": ["email:*"], "jobs_per_minute": 600, "backlog_limit": 5_000, "owner": "sara", "state": "live"}
     assert {name: row[name] for name in wanted} == wanted
     # Without the breaks of a narrow terminal.
@@ -182,12 +187,25 @@ def test_a_tokens_life(teknav: Teknav) -> None:
 
     listed = teknav("tokens", "list")[1]
     assert f"{secret[:8]}…" in listed and "enqueue, read" in listed and secret not in listed
-    (row,) = json.loads(teknav("tokens", "list", "--json")[1])
+    (row,) = json.loads(teknav("tokens", "list", "--json")[1])["items"]
     assert row["name"] == "ci" and row["created_by"] == at_command_line("root") and secret not in str(row)
 
     assert teknav("tokens", "revoke", "ci")[0] == 0
     assert entrance().by_token(secret) is None
     assert "never expires" in teknav("tokens", "create", "ci", "--scope", "metrics", "--expires", "never")[1]
+
+
+def test_long_lists_say_how_they_go_on(teknav: Teknav) -> None:
+    for name in ("b b", "a", "c"):
+        teknav("users", "add", name, "--role", "OWNER", "--stdin", typed=f"{PASSWORD}\n")
+        teknav("tokens", "create", name.replace(" ", "-"), "--scope", "read")
+
+    assert "3 in all; go on with --cursor 'b b'\n" in teknav("users", "list", "-n", "2")[1]
+    assert [u["name"] for u in json.loads(teknav("users", "list", "--cursor", "b b", "--json")[1])["items"]] == ["c"]
+    first = json.loads(teknav("tokens", "list", "-n", "2", "--json")[1])
+    rest = json.loads(teknav("tokens", "list", "--cursor", first["next_cursor"], "--json")[1])
+    assert [token["name"] for token in first["items"] + rest["items"]] == ["c", "a", "b-b"]
+    assert {token["role"] for token in first["items"]} == {"OPERATOR"}
 
 
 # teknav serve ------------------------------------------------------------------------------------

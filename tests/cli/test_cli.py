@@ -127,7 +127,7 @@ def test_queues_are_listed_paused_and_resumed(teknav: Teknav) -> None:
 def test_dead_letters_are_grouped_shown_replayed_deleted_and_purged(teknav: Teknav, redis_server: RedisServer) -> None:
     first, second, third = (kill_one(redis_server) for _ in range(3))
 
-    (group,) = json.loads(teknav("dlq", "groups", "search:index", "--json").stdout)
+    (group,) = json.loads(teknav("dlq", "groups", "search:index", "--json").stdout)["items"]
     assert (group["error_type"], group["count"]) == ("Broken", 3)
     assert "[bold]e[/bold]" in teknav("dlq", "list", "search:index").stdout
     assert "Traceback [/x]" in teknav("dlq", "show", "search:index", first).stdout

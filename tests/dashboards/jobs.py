@@ -15,7 +15,9 @@ PLATFORM = Operator("platform", Role.OWNER)
 _JOBS = {"search:index": "index-article", "ai:review": "review-article", "ai:seo": "generate-seo"}
 
 
-def failed_jobs(system: System, count: int, *, queue: str = "search:index", error: str = "broken") -> list[str]:
+def failed_jobs(
+    system: System, count: int, *, queue: str = "search:index", error: str = "broken", error_type: str = "StorageFailed"
+) -> list[str]:
     """The ids of jobs that have failed for good, the only ones of their queue, made by the scripts of workers."""
     empty(system, queue)
     producer = system.services.producer(PLATFORM)
@@ -31,13 +33,13 @@ def failed_jobs(system: System, count: int, *, queue: str = "search:index", erro
         "started_at": 0,
         "duration_ms": 5,
         "worker": "w:1",
-        "error_type": "StorageFailed",
+        "error_type": error_type,
         "error": error,
         "stack": "Traceback: here",
     }
     deliveries = runner.run(fetch).deliveries
     for delivery in deliveries:
-        failure = Failure("StorageFailed", error, "Traceback: here", "f00dfeed0001", json.dumps(attempt))
+        failure = Failure(error_type, error, "Traceback: here", "f00dfeed0001", json.dumps(attempt))
         run = Run(delivery.id, delivery.delivery, 1_700_000_000_000, 5.0, "b41")
         runner.run(scripts.dead_letter(keys, worker="w:1", run=run, failure=failure, failed_kept=5_000))
     return [delivery.id for delivery in deliveries]

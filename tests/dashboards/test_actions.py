@@ -172,6 +172,21 @@ def test_a_purge_needs_the_queue_s_name_and_is_written_down(system: System, visi
     assert [(entry.actor, entry.outcome) for entry in entries] == [("علی", "done")]
 
 
+def test_an_error_type_of_any_length_leaves_what_stands_beside_it_in_sight(system: System, visit: Visit) -> None:
+    failed_jobs(system, 2, queue="ai:seo", error_type="ErrorTypeWithoutAnEnd" * 8)
+    page = visit().open("/dashboard/owner/queues/ai:seo/dlq")
+    page.get_by_label("Select all on this page").check()
+    page.get_by_role("button", name="Delete selected").click()
+    page.get_by_role("button", name="Preview").click()
+
+    dialog = page.get_by_role("dialog")
+    count = dialog.get_by_role("table", name="Causes in this deletion").locator("td.right")
+    expect(count).to_have_text("2")
+    inner, outer = count.bounding_box(), dialog.bounding_box()
+    assert inner is not None and outer is not None and inner["x"] + inner["width"] <= outer["x"] + outer["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
 def test_what_matches_is_taken_away_as_a_file(system: System, visit: Visit) -> None:
     (job,) = failed_jobs(system, 1, error="=cmd() گم‌شده")
     page = visit().open("/dashboard/owner/queues/search:index/dlq?since=1h&type=StorageFailed&text=cmd")

@@ -102,7 +102,7 @@ def test_failures_with_one_cause_form_one_group(
     with engine.working():
         until(lambda: queries.counts("test:work").dlq == 10)
 
-    groups = dead_letters.groups("test:work")
+    groups = dead_letters.groups("test:work").items
     assert [(group.error_type, group.count) for group in groups] == [("PermanentError", 9), ("KeyError", 1)]
     assert groups[0].first_failed_at <= groups[0].last_failed_at
 

@@ -35,8 +35,8 @@ from tests.support.web import PASSWORD, Web
 #: What only reads; lists that come with the operations of the platform, for the command line.
 READING: Final = {
     "WorkflowRuns.saved", "WorkflowRuns.runs", "WorkflowRuns.show", "Plugins.installed", "Plugins.executions",
-    "WebhookEndpoints.endpoints", "WebhookEndpoints.deliveries", "Users.all", "Users.find", "Users.by_id",
-    "Users.count", "Users.named", "SecondFactors.of", "Tokens.all", "Tokens.first", "Tokens.count", "Tokens.recognise",
+    "WebhookEndpoints.endpoints", "WebhookEndpoints.deliveries", "Users.page", "Users.find", "Users.by_id",
+    "Users.count", "Users.named", "SecondFactors.of", "Tokens.page", "Tokens.recognise",
     "Tokens.live_ids",
 }  # fmt: skip
 #: Asked while somebody signs in, before there is anybody who could have a right.

@@ -164,7 +164,7 @@ def test_a_window_of_time_and_a_limit_bound_the_list(
 def test_groups_say_how_many_since_when_and_what(
     dead_letters: DeadLetterQueries, letters: list[dict[str, str]]
 ) -> None:
-    groups = dead_letters.groups(QUEUE)
+    groups = dead_letters.groups(QUEUE).items
 
     assert sum(group.count for group in groups) == 1_200 and len(groups) == 12
     first = next(group for group in groups if (group.error_type, group.fingerprint) == ("E0", "f0"))
@@ -184,6 +184,38 @@ def test_of_many_causes_only_the_most_frequent_are_looked_up(
     assert client.info("commandstats")["cmdstat_zrange"]["calls"] == 2 * 3
     assert len(causes.groups) == 3 and causes.groups[0].fingerprint == "f3" and causes.count == 12
     assert sum(causes.letters_by_type.values()) == 1_205 and set(causes.letters_by_type) == {"E0", "E1", "E2"}
+
+
+@pytest.mark.parametrize("sort", ["-count", "count", "-last_failed_at", "last_failed_at", "-first_failed_at"])
+def test_causes_are_listed_a_page_at_a_time(
+    dead_letters: DeadLetterQueries, letters: list[dict[str, str]], client: redis.Redis, sort: str
+) -> None:
+    client.hincrby(KEYS.dlq_groups, "E1|f3", 5)
+
+    found = []
+    for page in pages(lambda cursor: dead_letters.groups(QUEUE, sort=sort, cursor=cursor, limit=5)):
+        assert page.total_count == 12
+        found += page.items
+
+    assert len({(group.error_type, group.fingerprint) for group in found}) == len(found) == 12
+    values = [getattr(group, sort.removeprefix("-")) for group in found]
+    assert values == sorted(values, reverse=sort.startswith("-"))
+    of_type = dead_letters.groups(QUEUE, sort=sort, error_type="E1")
+    assert {group.error_type for group in of_type.items} == {"E1"} and of_type.total_count == len(of_type.items)
+
+
+def test_of_a_page_of_causes_only_those_are_looked_up(
+    dead_letters: DeadLetterQueries, letters: list[dict[str, str]], client: redis.Redis
+) -> None:
+    first = dead_letters.groups(QUEUE, limit=3)
+    client.config_resetstat()
+
+    dead_letters.groups(QUEUE, limit=3, cursor=first.next_cursor)
+
+    assert client.info("commandstats")["cmdstat_zrange"]["calls"] == 2 * 3
+    for wrong in ({"sort": "-error"}, {"cursor": "x"}, {"limit": 0}, {"error_type": "\0"}):
+        with pytest.raises(InvalidRequest, match=f"{next(iter(wrong))}: "):
+            dead_letters.groups(QUEUE, **wrong)
 
 
 def test_a_letter_that_goes_while_it_is_listed_is_left_out(dead_letters: DeadLetterQueries, state: State) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from teknav_ops import figures
 from teknav_ops.errors import NotAllowed
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
+from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.settings import Settings
-from teknav_ops.triage.view_models import DlqTriageModel
+from teknav_ops.triage.view_models import DlqTriageModel, dlq_triage
 from teknav_ops.triage.widgets.dlq_triage import DlqTriage
 from teknav_ops.workbench import Workbench
 from tests.notebooks.conftest import recorded
@@ -65,6 +67,26 @@ def test_a_deletion_takes_just_what_was_previewed_for_a_reason(model: DlqTriageM
     assert widget.delete_button.disabled
     (entry,) = recorded(bench, "dlq.batch_deleted")
     assert (entry.actor, entry.detail["reason"]) == (at_command_line("sara"), "the host is gone")
+
+
+def test_of_many_causes_the_most_frequent_are_listed_and_the_rarer_ones_counted(
+    model: DlqTriageModel, bench: Workbench, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.hincrby(QueueKeys(QUEUE).dlq_groups, "WebhookFailed|f01", 5)
+    monkeypatch.setattr(dlq_triage, "CAUSES_LISTED", 13)
+
+    causes = bench.dead_letter_groups(QUEUE, limit=3)
+    model.refresh()
+    widget = DlqTriage(model)
+
+    rarer, most_frequent = causes.iloc[0], causes.iloc[1]
+    assert (len(causes), causes["count"].sum()) == (4, 45)
+    assert (rarer["error_type"], rarer["count"], rarer["example_error"]) == ("(rarer causes)", 37, "37 causes")
+    assert (most_frequent["fingerprint"], most_frequent["count"]) == ("f01", 6)
+    assert len(figures.cause_bars(causes, as_of="now").data[0].y) == 4
+    assert len(bench.dead_letter_groups()) == 40
+    assert len(model.groups) == 13 and "and 28 rarer causes" in widget.causes.value
+    assert len(widget.error_type.options) == 1 + 4
 
 
 def test_the_oldest_failures_come_first_if_wished(model: DlqTriageModel) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from teknav_ops.api.dependencies import FromServices, MayAdminister
+from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_access import (
     EndedSessions,
     MadeToken,
@@ -18,11 +19,9 @@ from teknav_ops.api.models_access import (
     OpenSessions,
     SessionModel,
     TokenModel,
-    Tokens,
     UserModel,
-    Users,
 )
-from teknav_ops.api.parameters import PLAIN
+from teknav_ops.api.parameters import PLAIN, Limit, PageCursor
 from teknav_ops.api.problems import answers
 
 router = APIRouter(prefix="/api/owner/access", tags=["access"])
@@ -32,16 +31,28 @@ TokenName = Annotated[str, Path(max_length=100, pattern=PLAIN, description="The 
 SessionHandle = Annotated[str, Path(max_length=100, pattern=PLAIN, description="The session's handle.")]
 
 
-@router.get("/users", operation_id="list_users", summary="Users, their roles and queues", responses=answers())
-def list_users(services: FromServices, _: MayAdminister) -> Users:
-    """Who may sign in with a password here. People of the single sign-on are the provider's."""
-    return Users(items=[UserModel.of(user) for user in services.entrance.users.all()])
+@router.get(
+    "/users", operation_id="list_users", summary="Users, their roles and queues", responses=answers(),
+    response_model=PageOf[UserModel],
+)  # fmt: skip
+def list_users(
+    services: FromServices, _: MayAdminister, cursor: PageCursor = None, limit: Limit = 50
+) -> PageOf[UserModel]:
+    """Who may sign in with a password here, by name. People of the single sign-on are the provider's."""
+    page = services.entrance.users.page(cursor=cursor, limit=limit)
+    return PageOf[UserModel].of(page, [UserModel.of(user) for user in page.items])
 
 
-@router.get("/tokens", operation_id="list_tokens", summary="Tokens, their limits and last use", responses=answers())
-def list_tokens(services: FromServices, _: MayAdminister) -> Tokens:
-    """Programs' keys to this API."""
-    return Tokens(items=[TokenModel.of(token) for token in services.entrance.tokens.all()])
+@router.get(
+    "/tokens", operation_id="list_tokens", summary="Tokens, their limits and last use", responses=answers(),
+    response_model=PageOf[TokenModel],
+)  # fmt: skip
+def list_tokens(
+    services: FromServices, _: MayAdminister, cursor: PageCursor = None, limit: Limit = 50
+) -> PageOf[TokenModel]:
+    """Programs' keys to this API, newest first, and behind them those that are revoked."""
+    page = services.entrance.tokens.page(cursor=cursor, limit=limit)
+    return PageOf[TokenModel].of(page, [TokenModel.of(token) for token in page.items])
 
 
 @router.post(

@@ -35,14 +35,6 @@ _COLUMNS: Final = (
     "originalQueue", "originalJobId", "jobName", "failedAt", "errorType", "error", "fingerprint", "attemptsMade",
     "traceId", "payload", "stack",
 )  # fmt: skip
-_ORDERS: Final = {
-    "-count": (lambda group: group.count, True),
-    "count": (lambda group: group.count, False),
-    "-last_failed_at": (lambda group: group.last_failed_at, True),
-    "last_failed_at": (lambda group: group.last_failed_at, False),
-    "-first_failed_at": (lambda group: group.first_failed_at, True),
-    "first_failed_at": (lambda group: group.first_failed_at, False),
-}
 GroupOrder = Literal["-count", "count", "-last_failed_at", "last_failed_at", "-first_failed_at", "first_failed_at"]
 LetterOrder = Literal["-failed_at", "failed_at"]
 
@@ -97,16 +89,18 @@ def group_dead_letters(
     identity: MayRead,
     error_type: Annotated[Short, Query(description="Only this error type.")] = None,
     sort: Annotated[GroupOrder, Query(description="Which causes come first.")] = "-count",
+    cursor: PageCursor = None,
     limit: Limit = 200,
 ) -> DeadLetterGroups:
-    """How many, since when, until when, and the newest error as an example."""
-    order, is_descending = _ORDERS[sort]
-    groups = [
-        group for group in services.dead_letters.groups(queue) if error_type is None or group.error_type == error_type
-    ]
-    groups.sort(key=order, reverse=is_descending)
-    shown = [_shown_group(group, identity, queue) for group in groups[:limit]]
-    return DeadLetterGroups(items=shown, total_count=sum(group.count for group in shown))
+    """How many, since when, until when, and the newest error as an example. By time, all causes are looked up."""
+    page = services.dead_letters.groups(queue, error_type=error_type, sort=sort, cursor=cursor, limit=limit)
+    shown = [_shown_group(group, identity, queue) for group in page.items]
+    return DeadLetterGroups(
+        items=shown,
+        next_cursor=page.next_cursor,
+        total_count=sum(group.count for group in shown),
+        cause_count=page.total_count,
+    )
 
 
 def _shown_group(group: DeadLetterGroup, identity: Identity, queue: str) -> DeadLetterGroupModel:
@@ -132,7 +126,9 @@ def export_dead_letters(
     """Oldest first, written as they are read: what fails again meanwhile comes later, so that none is left out. Cells
     that a spreadsheet would take for formulas begin with `'`.
     """
-    name = attachment_name("dead-letters", services.topology[queue].name)
+    # Before the first byte is sent, and with it that all is well.
+    services.dead_letters.check(queue, where)
+    name = attachment_name("dead-letters", queue)
     pages = _exported(services, queue, where, identity)
     chunks, media_type = (
         (csv_chunks(_COLUMNS, pages), "text/csv; charset=utf-8")

@@ -21,6 +21,7 @@ from teknav_ops.triage.view_models.dlq_deletion import DlqDeletionModel
 
 #: Rows shown; a batch may be larger.
 PAGE_SIZE: Final = 50
+CAUSES_LISTED: Final = 100
 _CANCEL_SECONDS: Final = 5.0
 _REPLAYS_SHOWN: Final = 8
 
@@ -35,7 +36,9 @@ class DlqTriageModel(DlqDeletionModel):
     failed_again_of = param.String(default="", doc="Filter: only what failed again after this batch replay.")
     order: Any = param.Selector(default="newest", objects=["newest", "oldest"], doc="Which failure comes first.")
     rate_per_second = param.Number(default=50.0, bounds=(0.05, 10_000.0), doc="How fast they are let go.")
-    groups: Any = param.List(default=[], item_type=DeadLetterGroup, doc="Causes, most frequent first.")
+    groups: Any = param.List(default=[], item_type=DeadLetterGroup, doc="The most frequent causes.")
+    cause_count = param.Integer(default=0, doc="How many causes there are.")
+    error_types: Any = param.List(default=[], item_type=str, doc="All there are among the queue's dead letters.")
     letters: Any = param.List(default=[], item_type=DeadLetter, doc="The first that match the filters.")
     total_count = param.Integer(default=0, doc="How many match; with `is_counted` False, the most that can.")
     is_counted = param.Boolean(default=True, doc="All that match were counted.")
@@ -67,14 +70,16 @@ class DlqTriageModel(DlqDeletionModel):
         page = self._bench.dead_letters.page(
             self.queue, where=self._filter(), limit=PAGE_SIZE, newest_first=self.order == "newest"
         )
-        groups = self._bench.dead_letters.groups(self.queue)
+        causes = self._bench.dead_letters.causes(self.queue, limit=CAUSES_LISTED)
         running = self._bench.replays.running_of(self.queue)
         newest = self._bench.replays.page(queue=self.queue, limit=_REPLAYS_SHOWN).items
         ids = {replay.id for replay in running}
         self.param.update(
             replays=[*running, *(replay for replay in newest if replay.id not in ids)],
             queue_counts=_letter_counts(self._bench),
-            groups=groups,
+            groups=causes.groups,
+            error_types=sorted(causes.letters_by_type),
+            cause_count=causes.count,
             letters=list(page.items),
             total_count=page.total_count,
             is_counted=page.is_counted,

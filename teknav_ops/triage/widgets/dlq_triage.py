@@ -16,6 +16,7 @@ from teknav_ops.triage.widgets.painting import WIDE, PaintedBox, choose, short
 from teknav_ops.triage.widgets.tables import block, line, table
 
 _LETTERS = 20
+_CAUSES = 12
 
 
 class DlqTriage(PaintedBox):
@@ -142,9 +143,9 @@ class DlqTriage(PaintedBox):
             self.text.value = model.text
         self.causes.value = table(
             ("jobs", "error type", "fingerprint", "last", "example"),
-            [_cause_row(group) for group in model.groups[:12]],
+            [_cause_row(group) for group in model.groups[:_CAUSES]],
             empty=f"{model.queue} has no dead letters.",
-        )  # fmt: skip
+        ) + _rarer(model.cause_count)  # fmt: skip
         matching = f"{model.total_count:,}" if model.is_counted else f"at most {model.total_count:,}"
         self.letters.value = f"<b>{matching} match</b>" + table(
             ("job", "id", "failed", "error"),
@@ -185,7 +186,7 @@ class DlqTriage(PaintedBox):
         model = self.model
         choose(self.queue, _queues(model), model.queue)
         self.confirmation.placeholder = f"type {model.queue} to delete all"
-        types = sorted({group.error_type for group in model.groups} | ({model.error_type} - {""}))
+        types = sorted({*model.error_types} | ({model.error_type} - {""}))
         marks = sorted({group.fingerprint for group in model.groups} | ({model.fingerprint} - {""}))
         ids = [letter.original_job_id for letter in model.letters[:_LETTERS]]
         # A filter whose last job left stays chosen: "any" is never chosen but by a person.
@@ -200,6 +201,12 @@ class DlqTriage(PaintedBox):
 
 def _queues(model: DlqTriageModel) -> list[tuple[str, str]]:
     return [(f"{name} ({count:,})", name) for name, count in model.queue_counts.items()]
+
+
+def _rarer(cause_count: int) -> str:
+    """How many causes stand below those that are shown."""
+    more = cause_count - _CAUSES
+    return f"<p>and {more:,} rarer cause{'' if more == 1 else 's'}</p>" if more > 0 else ""
 
 
 def _cause_row(group: DeadLetterGroup) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from teknav_ops.access.policy import Role
+from teknav_ops.access.policy import Operation, Role
 from teknav_ops.audit.trail import AuditFilter, AuditTrail
 from teknav_ops.redis_state import keys
-from tests.support.web import PASSWORD, Web
+from tests.support.web import PASSWORD, Web, every_page
 
 ACCESS = "/api/owner/access"
 
@@ -66,12 +66,26 @@ def test_a_user_is_added_changed_kept_out_and_removed(site: Web, browser: httpx.
     ]
 
 
+def test_users_and_tokens_are_listed_a_page_at_a_time(site: Web, browser: httpx.Client) -> None:
+    for name in ("page-1", "page-2"):
+        site.add_user(name, Role.VIEWER)
+        site.token(Operation.READ, role=Role.VIEWER, name=name)
+
+    for path in ("users", "tokens"):
+        listed = [item["name"] for page in every_page(browser, f"{ACCESS}/{path}", limit=1) for item in page["items"]]
+        whole = browser.get(f"{ACCESS}/{path}").json()
+        assert listed == [item["name"] for item in whole["items"]] and {"page-1", "page-2"} <= set(listed)
+        assert whole["next_cursor"] is None and whole["total_count"] == len(listed)
+        assert browser.get(f"{ACCESS}/{path}", params={"limit": 0}).status_code == 422
+
+
 def test_a_token_s_secret_is_shown_once_and_counts_until_it_is_revoked(site: Web, browser: httpx.Client) -> None:
     body = {"name": "shop", "scopes": ["enqueue"], "queues": ["webhooks:*"], "expires_in_days": 7, "backlog_limit": 5}
     made = browser.post(f"{ACCESS}/tokens", json=body)
     token = made.json()["token"]
     assert made.status_code == 201
     assert (token["owner"], token["state"], token["backlog_limit"], token["scopes"]) == ("sara", "live", 5, ["enqueue"])
+    assert token["role"] == "OWNER"
     with site.with_token(made.json()["secret"]) as program:
         assert program.get("/api/owner/queues").status_code == 403  # It may create jobs, and is known.
         assert browser.delete(f"{ACCESS}/tokens/shop").status_code == 204
@@ -109,15 +123,15 @@ def test_a_token_s_secret_is_shown_once_and_counts_until_it_is_revoked(site: Web
 def test_what_cannot_be_is_refused_by_name_and_changes_nothing(
     site: Web, browser: httpx.Client, method: str, path: str, body: Any, status: int, words: str
 ) -> None:
-    users, tokens = site.services.entrance.users.all(), site.services.entrance.tokens.all()
+    users, tokens = site.services.entrance.users.page().items, site.services.entrance.tokens.page().items
 
     answer = browser.request(method, f"{ACCESS}/{path}", json=body)
 
     assert (answer.status_code, words in answer.text) == (status, True), answer.text
-    assert [(user.name, user.role, user.disabled_at) for user in site.services.entrance.users.all()] == [
+    assert [(user.name, user.role, user.disabled_at) for user in site.services.entrance.users.page().items] == [
         (user.name, user.role, user.disabled_at) for user in users
     ]
-    assert site.services.entrance.tokens.all() == tokens
+    assert site.services.entrance.tokens.page().items == tokens
 
 
 def test_a_change_needs_a_fresh_sign_in_and_looking_does_not(site: Web, browser: httpx.Client) -> None:

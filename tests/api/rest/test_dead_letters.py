@@ -113,6 +113,9 @@ def test_groups_add_up_and_are_sorted_as_asked(owner: httpx.Client, letter_count
         (group["last_failed_at"] for group in groups["items"]), reverse=True
     )[:3]
     assert {group["error_type"] for group in of_type["items"]} == {ERROR_TYPES[0]}
+    assert groups["next_cursor"] is None and groups["cause_count"] == len(groups["items"])
+    paged = [group for page in every_page(owner, f"{LETTERS}/groups", limit=7) for group in page["items"]]
+    assert paged == groups["items"]
 
 
 def test_a_letter_is_replayed_once_however_often_it_is_clicked(owner: httpx.Client, state: State) -> None:

@@ -85,7 +85,7 @@ function ChangeUser({client, user, roles, viewersAllowed, onClose}) {
 }
 
 function CreateToken({client, roles, scopes, onClose}) {
-  const [values, setValues] = useState({name: '', role: 'OWNER', scopes: [], days: '90', queues: '', jobs_per_minute: '', backlog_limit: '', owner: ''});
+  const [values, setValues] = useState({name: '', role: '', scopes: [], days: '90', queues: '', jobs_per_minute: '', backlog_limit: '', owner: ''});
   const [secret, setSecret] = useState('');
   const {ask, isBusy, problems} = useAsk(client, ['name', 'scope', 'role', 'days', 'queues', 'jobs_per_minute', 'backlog_limit', 'owner']);
   if (secret) {
@@ -94,11 +94,11 @@ function CreateToken({client, roles, scopes, onClose}) {
   }
   const chosen = (scope) => setValues({...values, scopes: values.scopes.includes(scope) ? values.scopes.filter((one) => one !== scope) : [...values.scopes, scope]});
   const field = (name, label, more = {}) => html`<${Field} label=${label} name=${name} values=${values} onChange=${setValues} problem=${problems[name]} ...${more} />`;
-  const args = {name: values.name, role: values.role, scopes: values.scopes, days: whole(values.days), queues: listed(values.queues), jobs_per_minute: whole(values.jobs_per_minute), backlog_limit: whole(values.backlog_limit), owner: values.owner.trim() || null};
+  const args = {name: values.name, role: values.role || null, scopes: values.scopes, days: whole(values.days), queues: listed(values.queues), jobs_per_minute: whole(values.jobs_per_minute), backlog_limit: whole(values.backlog_limit), owner: values.owner.trim() || null};
   return html`<${Dialog} title="Create token" onClose=${onClose}><form onSubmit=${(event) => ask(event, 'create_token', args, (data) => setSecret(data.secret))}>
     ${field('name', 'Name, such as deploy-bot', {required: true, maxlength: 100})}
     <fieldset class="choices"><legend>It may</legend>${scopes.map((scope) => html`<label key=${scope}><input type="checkbox" name=${`scope-${scope}`} checked=${values.scopes.includes(scope)} onChange=${() => chosen(scope)} /> ${scope}</label>`)}<${Wrong} text=${problems.scope} /></fieldset>
-    <div class="columns"><label class="stacked">Role<select name="role" value=${values.role} onChange=${(event) => setValues({...values, role: event.target.value})}>${roles.map((role) => html`<option key=${role} value=${role}>${role}</option>`)}</select><${Wrong} text=${problems.role} /></label>
+    <div class="columns"><label class="stacked">Role<select name="role" value=${values.role} onChange=${(event) => setValues({...values, role: event.target.value})}><option value="">the least that this needs</option>${roles.map((role) => html`<option key=${role} value=${role}>${role}</option>`)}</select><${Wrong} text=${problems.role} /></label>
       ${field('days', 'Expires after days (empty: never)', {type: 'number', min: 1, max: 3650})}
       ${field('queues', 'Only these queues (empty: all)', {placeholder: 'webhooks:*'})}${field('owner', 'Owner (empty: you)')}
       ${field('jobs_per_minute', 'Jobs a minute at most', {type: 'number', min: 1})}${field('backlog_limit', 'Up to a backlog of', {type: 'number', min: 1})}</div>
