@@ -7,10 +7,8 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +21,6 @@ from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.durable_files import try_lock
 from teknav_ops.errors import RedisUnavailable, WrongState
 from teknav_ops.jobs.queries import JobQueries
-from teknav_ops.parent_death import end_with_parent
 from teknav_ops.private_files import private_folder
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state import keys
@@ -35,7 +32,7 @@ from teknav_ops.runtime.demo.settings import demo_settings
 from teknav_ops.runtime.demo.shapes import Shape
 from teknav_ops.runtime.embedded import EmbeddedServer
 from teknav_ops.runtime.exports import local_metrics_address
-from teknav_ops.runtime.processes import stop_process
+from teknav_ops.runtime.processes import Child, stop_in_order
 from teknav_ops.runtime.status_board import StatusBoard
 from teknav_ops.runtime.web import first_owner_url, free_address, has_web
 from teknav_ops.settings import Settings
@@ -43,53 +40,8 @@ from teknav_ops.storage.database import Database
 from teknav_ops.storage.schema import upgrade
 from teknav_ops.topology import TOPOLOGY
 
-_STOP_SECONDS: Final = 40.0
-#: For workers to give back what they still run; else it would lie under its leases, and count as lost.
-_HURRY_SECONDS: Final = 5.0
 _STARTING_MS: Final = 60_000
 _DEMO_JOBS_PER_SECOND: Final = 1.0
-#: A child that dies sooner than this after its start is restarted more slowly each time.
-_SETTLED_SECONDS: Final = 30.0
-_LONGEST_PAUSE_SECONDS: Final = 30.0
-
-
-class Child:
-    """A process that is kept running; its output goes to a log file."""
-
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path) -> None:
-        self.name = name
-        self._command = command
-        self._environment = environment
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0.0
-        self._pause_seconds = 1.0
-        self.restart_count = -1
-
-    def keep_running(self) -> None:
-        """Start it if it is not running, unless it died a moment ago."""
-        if self._process is not None and self._process.poll() is None:
-            return
-        lived_seconds = time.monotonic() - self._started_at
-        if self._process is not None and lived_seconds < self._pause_seconds:
-            return
-        is_settled = lived_seconds > _SETTLED_SECONDS
-        self._pause_seconds = 1.0 if is_settled else min(_LONGEST_PAUSE_SECONDS, self._pause_seconds * 2)
-        self._start()
-
-    def _start(self) -> None:
-        self.restart_count += 1
-        self._started_at = time.monotonic()
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=end_with_parent,
-            )  # fmt: skip
-
-    def stop(self) -> None:
-        """SIGTERM, once more when that does not help in time, and at last SIGKILL to the whole group."""
-        if self._process is not None:
-            stop_process(self._process, _STOP_SECONDS, hurry_seconds=_HURRY_SECONDS)
 
 
 class Supervisor:
@@ -100,7 +52,8 @@ class Supervisor:
         self._demo = demo
         self._console = Console()
         self._stopped = threading.Event()
-        self._worker_options = ["-p", str(processes), "-t", str(threads)]
+        self._worker_count = processes
+        self._worker_options = ["-p", "1", "-t", str(threads)]
 
     def run(self) -> int:
         """Start, keep running until SIGINT or SIGTERM, stop. Answers the exit code."""
@@ -161,8 +114,7 @@ class Supervisor:
         finally:
             self._console.print("Stopping: running jobs finish first …")
             # Workers end before the scheduler, which then moves the last of the audit trail.
-            for child in children:
-                child.stop()
+            stop_in_order(children)
             client.close()
             database.dispose()
 
@@ -211,7 +163,11 @@ class Supervisor:
             found.append(Child("receivers", receivers, environment, self._log_folder / "receivers.log"))
         return [
             *found,
-            Child("workers", workers, environment, self._log_folder / "workers.log"),
+            # A master for each: it ends all its workers when one dies, and waits until they have ended what they run.
+            *(
+                Child("workers", workers, environment, self._log_folder / "workers.log")
+                for _ in range(self._worker_count)
+            ),
             Child("scheduler", scheduler, environment, self._log_folder / "scheduler.log"),
         ]
 

@@ -156,6 +156,15 @@ def masters_of(installation: Installation, supervisor: int) -> list[psutil.Proce
     return [process for process in found if "dramatiq" in " ".join(process.cmdline())]
 
 
+def workers_of(installation: Installation, supervisor: int) -> list[psutil.Process]:
+    """The processes that run jobs: children of masters, beside the trackers of their semaphores."""
+    found: list[psutil.Process] = []
+    for master in masters_of(installation, supervisor):
+        with suppress(psutil.Error):
+            found += [child for child in master.children() if child.num_threads() > 3]
+    return found
+
+
 def test_it_runs_real_jobs(running: Installation) -> None:
     # Which jobs are the first ones: test_demo.py; that each photograph comes out right: tests/workers.
     running.wait_for(lambda: running.completed("media:optimize") >= 1, "the first photograph")
@@ -230,13 +239,12 @@ def test_a_second_one_in_the_same_folder_is_refused(running: Installation) -> No
 
 
 def test_it_restarts_what_dies_stops_on_ctrl_c_and_leaves_data_and_no_workers(installation: Installation) -> None:
-    options = ("--no-demo", "-p", "1", "-t", "2")
+    options = ("--no-demo", "-p", "2", "-t", "2")
     first = installation.up(*options)
-    installation.wait_for(installation.is_serving, "a worker")
-    (before,) = masters_of(installation, first.pid)
+    installation.wait_for(lambda: len(workers_of(installation, first.pid)) == 2, "two workers")
+    before, other = workers_of(installation, first.pid)
     before.kill()
-    is_new = lambda process: process.pid != before.pid  # noqa: E731
-    installation.wait_for(lambda: [*filter(is_new, masters_of(installation, first.pid))], "new workers")
+    installation.wait_for(lambda: {*workers_of(installation, first.pid)} > {other}, "a new worker beside the other")
     (server,) = [process for process in installation.processes() if "valkey" in process.name()]
     server.kill()
     installation.wait_for(lambda: "Valkey ended (exit code -9)" in installation.log.read_text(), "the server's end")
