@@ -259,7 +259,8 @@ def test_secrets_give_themselves_away_by_the_words_before_them(text: str) -> Non
 
 @pytest.mark.parametrize(
     "secret",
-    ["sk-" + "a1" * 12, "ghp_" + "b2" * 12, "AKIAIOSFODNN7EXAMPLE", "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl",
+    ["tko_" + "a1" * 20, "whsec_" + "b2" * 16 + "=", "sk-" + "a1" * 12,
+     "ghp_" + "b2" * 12, "AKIAIOSFODNN7EXAMPLE", "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl",
      "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----"],
 )  # fmt: skip
 def test_keys_give_themselves_away_by_their_form(secret: str) -> None:

@@ -17,7 +17,7 @@ from teknav_ops.errors import PermanentError, Throttled, TransientError
 from teknav_ops.outbound.addresses import AddressBlocked
 from teknav_ops.outbound.http import Answer
 from teknav_ops.outbound.retry_after import retry_after_seconds
-from teknav_ops.payloads.redaction import error_text
+from teknav_ops.payloads.redaction import error_text, redact_beginning
 from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import SqlEffects, record_effect
@@ -171,7 +171,8 @@ def _record(job: DeliverWebhook, ctx: Context, answer: Answer | None, error: Bas
 def _what_came_back(answer: Answer | None, error: BaseException | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"error_type": type(error).__name__, "error": error_text(error)} if error else {}
     if answer is not None:
-        text = answer.body.decode(errors="replace").replace("\0", "")
+        # A receiver may quote what it was sent, and what it keeps.
+        text = redact_beginning(answer.body.decode(errors="replace").replace("\0", ""), _KEPT_ANSWER_BYTES)
         facts |= {"status_code": answer.status, "duration_ms": round(answer.duration_ms, 1),
                   "address": answer.address, "answer": text}  # fmt: skip
     return facts

@@ -44,6 +44,8 @@ _HINT: Final = re.compile(rf"{_NAMES}|://|[?&]|bearer|basic|pass\s{{0,4}}=|ident
 _KNOWN: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|\b(?:sk|pk|rk)[-_][\w-]{16,200}|\bgh[opsur]_\w{20,}|\bxox[abprs]-[\w-]{10,}"
+    # Ours: tokens of the API, and what signs webhooks.
+    r"|\btko_[\w-]{16,200}|\bwhsec_[\w+/=-]{16,200}"
     r"|\bA(?:KIA|SIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,}",
     re.DOTALL,
 )

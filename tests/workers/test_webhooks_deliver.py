@@ -206,6 +206,17 @@ def test_answers_are_kept_short_and_storable(
     assert len(kept) <= 2_048 and "\0" not in kept and "خخخ" in kept
 
 
+def test_what_an_answer_quotes_of_secrets_is_not_kept(
+    services: Services, receiver: HttpReceiver, secret: str, make_context: MakeContext
+) -> None:
+    token = f"tko_{'aB3-_' * 9}"
+    receiver.answers = [Answer(400, f"no: password=hunter2, not {secret}, nor {token}: ناشناس".encode())]
+    with pytest.raises(WebhookRefused):
+        deliver_webhook(order(), make_context())
+
+    assert log(services)[0].answer == "no: password=••••, not ••••, nor ••••: ناشناس"
+
+
 def test_a_private_address_is_blocked_and_recorded(
     make_services: MakeServices, receiver: HttpReceiver, secret: str, make_context: MakeContext
 ) -> None:
