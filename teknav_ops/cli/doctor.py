@@ -232,7 +232,7 @@ def _workers(context: Context) -> Finding:
     counts = context.jobs.all_counts()
     without = [name for name in TOPOLOGY if counts[name].workers == 0]
     if without:
-        remedy = _WAIT if context.client.exists(keys.STARTING) else "Run `dramatiq workers`."
+        remedy = _WAIT if context.client.exists(keys.STARTING) else "Run `dramatiq workers -p 1`."
         return Finding("workers", False, f"no worker serves {', '.join(without)}", remedy)
     return Finding("workers", True, f"{max(c.workers for c in counts.values())} processes")
 
