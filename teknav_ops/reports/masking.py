@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from teknav_ops.payloads.codec import MASK
 from teknav_ops.payloads.redaction import leaving, redact
+from teknav_ops.reports.columns import is_secret_name, mask_html_tables, mask_text_tables
 
 #: Kinds that are files in base64, but for pictures that are written as text.
 _FILES: Final = re.compile(r"(?:image|audio|video|font)/(?!.*\+xml)|application/(?:pdf|zip|octet-stream)")
@@ -61,7 +62,7 @@ def mask_outputs(notebook: Any) -> None:
 def mask_output(output: Any) -> None:
     """Mask one output in place."""
     if output.output_type == "stream":
-        output.text = _masked_across(output.text, _COLOUR)
+        output.text = _masked_across(mask_text_tables(output.text), _COLOUR)
     elif output.output_type == "error":
         output.ename, output.evalue = leaving(output.ename), leaving(output.evalue)
         output.traceback = [_masked_across(line, _COLOUR) for line in output.traceback]
@@ -81,7 +82,7 @@ def masked_value(kind: str, value: Any) -> Any:
         return _masked_markup(value)
     if kind.endswith("/javascript"):
         return _masked_code(value)
-    return _masked_across(value, _EMPHASIS if kind == "text/markdown" else _COLOUR)
+    return _masked_across(mask_text_tables(value), _EMPHASIS if kind == "text/markdown" else _COLOUR)
 
 
 def _masked_across(text: str, signs: re.Pattern[str]) -> str:
@@ -106,7 +107,7 @@ def _masked_json(value: Any, name: str = "") -> Any:
             while place in masked:
                 place += MASK
             # A column is the values below its name.
-            masked[place] = _masked_json(value[each], name if _is_secret(name[-100:]) else each)
+            masked[place] = _masked_json(value[each], name if is_secret_name(name) else each)
         return masked
     return value
 
@@ -119,20 +120,14 @@ def _masked_named(name: str, text: str, mask: Any) -> str:
     """A text that has a name: all of it, where that is a secret's."""
     if name == _NUMBERS or _FILE_IN_TEXT.match(text):
         return text
-    if text and _is_secret(name[-100:]):
+    if text and is_secret_name(name):
         return MASK
     return redact(text) if name.lower() in _DRAWN else str(mask(text))
 
 
-@functools.lru_cache(maxsize=1_000)
-def _is_secret(name: str) -> bool:
-    assigned = f'{name}="x"'
-    return redact(assigned) != assigned
-
-
 def _masked_markup(markup: str) -> str:
     """Text masked as a person reads it; in tags, what attributes say; in scripts, their texts, and no code."""
-    parts, end = [], 0
+    parts, end, markup = [], 0, mask_html_tables(markup)
     for found in _BETWEEN.finditer(markup):
         mask = _masked_code if found[1] else leaving if found[2] else _masked_tag if found[3] else _masked_text
         parts += [_masked_sentence(markup[end : found.start()]), mask(found[0])]
