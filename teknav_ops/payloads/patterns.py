@@ -61,11 +61,17 @@ _MAIL: Final = re.compile(
 _APART: Final = r"[ \u00a0\u200c\-\u2011]?"
 _MOBILE: Final = rf"[9۹٩]{_DIGIT}{{2}}{_APART}{_DIGIT}{{3}}{_APART}{_DIGIT}{{2}}{_APART}{_DIGIT}{{2}}"
 _AFTER_ZERO: Final = rf"{_MOBILE}|[1-9۱-۹١-٩]{_DIGIT}{_APART}{_DIGIT}{{3,4}}{_APART}{_DIGIT}{{4}}"
+_BLANKS: Final = r"[ \u00a0-]{1,8}"
+#: Numbers in columns, with zeros before them: pairs, threes, or fours that all begin with 0.
+_ROW: Final = (
+    rf"(?:{_DIGIT}{{2}}(?:{_BLANKS}{_DIGIT}{{2}}){{3}}|{_DIGIT}{{3}}(?:{_BLANKS}{_DIGIT}{{3}}){{3}}"
+    rf"|(?:[0۰٠]{_DIGIT}{{3}}{_BLANKS}){{2}}[0۰٠]{_DIGIT}{{3}})(?!{_DIGIT})"
+)
 #: Abroad (`+98 …`, `0098 …`), at home (`0912 …`, `021-…`), or an Iranian mobile's number alone. A row of numbers is
 #: none: behind a 0 or a 98 that stands alone, digits must be grouped as in a telephone number.
 _PHONE: Final = re.compile(
-    rf"(?:(?<!\w)\+|(?<![\w.:/-])[0۰٠]{{2}}(?=[1-9۱-۹١-٩]))(?:{_GAP}{_DIGIT}){{8,15}}(?![\w:])"
-    r"|(?:(?<![\w.:/-])|(?<=tel:)|(?<=sms:)|(?<=phone:))[0۰٠]"
+    rf"(?:(?<!\w)\+|(?<![\w.:/-])(?!{_ROW})[0۰٠]{{2}}(?=[1-9۱-۹١-٩]))(?:{_GAP}{_DIGIT}){{8,15}}(?![\w:])"
+    rf"|(?:(?<![\w.:/-])|(?<=tel:)|(?<=sms:)|(?<=phone:))(?!{_ROW})[0۰٠]"
     rf"(?:[()\-\u2011]{{0,2}}[1-9۱-۹١-٩](?:{_GAP}{_DIGIT}){{8,9}}|[ \u00a0\u200c](?:{_AFTER_ZERO}))(?![\w:])"
     rf"|(?<![\w.:/-])(?:98|۹۸|٩٨){_APART}{_MOBILE}(?![\w:])"
 )
