@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any, Final
 
 from teknav_ops.errors import InvalidRequest
@@ -12,6 +15,10 @@ from teknav_ops.errors import InvalidRequest
 NUMBER_TYPE: Final = "application/vnd.teknav.number+json"
 #: Above this, floats no longer tell neighbouring whole numbers apart.
 _WHOLE_LIMIT: Final = 2.0**53
+
+
+#: Breaches of the `together` block that is under way; None outside of one.
+_breaches: Final[ContextVar[list[str] | None]] = ContextVar("breaches", default=None)
 
 
 class LimitBreached(Exception):
@@ -31,6 +38,7 @@ def check(
     name: str, value: float, unit: str = "", *, at_most: float | None = None, at_least: float | None = None
 ) -> None:  # fmt: skip
     """Show a number, and end the run where it lies beyond its limit. One that is not known cannot be within it.
+    Several numbers that shall all be shown stand in a block `with limits.together():`.
 
     In a notebook that somebody runs by hand, a box says so instead, and the run goes on.
 
@@ -42,7 +50,32 @@ def check(
     breach = _breach(float(value), at_most, at_least)
     _tell(name, value, unit, at_most=at_most, at_least=at_least, is_breached=bool(breach))
     if breach and not _show_box(f"{name}: {breach}"):
-        raise LimitBreached(f"{name}: {breach}")
+        _end(f"{name}: {breach}")
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Show all numbers of the block, and end the run behind it where any of them lies beyond its limit.
+
+    Raises:
+        LimitBreached: it names each breach.
+    """
+    found: list[str] = []
+    before = _breaches.set(found)
+    try:
+        yield
+    finally:
+        _breaches.reset(before)
+    if found:
+        _end("; ".join(found))
+
+
+def _end(words: str) -> None:
+    told = _breaches.get()
+    if told is not None:
+        told.append(words)
+        return
+    raise LimitBreached(words)
 
 
 def written(value: float | None) -> str:
