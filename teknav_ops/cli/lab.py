@@ -17,7 +17,7 @@ from teknav_ops.cli import show
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.notebook_copies import working_copies
 from teknav_ops.errors import InvalidRequest
-from teknav_ops.parent_death import end_with_parent
+from teknav_ops.parent_death import end_when_parent_has, end_with_parent
 from teknav_ops.settings import Settings
 
 #: Nothing of other hosts is asked for: no news, no look for a newer version.
@@ -108,13 +108,16 @@ class _ToldToEnd(Exception):
 def run_until_told(command: list[str], environment: dict[str, str]) -> int:
     """Run a server in a session of its own until it ends, or this process is told to. Then all it started ends too.
 
-    JupyterLab asks for confirmation at Ctrl-C, so it is told to end in its own way. Should this process be killed, the
-    kernel of the system tells it (Linux).
+    JupyterLab asks for confirmation at Ctrl-C, so it is told to end in its own way. Should this process be killed, or
+    the one that started it (a shell, `make lab`), the kernel of the system tells (Linux).
     """
     server = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=end_with_parent)
     for number in _SIGNALS:
-        signal.signal(number, _told)
+        # Who is started by `nohup` goes on when its terminal ends.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _told)
     try:
+        end_when_parent_has()
         return server.wait()
     except _ToldToEnd:
         for number in _SIGNALS:

@@ -94,11 +94,15 @@ import os, sys
 from teknav_ops.cli.lab import run_until_told
 sys.exit(run_until_told([sys.executable, "-c", {FAMILY!r}], dict(os.environ)))
 """
+#: As in a terminal of its own, also where the tests are run by `nohup`.
+IN_A_TERMINAL = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n{RUN}"
 
 
 def family(environment: dict[str, str]) -> tuple[subprocess.Popen[str], psutil.Process, psutil.Process]:
     """The command's process, its server and the server's kernel."""
-    process = subprocess.Popen([sys.executable, "-c", RUN], env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL], env=environment, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     with process.stdout as said:
         kernel = psutil.Process(int(said.readline()))
@@ -112,6 +116,56 @@ def test_all_that_it_started_ends_for_any_signal(environment: dict[str, str], nu
 
     assert process.wait(60) == 0
     assert not kernel.is_running() and not server.is_running()
+
+
+def test_all_ends_when_what_started_the_command_is_killed(environment: dict[str, str]) -> None:
+    # As `make lab` does: a process that waits for the command.
+    script = '"$0" -c "$1"; :'
+    starter = subprocess.Popen(
+        ["sh", "-c", script, sys.executable, IN_A_TERMINAL], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert starter.stdout is not None
+    with starter.stdout as said:
+        kernel = psutil.Process(int(said.readline()))
+    server = psutil.Process(kernel.ppid())
+    command = psutil.Process(server.ppid())
+    until(lambda: command.num_threads() > 1, what="somebody who watches")
+
+    starter.kill()
+    starter.wait()
+
+    _, alive = psutil.wait_procs([command, server, kernel], timeout=ANSWER_SECONDS)
+    assert alive == []
+
+
+def test_started_by_nohup_it_goes_on_when_the_terminal_ends(environment: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-c", RUN],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout as said:
+        kernel = psutil.Process(int(said.readline()))
+    until(lambda: _signals(process, "SigCgt") & _bit(signal.SIGTERM), what="the command's handlers")
+
+    assert _signals(process, "SigIgn") & _bit(signal.SIGHUP)
+
+    process.terminate()
+    assert process.wait(60) == 0 and not kernel.is_running()
+
+
+def _signals(process: subprocess.Popen[str], name: str) -> int:
+    """A set of signals in what the system says of a process."""
+    found = re.search(rf"{name}:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    assert found is not None
+    return int(found[1], 16)
+
+
+def _bit(number: signal.Signals) -> int:
+    return 1 << (number - 1)
 
 
 def test_the_server_ends_when_the_command_is_killed(environment: dict[str, str]) -> None:
