@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from numbers import Real
 from typing import Final
 
 from teknav_ops.errors import InvalidRequest
 
+_LONGEST_ASKED_FOR: Final = timedelta(days=400)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -20,6 +22,15 @@ def parse_span(text: str, *, name: str) -> timedelta:
         return timedelta(**{_UNITS[match[2] or "s"]: float(match[1])})
     except OverflowError:
         raise InvalidRequest(f"{name}: {text!r} is longer than anything here lasts") from None
+
+
+def span_of(name: str, value: float, *, most: timedelta = _LONGEST_ASKED_FOR) -> timedelta:
+    """A number as a timedelta, in the unit with which its name ends (`baseline_hours`). Raises InvalidRequest."""
+    unit = timedelta(**{name.rpartition("_")[2]: 1})
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not 0 < float(value) <= most / unit:
+        raise InvalidRequest(f"{name}: {value!r:.60} is not a number between 0 and {most / unit:,.0f}")
+    return float(value) * unit
 
 
 def parse_moment(text: str | None, *, name: str) -> datetime | None:

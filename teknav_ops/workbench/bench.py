@@ -12,7 +12,7 @@ from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.policy import SOME_QUEUE, Operation, Operator, local_operator
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
-from teknav_ops.errors import InvalidRequest, NotAllowed, RedisUnavailable
+from teknav_ops.errors import NotAllowed, RedisUnavailable
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.jobs.states import RunOutcome
@@ -27,6 +27,7 @@ from teknav_ops.replays import Replays
 from teknav_ops.secret_key import cipher_keys
 from teknav_ops.settings import Settings
 from teknav_ops.snapshots.open import Snapshot, open_snapshot
+from teknav_ops.spans import span_of
 from teknav_ops.storage.database import Database
 from teknav_ops.topology import TOPOLOGY, Queue, Topology
 from teknav_ops.triage import from_snapshot
@@ -91,9 +92,8 @@ class Workbench(Questions, Reviews, Telling):
         if old is not None and old.path == newest.path:
             newest.close()
             return self.as_of
+        # The older one stays open for whoever has kept it.
         self._snapshot = newest
-        if old is not None:
-            old.close()
         return self.as_of
 
     @property
@@ -109,15 +109,13 @@ class Workbench(Questions, Reviews, Telling):
 
     def last(self, *, hours: float) -> dict[str, datetime]:
         """`since` and `until` of the hours before the snapshot was made, for questions: `**bench.last(hours=24)`."""
-        if not 0 < hours <= 24 * 400:
-            raise InvalidRequest(f"hours: {hours} is not between 0 and {24 * 400:,}")
-        until = self.snapshot.meta.exported_at
-        return {"since": until - timedelta(hours=hours), "until": until}
+        span, until = span_of("hours", hours), self.snapshot.meta.exported_at
+        return {"since": until - span, "until": until}
 
     def before(self, *, hours: float) -> dict[str, datetime]:
         """`since` and `until` of as many hours before those of `last`."""
         last = self.last(hours=hours)
-        return {"since": last["since"] - timedelta(hours=hours), "until": last["since"]}
+        return {"since": last["since"] - span_of("hours", hours), "until": last["since"]}
 
     @staticmethod
     def hours(*, since: datetime, until: datetime) -> float:
@@ -128,7 +126,8 @@ class Workbench(Questions, Reviews, Telling):
     def width(*, hours: float) -> timedelta:
         """The width of a chart's steps for a window of so many hours: about a hundred of them, in whole minutes."""
         minutes = (1, 5, 15, 60, 360, 1440)
-        return timedelta(minutes=next((step for step in minutes if hours * 60 / step <= 120), minutes[-1]))
+        span = span_of("hours", hours)
+        return timedelta(minutes=next((step for step in minutes if span <= timedelta(minutes=step * 120)), minutes[-1]))
 
     # Now -----------------------------------------------------------------------------------------
 
@@ -165,8 +164,9 @@ class Workbench(Questions, Reviews, Telling):
         """A queue's numbers over time up to now, one row per step, with durations of the runs of the outcome; beyond 24
         hours a snapshot is needed.
         """
+        window, step = span_of("hours", hours), span_of("step_minutes", step_minutes)
         return history(
-            self.topology[queue].name, timedelta(hours=hours), timedelta(minutes=step_minutes), client=self.client,
+            self.topology[queue].name, window, step, client=self.client,
             snapshot=self.snapshot if hours > 23 else None, by_job=by_job, outcome=outcome,
         )  # fmt: skip
 
@@ -212,9 +212,10 @@ class Workbench(Questions, Reviews, Telling):
     ) -> Regression:
         """Whether runs of the outcome got slower in the last hours than in those before; with interval and n."""
         window = self.last(hours=hours)
-        before = (window["since"] - timedelta(hours=baseline_hours), window["since"])
+        before = (window["since"] - span_of("baseline_hours", baseline_hours), window["since"])
+        name = self.topology[queue].name
         return from_snapshot.compare_windows(
-            self.snapshot, queue, (window["since"], window["until"]), before, job_name=job_name, outcome=outcome
+            self.snapshot, name, (window["since"], window["until"]), before, job_name=job_name, outcome=outcome
         )
 
     def what_changed(self, since: datetime, until: datetime, *, queues: list[str] | None = None) -> WhatChanged:

@@ -37,7 +37,7 @@ def settings_of(profile: str | None) -> Settings:
     profile = profile or here.profile
     if not profile:
         return here
-    if not _NAME.fullmatch(profile):
+    if not isinstance(profile, str) or not _NAME.fullmatch(profile):
         # The value is not repeated: it may be an address with a password.
         raise InvalidRequest("profile: must be a name such as `staging`, not an address; see docs/notebooks/index.md")
     path = here.data_dir / "profiles" / f"{profile}.toml"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import resources
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from teknav_ops.errors import InvalidRequest
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _END: Final = datetime(9000, 1, 1, tzinfo=UTC)
 _LIMIT: Final = 1_000_000
+_SHORTEST: Final = timedelta(seconds=1)
+_WIDEST: Final = timedelta(days=36_525)
 
 
 def ask(snapshot: Snapshot, question: str, **parameters: Any) -> pandas.DataFrame:
@@ -49,6 +52,8 @@ def window(since: datetime | None, until: datetime | None) -> dict[str, datetime
     """Both ends as parameters; an open end is far away. Raises InvalidRequest."""
     ends = {"since": since or _BEGINNING, "until": until or _END}
     for name, moment in ends.items():
+        if not isinstance(moment, datetime):
+            raise InvalidRequest(f"{name}: {moment!r:.60} is no time; write datetime(…, tzinfo=UTC)")
         if moment.tzinfo is None:
             raise InvalidRequest(f"{name}: {moment} has no time zone; write datetime(…, tzinfo=UTC)")
     if ends["since"] > ends["until"]:
@@ -57,22 +62,27 @@ def window(since: datetime | None, until: datetime | None) -> dict[str, datetime
 
 
 def named(queues: str | Sequence[str] | None) -> dict[str, list[str] | None]:
-    """One queue, several, or all, as a parameter."""
-    return {"queues": [queues] if isinstance(queues, str) else None if queues is None else list(queues)}
+    """One queue, several, or all, as a parameter. Raises InvalidRequest."""
+    if queues is None:
+        return {"queues": None}
+    names = [queues] if isinstance(queues, str) else list(queues) if isinstance(queues, Iterable) else [queues]
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise InvalidRequest(f"queues: {wrong[0]!r:.60} is no name of a queue")
+    return {"queues": names}
 
 
 def bucket(width: timedelta) -> dict[str, int]:
     """The width of time buckets as a parameter. They begin at multiples of it since 1970. Raises InvalidRequest."""
-    width_ms = round(width / timedelta(milliseconds=1))
-    if width_ms < 1_000:
-        raise InvalidRequest(f"width: {width} is shorter than a second")
-    return {"width_ms": width_ms}
+    if not isinstance(width, timedelta) or not _SHORTEST <= width <= _WIDEST:
+        raise InvalidRequest(f"width: {width!r:.60} is no timedelta between a second and a hundred years")
+    return {"width_ms": round(width / timedelta(milliseconds=1))}
 
 
 def at_most(limit: int, *, name: str = "limit") -> dict[str, int]:
     """A number of rows as a parameter. Raises InvalidRequest."""
-    if not 1 <= limit <= _LIMIT:
-        raise InvalidRequest(f"{name}: {limit} is not between 1 and {_LIMIT:,}")
+    if not isinstance(limit, Integral) or isinstance(limit, bool) or not 1 <= limit <= _LIMIT:
+        raise InvalidRequest(f"{name}: {limit!r:.60} is not a whole number between 1 and {_LIMIT:,}")
     return {name: limit}
 
 
