@@ -205,9 +205,54 @@ def test_a_page_in_place_of_an_answer_is_no_answer_and_costs_nothing(
 
     (run,) = runs(services)
     assert (run.status, run.error_type, run.cost_micro_usd or 0) == ("failed", "AiUnavailable", 0)
+    # Nor is anything kept aside: a sign-in page must not use up the day's budget.
+    assert (run.call_count, run.reserved_tokens, run.reserved_micro_usd) == (1, 0, None)
 
 
-@pytest.mark.parametrize("body", ["", " \n\u200c\u200f\n", "# \n\n---\n", "![](https://teknav.example/p.png)"])
+def test_an_answer_that_is_nested_too_deep_is_no_answer(
+    make_services: MakeServices, model: AiServer, make_context: MakeContext
+) -> None:
+    model.replies = [Reply(raw="[" * 100_000)]
+    with pytest.raises(AiUnavailable, match="none of the API's"):
+        generate_draft(ORDER, make_context(services=with_model(make_services, model)))
+
+
+@pytest.mark.parametrize("damage", ["data: {oops\n\n", "data: null\n\n", 'data: {"choices": [{"delta": null}]}\n\n'])
+def test_a_stream_that_is_damaged_in_its_middle_keeps_what_was_set_aside(
+    make_services: MakeServices, model: AiServer, make_context: MakeContext, damage: str
+) -> None:
+    begun = 'data: {"model": "m", "choices": [{"index": 0, "delta": {"content": "words"}}]}\n\n'
+    model.replies = [Reply(raw=begun + damage, kind="text/event-stream")]
+    services = with_model(make_services, model, ai_streaming=True)
+    with pytest.raises(AiUnavailable):
+        generate_draft(ORDER, make_context(services=services))
+
+    (run,) = runs(services)
+    assert (run.call_count, run.reserved_tokens > 0) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        " \n\u200c\u200f\n",
+        "# \n\n---\n",
+        "![](https://teknav.example/p.png)",
+        "<p></p>",
+        "<p><br/></p>\n&nbsp;",
+        "<!-- to do\n\nlater -->",
+        '<img src="/a.jpg">',
+        "[1]: https://teknav.example/x 'A title'",
+        "```python\n\n```",
+        "[![](a.jpg)](https://teknav.example/b)",
+        "<https://teknav.example/x>",
+        "https://teknav.example/x",
+        "&#8204;",
+        "![](a_(1).jpg)",
+        "<style>p { color: red }</style>",
+        "1.\n2.",
+    ],
+)
 @pytest.mark.parametrize("has_model", [True, False])
 def test_an_article_without_words_is_refused_before_anything_is_asked(
     make_services: MakeServices,

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import openai
 
 _DEFAULT_PAUSE_SECONDS: Final = 20.0
+#: What the library raises at a page of a proxy, or of a server that speaks something else: it expects a completion.
+_NOT_OF_THE_API: Final = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+_STREAM: Final = "text/event-stream"
 _QUOTA_CODES: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
 
@@ -134,10 +137,8 @@ class OpenAiProvider:
             reply = self._streamed(request, on_text) if self._streams else self._whole(request)
         except openai.OpenAIError as error:
             raise sorted_error(error) from None
-        except (ValueError, TypeError, AttributeError, LookupError) as error:
-            # A page of a proxy, or of a server that speaks something else: the library expects a completion.
-            words = f"the answer is none of the API's ({type(error).__name__}: {error_text(error, 200)})"
-            raise AiUnavailable(words) from None
+        except _NOT_OF_THE_API as error:
+            raise _no_answer(error) from None
         return reply.checked(self.model, (time.monotonic() - started) * 1000)
 
     def _whole(self, request: dict[str, Any]) -> _Reply:
@@ -162,12 +163,18 @@ class OpenAiProvider:
         with self._client.chat.completions.create(
             **request, stream=True, stream_options={"include_usage": True}
         ) as stream:
-            for chunk in stream:
-                reply.take(chunk)
-                on_text(len(reply.text))
-                if time.monotonic() > deadline:
-                    words = "the answer was still being written at the time limit"
-                    raise with_usage(AiUnavailable(words), reply.usage_if_told)
+            try:
+                for chunk in stream:
+                    reply.take(chunk)
+                    on_text(len(reply.text))
+                    if time.monotonic() > deadline:
+                        words = "the answer was still being written at the time limit"
+                        raise with_usage(AiUnavailable(words), reply.usage_if_told)
+            except _NOT_OF_THE_API as error:
+                # What came before it was written by a model, and is paid.
+                raise with_usage(_no_answer(error), reply.usage_if_told) if reply.has_begun else error from None
+        if not reply.has_begun and _STREAM not in stream.response.headers.get("content-type", ""):
+            raise ValueError("no stream of a completion")
         if not reply.finish_reason:
             raise with_usage(AiUnavailable("the answer broke off"), reply.usage_if_told)
         return reply
@@ -180,6 +187,7 @@ class _Reply:
     finish_reason: str = ""
     model: str = ""
     usage: tuple[int, int] = (0, 0)
+    has_begun: bool = False
 
     @property
     def usage_if_told(self) -> tuple[int, int] | None:
@@ -189,6 +197,7 @@ class _Reply:
     def take(self, chunk: Any) -> None:
         """Add one piece of a stream."""
         self.model = chunk.model or self.model
+        self.has_begun = self.has_begun or bool(chunk.choices)
         if chunk.usage is not None:
             self.usage = (chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
         for choice in chunk.choices[:1]:
@@ -203,6 +212,10 @@ class _Reply:
         if self.finish_reason == "length":
             raise with_usage(AiOutputTruncated("the answer reached the output limit"), self.usage)
         return AiAnswer(self.text, self.model or model, *self.usage, duration_ms)
+
+
+def _no_answer(error: Exception) -> AiUnavailable:
+    return AiUnavailable(f"the answer is none of the API's ({type(error).__name__}: {error_text(error, 200)})")
 
 
 def sorted_error(error: openai.OpenAIError) -> Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from html import unescape
 from typing import Any, Final
 
 from teknav_ops.errors import PermanentError
@@ -13,7 +14,13 @@ from workers.services.ai_language import Language
 
 _FENCE: Final = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.M | re.S)
 _MARKUP: Final = re.compile(r"^[ \t]{0,3}(?:#{1,6}[ \t]+|>[ \t]?|[-*+][ \t]+|\d+[.)][ \t]+)", re.M)
-_LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_LINK: Final = re.compile(r"!?\[([^\]]*)\]\((?:[^()]|\([^()]*\))*\)")
+_FENCE_LINE: Final = re.compile(r"^(?:```|~~~).*$", re.M)
+_DEFINITION: Final = re.compile(r"^[ \t]{0,3}\[[^\]\n]{1,200}\]:.*$", re.M)
+_TAG: Final = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(style|script)\b.*?(?:</\1\s*>|\Z)|</?[a-z][^<>]*>", re.DOTALL | re.IGNORECASE
+)
+_ADDRESS: Final = re.compile(r"\bhttps?://\S+", re.IGNORECASE)
 _EMPHASIS: Final = re.compile(r"(\*\*|__|\*|_|`)(?=\S)(.+?)(?<=\S)\1")
 #: Persian and English sentences end alike, but for the question mark; «۳.۵» and "3.5" do not end one.
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?؟…])[\s»”\")]*\s+(?=\S)")
@@ -48,9 +55,16 @@ def read_article(database: Database, article_id: int) -> ArticleText:
         article = session.get(Article, article_id)
         if article is None:
             raise UnknownArticle(f"article_id: there is no article {article_id}")
-        if not any(sign.isalnum() for sign in _LINK.sub(r"\1", article.body)):
+        if not _has_words(article.body):
             raise EmptyArticle(f"article_id: article {article_id} has no text; write it first")
         return ArticleText(article.id, article.version, article.language, article.title, article.body)
+
+
+def _has_words(markdown: str) -> bool:
+    """Whether anybody reads a word there: marks, tags, addresses and figures are none, code is."""
+    text = _LINK.sub(r"\1", _LINK.sub(r"\1", _FENCE_LINE.sub("", markdown)))
+    text = _ADDRESS.sub("", _DEFINITION.sub("", _TAG.sub("", text)))
+    return any(sign.isalpha() for sign in unescape(text))
 
 
 def language_of(article: ArticleText) -> Language:
