@@ -72,6 +72,12 @@ def test_what_shares_the_script_is_not_persian(text: str) -> None:
     "text",
     ["La file conserve les tâches échouées jusqu'à ce qu'une personne décide de les relancer après vérification.",
      "Die Warteschlange behält fehlgeschlagene Aufträge, bis jemand über spätere Läufe für jede Störung verfügt.",
+     "La file garde les travaux qui ont rat\u00e9 et les met de nouveau dans la file pour les relancer demain matin.",
+     "La file garde les jobs qui sont en erreur dans une liste, et un administrateur les lance de nouveau.",
+     "Die Warteschlange ist ein Ort, an dem die Jobs auf einen Menschen warten, der sie wieder startet.",
+     "La cola guarda los trabajos que fallan para que una persona los vea y los lance de nuevo con un clic.",
+     "Kuyruk bir hata ile biten isleri saklar ve bir insan bu isleri daha sonra yeniden baslatir.",
+     "Saf-e payam jayi ast ke karha dar an montazer mimanand ta yek nafar be anha negah konad.",
      "Очередь хранит задачи", "队列保存失败的任务", *ARABIC_SCRIPT[:1], *PERSIAN[:1]],
 )  # fmt: skip
 def test_another_language_is_not_english(text: str) -> None:

@@ -3,7 +3,7 @@
 Arabic, Urdu, Pashto and Kurdish share most letters with Persian. What tells them apart:
 پ چ ژ گ ک ی and the non-joiner speak for Persian against Arabic; ة إ and words that begin with ال for Arabic;
 letters such as ٹ ہ ے ښ ێ, which Persian lacks, for the others. ي ك ى, which many keyboards write for ی ک, are
-corrected and speak for neither.
+corrected and speak for neither. English is told from others that write without accents by their small words.
 """
 
 from __future__ import annotations
@@ -31,6 +31,23 @@ _MOST_OTHER_SHARE_IN_ENGLISH: Final = 0.1
 _MOST_ACCENTED_SHARE_IN_ENGLISH: Final = 0.03
 _FEW_WORDS: Final = 3
 _SOME_WORDS: Final = 6
+_LATIN_WORD: Final = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
+_MOST_FOREIGN_WORDS_SHARE: Final = 0.12
+_ENGLISH_WORDS: Final = """
+the of and to is that for with are this from it its by which when not has have can you your how what they their who
+where into than but if we our each every a an in on as at be or was will
+"""
+#: Small words that English does not have, of French, Spanish, Portuguese, Italian, German, Dutch and Turkish, and of
+#: Persian in Latin letters.
+_OTHER_WORDS: Final = """
+la le les des du une dans pour qui que est sont avec sur au aux ce cette ces il elle ils ne pas et ou leur nous vous
+el los las por para con se del al es como su sus lo pero ya y os uma em com não dos das ao pelo pela são
+gli che di della dei delle sono nel nella si der das und ist ein eine einer nicht mit auf für von dem sich wird
+werden sie zu bei auch nach wie oder aus de het een en dat niet voor zijn te wordt naar
+bir ve bu ile icin için olarak daha ast ke dar az baraye ra yek
+"""
+_SMALL_WORDS: Final = frozenset(_ENGLISH_WORDS.split())
+_SMALL_WORDS_OF_OTHERS: Final = frozenset(_OTHER_WORDS.split())
 
 
 def language_problem(prose: str, languages: Iterable[Language]) -> str | None:
@@ -61,8 +78,18 @@ def _is_english(prose: str) -> bool:
     foreign = [letter for letter in letters if not letter.isascii()]
     others = sum(not unicodedata.name(letter, "").startswith("LATIN") for letter in foreign)
     accented = len(foreign) - others
+    if _is_of_another_latin_language(prose):
+        return False
     is_accented = accented > _FEW_WORDS and accented > _MOST_ACCENTED_SHARE_IN_ENGLISH * len(letters)
     return not is_accented and others <= _MOST_OTHER_SHARE_IN_ENGLISH * len(letters)
+
+
+def _is_of_another_latin_language(prose: str) -> bool:
+    """By its small words: without accents, its letters are those of English."""
+    words = _LATIN_WORD.findall(prose.lower())
+    foreign = sum(word in _SMALL_WORDS_OF_OTHERS for word in words)
+    english = sum(word in _SMALL_WORDS for word in words)
+    return foreign >= _FEW_WORDS and foreign > max(english, _MOST_FOREIGN_WORDS_SHARE * len(words))
 
 
 def _is_persian(prose: str) -> bool:
