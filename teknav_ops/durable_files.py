@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, Final
+
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 def write_whole(path: Path, content: bytes | str, *, drafts: Path | None = None, mode: int | None = None) -> None:
@@ -27,6 +33,38 @@ def write_whole(path: Path, content: bytes | str, *, drafts: Path | None = None,
         draft.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, mode: int) -> Iterator[BinaryIO]:
+    """A new file to write, which has its name once the block has ended, and before that none that anybody looks for.
+
+    Raises:
+        FileExistsError: there is one of this name, before or by now; it stays as it is.
+        OSError: the file cannot be made or written; nothing is left of it.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    draft = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    try:
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _name(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _name(draft: Path, path: Path) -> None:
+    """Unlike a rename, a link replaces nothing; some file systems, as of sticks, have none."""
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS or os.path.lexists(path):
+            raise
+        draft.rename(path)
 
 
 def sync_folder(folder: Path) -> None:

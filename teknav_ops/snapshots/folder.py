@@ -82,7 +82,8 @@ class SnapshotFolder:
 
     def remove_leftovers(self) -> None:
         """What a killed exporter left half written. Only under the lock."""
-        for path in [*self.path.glob(".tmp-*"), *self.work_folder.glob("audit.compact.duckdb*")]:
+        drafts = [*self.path.glob(".tmp-*"), *self.path.glob(".audit-*.seal.*")]
+        for path in [*drafts, *self.work_folder.glob("audit.compact.duckdb*")]:
             path.unlink(missing_ok=True)
 
     def collect(self) -> int:

@@ -56,6 +56,8 @@ def export_and_die(url: str, folder: Path, moment: str) -> None:
             die()
 
         publish._copy = half
+    elif moment == "before the seal has its name":
+        Path.replace = die  # type: ignore[method-assign]
     elif moment == "before the rename":
         Path.rename = die  # type: ignore[method-assign]
     elif moment == "before the folder is synced":

@@ -11,7 +11,6 @@ import base64
 import dataclasses
 import gzip
 import json
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from teknav_ops.audit.chain.database_source import DatabaseSource
 from teknav_ops.audit.chain.lines import BEFORE_ALL, COLUMNS, digest, id_of, is_open, read_lines, read_some
 from teknav_ops.audit.chain.links import NO_FACTS, Facts, Link, facts_of_links
 from teknav_ops.audit.chain.verification import UnreadableLink
+from teknav_ops.durable_files import new_file
 from teknav_ops.errors import InvalidRequest
 
 _FORMAT: Final = "teknav audit export 2"
@@ -32,24 +32,21 @@ _BYTES: Final = ("ids", "digests")
 
 
 def write_export(session: Session, path: Path, *, on_progress: Callable[[int], None] = lambda _: None) -> int:
-    """Write all that is sealed into a new file, open to its owner only. Answers how many rows.
+    """Write all that is sealed into a new file, open to its owner only, which has its name once it is whole. Answers
+    how many rows.
 
     Raises:
         InvalidRequest: the file is there already, or cannot be written.
         StorageUnavailable: the database did not answer.
     """
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except OSError as error:
-        raise InvalidRequest(f"file: {path} cannot be made: {error.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1) as packed:
+        with (
+            new_file(path, mode=0o600) as file,
+            gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1) as packed,
+        ):
             return _write(session, packed, on_progress)
-    except BaseException as error:
-        path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise InvalidRequest(f"file: {path} cannot be written: {error.strerror}") from None
-        raise
+    except OSError as error:
+        raise InvalidRequest(f"file: {path} cannot be written: {error.strerror}") from None
 
 
 def _write(session: Session, packed: gzip.GzipFile, on_progress: Callable[[int], None]) -> int:

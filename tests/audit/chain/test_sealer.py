@@ -149,7 +149,7 @@ def test_an_export_is_verified_without_the_database(
 
     told = [(each.row_id, each.kind) for each in verify(ExportSource(changed), KEYS).findings]
     assert told == [(3, "removed"), (15, "changed"), (16, "changed"), (30, "changed")]
-    with pytest.raises(InvalidRequest, match="cannot be made"), source_of(database) as source:
+    with pytest.raises(InvalidRequest, match="cannot be written: File exists"), source_of(database) as source:
         write_export(source.session, whole)
     for damage in (b"", whole.read_bytes()[:-20], b"no gzip"):
         changed.write_bytes(damage)
@@ -169,6 +169,32 @@ def test_an_export_for_which_there_is_no_room_is_refused_by_name_and_leaves_noth
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not (tmp_path / "whole.gz").exists()
+
+
+def test_an_export_has_its_name_once_it_is_whole(database: Database, sealer: AuditSealer, tmp_path: Path) -> None:
+    fill(database, sealer)
+    path = tmp_path / "exports" / "whole.gz"
+    path.parent.mkdir()
+    are_there: list[bool] = []
+
+    # Whoever is killed in the middle leaves nothing under that name.
+    with source_of(database) as source:
+        write_export(source.session, path, on_progress=lambda _: are_there.append(path.exists()))
+
+    assert set(are_there) == {False} and list(path.parent.iterdir()) == [path]
+
+
+def test_an_export_does_not_replace_a_file_that_came_meanwhile(
+    database: Database, sealer: AuditSealer, tmp_path: Path
+) -> None:
+    fill(database, sealer)
+    path = tmp_path / "exports" / "whole.gz"
+    path.parent.mkdir()
+
+    with source_of(database) as source, pytest.raises(InvalidRequest, match=r"file: .*: File exists"):
+        write_export(source.session, path, on_progress=lambda _: path.touch())
+
+    assert (path.read_bytes(), list(path.parent.iterdir())) == (b"", [path])
 
 
 def test_an_export_is_read_once_so_that_it_may_come_through_a_pipe(
