@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import base64
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from teknav_ops.web_addresses import ascii_host
 
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 SMTP_SCHEMES: Final = ("smtp", "smtp+plain", "smtps")
 _DATABASES: Final = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
+#: Options of a Redis URL that are texts; others are read by redis-py.
+_TEXTS: Final = frozenset(
+    {"client_name", "encoding", "encoding_errors", "lib_name", "lib_version", "username", "password"}
+)
+#: No server's socket lies there.
+_NOWHERE: Final = "/nonexistent/teknav"
 _LARGEST_PORT: Final = 65_535
 _LOCAL_LIMIT_CHARACTERS: Final = 64
 #: A word that no line of a mail holds cannot be folded.
@@ -51,6 +57,7 @@ def require_redis(url: str) -> None:
             raise ValueError("a Cluster has no databases to choose from; leave the path out")
     else:
         pool: Any = ConnectionPool
+        _require_options(parts.query)
         try:
             pool.from_url(url).make_connection()
         except TypeError as error:
@@ -64,6 +71,15 @@ def require_redis(url: str) -> None:
     # redis-py takes what is no number for database 0.
     if database and not (database.isascii() and database.isdecimal()):
         raise ValueError("the path must be the number of a database, such as redis://host:6379/0")
+
+
+def _require_options(query: str) -> None:
+    """A URL gives text: for what redis-py wants an object for, or does not know, it is accepted and fails in use."""
+    from redis.connection import URL_QUERY_ARGUMENT_PARSERS
+
+    for name in parse_qs(query, keep_blank_values=True):
+        if name not in URL_QUERY_ARGUMENT_PARSERS and name not in _TEXTS and not name.startswith("ssl_"):
+            raise ValueError(f"has an option that there is not, or that no URL can give: {name}")
 
 
 def require_smtp(url: str) -> None:
@@ -88,6 +104,43 @@ def require_database(url: str) -> None:
             "must be a SQLAlchemy URL: sqlite:////path, or postgresql+psycopg://user:password@host:port/name"
         )
     require_port(parts.port)
+    if parts.query:
+        (_require_sqlite_options if parts.drivername.startswith("sqlite") else _require_postgres_options)(parts)
+
+
+def _require_sqlite_options(parts: Any) -> None:
+    import sqlite3
+    import warnings
+
+    from sqlalchemy.exc import SAWarning
+
+    try:
+        with warnings.catch_warnings():
+            # SQLAlchemy warns of what it leaves out.
+            warnings.simplefilter("error", SAWarning)
+            _, options = parts.get_dialect()().create_connect_args(parts)
+        sqlite3.connect(":memory:", **options).close()
+    except (TypeError, ValueError, SAWarning, sqlite3.Error) as error:
+        names = ", ".join(parts.query)
+        raise ValueError(f"has an option that there is not, or one with a wrong value ({names}): {error}") from None
+
+
+def _require_postgres_options(parts: Any) -> None:
+    """As libpq reads them, for a server that is not there."""
+    import psycopg
+    from psycopg.conninfo import make_conninfo, timeout_from_conninfo
+
+    options = {name: value for name, value in parts.query.items() if name not in ("host", "port")}
+    try:
+        timeout_from_conninfo(options)
+        text = make_conninfo("", **{**options, "host": _NOWHERE})
+    except psycopg.Error as error:
+        raise ValueError(f"has an option that there is not, or one with a wrong value: {error}") from None
+    connection = psycopg.pq.PGconn.connect_start(text.encode())
+    said = connection.error_message.decode(errors="replace").strip()
+    connection.finish()
+    if _NOWHERE not in said:
+        raise ValueError(f"has an option with a value that cannot be: {said}")
 
 
 def require_port(port: int | str | None) -> None:
