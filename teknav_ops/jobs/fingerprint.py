@@ -24,6 +24,11 @@ _SHAPES: Final = (
 _NUMBER: Final = re.compile(r"-?\d+(?:[.,]\d+)*")
 #: Ids as servers quote them in their refusals: `4RkqX12abc`, `req_9fK3aZ`. Names such as `eu-west-1` are none.
 _ID: Final = re.compile(r"\b(?=[\w-]*[A-Za-z]\d)(?=[\w-]*\d[A-Za-z])\w[\w-]{6,}\w\b")
+#: Where letters and digits meet.
+_CHANGE: Final = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
+_LEAST_CHANGES: Final = 4
+_LETTERS: Final = re.compile(r"[A-Za-z]+")
+_VOWEL: Final = re.compile(r"[aeiouy]", re.IGNORECASE)
 _QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|«[^»]*»")
 
 
@@ -35,9 +40,19 @@ def message_shape(error_type: str, message: str) -> str:
     for pattern, mark in _SHAPES:
         text = pattern.sub(mark, text)
     if error_type not in _QUOTE_IS_CAUSE:
-        text = _ID.sub("<id>", text)
+        text = _ID.sub(lambda found: found[0] if _is_name(found[0]) else "<id>", text)
     text = _NUMBER.sub("<n>", text)
     return " ".join(text.split())[:300]
+
+
+def _is_name(word: str) -> bool:
+    """Whether a word with digits inside is spoken, as `utf8mb4_general_ci` and `base64decode`; ids are drawn by lot."""
+    return len(_CHANGE.findall(word)) < _LEAST_CHANGES and all(map(_is_spoken, _LETTERS.findall(word)))
+
+
+def _is_spoken(letters: str) -> bool:
+    is_one_word = letters.islower() or letters.isupper() or letters.istitle()
+    return len(letters) > 1 and is_one_word and (len(letters) < 4 or _VOWEL.search(letters) is not None)
 
 
 def fingerprint(error_type: str, message: str, trace: TracebackType | None = None) -> str:

@@ -31,6 +31,9 @@ def test_the_missing_key_is_the_cause() -> None:
 
 
 def test_type_and_words_tell_causes_apart() -> None:
+    assert fingerprint("StorageRefused", "no utf8mb4_general_ci") != fingerprint("StorageRefused", "no latin1_bin")
+    assert fingerprint("StorageRefused", "no utf8mb4_general_ci") != fingerprint("StorageRefused", "no utf8mb3_bin")
+    assert fingerprint("PluginFailed", "no base64decode") != fingerprint("PluginFailed", "no sha256sum")
     assert fingerprint("AiUnavailable", "no gpt-4o-mini") != fingerprint("AiUnavailable", "no llama-3-70b")
     marks = {fingerprint("ValueError", "a b"), fingerprint("TypeError", "a b"), fingerprint("ValueError", "a c")}
     assert len(marks) == 3
