@@ -62,10 +62,10 @@ def publish_event(
         problem = f"must be a mapping of names to values, not {type(data).__name__}"
         raise InvalidPayload(f"event: data: {problem}", [("data", problem)])
     event = {
-        "event_id": event_id or f"evt_{secrets.token_hex(12)}",
+        "event_id": f"evt_{secrets.token_hex(12)}" if event_id is None else event_id,
         "event_type": event_type,
         "data": dict(data),
-        "occurred_at": occurred_at or datetime.now(UTC),
+        "occurred_at": datetime.now(UTC) if occurred_at is None else occurred_at,
     }
     # Also where nobody takes it: a wrong event is not found only when the first partner asks for it.
     codec.validate(DeliverWebhook, {"endpoint_id": 1, **event}, where="event")

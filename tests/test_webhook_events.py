@@ -120,6 +120,8 @@ def test_an_event_that_was_published_half_way_is_published_again_without_doubles
         ({"data": {"n": float("nan")}}, InvalidPayload, "data.n"),
         ({"event_id": "with space", "occurred_at": AT}, InvalidPayload, "event_id"),
         ({"event_id": "e1"}, InvalidRequest, "occurred_at"),
+        ({"event_id": "", "occurred_at": AT}, InvalidPayload, "event_id"),
+        ({"event_id": "e1", "occurred_at": ""}, InvalidPayload, "occurred_at"),
     ],
 )
 def test_a_wrong_event_is_refused_by_field_though_nobody_takes_it(

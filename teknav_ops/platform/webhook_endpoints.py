@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,6 +25,9 @@ from teknav_ops.storage.tables.base import utc_now
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 _EVENT_TYPE: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+#: As long as a delivery's type may be, and as its column.
+_TYPE_LIMIT_CHARACTERS: Final = 100
+_URL_LIMIT_CHARACTERS: Final = 2_000
 _SECRET_BYTES: Final = 32
 
 Record = Callable[..., AbstractContextManager[OperatorAction]]
@@ -101,12 +104,10 @@ class WebhookEndpoints:
         Raises:
             InvalidRequest: name, URL or an event type is wrong, or the name is taken. Nothing was written.
         """
-        if not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidRequest("name: use lower-case letters, digits and dashes, 100 at most")
-        check_url(url)
-        wrong = [kind for kind in event_types if not _EVENT_TYPE.fullmatch(kind)]
-        if wrong:
-            raise InvalidRequest(f"event_types: {wrong[0]!r} is not a type such as article.published")
+        _require_url(url)
+        _require_types(event_types)
         secret = new_secret()
         with self._record("webhook.added", None, endpoint=name, url=url), self._database.session() as session:
             if session.scalar(select(WebhookEndpoint.id).where(WebhookEndpoint.name == name)) is not None:
@@ -156,6 +157,25 @@ class WebhookEndpoints:
             endpoint.previous_secret_until = utc_now() + overlap
             endpoint.sealed_secret = self._cipher.encrypt(secret)
         return secret
+
+
+def _require_url(url: str) -> None:
+    if not isinstance(url, str) or len(url) > _URL_LIMIT_CHARACTERS:
+        raise InvalidRequest(f"url: must be a text of at most {_URL_LIMIT_CHARACTERS:,} characters")
+    check_url(url)
+
+
+def _require_types(event_types: Sequence[str]) -> None:
+    """Each must be one that an event can have."""
+    if isinstance(event_types, str) or not isinstance(event_types, Collection):
+        raise InvalidRequest("event_types: give a list of types such as article.published")
+    for kind in event_types:
+        is_type = isinstance(kind, str) and len(kind) <= _TYPE_LIMIT_CHARACTERS and _EVENT_TYPE.fullmatch(kind)
+        if not is_type:
+            raise InvalidRequest(
+                f"event_types: {kind!r:.120} is not a type such as article.published, "
+                f"{_TYPE_LIMIT_CHARACTERS} characters at most"
+            )
 
 
 def new_secret() -> str:

@@ -391,9 +391,20 @@ def test_wrong_input_of_operators_is_refused_and_viewers_may_change_nothing(
     services: Services, control: Control, client: redis.Redis, secret: str
 ) -> None:
     door = control.webhooks
-    for name, url, kinds in (("No Name", "https://x.example", []), ("x", "ftp://x.example", []),
-                             ("x", "https://x.example", ["A B"]), ("partner", "https://x.example", [])):  # fmt: skip
-        with pytest.raises(InvalidRequest):
+    wrong: list[tuple[Any, Any, Any, str]] = [
+        ("No Name", "https://x.example", [], "name"),
+        (None, "https://x.example", [], "name"),
+        ("partner", "https://x.example", [], "name"),
+        ("x", "ftp://x.example", [], "url"),
+        ("x", None, [], "url"),
+        ("x", f"https://x.example/{'p' * 2_000}", [], "url"),
+        *(
+            ("x", "https://x.example", kinds, "event_types")
+            for kinds in (["A B"], ["a" * 101], [None], None, "article.published")
+        ),
+    ]
+    for name, url, kinds, field in wrong:
+        with pytest.raises(InvalidRequest, match=f"^{field}: "):
             door.add(name, url, event_types=kinds)
     assert len(door.endpoints()) == 1
     with pytest.raises(UnknownEndpoint, match="no endpoint 'nobody'"):
