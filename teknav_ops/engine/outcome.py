@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+
+from teknav_ops.redis_state.scripts import Series
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Postpone:
     delay_ms: int
     uses_attempt: bool
     exception: BaseException
-    series: Literal["", "throttled", "away"] = ""
+    series: Series = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

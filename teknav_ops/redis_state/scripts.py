@@ -28,6 +28,8 @@ from teknav_ops.redis_state.keys import (
 from teknav_ops.retry_policies import DAY_MS
 
 Result = TypeVar("Result")
+#: What a snooze is counted with: `throttled` and `away` only so often in a row, `waiting` as often as it likes.
+Series = Literal["", "throttled", "away", "waiting"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -288,7 +290,7 @@ def postpone(
     failure: Failure,
     delay_ms: int,
     uses_attempt: bool,
-    series: Literal["", "throttled", "away"] = "",
+    series: Series = "",
 ) -> Call[int]:
     """Retry later, or snooze. `series` is of what only so many may come in a row."""
     names = [keys.active, keys.delayed, keys.wake, keys.audit, keys.job(run.job_id), keys.minute_family]

@@ -255,13 +255,15 @@ class EngineModel(Trail):
         return 1
 
     def _continue_series(self, job: Job, series: str) -> None:
-        """Of two kinds of snoozes it is known how many came in a row; being away does not end being throttled."""
+        """Of two kinds of snoozes it is known how many came in a row; to be away or to wait ends no throttling."""
         job.away = job.away + 1 if series == "away" else 0
         if series == "throttled":
-            job.throttled_since = job.throttled_since if job.throttled else self.now
+            job.throttled_since = job.throttled_since or self.now
             job.throttled += 1
+        elif series == "waiting":
+            job.throttled_since = 0
         elif series == "":
-            job.throttled = 0
+            job.throttled = job.throttled_since = 0
 
     def dead_letter(self, worker: str, job_id: str, delivery: int, *, cause: str, duration_ms: float,
                     bucket: str = BUCKET) -> int:  # fmt: skip
@@ -400,7 +402,7 @@ class EngineModel(Trail):
             self.letters.pop(job.id, None)
             self.history["failed"].discard(job.id)
             self._note("job.replayed", job, actor, tries=job.attempts)
-            job.attempts = job.lost = job.away = job.throttled = 0
+            job.attempts = job.lost = job.away = job.throttled = job.throttled_since = 0
             job.replays += 1
             job.batch = batch
             job.cause = job.progress = ("", "")

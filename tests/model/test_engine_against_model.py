@@ -178,7 +178,7 @@ class EngineAgainstModel(ReplayRules):
                 job.enqueued_at,
                 job.away,
                 job.throttled,
-                self.model.now - job.throttled_since if job.throttled else 0,
+                self.model.now - job.throttled_since if job.throttled_since else 0,
             )
             for job in jobs
         ]
@@ -224,7 +224,9 @@ class EngineAgainstModel(ReplayRules):
     @rule(
         pick=picks,
         delay_ms=st.sampled_from([0, 1, 1_000, 60_000]),
-        how=st.sampled_from([(True, ""), (True, "away"), (False, ""), (False, "away"), (False, "throttled")]),
+        how=st.sampled_from(
+            [(True, ""), (True, "away"), (False, ""), (False, "away"), (False, "throttled"), (False, "waiting")]
+        ),
         cause=causes,
     )
     def postpone(self, pick: int, delay_ms: int, how: tuple[bool, Any], cause: str) -> None:

@@ -71,7 +71,7 @@ class Retries(Middleware):
         options = {**(actor.options if actor else {}), **message.options}
         is_away = isinstance(cause, _AWAY) and not isinstance(cause, PermanentError)
         if isinstance(cause, Waiting):
-            return Postpone(_waiting_ms(cause), uses_attempt=False, exception=cause)
+            return Postpone(_waiting_ms(cause), uses_attempt=False, exception=cause, series="waiting")
         if isinstance(cause, Throttled):
             return _throttled(message, cause)
         if is_away and message.delivery.away_count < AWAY_SNOOZES:

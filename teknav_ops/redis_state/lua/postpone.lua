@@ -20,7 +20,8 @@
 -- ARGV[10] error
 -- ARGV[11] fingerprint
 -- ARGV[12] attempt record  JSON
--- ARGV[13] series          'throttled' or 'away': snoozes of which there may only be so many in a row; '' for any other
+-- ARGV[13] series          'throttled' or 'away': snoozes of which there may only be so many in a row; 'waiting': one that
+--                           may come for ever, and that time is none of being throttled; '' for any other
 -- Returns  1 done; 2 this delivery had been postponed before; 0 stale (nothing is written)
 
 local active, delayed, wake, audit, job, minute_family = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -50,6 +51,8 @@ elseif ARGV[13] == 'throttled' then
     redis.call('HINCRBY', job, 'throttled', 1)
     redis.call('HSETNX', job, 'throttled_since_ms', now)
     redis.call('HDEL', job, 'away')
+elseif ARGV[13] == 'waiting' then
+    redis.call('HDEL', job, 'away', 'throttled_since_ms')
 else
     redis.call('HDEL', job, 'away', 'throttled', 'throttled_since_ms')
 end

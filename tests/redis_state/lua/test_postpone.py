@@ -78,6 +78,9 @@ def test_snoozes_of_a_series_are_counted_in_a_row_and_since_when(state: State, c
     assert postponed("throttled") == (0, 2, 2_000)
     assert [postponed("away"), postponed("away")] == [(1, 2, 3_000), (2, 2, 4_000)]
     assert postponed("throttled") == (0, 3, 5_000)
+    # To wait for something of ours ends neither; its time does not count.
+    assert [postponed("away"), postponed("waiting")] == [(1, 3, 6_000), (0, 3, 0)]
+    assert postponed("throttled") == (0, 4, 1_000)
     assert postponed("") == (0, 0, 0)
     assert postponed("throttled") == (0, 1, 1_000)
     assert postponed("away", uses_attempt=True) == (1, 1, 2_000)
