@@ -298,6 +298,11 @@ def test_prose_ids_times_and_numbers_stay(text: str) -> None:
     assert leaving(text) == text
 
 
+@pytest.mark.parametrize("text", ["a@1@0", "a@b@c@d, e", "a%40b@c@d"])
+def test_what_is_masked_once_stays_as_it_is(text: str) -> None:
+    assert leaving(leaving(text)) == leaving(text)
+
+
 @settings(deadline=None)
 @given(st.text(max_size=200), st.from_regex(r"[a-z0-9!#%]{8,20}", fullmatch=True))
 def test_a_password_is_masked_whatever_stands_around_it(around: str, password: str) -> None:
