@@ -70,6 +70,9 @@ def run() -> int:
             return int(getattr(error, "exit_code", 2))
         if _is_of_the_database(error):
             return _fail(f"{error}\nRun `teknav doctor`.", 3)
+        if isinstance(error, OSError) and error.strerror:
+            # A data folder that cannot be used, a full disk.
+            return _fail(f"{error.filename or 'a file'}: {error.strerror}", 2)
         raise
     return code if isinstance(code, int) else 0
 

@@ -255,6 +255,16 @@ def test_the_doctor_sees_whether_model_mail_server_and_gateway_answer(teknav: Te
     assert not sms["is_well"] and "TEKNAV_SMS_URL" in sms["remedy"]
 
 
+def test_a_data_folder_that_cannot_be_used_is_named(teknav: Teknav, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for command in (("keys", "status"), ("lab", "--no-browser"), ("up",)):
+        for place in (tmp_path / "file", tmp_path / "file" / "below"):
+            told = teknav(*command, TEKNAV_DATA_DIR=str(place), TEKNAV_SECRET_KEY="")
+            assert (told.returncode, told.stdout) == (2, "")
+            assert told.stderr.startswith("error: ") and str(tmp_path / "file") in told.stderr
+            assert "Traceback" not in told.stderr
+
+
 def test_a_wrong_setting_is_named_by_its_variable_by_the_doctor_too(teknav: Teknav) -> None:
     wrong = {"TEKNAV_SMTP_URL": "foo", "TEKNAV_SESSION_HOURS": "many"}
     versions, settings = json.loads(teknav("doctor", "--json", **wrong).stdout)
