@@ -141,7 +141,10 @@ class Users:
         return self._change(by, "user.role_changed", name, values, **values)
 
     def disable(self, by: Operator, name: str) -> int:
-        """Let the user in no more; answers how many sessions that ended. Raises UnknownUser, WrongState."""
+        """Let the user in no more; answers how many sessions that ended, 0 where it holds already.
+
+        Raises UnknownUser; WrongState for the last owner.
+        """
         return self._change(by, "user.disabled", name, {"disabled_at": utc_now()})
 
     def enable(self, by: Operator, name: str) -> None:
@@ -186,6 +189,9 @@ class Users:
             with self._database.session() as session:
                 owners = locked_owners(session)
                 row = locked(session, name)
+                if _holds_already(row, values):
+                    entry.note(user=row.name, changed=False)
+                    return 0
                 if owners == [row.id] and _takes_ownership(values):
                     raise WrongState(f"{row.name} is the last owner who can sign in; add or enable another one first")
                 row_id, kept_name, epoch = row.id, row.name, row.epoch
@@ -216,6 +222,13 @@ class Users:
             entry.note(sessions="Redis stopped answering before the last of them were ended")
             log.warning("users.sessions_left", user=name, error=f"{type(error).__name__}: {error}")
             return 0
+
+
+def _holds_already(row: AccessUser, values: dict[str, Any] | None) -> bool:
+    """Whether somebody is to be let in, or kept out, who is so already: nothing they have is to end for that."""
+    return (
+        values is not None and "disabled_at" in values and (values["disabled_at"] is None) == (row.disabled_at is None)
+    )
 
 
 def _takes_ownership(values: dict[str, Any] | None) -> bool:

@@ -249,6 +249,23 @@ def test_a_removed_user_is_not_the_next_one_of_that_name(entrance: Entrance) -> 
     assert second.id > first.id
 
 
+@pytest.mark.each_database
+def test_who_is_let_in_or_kept_out_already_stays_as_they_are(entrance: Entrance, trail: Trail) -> None:
+    entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    kept = cookie(entrance)
+
+    entrance.users.enable(ROOT, "sara")
+    assert entrance.by_cookie(kept, is_use=False) is not None
+
+    assert entrance.users.disable(ROOT, "sara") == 1
+    before = entrance.users.named("sara")
+    assert entrance.users.disable(ROOT, "sara") == 0
+    assert entrance.users.named("sara") == before
+    done = [(row.action, (row.detail or {}).get("changed")) for row in trail() if row.action.endswith("abled")]
+    assert done == [("user.enabled", False), ("user.disabled", None), ("user.disabled", False)]
+
+
 def test_the_last_owner_stays(entrance: Entrance) -> None:
     entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
     entrance.users.add(ROOT, "vida", Role.VIEWER, PASSWORD)
