@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from teknav_ops.redis_state import keys, scripts
 from tests.support.state import State
+from tests.support.virtual_time import Clock
 
 KEY = keys.user_sessions("digest")
 
@@ -19,6 +20,15 @@ def test_the_first_to_end_of_too_many_are_named_and_stay_listed_until_the_caller
     assert listed(state, "middle", 300_000) == ["short"], "the first answer may have been lost"
     assert state.client.zrange(KEY, 0, -1) == ["short", "middle", "long"]
     assert 300_000 < state.client.pttl(KEY) <= 600_000
+
+
+def test_of_one_too_many_one_is_named_and_each_is_listed_with_its_end(state: State, clock: Clock) -> None:
+    clock.advance(0.25)
+    assert listed(state, "short", 60_000) == listed(state, "middle", 300_000) == []
+    assert listed(state, "long", 500_000) == ["short"]
+
+    ends = [(name, clock.now_ms + ms) for name, ms in (("short", 60_000), ("middle", 300_000), ("long", 500_000))]
+    assert state.client.zrange(KEY, 0, -1, withscores=True) == ends
 
 
 def test_a_new_session_that_ends_first_is_not_the_one_too_many(state: State) -> None:
