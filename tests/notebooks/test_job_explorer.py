@@ -159,3 +159,6 @@ def test_its_boxes_show_the_queue_of_the_job_that_was_found(
 
     assert model.opened.id == later and model.queue == view.queue.value == "media:optimize"
     assert "optimize-image" in [value for _, value in view.job_name.options] and view.job_name.value == ""
+    # And its state: `failed` stood beside a job that is delayed.
+    assert (model.state, view.state.value, view.search.value) == ("delayed", "delayed", later)
+    assert [row.id for row in model.rows] == [later]

@@ -93,6 +93,7 @@ class JobExplorerModel(SpeakingModel):
         told = self._bench.story(self.search.strip())
         self.param.update(rows=list(told.records), next_cursor=None, total_count=len(told.records))
         if len(told.records) == 1:
+            self.state = told.records[0].state.value
             self._show(told.records[0], told)
         else:
             self.param.update(opened=None, story=told, asked="")

@@ -83,6 +83,8 @@ class JobExplorer(PaintedBox):
             self.search.value = model.search
         if self.queue.value != model.queue:
             self.queue.value = model.queue
+        if self.state.value != model.state:
+            self.state.value = model.state
         # What waits or runs has one order.
         self.order.disabled = not model.can_be_sorted
         # Another queue has other jobs.
