@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
 from markdown_it import MarkdownIt
 
 from dashboards.page import ROOT, Crumb, Page
-from teknav_ops.errors import InvalidRequest
+from teknav_ops.one_line import with_seen_overrides
 
 _FOLDER: Final = Path(__file__).parents[2] / "docs" / "runbook"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,80}")
+#: Every error type has a link here, also those of other code.
+_NO_PAGE: Final = (
+    "There is no page about this name. An error that our code does not know by name is one of the code itself or of a "
+    "library: its stack trace says where."
+)
 #: Links inside the docs, as links between pages.
 _LINK: Final = re.compile(r'href="(\.\./)?(alerts/)?([A-Za-z][\w-]*)\.md(?:#[\w-]*)?"')
 
@@ -39,15 +45,10 @@ class RunbookPage(Page):
         return False
 
     def load(self) -> dict[str, Any]:
-        """The page as HTML; made from our own file, never from input."""
+        """The page as HTML, made from our own file; where there is none, what that says."""
         name = self.visit.route["name"]
         found = _read(self.folder, name) if _NAME.fullmatch(name) else None
-        if found is None:
-            raise InvalidRequest(
-                f"runbook: there is no page about {name!r}. An error that our code does not know by name is one of "
-                "the code itself or of a library: its stack trace says where."
-            )
-        return {"html": found}
+        return {"html": found or f"<h1>{escape(with_seen_overrides(name))}</h1><p>{_NO_PAGE}</p>"}
 
 
 class RunbookIndexPage(RunbookPage):

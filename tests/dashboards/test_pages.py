@@ -6,7 +6,8 @@ import dataclasses
 import json
 import re
 from datetime import UTC, datetime
-from urllib.parse import urldefrag, urlsplit
+from html import escape
+from urllib.parse import quote, urldefrag, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -131,6 +132,12 @@ def test_every_link_between_runbook_pages_leads_to_one(system: System, folder: s
         for link in re.findall(r'href="(/[^"]*)"', html):
             assert page_at(system, link).load(), f"{path.name}: {link}"
         assert not re.search(r'href="[^"]*\.md', html)
+
+
+def test_an_error_type_of_other_code_leads_to_a_page_that_says_so(system: System) -> None:
+    for name in ("ZeroDivisionError", "x" * 170, "a&lt;<b>"):
+        html = page_at(system, f"{ROOT}/runbook/{quote(name)}").load()["html"]
+        assert "its stack trace says where" in html and escape(name) in html and "<b>" not in html
 
 
 def test_each_kind_of_alert_has_a_runbook_page_and_its_row_a_link_there(

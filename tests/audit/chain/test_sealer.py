@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_part_of_a_block_is_sealed_when_its_time_has_come(
     database: Database, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_000.0
-    monkeypatch.setattr(sealer_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(sealer_module, "time", SimpleNamespace(monotonic=lambda: now))
     sealer = AuditSealer(database, KEYS, every_seconds=60)
     put(database, 1)
     sealer.step()
