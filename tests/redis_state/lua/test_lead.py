@@ -16,6 +16,7 @@ def test_one_leads_until_it_releases(state: State) -> None:
     assert lead(state, "b", "release") == 0
     assert lead(state, "a", "release") == 1
     assert lead(state, "b") == 2
+    assert lead(state, "b", "release") == 2
 
 
 def test_each_taking_begins_a_new_term(state: State) -> None:

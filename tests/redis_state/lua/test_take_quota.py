@@ -43,6 +43,15 @@ def test_the_wait_that_is_named_is_enough_and_not_too_long(state: State, clock: 
     assert take(state, 3) == 0
 
 
+def test_a_wait_goes_on_until_enough_have_left_the_window(state: State, clock: Clock) -> None:
+    take(state, 1)
+    clock.advance(20)
+    take(state, 4)
+
+    assert take(state, 3) == 61
+    assert take(state, 1) == 41
+
+
 def test_more_than_the_limit_at_once_never_fits(state: State, clock: Clock) -> None:
     assert take(state, 6) == 60
     assert not state.client.exists(KEY)
