@@ -121,9 +121,7 @@ class DlqPage(Page):
     def preview(self, limit: int | None, name: str, job_ids: list[str] | None) -> Outcome:
         """Freeze what a batch replay would take: the selected, or what matches the filters now."""
         where = self._wanted(job_ids)
-        replay = self.visit.control.preview_replay(
-            self.queue, where, limit=limit, name=name.strip(), job_ids=job_ids
-        )  # fmt: skip
+        replay = self.visit.control.preview_replay(self.queue, where, limit=limit, name=name.strip(), job_ids=job_ids)
         return Outcome(data=replay_row(replay))
 
     @action(Operation.ACT)

@@ -18,9 +18,11 @@ from teknav_ops.storage.tables.base import utc_now
 
 #: Columns, not objects of the ORM: that halves what it costs, and it is asked at every request.
 TOKENS: Final = select(
-    AccessToken.__table__, AccessUser.name.label("owner"), AccessUser.role.label("owner_role"),
+    AccessToken.__table__,
+    AccessUser.name.label("owner"),
+    AccessUser.role.label("owner_role"),
     AccessUser.disabled_at.label("owner_disabled_at"),
-).outerjoin(AccessUser, AccessUser.id == AccessToken.owner_id)  # fmt: skip
+).outerjoin(AccessUser, AccessUser.id == AccessToken.owner_id)
 
 
 class UnknownToken(InvalidRequest):

@@ -69,9 +69,13 @@ class Child:
         self._started_at = time.monotonic()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, env=self._environment, stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=end_with_parent,
-            )  # fmt: skip
+                self._command,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
 
     def stop(self) -> None:
         """SIGTERM, once more when that does not help in time, and at last SIGKILL to the whole group."""

@@ -21,9 +21,11 @@ QUEUE = "test:work"
         *(("eta", value) for value in (1, 2**41, "x", True)),
         *((name, value) for name in ("time_limit", "min_backoff", "max_backoff") for value in ("5", 0, -5, 0.5, True)),
         *(("max_retries", value) for value in ("3", -1, 1e300, True)),
-        ("time_limit", None), ("throws", "ValueError"), ("retry_when", "x"),
+        ("time_limit", None),
+        ("throws", "ValueError"),
+        ("retry_when", "x"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_option_is_refused_by_its_name_and_nothing_is_written(
     engine: Engine, client: redis.Redis, name: str, value: Any
 ) -> None:

@@ -32,9 +32,12 @@ SessionHandle = Annotated[str, Path(max_length=100, pattern=PLAIN, description="
 
 
 @router.get(
-    "/users", operation_id="list_users", summary="Users, their roles and queues", responses=answers(),
+    "/users",
+    operation_id="list_users",
+    summary="Users, their roles and queues",
+    responses=answers(),
     response_model=PageOf[UserModel],
-)  # fmt: skip
+)
 def list_users(
     services: FromServices, _: MayAdminister, cursor: PageCursor = None, limit: Limit = 50
 ) -> PageOf[UserModel]:
@@ -44,9 +47,12 @@ def list_users(
 
 
 @router.get(
-    "/tokens", operation_id="list_tokens", summary="Tokens, their limits and last use", responses=answers(),
+    "/tokens",
+    operation_id="list_tokens",
+    summary="Tokens, their limits and last use",
+    responses=answers(),
     response_model=PageOf[TokenModel],
-)  # fmt: skip
+)
 def list_tokens(
     services: FromServices, _: MayAdminister, cursor: PageCursor = None, limit: Limit = 50
 ) -> PageOf[TokenModel]:

@@ -145,7 +145,7 @@ class DlqTriage(PaintedBox):
             ("jobs", "error type", "fingerprint", "last", "example"),
             [_cause_row(group) for group in model.groups[:_CAUSES]],
             empty=f"{model.queue} has no dead letters.",
-        ) + _rarer(model.cause_count)  # fmt: skip
+        ) + _rarer(model.cause_count)
         matching = f"{model.total_count:,}" if model.is_counted else f"at most {model.total_count:,}"
         self.letters.value = f"<b>{matching} match</b>" + table(
             ("job", "id", "failed", "error"),
