@@ -221,15 +221,6 @@ def reports_log() -> str:
     return MaskedFormatter("%(message)s").format(record)
 
 
-@pytest.fixture
-def logging_as_it_was() -> object:
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    yield
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
-    structlog.reset_defaults()
-
-
 @pytest.mark.usefixtures("logging_as_it_was")
 @pytest.mark.parametrize("log", [structured_log, command_log, reports_log])
 def test_no_log_holds_a_secret(log: Callable[[], str]) -> None:

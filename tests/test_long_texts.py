@@ -40,14 +40,6 @@ def raised(text: str) -> ValueError:
         return error
 
 
-@pytest.fixture
-def logging_as_it_was() -> object:
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    yield
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
-
-
 @pytest.mark.usefixtures("logging_as_it_was")
 def test_of_a_long_error_only_what_is_kept_is_looked_through(looked_through: list[int]) -> None:
     failure = describe(Run("1", 1, 0, 1.0, ""), raised(LONG), attempt=1, worker="w:1")
