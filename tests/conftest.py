@@ -34,7 +34,13 @@ from tests.support.virtual_time import Clock, install
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-pytest_plugins = ["tests.plugins.leftovers", "tests.plugins.budget", "tests.plugins.order", "tests.plugins.printable"]
+pytest_plugins = [
+    "tests.plugins.leftovers",
+    "tests.plugins.budget",
+    "tests.plugins.collecting",
+    "tests.plugins.order",
+    "tests.plugins.printable",
+]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what is to run in the background; the programs under test would inherit it.

@@ -7,7 +7,6 @@ process, and of every process that it waited for. At the end stands a table by f
 from __future__ import annotations
 
 import collections
-import gc
 import os
 import resource
 import subprocess
@@ -147,12 +146,6 @@ class Budget(Costs):
             f"{name.removeprefix('tests/')[:79]:80}{wall:9.1f}{cpu:9.1f}{call:9.1f}"
             for name, wall, cpu, call in slowest
         ]
-
-
-def pytest_collection_finish() -> None:
-    # A million objects that stay to the end: whoever collects garbage from here on need not look at them.
-    gc.collect()
-    gc.freeze()
 
 
 def cpu_seconds() -> float:
