@@ -32,6 +32,8 @@ from tests.support.virtual_time import Clock, install
 
 # Programs under test must not compile again at each start what they import.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Nor are the options of this run for those that tests start.
+os.environ.pop("PYTEST_ADDOPTS", None)
 sys.dont_write_bytecode = False
 
 pytest_plugins = [

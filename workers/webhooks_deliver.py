@@ -15,9 +15,9 @@ from standardwebhooks import Webhook
 from teknav_ops.engine.processor import JobContext, processor
 from teknav_ops.errors import PermanentError, Throttled, TransientError
 from teknav_ops.outbound.addresses import AddressBlocked
-from teknav_ops.outbound.http import Answer
+from teknav_ops.outbound.http import WORDS_READ_BYTES, Answer
 from teknav_ops.outbound.retry_after import retry_after_seconds
-from teknav_ops.payloads.redaction import error_text, redact_beginning
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.payloads.webhooks_deliver import DeliverWebhook
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import SqlEffects, record_effect
@@ -26,7 +26,7 @@ from teknav_ops.storage.tables.base import utc_now
 from teknav_ops.webhook_events import takes
 from workers.services import Services
 
-_KEPT_ANSWER_BYTES: Final = 2_048
+_KEPT_ANSWER_CHARACTERS: Final = 2_048
 _TRANSIENT: Final = frozenset({408, 409, 425})
 _DEFAULT_PAUSE_SECONDS: Final = 30.0
 #: An endpoint with little traffic is not switched off for one bad delivery a week.
@@ -123,7 +123,7 @@ def _post(job: DeliverWebhook, target: _Target, ctx: Context) -> Answer:
     }
     return ctx.services.http.request(
         "POST", target.url, headers=headers, content=body.encode(),
-        timeout_seconds=ctx.services.settings.webhook_timeout_seconds, answer_limit_bytes=_KEPT_ANSWER_BYTES,
+        timeout_seconds=ctx.services.settings.webhook_timeout_seconds, answer_limit_bytes=WORDS_READ_BYTES,
     )  # fmt: skip
 
 
@@ -171,10 +171,8 @@ def _record(job: DeliverWebhook, ctx: Context, answer: Answer | None, error: Bas
 def _what_came_back(answer: Answer | None, error: BaseException | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"error_type": type(error).__name__, "error": error_text(error)} if error else {}
     if answer is not None:
-        # A receiver may quote what it was sent, and what it keeps.
-        text = redact_beginning(answer.body.decode(errors="replace").replace("\0", ""), _KEPT_ANSWER_BYTES)
         facts |= {"status_code": answer.status, "duration_ms": round(answer.duration_ms, 1),
-                  "address": answer.address, "answer": text}  # fmt: skip
+                  "address": answer.address, "answer": answer.words(_KEPT_ANSWER_CHARACTERS)}  # fmt: skip
     return facts
 
 

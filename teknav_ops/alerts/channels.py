@@ -16,12 +16,12 @@ from standardwebhooks import Webhook
 from teknav_ops.alerts.notices import Notice
 from teknav_ops.errors import InvalidRequest, PermanentError, TekNavError, TransientError
 from teknav_ops.outbound.addresses import InvalidUrl, check_url
-from teknav_ops.outbound.http import OutboundHttp
+from teknav_ops.outbound.http import WORDS_READ_BYTES, OutboundHttp
 from teknav_ops.outbound.mail import Mailer, open_mailer
 from teknav_ops.settings import Settings
 
 _TIMEOUT_SECONDS: Final = 10.0
-_KEPT_ANSWER_BYTES: Final = 300
+_KEPT_ANSWER_CHARACTERS: Final = 300
 #: Who set the URL owns this system: unlike a customer's webhook it may be in the house.
 _ANYWHERE: Final = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
@@ -75,11 +75,11 @@ class SignedPost:
         try:
             answer = self._http.request(
                 "POST", self._url, headers=headers, content=body.encode(),
-                timeout_seconds=_TIMEOUT_SECONDS, answer_limit_bytes=_KEPT_ANSWER_BYTES,
+                timeout_seconds=_TIMEOUT_SECONDS, answer_limit_bytes=WORDS_READ_BYTES,
             )  # fmt: skip
         except (PermanentError, TransientError) as error:
             raise ChannelFailed(str(error)) from None
-        words = f"{answer.status} {_readable(answer.body)}".strip()
+        words = " ".join([str(answer.status), *answer.words(_KEPT_ANSWER_CHARACTERS).split()])
         if not 200 <= answer.status < 300:
             raise ChannelFailed(f"the receiver answered {words}")
         return words
@@ -147,7 +147,3 @@ def _payload(notice: Notice) -> dict[str, object]:
         "text": notice.text,
         "data": notice.model_dump(mode="json", exclude={"message_id", "at"}),
     }
-
-
-def _readable(body: bytes) -> str:
-    return " ".join(body.decode(errors="replace").replace("\0", "").split())

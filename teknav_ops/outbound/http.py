@@ -32,6 +32,7 @@ from teknav_ops.outbound.addresses import (
     check_url,
     is_blocked,
 )
+from teknav_ops.payloads.redaction import redact_beginning
 from teknav_ops.settings import Settings
 from teknav_ops.web_addresses import header_problem
 
@@ -49,6 +50,10 @@ class AnswerTimedOut(TransientError):
     """The other side did not answer completely in time."""
 
 
+#: How much is read of an answer of which some words are kept.
+WORDS_READ_BYTES: Final = 32_768
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What came back. `body` is cut at the caller's limit; header names are lower-case."""
@@ -59,6 +64,13 @@ class Answer:
     is_truncated: bool
     duration_ms: float
     address: str
+
+    def words(self, limit_characters: int) -> str:
+        """The beginning of the body, as a text to keep: secrets that the other side quotes are masked.
+
+        Ask with WORDS_READ_BYTES: a secret that is cut where the reading ended would keep its first part.
+        """
+        return redact_beginning(self.body.decode(errors="replace").replace("\0", ""), limit_characters)
 
 
 def resolve(host: str, port: int) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from teknav_ops.reports.limits import LimitBreached
 from teknav_ops.reports.masking import mask_outputs
 from teknav_ops.reports.runs import Order, RunMeta, Status
 from teknav_ops.reports.store import META, NOTEBOOK, PAGE
-from teknav_ops.reports.workroom import ORDER
+from teknav_ops.reports.workroom import ORDER, TEMPORARY
 from teknav_ops.settings import get_settings
 
 _ERROR_LIMIT = 2_000
@@ -33,6 +34,7 @@ def _told(error: str) -> str:
 def run(folder: Path) -> None:
     """Run what is ordered in the folder; `meta.json` says how it went."""
     order = Order.model_validate_json((folder / ORDER).read_bytes())
+    _make_temporary_files_in(folder / TEMPORARY)
     status, error = _execute(order, folder / NOTEBOOK)
     notebook = _read_masked(folder)
     numbers = numbers_in(notebook) if notebook is not None else ()
@@ -47,6 +49,12 @@ def write_page(folder: Path, meta: RunMeta, notebook: Any = None) -> None:
     notebook = _read_masked(folder) if notebook is None else notebook
     if notebook is not None:
         write_whole(folder / PAGE, render(notebook, meta, folder.parent.parent))
+
+
+def _make_temporary_files_in(folder: Path) -> None:
+    """The kernel's connection file holds the key to it, and goes with the folder though this process is killed."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    tempfile.tempdir = str(folder.absolute())
 
 
 def _execute(order: Order, output: Path) -> tuple[Status, str]:

@@ -21,6 +21,8 @@ from teknav_ops.reports.runs import Order, Tick, silent
 from teknav_ops.reports.store import WORKROOM
 
 ORDER: Final = "order.json"
+#: Below a run's folder: what its process makes for itself. It is not published.
+TEMPORARY: Final = ".temporary"
 _LOCK: Final = ".lock"
 _POLL_SECONDS: Final = 0.1
 #: A folder that is about to get its name, or trash about to be gone, is older than this only if its process died.
@@ -87,6 +89,7 @@ class Workroom:
     def publish(self, folder: Path, name: str, run: str) -> Path:
         """Move a run to where it is read: there at once and whole."""
         (folder / ORDER).unlink(missing_ok=True)
+        shutil.rmtree(folder / TEMPORARY, ignore_errors=True)
         for path in folder.glob(".*"):
             # A file that was being written when its process was killed.
             if path.name != _LOCK and path.is_file():

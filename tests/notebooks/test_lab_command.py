@@ -17,6 +17,7 @@ import pytest
 from tests.cli.test_cli import Teknav, environment, teknav
 from tests.notebooks.conftest import MAIN, NOTEBOOKS
 from tests.support import warm_python
+from tests.support.processes import children_of, command_of, kill_all
 from tests.support.waiting import ANSWER_SECONDS, until
 
 __all__ = ["environment", "teknav"]
@@ -39,8 +40,7 @@ def lab_log(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[subpr
         yield process, log
     finally:
         if process.poll() is None:
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
+            kill_all(children_of(process.pid))
             process.kill()
             process.wait()
 
@@ -62,9 +62,7 @@ def test_jupyterlab_starts_with_a_token_and_without_news_and_ends_at_ctrl_c(
         assert schema["properties"]["checkForUpdates"]["default"] is False
         started = client.post("/api/kernels", json={"name": "python3"})
         assert started.status_code == 201
-    kernels = [
-        child for child in psutil.Process(process.pid).children(recursive=True) if "ipykernel" in str(child.cmdline())
-    ]
+    kernels = [child for child in children_of(process.pid) if "ipykernel" in command_of(child)]
     assert len(kernels) == 1 and kernels[0].cmdline()[0] == sys.executable
 
     process.send_signal(signal.SIGINT)

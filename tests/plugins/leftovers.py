@@ -21,6 +21,10 @@ from tests.support.waiting import until
 
 #: How long processes that were told to end may take.
 _GRACE_SECONDS = float(os.environ.get("TEST_GRACE_SECONDS", "15"))
+#: Where temporary files of a run lie, in its folder.
+_TEMPORARY = "tmp"
+#: The lock by which the PostgreSQL wheel starts one server at a time.
+_KEPT = ".lockfile"
 
 
 class Leftovers:
@@ -29,6 +33,7 @@ class Leftovers:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="teknav-tests-"))
         os.environ[RUN_FOLDER_VARIABLE] = str(self.folder)
+        _make_temporary_files_in(self.folder / _TEMPORARY)
         self.found: list[str] = []
 
     @pytest.hookimpl(trylast=True)
@@ -50,6 +55,13 @@ class Leftovers:
             terminalreporter.section("left behind by the tests", red=True, bold=True)
             for line in self.found:
                 terminalreporter.line(line)
+
+
+def _make_temporary_files_in(folder: Path) -> None:
+    """What a test or a program makes by `tempfile` lies there from now on; pytest's own folders stay."""
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder.mkdir()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
 class WorkersEnd:
@@ -138,4 +150,6 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def _folders(folder: Path) -> list[str]:
-    return [f"a test left its folder: {path.name}" for path in sorted(folder.glob("teknav-test-*"))]
+    left = [f"a test left its folder: {path.name}" for path in sorted(folder.glob("teknav-test-*"))]
+    temporary = sorted(path.name for path in (folder / _TEMPORARY).iterdir() if path.name != _KEPT)
+    return left + [f"a test left a temporary file: {name}" for name in temporary]

@@ -11,7 +11,7 @@ from tests.support import warm_python
 
 ROOT = Path(__file__).parents[2]
 LEFT = """
-import socket, subprocess
+import socket, subprocess, tempfile
 from tests.support.folders import new_folder
 from tests.support.ports import free_port, listen
 
@@ -32,6 +32,9 @@ def test_a_listening_socket():
 def test_a_udp_socket():
     KEPT.append(socket.socket(type=socket.SOCK_DGRAM))
     KEPT[-1].bind(("127.0.0.1", free_port()))
+
+def test_a_temporary_file():
+    tempfile.mkstemp()
 """
 
 
@@ -51,10 +54,11 @@ def run(folder: Path, file: str) -> subprocess.CompletedProcess[str]:
 def test_what_is_left_behind_fails_the_run_by_name(tmp_path: Path) -> None:
     ended = run(tmp_path, LEFT)
 
-    assert ended.returncode == 1 and "5 passed" in ended.stdout
+    assert ended.returncode == 1 and "6 passed" in ended.stdout
     for named in (
         "still runs: sleep 601", "still runs: sleep 602", "still runs: sleep 603", "listens on TCP port",
         "listens on UDP port", "a test left its folder: teknav-test-",
+        "a test left a temporary file: tmp",
     ):  # fmt: skip
         assert named in ended.stdout
 

@@ -20,6 +20,7 @@ from teknav_ops.reports import runner
 from teknav_ops.reports.desk import ReportDesk
 from teknav_ops.reports.runs import RunMeta
 from teknav_ops.reports.store import FILES
+from teknav_ops.reports.workroom import TEMPORARY
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Alert, AuditLog
 from tests.reports.conftest import Set
@@ -172,6 +173,7 @@ def test_a_run_whose_runner_is_killed_is_published_as_killed_by_the_next(
         # Each save is a file of its own: whoever is killed during one leaves the one before.
         assert not has_slept(first_save.read())
     (output.parent / ".out.ipynb.half").write_text("{")
+    assert list(output.parent.glob(f"{TEMPORARY}/*.json")), "the kernel's connection file, which holds its key"
     killed_runner.send_signal(signal.SIGKILL)
     killed_runner.wait()
     until(lambda: not is_running(int(marker.read_text())), what="the kernel's end")

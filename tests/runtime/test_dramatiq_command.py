@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 import redis
 
@@ -22,6 +21,7 @@ from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.topology import TOPOLOGY
 from tests.conftest import SECRET_KEY
 from tests.support.databases import migrate
+from tests.support.processes import children_of, command_of, kill_all
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import ANSWER_SECONDS, until
 
@@ -58,10 +58,7 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
         return process
 
     yield start_workers
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            if "dramatiq" in " ".join(child.cmdline()):
-                child.kill()
+    kill_all([child for child in children_of(os.getpid()) if "dramatiq" in command_of(child)])
     for process in started:
         process.communicate(timeout=ANSWER_SECONDS)
 

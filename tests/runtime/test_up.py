@@ -28,6 +28,7 @@ from teknav_ops.settings import Settings
 from teknav_ops.topology import TOPOLOGY
 from tests.support import warm_python
 from tests.support.folders import new_folder, remove_folder
+from tests.support.processes import children_of, command_of
 from tests.support.waiting import ANSWER_SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)
@@ -151,15 +152,14 @@ def stop(process: subprocess.Popen[str]) -> int:
     return process.wait(60)
 
 
-def masters_of(installation: Installation, supervisor: int) -> list[psutil.Process]:
-    found = [process for process in installation.processes() if process.ppid() == supervisor]
-    return [process for process in found if "dramatiq" in " ".join(process.cmdline())]
+def masters_of(supervisor: int) -> list[psutil.Process]:
+    return [child for child in children_of(supervisor, recursive=False) if "dramatiq" in command_of(child)]
 
 
-def workers_of(installation: Installation, supervisor: int) -> list[psutil.Process]:
+def workers_of(supervisor: int) -> list[psutil.Process]:
     """The processes that run jobs: children of masters, beside the trackers of their semaphores."""
     found: list[psutil.Process] = []
-    for master in masters_of(installation, supervisor):
+    for master in masters_of(supervisor):
         with suppress(psutil.Error):
             found += [child for child in master.children() if child.num_threads() > 3]
     return found
@@ -241,10 +241,10 @@ def test_a_second_one_in_the_same_folder_is_refused(running: Installation) -> No
 def test_it_restarts_what_dies_stops_on_ctrl_c_and_leaves_data_and_no_workers(installation: Installation) -> None:
     options = ("--no-demo", "-p", "2", "-t", "2")
     first = installation.up(*options)
-    installation.wait_for(lambda: len(workers_of(installation, first.pid)) == 2, "two workers")
-    before, other = workers_of(installation, first.pid)
+    installation.wait_for(lambda: len(workers_of(first.pid)) == 2, "two workers")
+    before, other = workers_of(first.pid)
     before.kill()
-    installation.wait_for(lambda: {*workers_of(installation, first.pid)} > {other}, "a new worker beside the other")
+    installation.wait_for(lambda: {*workers_of(first.pid)} > {other}, "a new worker beside the other")
     (server,) = [process for process in installation.processes() if "valkey" in process.name()]
     server.kill()
     installation.wait_for(lambda: "Valkey ended (exit code -9)" in installation.log.read_text(), "the server's end")

@@ -11,6 +11,7 @@ import psutil
 import psycopg
 
 from tests.support.folders import new_folder, remove_folder
+from tests.support.processes import kill_all
 from tests.support.waiting import until
 
 
@@ -29,9 +30,7 @@ class PostgresServer:
         """SIGKILL it and every backend: what was not committed is gone, what was must be there."""
         postmaster = psutil.Process(self._server.get_pid())
         family = [postmaster, *postmaster.children(recursive=True)]
-        for process in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        kill_all(family)
         psutil.wait_procs(family, timeout=20)
 
     def start(self) -> None:

@@ -217,6 +217,17 @@ def test_what_an_answer_quotes_of_secrets_is_not_kept(
     assert log(services)[0].answer == "no: password=••••, not ••••, nor ••••: ناشناس"
 
 
+def test_of_a_secret_at_the_end_of_what_is_kept_nothing_is(
+    services: Services, receiver: HttpReceiver, secret: str, make_context: MakeContext
+) -> None:
+    receiver.answers = [Answer(400, b"x" * 2_030 + b" " + secret.encode() + b" and more" * 10_000)]
+    with pytest.raises(WebhookRefused):
+        deliver_webhook(order(), make_context())
+
+    kept = log(services)[0].answer or ""
+    assert "x ••••" in kept and secret[:6] not in kept and len(kept) <= 2_048
+
+
 def test_a_private_address_is_blocked_and_recorded(
     make_services: MakeServices, receiver: HttpReceiver, secret: str, make_context: MakeContext
 ) -> None:
