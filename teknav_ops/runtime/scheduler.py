@@ -5,6 +5,7 @@ Any number may run; one leads, the others stand by and take over within ten seco
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
 import threading
@@ -29,6 +30,10 @@ from teknav_ops.events.relay import BLOCK_SECONDS, EventRelay
 from teknav_ops.logs import configure_logs
 from teknav_ops.metrics.aggregates import CHECK_SECONDS, Aggregator
 from teknav_ops.metrics.live import PUBLISH_SECONDS, StatsPublisher
+from teknav_ops.platform.job_records.follower import LOOK_SECONDS as FOLLOW_SECONDS
+from teknav_ops.platform.job_records.follower import JobRecordFollower
+from teknav_ops.platform.job_records.sweep import LOOK_SECONDS as SWEEP_SECONDS
+from teknav_ops.platform.job_records.sweep import JobRecordSweep
 from teknav_ops.private_files import keep_files_private
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.redis_url import find_redis_url
@@ -79,13 +84,18 @@ def duties_of(parts: Parts) -> list[Duty]:
     sealer = AuditSealer(parts.database, keys)
     verifying = ChainWatch(parts.client, parts.database, keys)
     retention = AuditRetention(parts.database, keys, keep_days=parts.settings.audit_retention_days)
-    open_actions = OpenActions(parts.database, lambda: known_lags(parts.client, TOPOLOGY))
+    lag = functools.partial(known_lags, parts.client, TOPOLOGY)
+    open_actions = OpenActions(parts.database, lag)
+    follower = JobRecordFollower(parts.client, parts.database)
+    sweep = JobRecordSweep(parts.client, parts.database, lag)
     return [
         Duty(name="audit", every_seconds=_AUDIT_SECONDS, run=lambda: parts.writer.step() > 0),
         Duty(name="audit-seal", every_seconds=LOOK_SECONDS, run=sealer.step),
         Duty(name="audit-verify", every_seconds=VERIFY_SECONDS, run=verifying.step),
         Duty(name="audit-retention", every_seconds=RETENTION_SECONDS, run=retention.step),
         Duty(name="audit-open-actions", every_seconds=OPEN_ACTIONS_SECONDS, run=open_actions.step),
+        Duty(name="job-records", every_seconds=FOLLOW_SECONDS, run=follower.step),
+        Duty(name="job-records-sweep", every_seconds=SWEEP_SECONDS, run=sweep.step),
         Duty(name="stats", every_seconds=PUBLISH_SECONDS, run=stats.step),
         Duty(name="aggregates", every_seconds=CHECK_SECONDS, run=aggregates.step),
         Duty(name="snapshot", every_seconds=parts.settings.snapshot_seconds, run=snapshots.step),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from teknav_ops.errors import PermanentError, TekNavError
 from teknav_ops.payloads.ai_content import EnhanceContent, GenerateDraft, GenerateSummary, Translate
@@ -17,7 +17,7 @@ from teknav_ops.payloads.ai_review import ReviewArticle
 from teknav_ops.payloads.ai_seo import GenerateSeo
 from teknav_ops.platform.ai_prices import Price, find_price, idle_limits
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.tables import AiDraft, AiRun
+from teknav_ops.storage.tables import AiDraft, AiEventLog, AiRun
 from tests.support.ai_server import AiServer, Reply
 from tests.workers.ai_cases import add_article, events, rows, runs, with_model
 from tests.workers.conftest import MakeContext, MakeServices, MakeSettings
@@ -148,6 +148,9 @@ def test_a_run_begins_once_and_ends_once(database: Database) -> None:
         status = {run: session.get_one(AiRun, run).status for run in (first, second, third, another)}
     # A delivery that begins shows that the one before it has ended without a word.
     assert status == {first: "failed", second: "lost", third: "running", another: "running"}
+    with database.reading() as session:
+        told = session.execute(select(AiEventLog.run_id, AiEventLog.kind).order_by(AiEventLog.id)).all()
+    assert [tuple(event) for event in told] == [(first, "failed"), (second, "lost")]
 
 
 def test_prices_come_from_the_settings_then_the_list_and_are_never_guessed(make_settings: MakeSettings) -> None:

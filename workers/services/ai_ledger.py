@@ -68,7 +68,8 @@ class AiLedger:
         """The row of this attempt; the same one when the same delivery begins again. Runs before it are over."""
         with self._database.session() as session:
             before = (AiRun.job_id == facts["job_id"], AiRun.delivery < facts["delivery"], AiRun.status == "running")
-            session.execute(update(AiRun).where(*before).values(status="lost", finished_at=utc_now()))
+            lost = update(AiRun).where(*before).values(status="lost", finished_at=utc_now()).returning(AiRun.id)
+            session.add_all([AiEventLog(run_id=run_id, kind="lost") for run_id in session.scalars(lost)])
             new = insert_into(session, AiRun).values(
                 status="running", call_count=0, input_tokens=0, output_tokens=0, reserved_tokens=0,
                 started_at=utc_now(), **facts,

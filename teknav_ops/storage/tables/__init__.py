@@ -21,7 +21,7 @@ from teknav_ops.storage.tables.analytics import (
     UserEngagementDaily,
 )
 from teknav_ops.storage.tables.articles import Article, SearchDocument, Translation
-from teknav_ops.storage.tables.audit import AuditActionBeat, AuditCursor, AuditLog, AuditSeal, JobEffect
+from teknav_ops.storage.tables.audit import AuditActionBeat, AuditCursor, AuditLog, AuditPosition, AuditSeal, JobEffect
 from teknav_ops.storage.tables.base import Base
 from teknav_ops.storage.tables.files import File
 from teknav_ops.storage.tables.mail import EmailQueue
@@ -54,6 +54,7 @@ __all__ = [
     "AuditActionBeat",
     "AuditCursor",
     "AuditLog",
+    "AuditPosition",
     "AuditSeal",
     "Base",
     "EmailQueue",

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from teknav_ops.storage.tables.base import Base, BigKey, utc_now
+from teknav_ops.storage.tables.base import Base, BigKey, partial_index, utc_now
+
+#: Runs whose end nobody has told yet.
+UNFINISHED_RUNS: Final = "status = 'running'"
 
 
 class AiRun(Base):
     """One attempt of an AI job: who answered, what it took, how it ended.
 
-    Status is running, succeeded, failed, stopped (a budget forbade the call) or lost (its worker died, and the job
-    was begun again). `reserved_micro_usd` and `reserved_tokens` are the most this run may take; they count against
+    Status is running, succeeded, failed, stopped (a budget forbade the call) or lost (its worker died, or could not
+    say how it ended). `reserved_micro_usd` and `reserved_tokens` are the most this run may take; they count against
     the day's budget until the true figures are known, and for good when the worker died or no answer came. Money is in
     millionths of a US dollar, whole numbers that add up exactly on both databases; it is null where no price is known.
     """
@@ -25,6 +28,7 @@ class AiRun(Base):
         UniqueConstraint("job_id", "delivery"),
         Index("ix_ai_run_started_at", "started_at"),
         Index("ix_ai_run_article_id", "article_id"),
+        partial_index("ix_ai_run_unfinished", "id", where=UNFINISHED_RUNS),
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)

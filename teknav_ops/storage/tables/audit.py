@@ -5,20 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Index, String, Text, UniqueConstraint, text
+from sqlalchemy import Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from teknav_ops.storage.tables.base import Base, BigKey, utc_now
+from teknav_ops.storage.tables.base import Base, BigKey, partial_index, utc_now
 
 #: What every job leaves when nothing is wrong.
 ROUTINE_ACTIONS: Final = ("job.enqueued", "job.completed", "job.started")
 #: All the rest: of a thousand entries a handful. SQLite uses their index only for a query that repeats this.
 NOTABLE: Final = " AND ".join(f"action <> '{action}'" for action in ROUTINE_ACTIONS)
-
-
-def _partial_index(name: str, *columns: str, where: str) -> Index:
-    # Rows it does not hold cost nothing, so the entries of ordinary jobs stay cheap.
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 class AuditLog(Base):
@@ -29,10 +24,10 @@ class AuditLog(Base):
         UniqueConstraint("queue", "stream_id"),
         Index("ix_audit_log_at", "at"),
         Index("ix_audit_log_job_id", "job_id"),
-        _partial_index("ix_audit_log_notable", "at", where=NOTABLE),
-        _partial_index("ix_audit_log_enqueued_trace_id", "trace_id", where="action = 'job.enqueued'"),
-        _partial_index("ix_audit_log_requested", "id", where="outcome = 'requested'"),
-        _partial_index("ix_audit_log_fingerprint", "fingerprint", "at", where="fingerprint IS NOT NULL"),
+        partial_index("ix_audit_log_notable", "at", where=NOTABLE),
+        partial_index("ix_audit_log_enqueued_trace_id", "trace_id", where="action = 'job.enqueued'"),
+        partial_index("ix_audit_log_requested", "id", where="outcome = 'requested'"),
+        partial_index("ix_audit_log_fingerprint", "fingerprint", "at", where="fingerprint IS NOT NULL"),
         # Ids must never be given again: exporters go by them.
         {"sqlite_autoincrement": True},
     )
@@ -75,6 +70,15 @@ class AuditCursor(Base):
     updated_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
+class AuditPosition(Base):
+    """Up to which of its ids a reader of AuditLog has done what it does about its entries."""
+
+    __tablename__ = "audit_position"
+
+    reader: Mapped[str] = mapped_column(String(40), primary_key=True)
+    last_id: Mapped[int] = mapped_column(BigKey)
+
+
 class AuditSeal(Base):
     """A link of the chain over AuditLog: a block of its rows, or a checkpoint that says what retention deletes.
 
@@ -85,8 +89,8 @@ class AuditSeal(Base):
 
     __tablename__ = "audit_seal"
     __table_args__ = (
-        _partial_index("ix_audit_seal_pruned_to_id", "pruned_to_id", where="pruned_to_id IS NOT NULL"),
-        _partial_index("ix_audit_seal_pruned_to_number", "pruned_to_number", where="pruned_to_number IS NOT NULL"),
+        partial_index("ix_audit_seal_pruned_to_id", "pruned_to_id", where="pruned_to_id IS NOT NULL"),
+        partial_index("ix_audit_seal_pruned_to_number", "pruned_to_number", where="pruned_to_number IS NOT NULL"),
     )
 
     number: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=False)

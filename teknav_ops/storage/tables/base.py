@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Integer, MetaData
+from sqlalchemy import JSON, BigInteger, DateTime, Index, Integer, MetaData, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
@@ -38,6 +38,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 def utc_now() -> datetime:
     """This moment."""
     return datetime.now(UTC)
+
+
+def partial_index(name: str, *columns: str, where: str) -> Index:
+    """An index of the rows for which `where` holds. SQLite uses it only for a query that repeats these words."""
+    # Rows it does not hold cost nothing, so what is ordinary stays cheap.
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 class Base(DeclarativeBase):

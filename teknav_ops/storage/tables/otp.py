@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from teknav_ops.storage.tables.base import Base, utc_now
+from teknav_ops.storage.tables.base import Base, partial_index, utc_now
+
+#: Rows that will say more: as long as their job has not ended.
+UNFINISHED_CODES: Final = "status IN ('queued', 'sending', 'delayed')"
 
 
 class OtpLog(Base):
-    """One code, written under its job's id. Status is queued, sending, delayed, sent, failed, expired or limited.
+    """One code, written under its job's id. Status is queued, sending, delayed, sent, failed, expired, limited or
+    cancelled (its job was taken out).
 
     `recipient_digest` and `code_digest` are HMACs under a key that is not in the database: without it, a
     six-digit code could be guessed from a plain hash in no time.
     """
 
     __tablename__ = "otp_log"
-    __table_args__ = (Index("ix_otp_log_recipient_digest_created_at", "recipient_digest", "created_at"),)
+    __table_args__ = (
+        Index("ix_otp_log_recipient_digest_created_at", "recipient_digest", "created_at"),
+        partial_index("ix_otp_log_unfinished", "id", where=UNFINISHED_CODES),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(String(64), unique=True)

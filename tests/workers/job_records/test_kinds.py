@@ -1,0 +1,129 @@
+"""Each table's own rules: codes, AI runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import AiEventLog, AiRun, OtpLog
+from teknav_ops.storage.tables.base import utc_now
+from tests.workers.job_records.conftest import Records
+
+AI = "ai:content"
+
+
+def add_code(database: Database, job_id: str, status: str) -> None:
+    with database.session() as session:
+        session.add(
+            OtpLog(job_id=job_id, channel="sms", purpose="sign-in", language="en", recipient_masked="+98•4567",
+                   recipient_digest="d", code_digest="d", status=status, expires_at=utc_now() + timedelta(minutes=2))
+        )  # fmt: skip
+
+
+def code(database: Database, job_id: str) -> tuple[str, str | None]:
+    with database.reading() as session:
+        row = session.scalars(select(OtpLog).where(OtpLog.job_id == job_id)).one()
+        return row.status, row.error
+
+
+@pytest.mark.each_database
+@pytest.mark.parametrize(
+    ("before", "error_type", "after"),
+    [
+        ("sending", "WorkerLost", "failed"),
+        ("delayed", "OtpExpired", "expired"),
+        ("delayed", "OtpLimited", "limited"),
+        ("expired", "OtpExpired", "expired"),
+        ("sent", "InvalidResult", "sent"),
+    ],
+)
+def test_a_code_says_how_its_job_was_given_up(records: Records, before: str, error_type: str, after: str) -> None:
+    job_id, delivery = records.begun("otp:send")
+    add_code(records.database, job_id, before)
+
+    records.give_up(job_id, delivery.delivery, "otp:send", error_type=error_type)
+    records.follow()
+
+    assert code(records.database, job_id)[0] == after
+
+
+def test_a_code_whose_job_was_cancelled_between_two_tries_says_so(records: Records) -> None:
+    job_id, delivery = records.begun("otp:send")
+    records.postpone(delivery, "otp:send")
+    add_code(records.database, job_id, "delayed")
+
+    records.cancel(job_id, "otp:send")
+    records.follow()
+
+    assert code(records.database, job_id) == ("cancelled", "JobCancelled: by cli:olga")
+
+
+def add_run(database: Database, job_id: str, delivery: int, *, minutes_ago: float = 0) -> None:
+    with database.session() as session:
+        session.add(
+            AiRun(job_id=job_id, delivery=delivery, attempt=1, task="translate", provider="p", model="m",
+                  status="running", trace_id="", reserved_tokens=700, reserved_micro_usd=9,
+                  started_at=utc_now() - timedelta(minutes=minutes_ago))
+        )  # fmt: skip
+
+
+def runs(database: Database, job_id: str) -> list[tuple[str, str | None, bool]]:
+    with database.reading() as session:
+        rows = session.scalars(select(AiRun).where(AiRun.job_id == job_id).order_by(AiRun.delivery))
+        return [(row.status, row.error_type, row.finished_at is not None) for row in rows]
+
+
+@pytest.mark.each_database
+def test_an_ai_run_whose_worker_died_is_lost_at_once_and_its_reservation_stands(records: Records) -> None:
+    job_id, delivery = records.begun(AI)
+    add_run(records.database, job_id, delivery.delivery)
+    records.lose(AI)
+    records.follow()
+    assert runs(records.database, job_id) == [("lost", None, True)]
+
+    again = records.fetch(AI)
+    add_run(records.database, job_id, again.delivery)
+    records.follow()
+    assert runs(records.database, job_id)[1] == ("running", None, False)
+    records.lose(AI, limit=1)
+    records.follow()
+
+    assert runs(records.database, job_id)[1] == ("lost", "WorkerLost", True)
+    with records.database.reading() as session:
+        assert list(session.scalars(select(AiRun.reserved_tokens))) == [700, 700]
+        events = session.execute(select(AiEventLog.kind, AiEventLog.detail).order_by(AiEventLog.id)).all()
+    assert [tuple(event) for event in events] == [("lost", None), ("lost", "WorkerLost: broken")]
+
+
+def test_an_ai_run_that_could_not_write_its_failure_down_has_failed(records: Records) -> None:
+    job_id, delivery = records.begun(AI)
+    add_run(records.database, job_id, delivery.delivery)
+
+    records.give_up(job_id, delivery.delivery, AI, error_type="ModelRefused")
+    records.follow()
+
+    assert runs(records.database, job_id) == [("failed", "ModelRefused", True)]
+
+
+def test_an_ai_run_that_was_cut_off_before_its_job_was_cancelled_is_lost(records: Records) -> None:
+    job_id, delivery = records.begun(AI)
+    records.postpone(delivery, AI)
+    add_run(records.database, job_id, delivery.delivery)
+
+    records.cancel(job_id, AI)
+    records.follow()
+
+    assert runs(records.database, job_id) == [("lost", "JobCancelled", True)]
+
+
+def test_the_sweep_leaves_an_ai_run_that_goes_on_and_ends_one_that_nobody_runs(records: Records) -> None:
+    job_id, delivery = records.begun(AI)
+    add_run(records.database, job_id, delivery.delivery - 1, minutes_ago=10)
+    add_run(records.database, job_id, delivery.delivery, minutes_ago=9)
+
+    records.sweep.step()
+
+    assert [status for status, _, _ in runs(records.database, job_id)] == ["lost", "running"]
