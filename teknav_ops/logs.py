@@ -14,6 +14,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from teknav_ops.configured_secrets import mask_configured_secrets
+from teknav_ops.one_line import for_terminal
 from teknav_ops.payloads.redaction import redact_long
 from teknav_ops.settings import Settings
 
@@ -57,16 +58,14 @@ def configure_logs(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    renderer: Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if in_production
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderers: list[Processor] = (
+        [structlog.processors.JSONRenderer(ensure_ascii=False)] if in_production else _for_terminal()
     )
     handler = _StderrHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     root = logging.getLogger()
@@ -111,11 +110,19 @@ def configure_command_logs() -> None:
             # The renderer's own way with exceptions shows the variables of each frame, and so what is secret.
             structlog.processors.format_exc_info,
             _redact_secrets,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            *_for_terminal(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _for_terminal() -> list[Processor]:
+    return [_write_controls_out, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _write_controls_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {name: for_terminal(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _add_job(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

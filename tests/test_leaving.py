@@ -222,6 +222,18 @@ def reports_log() -> str:
 
 
 @pytest.mark.usefixtures("logging_as_it_was")
+def test_a_log_line_that_is_read_on_a_terminal_commands_it_nothing() -> None:
+    with redirect_stderr(io.StringIO()) as told:
+        for configure in (lambda: configure_logs(Settings()), configure_command_logs):
+            configure()
+            try:
+                raise RuntimeError("\x1b[2J\x9b31m")
+            except RuntimeError as error:
+                structlog.get_logger("x").exception("it_broke", error=str(error))
+    assert not {"\x1b", "\x9b"} & set(told.getvalue()) and told.getvalue().count(r"\u001b[2J\u009b31m") == 4
+
+
+@pytest.mark.usefixtures("logging_as_it_was")
 @pytest.mark.parametrize("log", [structured_log, command_log, reports_log])
 def test_no_log_holds_a_secret(log: Callable[[], str]) -> None:
     told = log()

@@ -22,6 +22,7 @@ from teknav_ops.cli.options import CursorOption, JsonOption, LimitOption, SinceO
 from teknav_ops.cli.snapshot_command import snapshot
 from teknav_ops.errors import InvalidRequest, StorageUnavailable
 from teknav_ops.jobs.paging import PAGE_LIMIT
+from teknav_ops.one_line import for_terminal
 from teknav_ops.topology import TOPOLOGY
 
 app = typer.Typer(help="The audit trail: who, when, what, and one job's story.", no_args_is_help=True)
@@ -175,8 +176,7 @@ def _gist(entry: AuditEntry) -> str:
 
 def _print_line(entry: AuditEntry, json_lines: bool) -> None:
     if json_lines:
-        sys.stdout.write(json.dumps(show.plain(entry), ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        show.write_json(show.plain(entry))
         return
     show.console.print(_line(entry, "%H:%M:%S"), markup=False, highlight=False, soft_wrap=True)
 
@@ -224,5 +224,6 @@ def _write_csv(entries: Iterator[AuditEntry]) -> None:
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, dict):
         value = json.dumps(value, ensure_ascii=False)
+    value = for_terminal(value) if isinstance(value, str) else value
     # A spreadsheet would run as a formula what someone put into an error message.
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value

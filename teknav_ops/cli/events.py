@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -63,8 +62,7 @@ def _follow(context: Context, since_id: str | None, queues: set[str] | None, jso
 
 def _print(event: Event, json_lines: bool) -> None:
     if json_lines:
-        sys.stdout.write(event.model_dump_json(by_alias=True) + "\n")
-        sys.stdout.flush()
+        show.write_json(event.model_dump(mode="json", by_alias=True))
         return
     at = datetime.fromtimestamp(event.at_ms / 1000, UTC).astimezone()
     line = f"{at:%H:%M:%S}  {event.type:<16}  {event.queue or '':<18}  {_gist(event)}"

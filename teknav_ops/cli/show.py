@@ -5,30 +5,47 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic import BaseModel
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from teknav_ops.jobs.paging import Page
-from teknav_ops.one_line import with_seen_overrides
+from teknav_ops.one_line import for_terminal
 
 #: A last column that has less room than this stands below its row.
 _LEAST_WIDTH: Final = 24
 
-console = Console()
-errors = Console(stderr=True)
+
+class Terminal(Console):
+    """A console that obeys what this program draws, and nothing that stands in the texts it shows."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """What is drawn, with signs that a terminal would obey written out."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(for_terminal(segment.text), segment.style)
+
+
+console = Terminal()
+errors = Terminal(stderr=True)
 
 
 def as_json(value: Any) -> None:
     """Print a value as JSON, Persian text as it is."""
-    sys.stdout.write(with_seen_overrides(json.dumps(plain(value), ensure_ascii=False, indent=2)) + "\n")
+    write_json(plain(value), indent=2)
+
+
+def write_json(value: Any, *, indent: int | None = None) -> None:
+    """Print plain data as JSON, without an indent on one line, at once."""
+    sys.stdout.write(for_terminal(json.dumps(value, ensure_ascii=False, indent=indent)) + "\n")
+    sys.stdout.flush()
 
 
 def plain(value: Any) -> Any:
@@ -111,7 +128,7 @@ def cell(value: Any) -> str:
         return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:,.1f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return age(value) if isinstance(value, datetime) else with_seen_overrides(str(value))
+    return age(value) if isinstance(value, datetime) else for_terminal(str(value))
 
 
 def age(moment: datetime) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -121,8 +120,7 @@ def _print_each(reader: Reader, json_output: bool) -> None:
             continue
         told = (reading.as_of, reading.is_stale)
         if json_output:
-            sys.stdout.write(json.dumps(show.plain(as_json(reading)), ensure_ascii=False) + "\n")
-            sys.stdout.flush()
+            show.write_json(show.plain(as_json(reading)))
         else:
             show.console.print(_drawn(reading))
 

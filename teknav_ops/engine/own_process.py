@@ -32,13 +32,14 @@ class OwnProcess:
     def __init__(self) -> None:
         # By these Dramatiq's master knows whether the process lives, and reads its log.
         self._pipes = [number for number in _open_files() if stat.S_ISFIFO(os.fstat(number).st_mode)]
-        self._is_stopping = False
+        #: It was told to stop.
+        self.is_stopping = False
         for number in _STOPPING:
             signal.signal(number, self._noticing(signal.getsignal(number)))
 
     def _noticing(self, handler: Any) -> Callable[[int, Any], None]:
         def notice(number: int, frame: Any) -> None:
-            self._is_stopping = True
+            self.is_stopping = True
             if callable(handler):
                 handler(number, frame)
 
@@ -54,7 +55,7 @@ class OwnProcess:
 
     def start_anew(self) -> None:
         """Become a new worker process of the same id. Does nothing when this one was told to stop."""
-        if self._is_stopping:
+        if self.is_stopping:
             return
         for number in self._pipes:
             os.set_inheritable(number, True)

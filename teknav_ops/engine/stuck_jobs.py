@@ -104,7 +104,13 @@ class StuckWatch:
         if self._process is not None and not self._stopped.is_set():
             graces_seconds = self._graces.stuck_seconds + self._graces.replace_seconds
             self._process.expect_word_within(graces_seconds + 2 * self._broker.lease_ms / 1000)
-        return not self._stopped.wait(pause_seconds)
+        self._stopped.wait(pause_seconds)
+        return not self._is_stopping
+
+    @property
+    def _is_stopping(self) -> bool:
+        # A process hears that it should stop up to a second before Dramatiq begins with it.
+        return self._stopped.is_set() or (self._process is not None and self._process.is_stopping)
 
     def look(self) -> None:
         """Note what is stuck, and start the process anew when that has lasted too long."""
@@ -157,11 +163,13 @@ class StuckWatch:
         while not self._broker.finisher.flush(_FLUSH_SECONDS):
             if not self._goes_on(_DRAIN_LOOK_SECONDS):
                 return
+        if self._is_stopping:
+            # Dramatiq's own grace counts, and what is given back is begun elsewhere while it still runs here.
+            return
         lost = {(job.message.delivery.id, job.message.delivery.delivery) for job in self._stuck()}
         log.error("worker.replaced", job_ids=sorted(job_id for job_id, _ in lost))
         self._broker.release_all(but=lost)
-        if not self._stopped.is_set():
-            process.start_anew()
+        process.start_anew()
 
     def _stuck(self) -> set[RunningJob]:
         return set(self._over(self._graces.stuck_seconds))

@@ -13,7 +13,7 @@ from redis.backoff import ExponentialBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import ConnectionPool
 from redis.exceptions import (
-    ClusterDownError,
+    ClusterError,
     MaxConnectionsError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -38,7 +38,8 @@ OUTAGE_ERRORS: tuple[type[Exception], ...] = (
     RedisTimeoutError,
     ReadOnlyError,
     RedisClusterException,
-    ClusterDownError,
+    # Down, or a slot lies on two nodes while it moves: redis-py has tried again for half a second.
+    ClusterError,
     TryAgainError,
     OutOfMemoryError,
     RefusedForNow,

@@ -77,6 +77,24 @@ def kill_one(redis_server: RedisServer, queue: str = "search:index") -> str:
     return delivery.id
 
 
+@pytest.mark.parametrize("command", ["dlq show QUEUE", "dlq list QUEUE", "dlq groups QUEUE", "jobs show"])
+def test_what_a_receiver_answered_does_not_command_the_terminal(
+    teknav: Teknav, redis_server: RedisServer, command: str
+) -> None:
+    job, obeyed = kill_one(redis_server), "\x1b[2J\x9b31m\u202e"
+    keys = QueueKeys("search:index")
+    with redis_server.client() as client:
+        attempt = json.loads(client.hget(keys.job(job), "attempt:1"))
+        client.hset(keys.job(job), mapping={"error": obeyed, "attempt:1": json.dumps({**attempt, "stack": obeyed})})
+        client.hset(keys.dlq_record(job), mapping={"error": obeyed, "stack": obeyed})
+
+    name, what, *queue = command.split()
+    told = teknav(name, what, *(["search:index"] if queue else []), *([job] if what == "show" else []))
+
+    assert told.returncode == 0, told.stderr
+    assert not set(obeyed) & set(told.stdout) - set("[2J31m") and r"\u001b[2J\u009b31m\u202e" in told.stdout
+
+
 def test_a_job_from_enqueue_to_cancel(teknav: Teknav) -> None:
     answer = teknav(
         "enqueue",

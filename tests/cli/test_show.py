@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from rich.console import Console
+from rich.live import Live
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from teknav_ops.cli import show
 
@@ -90,3 +97,27 @@ def test_dead_letters_at_eighty_columns_keep_their_ids_and_the_error_gives_way(m
     assert lines[0].split() == ["id", "job", "failed", "attempts"]
     assert lines[1] == f"{ID} deliver-webhook 2 h 4 min ago       12"
     assert lines[2].startswith("  error type: WebhookUnreachable · error: no no")
+
+
+OBEYED = "\x1b[2J\x1b]0;title\a\x9b31m\u202eend"
+
+
+def test_a_terminal_obeys_nothing_that_stands_in_a_text() -> None:
+    console = show.Terminal(width=300, force_terminal=True, color_system=None)
+    with console.capture() as text:
+        console.print(OBEYED, markup=False)
+        console.print(Padding(Text(OBEYED), 1), Table(title=OBEYED))
+        console.rule(OBEYED)
+        console.print_json(data={OBEYED: OBEYED})
+        with Live(console=console, auto_refresh=False) as live:
+            live.update(Text(OBEYED), refresh=True)
+    drawn = text.get()
+    # What is left are the moves of the live display itself.
+    assert re.findall("\x1b[^m]*?[a-zA-Z]|[\a\x9b\u202e]", re.sub("\x1b\\[[0-9?]*[ABKlh]", "", drawn)) == []
+    assert drawn.count(r"\u001b[2J") == 7 and r"\u009b31m\u202eend" in drawn
+
+
+def test_nor_does_json_hold_what_a_terminal_would_obey(capsys: pytest.CaptureFixture[str]) -> None:
+    show.as_json({"error": OBEYED})
+    told = capsys.readouterr().out
+    assert not {"\x1b", "\a", "\x9b", "\u202e"} & set(told) and json.loads(told) == {"error": OBEYED}

@@ -19,7 +19,7 @@ from teknav_ops.producer import Producer
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import RefusedForNow, connect
 from tests.conftest import SECRET_KEY
-from tests.support.cluster import is_whole, one_node
+from tests.support.cluster import begin_to_move, is_whole, one_node, three_nodes
 from tests.support.engine import Engine
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
@@ -153,6 +153,14 @@ def test_a_job_that_cannot_be_marked_as_begun_is_begun_later(
 def test_a_cluster_that_is_down_is_waited_out() -> None:
     with one_node() as node:
         engine, _ = run_through(f"redis+cluster://127.0.0.1:{node.port}", lambda: no_slot(node.client()))
+        engine.close()
+
+
+def test_a_slot_that_lies_on_two_nodes_while_it_moves_is_waited_out() -> None:
+    with three_nodes() as nodes:
+        url = f"redis+cluster://127.0.0.1:{nodes[0].port}"
+        engine, producer = run_through(url, lambda: begin_to_move(KEYS.waiting, nodes))
+        assert producer.enqueue("test:work", "work", {"number": 13}).is_new
         engine.close()
 
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import redis
 from dramatiq.middleware import TimeLimitExceeded
+from structlog.testing import capture_logs
 
 from teknav_ops.engine.middleware.stuck_jobs import StuckJobs
 from teknav_ops.engine.middleware.time_limit import TimeLimits
@@ -112,6 +113,7 @@ class Noted:
         self._look = look
         self.seen: list[Any] = []
         self.expected_seconds = 0.0
+        self.is_stopping = False
 
     def expect_word_within(self, seconds: float) -> None:
         self.expected_seconds = seconds
@@ -142,6 +144,33 @@ def test_before_its_process_starts_anew_others_may_end_and_all_but_the_stuck_job
     assert (left.state, returned.state) == (JobState.ACTIVE, JobState.WAITING)
     assert held == {QUEUE: 1, "test:other": 0} and hasty.broker.desk.is_closing.is_set()
     assert process.expected_seconds == 0
+
+
+class ToldToStop(Noted):
+    """It is told to stop when the others may just end."""
+
+    is_stopping = property(lambda self: self._look(), lambda self, value: None)
+
+
+def test_told_to_stop_before_it_starts_anew_a_process_gives_nothing_back_and_is_not_replaced(
+    hasty: Engine, accepts: Producer, queries: JobQueries
+) -> None:
+    may_end = threading.Event()
+    hasty.behaviour = lambda job, ctx: may_end.wait(60) and None
+    accepts.enqueue(QUEUE, "work", {"number": 1})
+    beside = accepts.enqueue("test:other", "other", {"number": 2}).job_id
+    process = ToldToStop(hasty.broker.desk.is_closing.is_set)
+    watch = next(part for part in hasty.broker.middleware if isinstance(part, StuckJobs))
+    watch._process = process  # type: ignore[assignment]
+    with capture_logs() as logs, hasty.working(threads=2):
+        until(lambda: hasty.broker.desk.is_closing.is_set(), what="the moment to let the others end")
+        until(lambda: process.seen or not watch._watch._thread.is_alive(), what="the end of the watch")  # type: ignore[union-attr]
+        # Dramatiq gives it its own time to end.
+        assert queries.get("test:other", beside).state is JobState.ACTIVE
+        may_end.set()
+
+    assert process.seen == [] and "worker.replaced" not in [entry["event"] for entry in logs]
+    assert queries.get("test:other", beside).delivery == 1 and len(hasty.runs) == 2
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import redis
+from redis.crc import key_slot
 
 from tests.support.folders import new_folder, remove_folder
 from tests.support.ports import free_port
@@ -59,3 +60,30 @@ def three_nodes() -> Iterator[list[RedisServer]]:
             node.stop()
         for folder in folders:
             remove_folder(folder)
+
+
+def begin_to_move(key: str, nodes: Sequence[RedisServer]) -> Callable[[], object]:
+    """Let one key of this one's slot go to another node; the answer moves the rest, and ends it."""
+    slot = key_slot(key.encode())
+    clients = [node.client() for node in nodes]
+    counts = [client.execute_command("CLUSTER COUNTKEYSINSLOT", slot) for client in clients]
+    holder = counts.index(max(counts))
+    source, target = clients[holder], clients[holder - 1]
+    source_id, target_id = (client.execute_command("CLUSTER MYID") for client in (source, target))
+    target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", source_id)
+    source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", target_id)
+
+    def move(count: int) -> bool:
+        keys = source.execute_command("CLUSTER GETKEYSINSLOT", slot, count)
+        if keys:
+            source.execute_command("MIGRATE", "127.0.0.1", nodes[holder - 1].port, "", 0, 5_000, "KEYS", *keys)
+        return not keys
+
+    def end() -> None:
+        until(lambda: move(100), what="an empty slot")
+        for client in (target, source, *clients):
+            client.execute_command("CLUSTER SETSLOT", slot, "NODE", target_id)
+            client.close()
+
+    move(1)
+    return end
