@@ -6,8 +6,9 @@ import hashlib
 from typing import Any
 
 from teknav_ops.engine.processor import JobContext, processor
-from teknav_ops.errors import PermanentError, TransientError
+from teknav_ops.errors import PermanentError
 from teknav_ops.payloads.media_optimize import OptimizeImage
+from teknav_ops.payloads.redaction import error_text
 from teknav_ops.storage.effects import record_effect
 from teknav_ops.storage.tables import File
 from workers.services import Services
@@ -23,20 +24,18 @@ def optimize_image(job: OptimizeImage, ctx: JobContext[Services]) -> dict[str, A
     """Write the variants, then what is known of them onto the File row.
 
     Runs twice safely: variants are named by their content, so a second run writes the same files,
-    and the row is only changed together with the record of the effect.
+    and what they are is only told together with the record of the effect.
     """
-    stored = _stored_path(job, ctx)
+    stored = _begin(job, ctx)
     ctx.services.media.remove_stale_drafts()
     try:
         content = ctx.services.media.read(stored, limit_bytes=BYTE_LIMIT)
         facts = inspect(content)
         variants = _make_variants(job, ctx, content, facts)
         preview = placeholder(content)
-    except PermanentError as error:
-        _update(job, ctx, status="rejected", error=f"{type(error).__name__}: {error}")
-        raise
-    except TransientError as error:
-        _update(job, ctx, error=f"{type(error).__name__}: {error}")
+    except BaseException as error:
+        # The end of the time limit is no Exception.
+        _record_failure(job, ctx, error)
         raise
     summary = _summary(facts, len(content), variants)
     _update(
@@ -60,12 +59,29 @@ def _summary(facts: ImageFacts, byte_count: int, variants: list[dict[str, Any]])
     }
 
 
-def _stored_path(job: OptimizeImage, ctx: JobContext[Services]) -> str:
-    with ctx.services.database.reading() as session:
-        file = session.get(File, job.file_id)
+def _begin(job: OptimizeImage, ctx: JobContext[Services]) -> str:
+    """Say on the row that this job works on it; answers where the upload is. What is optimized stays so meanwhile."""
+    with ctx.services.database.session() as session:
+        file = session.get(File, job.file_id, with_for_update=True)
         if file is None:
             raise UnknownFile(f"file_id: there is no file {job.file_id}")
+        file.job_id = ctx.job_id
+        file.status = _unless_optimized(file, "optimizing")
         return file.storage_path
+
+
+def _unless_optimized(file: File, status: str) -> str:
+    return file.status if file.status == "optimized" else status
+
+
+def _record_failure(job: OptimizeImage, ctx: JobContext[Services], error: BaseException) -> None:
+    with ctx.services.database.session() as session:
+        file = session.get_one(File, job.file_id, with_for_update=True)
+        file.job_id, file.error = ctx.job_id, f"{type(error).__name__}: {error_text(error)}"
+        if isinstance(error, PermanentError):
+            file.status = "rejected"
+        else:
+            file.status = _unless_optimized(file, "failed" if ctx.is_last_try(error) else "optimizing")
 
 
 def _make_variants(
@@ -88,10 +104,9 @@ def _make_variants(
     return variants
 
 
-def _update(job: OptimizeImage, ctx: JobContext[Services], summary: dict[str, Any] | None = None, **facts: Any) -> None:
+def _update(job: OptimizeImage, ctx: JobContext[Services], summary: dict[str, Any], **facts: Any) -> None:
     with ctx.services.database.session() as session:
         file = session.get_one(File, job.file_id)
         for name, value in (facts | {"job_id": ctx.job_id}).items():
             setattr(file, name, value)
-        if summary is not None:
-            record_effect(session, ctx.job_id, ctx.queue, summary)
+        record_effect(session, ctx.job_id, ctx.queue, summary)

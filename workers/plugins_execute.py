@@ -64,7 +64,8 @@ def execute_plugin(job: ExecutePlugin, ctx: Context) -> Mapping[str, Any]:
             given={"event": job.event, "input": job.input},
         )  # fmt: skip
         summary = _keep(job, ctx, plugin, host, usage, output)
-    except Exception as error:
+    except BaseException as error:
+        # The end of the time limit is no Exception.
         with ctx.services.database.session() as session:
             _log(
                 session,
@@ -98,7 +99,7 @@ def _host(plugin: Plugin, ctx: Context) -> PluginHost:
     return PluginHost(grant, ctx.services.database, ctx.services.http, deadline=deadline)
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """The error's class in words, as filters like it: PluginOutOfFuel -> out_of_fuel."""
     return _WORD_START.sub("_", type(error).__name__.removeprefix("Plugin")).lower()[:40]
 

@@ -16,6 +16,7 @@ from teknav_ops.access.policy import Operation, Operator, needs
 from teknav_ops.audit.operator_log import OperatorAction
 from teknav_ops.errors import InvalidRequest, WrongState
 from teknav_ops.jobs.states import JobState
+from teknav_ops.platform.workflow_cancelling import LIVE
 from teknav_ops.platform.workflow_checks import check_definition, own_queue
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import Client
@@ -27,7 +28,6 @@ from teknav_ops.storage.tables.base import utc_now
 from teknav_ops.topology import Topology
 
 Record = Callable[..., AbstractContextManager[OperatorAction]]
-_LIVE = ("running", "waiting", "compensating")
 _LYING_DOWN_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.02
 
@@ -165,7 +165,7 @@ class WorkflowRuns:
         with self._record("workflow.cancelled", own_queue(self._topology), run=run_id):
             with self._database.session() as session:
                 run = _find(session, run_id)
-                if run.status not in _LIVE:
+                if run.status not in LIVE:
                     raise WrongState(f"run: {run_id} is {run.status}; only a run that has not ended can be cancelled")
                 run.status, run.cancelled_by = "cancelled", self._operator.name
                 job_id = run.job_id
@@ -208,7 +208,7 @@ def _waiting_approval(session: Session, run: WorkflowRun, step_id: str) -> Workf
         WorkflowStepExecution.run_id == run.id, WorkflowStepExecution.step_id == step_id
     )
     newest = session.scalars(rows.order_by(WorkflowStepExecution.sequence.desc()).limit(1)).first()
-    if run.status not in _LIVE or newest is None or newest.kind != "approval" or newest.status != "waiting":
+    if run.status not in LIVE or newest is None or newest.kind != "approval" or newest.status != "waiting":
         raise WrongState(f"run: {run.id} is {run.status} and does not wait for a decision on {step_id!r}")
     return newest
 

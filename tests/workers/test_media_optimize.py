@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import pyvips
+from dramatiq.middleware import TimeLimitExceeded
 
 from teknav_ops import sample_content
 from teknav_ops.errors import PermanentError
@@ -145,7 +146,7 @@ def test_a_file_without_a_row_and_a_missing_original(services: Services, make_co
     missing = upload(services, b"", stored="originals/none.jpg")
     with pytest.raises(StorageFailed):
         optimize_image(order(missing), make_context())
-    assert file_row(services, missing).status == "uploaded"
+    assert file_row(services, missing).status == "optimizing"
 
 
 @pytest.mark.parametrize("stored", ["../../etc/passwd", "/etc/passwd", "originals/../../secret.jpg", "link/secret.jpg"])
@@ -227,10 +228,44 @@ def test_a_job_whose_storage_fails_says_so_on_the_row_and_may_still_succeed(
         patched.setattr(os, "fsync", full)
         optimize_image(order(file_id), make_context("job-1"))
     failed = file_row(services, file_id)
-    assert failed.status == "uploaded" and "StorageFailed" in (failed.error or "") and failed.job_id == "job-1"
+    assert failed.status == "optimizing" and "StorageFailed" in (failed.error or "") and failed.job_id == "job-1"
 
     optimize_image(order(file_id), make_context("job-1"))
     assert (file_row(services, file_id).status, file_row(services, file_id).error) == ("optimized", None)
+
+
+@pytest.mark.parametrize(("is_last", "status"), [(False, "optimizing"), (True, "failed")])
+def test_a_job_that_ran_out_of_time_says_so_on_the_row(
+    services: Services, make_context: MakeContext, is_last: bool, status: str
+) -> None:
+    file_id = upload(services, PHOTOS["chelsea.png"].read_bytes())
+
+    def interrupt(fraction: float, note: str) -> None:
+        assert file_row(services, file_id).status == "optimizing"
+        raise TimeLimitExceeded("600 s")
+
+    with pytest.raises(TimeLimitExceeded):
+        optimize_image(order(file_id), make_context(report_progress=interrupt, is_last_try=lambda error: is_last))
+
+    assert (file_row(services, file_id).status, file_row(services, file_id).error) == (
+        status,
+        "TimeLimitExceeded: 600 s",
+    )
+
+
+def test_what_is_optimized_stays_so_while_other_widths_are_made_and_when_that_fails(
+    services: Services, make_context: MakeContext
+) -> None:
+    file_id = upload(services, PHOTOS["chelsea.png"].read_bytes())
+    optimize_image(order(file_id), make_context())
+
+    def interrupt(fraction: float, note: str) -> None:
+        raise TimeLimitExceeded("600 s")
+
+    with pytest.raises(TimeLimitExceeded):
+        optimize_image(order(file_id), make_context(report_progress=interrupt, is_last_try=lambda error: True))
+
+    assert file_row(services, file_id).status == "optimized"
 
 
 @pytest.mark.each_database
@@ -306,7 +341,7 @@ def test_a_job_killed_in_the_middle_is_finished_by_its_second_run(
     file_id = upload(services, PHOTOS["hubble_deep_field.jpg"].read_bytes())
     kill_after_lines(4, JOB, database_url, str(tmp_path / "media"), str(file_id))
     half_way = variant_files(tmp_path)
-    assert len(half_way) == 4 and file_row(services, file_id).status == "uploaded"
+    assert len(half_way) == 4 and file_row(services, file_id).status == "optimizing"
     assert SqlEffects(services.database).find("killed") is None
 
     optimize_image(order(file_id, widths=(64, 160, 240, 320)), make_context("killed"))

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from teknav_ops.engine.submission import submit
 from teknav_ops.errors import UnknownJob
@@ -21,19 +21,17 @@ from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.jobs.states import JobState
 from teknav_ops.payloads import codec
 from teknav_ops.payloads.base import Payload
-from teknav_ops.platform.workflow_checks import own_queue
-from teknav_ops.redis_state import scripts
+from teknav_ops.platform.workflow_cancelling import WORKFLOW_ACTOR, cancel_child
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import NewJob, ScriptRunner
 from teknav_ops.storage.effects import SqlEffects
-from teknav_ops.storage.tables import AuditLog, WorkflowRun
+from teknav_ops.storage.tables import AuditLog
 from teknav_ops.topology import TOPOLOGY
 
 if TYPE_CHECKING:
     from workers.services import Services
 
 _NAMESPACE: Final = uuid.UUID("3f0f3c0e-59f4-4d0e-9a55-5a1a1d1c7b11")
-_ACTOR: Final = "workflow"
 #: AuditLog's last word on a job, where Redis keeps no record of it.
 _ENDINGS: Final = {
     "job.completed": JobState.COMPLETED, "job.failed": JobState.FAILED, "job.cancelled": JobState.CANCELLED,
@@ -85,8 +83,8 @@ class ChildJobs:
             trace_id=trace_id,
         )  # fmt: skip
         submit(
-            ScriptRunner(self._services.redis), TOPOLOGY[queue], [new_job], cipher=self._services.cipher, actor=_ACTOR,
-            timeout_seconds=self._services.settings.producer_timeout_seconds,
+            ScriptRunner(self._services.redis), TOPOLOGY[queue], [new_job], cipher=self._services.cipher,
+            actor=WORKFLOW_ACTOR, timeout_seconds=self._services.settings.producer_timeout_seconds,
         )  # fmt: skip
 
     def _sealed(self, payload: Payload, holder: codec.Holder) -> str:
@@ -124,20 +122,4 @@ class ChildJobs:
 
     def cancel(self, queue: str, child_id: str) -> None:
         """Take the child out if it has not begun. A workflow that has begun is cancelled as a run."""
-        runner, keys = ScriptRunner(self._services.redis), QueueKeys(TOPOLOGY[queue].name)
-        if queue == own_queue(TOPOLOGY) and self._cancel_run(child_id):
-            runner.run(scripts.promote(keys, job_id=child_id, actor=_ACTOR))
-            return
-        kept = TOPOLOGY[queue].cancelled_kept
-        runner.run(scripts.cancel(keys, job_id=child_id, actor=_ACTOR, cancelled_kept=kept))
-
-    def _cancel_run(self, job_id: str) -> bool:
-        live = ("running", "waiting", "compensating")
-        cancelled = (
-            update(WorkflowRun)
-            .where(WorkflowRun.job_id == job_id, WorkflowRun.status.in_(live))
-            .values(status="cancelled", cancelled_by=_ACTOR)
-            .returning(WorkflowRun.id)
-        )
-        with self._services.database.session() as session:
-            return session.execute(cancelled).one_or_none() is not None
+        cancel_child(self._services.redis, self._services.database, TOPOLOGY, queue, child_id)

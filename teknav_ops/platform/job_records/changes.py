@@ -11,7 +11,7 @@ from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from teknav_ops.platform.job_records.job_now import JobNow, jobs_now
-from teknav_ops.platform.job_records.kinds import Kind
+from teknav_ops.platform.job_records.kind import Kind
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.storage.database import Database
 
@@ -24,6 +24,11 @@ class Change:
 
     kind: Kind
     values: Sequence[dict[str, Any]]
+
+    def prepare(self, client: Client, database: Database) -> None:
+        """Do what must have been done before the records say so. Safe to do twice."""
+        if self.values:
+            self.kind.before(client, database, {each["read_id"]: each["status"] for each in self.values})
 
     def make(self, session: Session) -> None:
         """Write what nobody else wrote since it was read."""

@@ -12,7 +12,8 @@ from typing import Final
 from sqlalchemy import select, update
 
 from teknav_ops.platform.job_records.changes import change_of, rows_of_jobs
-from teknav_ops.platform.job_records.kinds import KINDS, Kind
+from teknav_ops.platform.job_records.kind import Kind
+from teknav_ops.platform.job_records.kinds import KINDS
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.storage.database import Database, insert_into
 from teknav_ops.storage.settled import settled_id
@@ -67,6 +68,8 @@ class JobRecordFollower:
             for kind in self._kinds
             if (rows := rows_of_jobs(self._database, kind, self._named(kind, position, last)))
         ]
+        for change in changes:
+            change.prepare(self._client, self._database)
         with self._database.session() as session:
             here = (AuditPosition.reader == _READER, AuditPosition.last_id == position)
             moved = session.execute(update(AuditPosition).where(*here).values(last_id=last))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from sqlalchemy import insert, literal, select
@@ -11,35 +11,17 @@ from sqlalchemy.orm import Session
 
 from teknav_ops.jobs.states import JobState
 from teknav_ops.platform.job_records.job_now import JobNow
-from teknav_ops.storage.tables import AiEventLog, AiRun, Base, EmailQueue, OtpLog
+from teknav_ops.platform.job_records.kind import Facts, Kind
+from teknav_ops.platform.job_records.workflows import cancel_children, workflow_facts
+from teknav_ops.storage.tables import AiEventLog, AiRun, EmailQueue, File, OtpLog, WorkflowRun
 from teknav_ops.storage.tables.ai import UNFINISHED_RUNS
 from teknav_ops.storage.tables.base import utc_now
+from teknav_ops.storage.tables.files import UNFINISHED_FILES
 from teknav_ops.storage.tables.mail import UNFINISHED_MAIL
 from teknav_ops.storage.tables.otp import UNFINISHED_CODES
+from teknav_ops.storage.tables.workflows import UNFINISHED_WORKFLOWS
 
 _DOUBT: Final = "whether it went out is not known"
-
-#: New values by column; the same columns for each row of a kind.
-Facts = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A table whose rows, written under their job's id, say how its work stands.
-
-    `facts_of` answers what a row (its `columns`, id, job_id and status) is to say of a job that stands so, None for
-    what it says. `stamp` is a column that every write of a row moves, or the row's beginning where the status only
-    moves on. `unfinished` holds for rows that will say more. `told` runs in the transaction of the change, with the
-    ids of rows that were to be changed.
-    """
-
-    table: type[Base]
-    queues: tuple[str, ...]
-    columns: tuple[str, ...]
-    stamp: str
-    unfinished: str
-    facts_of: Callable[[Any, JobNow], Facts | None]
-    told: Callable[[Session, Collection[int]], None] = lambda _session, _ids: None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +74,11 @@ _MAIL: Final = Words(
 _CODE: Final = dataclasses.replace(
     _MAIL, failed=("failed", "expired", "limited"), of_errors={"OtpExpired": "expired", "OtpLimited": "limited"}
 )
+#: `uploaded` of a job that has completed: what it wrote is not in this database, which was restored from a copy.
+_FILE: Final = Words(
+    waiting="optimizing", delayed="optimizing", completed="uploaded", kept=frozenset({"optimized"}),
+    failed=("failed", "rejected"),
+)  # fmt: skip
 
 
 def _run_facts(row: Any, now: JobNow) -> Facts | None:
@@ -132,5 +119,14 @@ KINDS: Final = (
     Kind(
         table=AiRun, queues=("ai:content", "ai:seo", "ai:review"), columns=("delivery",), stamp="started_at",
         unfinished=UNFINISHED_RUNS, facts_of=_run_facts, told=_tell_runs,
+    ),
+    Kind(
+        table=WorkflowRun, queues=("workflows:run",), stamp="updated_at", unfinished=UNFINISHED_WORKFLOWS,
+        columns=("finished_at", "error_type", "error", "cancelled_by", "tick"),
+        facts_of=workflow_facts, before=cancel_children,
+    ),
+    Kind(
+        table=File, queues=("media:optimize",), columns=("error",), stamp="updated_at",
+        unfinished=UNFINISHED_FILES, facts_of=_FILE.facts_of,
     ),
 )  # fmt: skip

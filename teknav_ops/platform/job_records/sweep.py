@@ -14,7 +14,8 @@ from sqlalchemy import text
 
 from teknav_ops.audit.lag import AuditLag
 from teknav_ops.platform.job_records.changes import change_of, rows_where
-from teknav_ops.platform.job_records.kinds import KINDS, Kind
+from teknav_ops.platform.job_records.kind import Kind
+from teknav_ops.platform.job_records.kinds import KINDS
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables.base import utc_now
@@ -61,6 +62,7 @@ class JobRecordSweep:
         )  # fmt: skip
         change = change_of(self._client, self._database, kind, rows, may_be_gone=self._knows_all(kind))
         if change.values:
+            change.prepare(self._client, self._database)
             with self._database.session() as session:
                 change.make(session)
         self._after[name] = rows[-1].id if len(rows) == _LIMIT else 0

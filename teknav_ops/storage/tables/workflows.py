@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from teknav_ops.storage.tables.base import Base, BigKey, utc_now
+from teknav_ops.storage.tables.base import Base, BigKey, partial_index, utc_now
+
+#: Runs that will say more; one that is cancelled, too, until what it waited for is taken out.
+UNFINISHED_WORKFLOWS: Final = "finished_at IS NULL"
 
 
 class WorkflowDefinition(Base):
@@ -35,7 +38,11 @@ class WorkflowRun(Base):
     """
 
     __tablename__ = "workflow_run"
-    __table_args__ = (Index("ix_workflow_run_status_id", "status", "id"), Index("ix_workflow_run_workflow", "workflow"))
+    __table_args__ = (
+        Index("ix_workflow_run_status_id", "status", "id"),
+        Index("ix_workflow_run_workflow", "workflow"),
+        partial_index("ix_workflow_run_unfinished", "id", where=UNFINISHED_WORKFLOWS),
+    )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     job_id: Mapped[str] = mapped_column(String(64), unique=True)

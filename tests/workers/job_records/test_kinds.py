@@ -1,4 +1,4 @@
-"""Each table's own rules: codes, AI runs."""
+"""Each table's own rules: codes, AI runs, files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.tables import AiEventLog, AiRun, OtpLog
+from teknav_ops.storage.tables import AiEventLog, AiRun, File, OtpLog
 from teknav_ops.storage.tables.base import utc_now
 from tests.workers.job_records.conftest import Records
 
@@ -127,3 +127,45 @@ def test_the_sweep_leaves_an_ai_run_that_goes_on_and_ends_one_that_nobody_runs(r
     records.sweep.step()
 
     assert [status for status, _, _ in runs(records.database, job_id)] == ["lost", "running"]
+
+
+MEDIA = "media:optimize"
+
+
+def add_file(database: Database, job_id: str, status: str) -> None:
+    with database.session() as session:
+        session.add(File(job_id=job_id, storage_path=f"originals/{job_id}", original_name="a.jpg", status=status))
+
+
+def file(database: Database, job_id: str) -> tuple[str, str | None]:
+    with database.reading() as session:
+        row = session.scalars(select(File).where(File.job_id == job_id)).one()
+        return row.status, row.error
+
+
+@pytest.mark.each_database
+def test_a_file_whose_job_was_lost_for_good_says_so_and_is_tried_again_when_that_is_replayed(records: Records) -> None:
+    job_id, _ = records.begun(MEDIA)
+    add_file(records.database, job_id, "optimizing")
+    records.lose(MEDIA, limit=1)
+    records.follow()
+    assert file(records.database, job_id) == ("failed", "WorkerLost: broken")
+
+    records.replay(job_id, MEDIA)
+    records.follow()
+    assert file(records.database, job_id)[0] == "optimizing"
+
+    records.cancel(job_id, MEDIA)
+    records.follow()
+    assert file(records.database, job_id) == ("cancelled", "JobCancelled: by cli:olga")
+
+
+@pytest.mark.parametrize("status", ["optimized", "rejected"])
+def test_a_file_that_is_done_with_stays_as_it_is(records: Records, status: str) -> None:
+    job_id, _ = records.begun(MEDIA)
+    add_file(records.database, job_id, status)
+
+    records.lose(MEDIA, limit=1)
+    records.follow()
+
+    assert file(records.database, job_id) == (status, None)

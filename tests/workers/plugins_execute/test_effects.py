@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis
+from dramatiq.middleware import TimeLimitExceeded
 
 from teknav_ops.outbound.addresses import AddressBlocked
 from teknav_ops.payloads.plugins_execute import ExecutePlugin
@@ -29,6 +30,7 @@ from workers.services.plugin_host import (
 from workers.services.plugin_run import (
     PluginTrapped,
 )
+from workers.services.plugin_sandbox import PluginSandbox
 
 
 @pytest.mark.each_database
@@ -45,6 +47,21 @@ def test_a_plugin_fetches_from_its_hosts_and_sees_errors_as_answers(bench: Bench
         bench.run()
     bench.install(fetcher("http://127.0.0.1:9/"), permissions=ALL, allowed_hosts=["127.0.0.1"])
     assert bench.run()["output"]["error"].startswith("HostUnreachable")
+
+
+def test_a_run_that_is_ended_by_its_jobs_time_limit_is_in_the_log(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.install(wat(FINE))
+
+    def interrupted(*given: object, **more: object) -> None:
+        raise TimeLimitExceeded
+
+    monkeypatch.setattr(PluginSandbox, "run", interrupted)
+    with pytest.raises(TimeLimitExceeded):
+        bench.run()
+
+    assert [(row.status, row.reason) for row in bench.log()] == [("failed", "time_limit_exceeded")]
 
 
 @pytest.mark.each_database
