@@ -21,7 +21,7 @@ from teknav_ops.reports.limits import LimitBreached
 from teknav_ops.reports.masking import mask_outputs
 from teknav_ops.reports.runs import Order, RunMeta, Status
 from teknav_ops.reports.store import META, NOTEBOOK, PAGE
-from teknav_ops.reports.workroom import ORDER, TEMPORARY
+from teknav_ops.reports.workroom import EXECUTED, ORDER, TEMPORARY
 from teknav_ops.settings import get_settings
 
 _ERROR_LIMIT = 2_000
@@ -35,7 +35,7 @@ def run(folder: Path) -> None:
     """Run what is ordered in the folder; `meta.json` says how it went."""
     order = Order.model_validate_json((folder / ORDER).read_bytes())
     _make_temporary_files_in(folder / TEMPORARY)
-    status, error = _execute(order, folder / NOTEBOOK)
+    status, error = _execute(order, folder / TEMPORARY / EXECUTED)
     notebook = _read_masked(folder)
     numbers = numbers_in(notebook) if notebook is not None else ()
     meta = RunMeta.of(order).ended(status, error=_told(error), numbers=numbers)
@@ -96,8 +96,8 @@ def _keep_whole(output: Path) -> None:
 
 
 def _read_masked(folder: Path) -> Any:
-    """What has been executed so far, with what cells showed, printed and raised masked, in the file too: it leaves with
-    the page, and is kept beside it.
+    """What has been executed so far, with what cells showed, printed and raised masked. So it gets the name under which
+    it is published, and never before: whatever ends this process, nothing unmasked leaves.
     """
     import nbformat
 
@@ -113,7 +113,7 @@ def _read(folder: Path) -> Any:
     import nbformat
 
     try:
-        return nbformat.read(folder / NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+        return nbformat.read(folder / TEMPORARY / EXECUTED, as_version=4)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
         logging.warning("no notebook to show: %s", error)
         return None

@@ -36,12 +36,11 @@ class Claim:
         if self._client.set(self._key, self._holder, nx=True, px=_LEASE_MS):
             return True
         # A command that was cut off and tried again may find its own mark.
-        return self._client.get(self._key) == self._holder
+        return self._is_ours()
 
     def renew(self) -> None:
-        """Keep it; asks Redis now and then only."""
-        if time.monotonic() - self._renewed_at > _RENEW_SECONDS:
-            self._renewed_at = time.monotonic()
+        """Keep it, or take it anew where it ended while Redis was away; asks Redis now and then only."""
+        if time.monotonic() - self._renewed_at > _RENEW_SECONDS and self.take():
             self._client.execute_command("PEXPIRE", self._key, _LEASE_MS)
 
     def settle(self) -> None:
@@ -49,8 +48,12 @@ class Claim:
         self._client.set(self._key, _DONE, px=_DONE_MS)
 
     def give_back(self) -> None:
-        """It has not been run; another may."""
-        self._client.execute_command("DEL", self._key)
+        """It has not been run; another may. What another has taken meanwhile stays that one's."""
+        if self._is_ours():
+            self._client.execute_command("DEL", self._key)
+
+    def _is_ours(self) -> bool:
+        return self._client.get(self._key) == self._holder
 
 
 class Comings:

@@ -26,6 +26,9 @@ log = structlog.get_logger("teknav.reports")
 
 #: Before the second and the third attempt.
 PAUSES_SECONDS: Final = (5.0, 20.0)
+#: Servers refuse mails of more than 20 to 25 MB, which base64 makes of this.
+ATTACHED_LIMIT_BYTES: Final = 14_000_000
+_TOO_LARGE: Final = "The page is too large for a mail, so it is not attached.\n"
 
 
 class Courier:
@@ -46,13 +49,20 @@ class Courier:
         # Should this process die, the run says that these were not known to have been sent.
         meta = meta.model_copy(update={"deliveries": tuple(Delivered(channel=name) for name, _ in sends)})
         if sends:
-            self._store.rewrite(meta)
+            self._note(meta)
         for at, (name, send) in enumerate(sends):
             done = self._try(name, send, tick)
             deliveries = (*meta.deliveries[:at], done, *meta.deliveries[at + 1 :])
             meta = meta.model_copy(update={"deliveries": deliveries})
-            self._store.rewrite(meta)
+            self._note(meta)
         return meta
+
+    def _note(self, meta: RunMeta) -> None:
+        """A disk that is full keeps nobody from being told."""
+        try:
+            self._store.rewrite(meta)
+        except OSError as error:
+            log.warning("report.delivery_not_noted", report=meta.name, run=meta.run, error=str(error))
 
     def url(self, meta: RunMeta) -> str:
         """Where the run is shown."""
@@ -81,6 +91,11 @@ class Courier:
             except (ChannelFailed, PermanentError, TransientError, OSError) as error:
                 words = error_text(error)
                 log.warning("report.not_delivered", channel=name, attempt=attempt, error=words)
+            except Exception as error:
+                # A fault of ours, now and later. The others are told all the same.
+                log.exception("report.delivery_broken", channel=name)
+                words = f"{type(error).__name__}: {error_text(error)}"[:300]
+                return Delivered(channel=name, status="failed", attempt_count=attempt, words=words)
             else:
                 return Delivered(channel=name, status="sent", attempt_count=attempt, words=redact(words)[:300])
             if pause_seconds is not None:
@@ -111,11 +126,13 @@ class Courier:
         message["Date"] = format_datetime(meta.ended_at or meta.started_at)
         message["Message-ID"] = f"<report_{meta.name}_{meta.run}@{parseaddr(sender)[1].partition('@')[2]}>"
         message["Auto-Submitted"] = "auto-generated"
-        message.set_content(_text(meta, url) + "\n", cte="quoted-printable")
-        message.add_alternative(_html(meta, url), subtype="html", cte="quoted-printable")
         page = self._store.root / meta.name / meta.run / PAGE
-        if is_attached and page.is_file():
-            whole = inlined(page.read_text("utf-8"), self._store.root / ASSETS)
+        whole = inlined(page.read_text("utf-8"), self._store.root / ASSETS) if is_attached and page.is_file() else ""
+        is_too_large = len(whole.encode()) > ATTACHED_LIMIT_BYTES
+        note = _TOO_LARGE if is_too_large else ""
+        message.set_content(f"{_text(meta, url)}\n{note}", cte="quoted-printable")
+        message.add_alternative(_html(meta, url, note), subtype="html", cte="quoted-printable")
+        if whole and not is_too_large:
             message.add_attachment(whole.encode(), maintype="text", subtype="html", filename=f"{meta.name}.html")
         return message
 
@@ -134,7 +151,7 @@ def _text(meta: RunMeta, url: str) -> str:
     return "\n".join([*lines, url])
 
 
-def _html(meta: RunMeta, url: str) -> str:
+def _html(meta: RunMeta, url: str, note: str) -> str:
     rows = "".join(
         f'<tr><th scope="row" dir="auto" style="padding:4px 16px 4px 0;text-align:start;font-weight:400">'
         f"{escape(number.name)}</th>"
@@ -146,5 +163,5 @@ def _html(meta: RunMeta, url: str) -> str:
     return (
         f'<div style="font-family:sans-serif"><h2 dir="auto">{escape(meta.title)}</h2><p><b>{WORDS[meta.status]}</b>, '
         f"{_as_of(meta)}</p>{error}<table>{rows}</table>"
-        f'<p><a href="{escape(url)}">Open the report</a></p></div>\n'
+        f'<p><a href="{escape(url)}">Open the report</a></p>{note}</div>\n'
     )

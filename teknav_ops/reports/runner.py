@@ -16,6 +16,8 @@ import psutil
 import structlog
 
 from teknav_ops.durable_files import write_whole
+from teknav_ops.payloads.patterns import mask_addresses
+from teknav_ops.payloads.redaction import redact_end
 from teknav_ops.reports.page import page
 from teknav_ops.reports.runs import Order, RunMeta, Status, Tick, silent
 from teknav_ops.reports.store import LOG, META, PAGE
@@ -27,6 +29,8 @@ _POLL_SECONDS: Final = 0.2
 #: A page is made of what is there: this is for a machine that is very busy.
 _PAGE_SECONDS: Final = 120.0
 _TAIL_BYTES: Final = 1_000
+#: Of a longer log, half as much is published.
+_LOG_BYTES: Final = 400_000
 _CHILD: Final = "teknav_ops.reports.child"
 
 
@@ -56,23 +60,40 @@ class Runner:
                 self.describe(folder, meta)
             elif not (folder / PAGE).is_file():
                 self.describe(folder, meta)
-            self._room.publish(folder, order.name, order.run)
+            self._publish(folder, meta)
         return meta
 
     def clear_leftovers(self) -> list[RunMeta]:
-        """Publish, as killed, the runs whose runner has died."""
+        """Publish, as killed, the runs whose runner has died. One that cannot be published stays where it is."""
         cleared = []
         with self._room.leftovers() as folders:
             for folder in folders:
-                order, meta = order_in(folder), _told(folder)
-                if meta is None and order is not None:
-                    meta = RunMeta.of(order).ended("killed", error="the process that ran this report died")
-                    self.describe(folder, meta)
+                try:
+                    meta = self._clear(folder)
+                except OSError as error:
+                    log.warning("report.not_cleared", path=str(folder), error=str(error))
+                    continue
                 if meta is not None:
-                    self._room.publish(folder, meta.name, meta.run)
                     cleared.append(meta)
                     log.warning("report.cleared", report=meta.name, run=meta.run)
         return cleared
+
+    def _clear(self, folder: Path) -> RunMeta | None:
+        """Publish what a runner left; None where nobody can say what it was."""
+        order, meta = order_in(folder), _told(folder)
+        is_told = meta is not None
+        if meta is None and order is not None:
+            meta = RunMeta.of(order).ended("killed", error="the process that ran this report died")
+        if meta is None:
+            return None
+        if not is_told or not (folder / PAGE).is_file():
+            self.describe(folder, meta)
+        self._publish(folder, meta)
+        return meta
+
+    def _publish(self, folder: Path, meta: RunMeta) -> None:
+        _mask_log(folder / LOG)
+        self._room.publish(folder, meta.name, meta.run)
 
     def describe(self, folder: Path, meta: RunMeta) -> None:
         """Write what is known of a run that did not describe itself, and a page of what it left."""
@@ -149,6 +170,19 @@ def _told(folder: Path) -> RunMeta | None:
     with contextlib.suppress(OSError, ValueError):
         return RunMeta.model_validate_json((folder / META).read_bytes())
     return None
+
+
+def _mask_log(path: Path) -> None:
+    """The log holds what a cell's own programs wrote past the kernel, as it is and as much as it is: of more than is
+    kept, the end.
+    """
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        is_cut = file.seek(0, os.SEEK_END) > _LOG_BYTES
+        file.seek(-_LOG_BYTES if is_cut else 0, os.SEEK_END if is_cut else os.SEEK_SET)
+        text = file.read().decode(errors="replace")
+        # Of a secret that was cut in two, the second part stands in the half that goes.
+        kept = redact_end(text, len(text) // 2 if is_cut else len(text))
+        write_whole(path, ("(what came before was left out)\n" if is_cut else "") + mask_addresses(kept))
 
 
 def _tail(folder: Path) -> str:

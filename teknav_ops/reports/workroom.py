@@ -15,14 +15,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from teknav_ops.durable_files import sync_folder, try_lock
 from teknav_ops.errors import TekNavError
 from teknav_ops.reports.runs import Order, Tick, silent
 from teknav_ops.reports.store import WORKROOM
 
+log = structlog.get_logger("teknav.reports")
+
 ORDER: Final = "order.json"
 #: Below a run's folder: what its process makes for itself. It is not published.
 TEMPORARY: Final = ".temporary"
+#: There, the notebook as it is executed, before its outputs are masked.
+EXECUTED: Final = "executed.ipynb"
 _LOCK: Final = ".lock"
 _POLL_SECONDS: Final = 0.1
 #: A folder that is about to get its name, or trash about to be gone, is older than this only if its process died.
@@ -141,6 +147,10 @@ def _lock_in(stack: contextlib.ExitStack, folder: Path) -> bool:
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except FileNotFoundError:
+        return False
+    except OSError as error:
+        # Another user's, perhaps. It must not keep anybody's report from being run.
+        log.warning("report.not_cleared", path=str(folder), error=str(error))
         return False
     stack.callback(os.close, descriptor)
     # Between listing and locking it may have been published.

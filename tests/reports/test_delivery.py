@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 import secrets
 import threading
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from teknav_ops.reports import delivery
 from teknav_ops.reports.delivery import Courier
 from teknav_ops.reports.runs import Number, RunMeta
 from teknav_ops.reports.schedules import Deliver
@@ -105,6 +108,40 @@ def test_what_is_not_taken_is_tried_three_times_and_noted(
     assert (mail.channel, mail.status, mail.attempt_count) == ("mail:a@example.com", "failed", 3)
     assert "451" in mail.words
     assert store.get("health").deliveries == (post, mail)
+
+
+def test_a_full_disk_keeps_nobody_from_being_told(
+    store: ReportStore, meta: RunMeta, inbox: SmtpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store, "rewrite", full)
+    (mail,) = courier(store, inbox).deliver(meta, Deliver(mail=("a@example.com",))).deliveries
+
+    assert mail.status == "sent" and len(inbox.mails) == 1
+
+
+def test_a_page_that_no_server_would_take_is_not_attached(
+    store: ReportStore, meta: RunMeta, inbox: SmtpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "ATTACHED_LIMIT_BYTES", 10)
+    courier(store, inbox).deliver(meta, Deliver(mail=("a@example.com",), attach=True))
+
+    (mail,) = inbox.mails
+    assert not list(mail.iter_attachments())
+    assert all("not attached" in part.get_content() for part in mail.iter_parts())  # type: ignore[attr-defined]
+
+
+def test_a_page_that_cannot_be_attached_keeps_the_next_from_nothing(
+    store: ReportStore, meta: RunMeta, inbox: SmtpReceiver, receiver: HttpReceiver
+) -> None:
+    (store.folder(meta.name, meta.run) / "report.html").write_bytes(b"\xff half a page")
+    to = Deliver(mail=("a@example.com", "b@example.com"), attach=True)
+    first, second = courier(store, inbox).deliver(meta, to).deliveries
+
+    assert (first.status, second.status) == ("failed", "failed") and first.attempt_count == 1
+    assert "UnicodeDecodeError" in first.words
 
 
 def test_every_attempt_is_a_sign_of_life(store: ReportStore, meta: RunMeta, receiver: HttpReceiver) -> None:

@@ -20,7 +20,7 @@ from teknav_ops.reports import runner
 from teknav_ops.reports.desk import ReportDesk
 from teknav_ops.reports.runs import RunMeta
 from teknav_ops.reports.store import FILES
-from teknav_ops.reports.workroom import TEMPORARY
+from teknav_ops.reports.workroom import EXECUTED, TEMPORARY
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import Alert, AuditLog
 from tests.reports.conftest import Set
@@ -28,6 +28,9 @@ from tests.support import warm_python
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
+
+#: The notebook of a run that is under way.
+_EXECUTED = f"*/{TEMPORARY}/{EXECUTED}"
 
 
 def page_of(desk: ReportDesk, meta: RunMeta) -> str:
@@ -117,7 +120,7 @@ def test_a_run_that_takes_too_long_is_ended_with_its_kernel_and_shows_what_it_ha
     marker, drafts = tmp_path / "marker", tmp_path / "reports" / ".run"
 
     def monotonic() -> float:
-        return time.monotonic() + 86_400 * any(has_slept(path.read_text()) for path in drafts.glob("*/out.ipynb"))
+        return time.monotonic() + 86_400 * any(has_slept(path.read_text()) for path in drafts.glob(_EXECUTED))
 
     monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=monotonic))
 
@@ -167,13 +170,13 @@ def test_a_run_whose_runner_is_killed_is_published_as_killed_by_the_next(
     main = "from teknav_ops.cli.app import main; main()"
     killed_runner = warm_python.Process([sys.executable, "-c", main, *command], env=environment)
     drafts = tmp_path / "reports" / ".run"
-    (output,) = until(lambda: list(drafts.glob("*/out.ipynb")), what="the first save")
+    (output,) = until(lambda: list(drafts.glob(_EXECUTED)), what="the first save")
     with output.open() as first_save:
         until(lambda: has_slept(output.read_text()) and marker.exists(), what="the first cells to be kept")
         # Each save is a file of its own: whoever is killed during one leaves the one before.
         assert not has_slept(first_save.read())
-    (output.parent / ".out.ipynb.half").write_text("{")
-    assert list(output.parent.glob(f"{TEMPORARY}/*.json")), "the kernel's connection file, which holds its key"
+    (output.parents[1] / ".report.html.half").write_text("<")
+    assert list(output.parent.glob("*.json")), "the kernel's connection file, which holds its key"
     killed_runner.send_signal(signal.SIGKILL)
     killed_runner.wait()
     until(lambda: not is_running(int(marker.read_text())), what="the kernel's end")

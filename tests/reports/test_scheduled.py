@@ -200,6 +200,35 @@ def test_a_scheduler_that_leaves_ends_its_report_and_gives_it_back(
     assert client.get(keys.report_claim("slow", int(HOUR.timestamp() * 1000))) is None
 
 
+def test_a_claim_that_ended_while_redis_was_away_is_taken_anew(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = claims.Claim(client, "hourly", HOUR, "one"), claims.Claim(client, "hourly", HOUR, "two")
+    assert mine.take()
+    (key,) = client.keys("*hourly*")
+    client.delete(key)  # Its lease has ended.
+
+    monkeypatch.setattr(claims, "_RENEW_SECONDS", 0.0)
+    mine.renew()
+    assert not other.take() and client.pttl(key) > 0
+
+
+def test_who_has_lost_a_claim_neither_keeps_nor_gives_back_that_of_another(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = claims.Claim(client, "hourly", HOUR, "one"), claims.Claim(client, "hourly", HOUR, "two")
+    assert mine.take()
+    (key,) = client.keys("*hourly*")
+    client.delete(key)
+    assert other.take()
+    client.pexpire(key, 5_000)
+
+    monkeypatch.setattr(claims, "_RENEW_SECONDS", 0.0)
+    mine.renew()
+    mine.give_back()
+    assert client.get(key) == "two" and client.pttl(key) <= 5_000
+
+
 def test_one_entry_never_runs_twice_at_once(scheduler: Make, settings_with: Set, clock: Clock) -> None:
     slow = {"name": "sleeping", "key": "slow", "cron": "0 * * * *", "params": {"seconds": 600}}
     reports = scheduler(slow)
