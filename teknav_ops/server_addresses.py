@@ -158,7 +158,14 @@ def require_sender(sender: str) -> None:
     try:
         ((name, address),) = getaddresses([sender])
         local, _, domain = address.rpartition("@")
-        is_usable = address.isascii() and bool(Address(name, addr_spec=address).domain) and bool(ascii_host(domain))
+        # The parser leaves out blanks of an address, and so sends from another than the one that is written.
+        is_usable = address in sender
+        is_usable = (
+            is_usable
+            and address.isascii()
+            and bool(Address(name, addr_spec=address).domain)
+            and bool(ascii_host(domain))
+        )
         is_usable = is_usable and len(local) <= _LOCAL_LIMIT_CHARACTERS and len(name) <= _NAME_LIMIT_CHARACTERS
     except Exception:
         # The parser has errors of many kinds for what it cannot read.

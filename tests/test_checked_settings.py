@@ -118,6 +118,8 @@ def test_every_text_is_one_line_and_is_not_repeated(name: str) -> None:
         ("api_token", "caf\u00e9", "ASCII"),
         ("site_time_zone", "Asia", "no time zone"),
         ("mail_from", "a@-b-.example", "one ASCII address"),
+        ("mail_from", "Ops <ops@exa mple.com>", "one ASCII address"),
+        ("mail_from", "o ps@example.com", "one ASCII address"),
         ("mail_from", "x" * 65 + "@b.example", "one ASCII address"),
         ("mail_from", "x" * 2_000 + " <a@b.example>", "one ASCII address"),
         ("alert_mail_to", ("nobody",), "'nobody': "),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Final
 
@@ -76,6 +77,14 @@ _PHONE: Final = re.compile(
     rf"|(?<![\w.:/-])(?:98|۹۸|٩٨){_APART}{_MOBILE}(?![\w:])"
 )
 
+#: At home in five pairs, as in France, with nothing of the kind before or behind.
+_IN_PAIRS: Final = re.compile(
+    rf"(?<![\w.:/-])(?<!(?<!{_DIGIT}){_DIGIT}{{2}}[ \u00a0-])(?<!(?<!{_DIGIT}){_DIGIT}{{2}}[ \u00a0]{{2}})"
+    rf"[0۰٠][1-9۱-۹١-٩](?:[ \u00a0-]{_DIGIT}{{2}}){{4}}(?![\w:])(?!{_BLANKS}{_DIGIT})"
+)
+#: Columns that are counted through, `01 02 03 04 05` or `05 10 15 20 25`, have no larger steps.
+_STEP_LIMIT: Final = 20
+
 
 def mask_credentials(text: str) -> str:
     """The text without passwords, tokens and keys that a word before them or their own form gives away."""
@@ -89,7 +98,14 @@ def mask_addresses(text: str) -> str:
     """The text without mail addresses and telephone numbers."""
     if "@" in text or "%40" in text:
         text = _MAIL.sub(MASK, text)
-    return _PHONE.sub(MASK, text)
+    return _IN_PAIRS.sub(_unless_counted, _PHONE.sub(MASK, text))
+
+
+def _unless_counted(found: re.Match[str]) -> str:
+    """A telephone number in pairs is masked; five numbers with equal steps are none."""
+    pairs = [int(pair) for pair in re.split(r"[ \u00a0-]", found[0])]
+    steps = {later - earlier for earlier, later in itertools.pairwise(pairs)}
+    return found[0] if len(steps) == 1 and abs(steps.pop()) < _STEP_LIMIT else MASK
 
 
 def _masked(found: re.Match[str]) -> str:

@@ -30,12 +30,12 @@ def mask_everywhere(secrets: frozenset[str]) -> None:
 
 def redact(text: str, secrets: frozenset[str] = frozenset()) -> str:
     """The text with every secret masked: those that are known, longest first so that none survives inside another, and
-    what gives itself away as one.
+    what gives itself away as one. NUL, which PostgreSQL keeps in no text, becomes U+FFFD.
     """
     for secret in sorted(secrets | _masked_everywhere, key=len, reverse=True):
         if len(secret) >= _LEAST_CHARACTERS:
             text = text.replace(secret, MASK)
-    return mask_credentials(text)
+    return mask_credentials(text.replace("\0", "\ufffd"))
 
 
 def redact_beginning(text: str, limit_characters: int, secrets: frozenset[str] = frozenset()) -> str:

@@ -7,9 +7,11 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.snapshots import questions
 from teknav_ops.snapshots.open import Snapshot
+from teknav_ops.snapshots.questions.asking import require_span
 from teknav_ops.triage.proportions import ErrorRates
 from teknav_ops.triage.regression import LEAST_COUNT, Regression, compare
 from teknav_ops.triage.what_changed import Cause, JobCounts, WhatChanged, period_before, summarize
@@ -58,7 +60,13 @@ def what_changed(
     """An incident's window against the time `before` it (four times as long, unless given).
 
     New causes are those that were never seen before in all that the snapshot holds.
+
+    Raises:
+        InvalidRequest: an end is missing or no time, or the window or the time before it has no length.
     """
+    require_span(since, until)
+    if before is not None and not (isinstance(before, timedelta) and before > timedelta(0)):
+        raise InvalidRequest(f"before: {before!r:.60} is no length of time; write timedelta(hours=…)")
     before_since = period_before(since, until, before)
     window: dict[str, Any] = {"queues": queues, "since": since, "until": until}
     earlier: dict[str, Any] = {"queues": queues, "since": before_since, "until": since}

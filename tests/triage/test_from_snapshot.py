@@ -6,6 +6,9 @@ import random
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
+import pytest
+
+from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.states import RunOutcome
 from teknav_ops.triage.from_snapshot import compare_windows, what_changed
 from tests.snapshots.conftest import SnapshotOf
@@ -114,3 +117,25 @@ def test_an_empty_snapshot_has_no_changes(snapshot_of: SnapshotOf) -> None:
     found = what_changed(snapshot_of(), NOON, after(hours=1))
 
     assert found.changes == [] and found.operator_actions == []
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "more", "field"),
+    [
+        (None, None, {}, "since"),
+        (NOON, None, {}, "until"),
+        (None, NOON, {}, "since"),
+        ("yesterday", NOON, {}, "since"),
+        (NOON.replace(tzinfo=None), after(hours=1), {}, "since"),
+        (after(hours=1), NOON, {}, "since"),
+        (NOON, NOON, {}, "since"),
+        (NOON, after(hours=1), {"before": timedelta(0)}, "before"),
+        (NOON, after(hours=1), {"before": timedelta(hours=-1)}, "before"),
+        (NOON, after(hours=1), {"before": 3}, "before"),
+    ],
+)
+def test_a_window_that_is_none_is_refused_by_name(
+    snapshot_of: SnapshotOf, since: Any, until: Any, more: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{field}: "):
+        what_changed(snapshot_of(), since, until, **more)

@@ -194,6 +194,28 @@ def test_a_mail_that_its_time_limit_ends_is_not_being_sent_any_more(
     assert (row(services, ctx.job_id).status, row(services, ctx.job_id).error) == (status, "TimeLimitExceeded: ")
 
 
+@pytest.mark.each_database
+def test_a_mail_whose_server_answers_with_a_nul_is_sent_once(
+    smtp: Services, inbox: Inbox, make_context: MakeContext
+) -> None:
+    inbox.answers["accepted"] = "250 kept\0as 1"
+    ctx = make_context(services=smtp)
+    for _ in range(2):
+        assert send_email(order(), ctx)["status"] == "sent"
+
+    assert len(inbox.mails) == 1 and row(smtp, ctx.job_id).server_answer == "250 kept\ufffdas 1"
+
+
+@pytest.mark.each_database
+def test_a_refusal_with_a_nul_is_recorded(smtp: Services, inbox: Inbox, make_context: MakeContext) -> None:
+    inbox.answers["DATA"] = "554 no\0thanks"
+    ctx = make_context(services=smtp)
+    with pytest.raises(MailRefused):
+        send_email(order(), ctx)
+
+    assert row(smtp, ctx.job_id).status == "failed" and "no\ufffdthanks" in (row(smtp, ctx.job_id).error or "")
+
+
 def test_a_mail_of_text_alone_says_its_language(smtp: Services, inbox: Inbox, make_context: MakeContext) -> None:
     send_email(order(language="en"), make_context(services=smtp))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import redis
+from dramatiq.middleware import TimeLimitExceeded
 from pydantic import ValidationError
 from sqlalchemy import select, update
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -430,3 +432,21 @@ def test_wrong_input_of_operators_is_refused_and_viewers_may_change_nothing(
     with pytest.raises(NotAllowed):
         viewer.webhooks.disable("partner", reason="x")
     assert endpoint(services).status == "enabled"
+
+
+class _TooSlow:
+    """A receiver that is still talking when the job's time limit ends."""
+
+    def request(self, *_: Any, **__: Any) -> Any:
+        raise TimeLimitExceeded
+
+
+def test_a_delivery_that_its_time_limit_ends_is_recorded_as_failed(
+    services: Services, secret: str, make_context: MakeContext
+) -> None:
+    with pytest.raises(TimeLimitExceeded):
+        deliver_webhook(order(), make_context(services=dataclasses.replace(services, http=_TooSlow())))
+
+    (attempt,) = log(services)
+    assert (attempt.outcome, attempt.error_type, attempt.status_code) == ("failed", "TimeLimitExceeded", None)
+    assert endpoint(services).failure_count == 1

@@ -61,6 +61,16 @@ def window(since: datetime | None, until: datetime | None) -> dict[str, datetime
     return ends
 
 
+def require_span(since: datetime | None, until: datetime | None) -> None:
+    """For a question that compares: both ends must be there, one before the other. Raises InvalidRequest."""
+    for name, moment in (("since", since), ("until", until)):
+        if moment is None:
+            raise InvalidRequest(f"{name}: must be given; write datetime(…, tzinfo=UTC)")
+    ends = window(since, until)
+    if ends["since"] == ends["until"]:
+        raise InvalidRequest(f"since: {since} is not before until")
+
+
 def named(queues: str | Sequence[str] | None) -> dict[str, list[str] | None]:
     """One queue, several, or all, as a parameter. Raises InvalidRequest."""
     if queues is None:
