@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from teknav_ops.access.actors import check_actor
 from teknav_ops.engine.job_options import checked_key, checked_list, checked_priority, checked_trace_id, delay_ms
-from teknav_ops.engine.submission import submit
+from teknav_ops.engine.submission import require_no_conflict, submit
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.identifiers import new_job_id, new_trace_id
 from teknav_ops.payloads import codec
@@ -143,13 +143,16 @@ class Producer:
         delay: timedelta | float | None = None,
         priority: int = 0,
         trace_id: str | None = None,
+        all_or_none: bool = False,
     ) -> list[Accepted]:
         """Enqueue jobs of one kind, a thousand per round trip. All are validated before the first is written.
 
-        `idempotency_keys` are as many as the items, None for those that have none; each works as in `enqueue`.
+        `idempotency_keys` are as many as the items, None for those that have none; each works as in `enqueue`. With
+        `all_or_none` they are looked at before the first job is written.
 
         Raises:
-            IdempotencyConflict: of the first key that was used for another request; the other jobs were written.
+            IdempotencyConflict: of the first key that was used for another request; the other jobs were written, with
+                `all_or_none` only where that happened at this very moment.
         """
         known = self._topology[queue]
         payloads = checked_list(items, "items")
@@ -162,6 +165,8 @@ class Producer:
                 self._build(known, job, data, key, delay, priority, origin, where=f"item {index}")
                 for index, (data, key) in enumerate(zip(payloads, keys, strict=True))
             ]
+            if all_or_none:
+                require_no_conflict(self._runner, known, jobs, self._cipher, timeout_seconds=self._timeout_seconds)
             return self._submit(known, jobs)
 
     def enqueue_ai_content(
@@ -223,12 +228,7 @@ class Producer:
         if self._admit is not None:
             self._admit(queue, len(jobs))
         return submit(
-            self._runner,
-            queue,
-            jobs,
-            cipher=self._cipher,
-            actor=self._actor,
-            timeout_seconds=self._timeout_seconds,
+            self._runner, queue, jobs, cipher=self._cipher, actor=self._actor, timeout_seconds=self._timeout_seconds
         )
 
     def _build(

@@ -52,7 +52,7 @@ def publish_event(
     Raises:
         InvalidRequest: `event_id` was given without `occurred_at`: it would be another event each time.
         InvalidPayload, PayloadTooLarge: type, id or data cannot be sent. Nothing was written.
-        IdempotencyConflict: the id was used for another event.
+        IdempotencyConflict: the id was used for another event. Nothing was written, unless that was at this moment.
         StorageUnavailable: nothing was written.
         RedisUnavailable: what was written stays; publish again.
     """
@@ -69,12 +69,15 @@ def publish_event(
     }
     # Also where nobody takes it: a wrong event is not found only when the first partner asks for it.
     codec.validate(DeliverWebhook, {"endpoint_id": 1, **event}, where="event")
-    deliveries = {
-        name: producer.enqueue(
-            _QUEUE, _JOB, {"endpoint_id": row_id, **event}, idempotency_key=f"{event['event_id']} to {row_id}"
-        )
-        for row_id, name in _takers(database, event_type)
-    }
+    takers = _takers(database, event_type)
+    accepted = producer.enqueue_many(
+        _QUEUE,
+        _JOB,
+        [{"endpoint_id": row_id, **event} for row_id, _ in takers],
+        idempotency_keys=[f"{event['event_id']} to {row_id}" for row_id, _ in takers],
+        all_or_none=True,
+    )
+    deliveries = {name: job for (_, name), job in zip(takers, accepted, strict=True)}
     return PublishedEvent(str(event["event_id"]), deliveries)
 
 

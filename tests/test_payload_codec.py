@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from teknav_ops.errors import InvalidPayload
-from teknav_ops.payloads import codec
+from teknav_ops.errors import InvalidPayload, InvalidRequest
+from teknav_ops.payloads import codec, plain
 from teknav_ops.payloads.base import Payload
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.payloads.redaction import redact
@@ -187,3 +187,9 @@ def test_texts_are_redacted(text: str, secrets: set[str], shown: str) -> None:
 def test_only_objects_are_payloads(data: Any) -> None:
     with pytest.raises(InvalidPayload, match="must be a JSON object"):
         codec.validate(Nested, data, where="t")
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '[{"x": {"b": 1, "a": 2, "\\u0061": 3}}]'])
+def test_a_key_that_stands_twice_is_refused_by_name(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="--data: has the key 'a' twice"):
+        plain.parse(text, "--data")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
+from teknav_ops.engine import submission
 from teknav_ops.errors import IdempotencyConflict, InvalidPayload, InvalidRequest, RedisUnavailable
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
@@ -94,15 +95,17 @@ def test_an_event_that_was_published_half_way_is_published_again_without_doubles
 ) -> None:
     for name in ("a", "b", "c"):
         control.webhooks.add(name, "https://partner.example/h")
-    whole, calls = platform.enqueue, iter(range(10))
+    whole, calls = platform._runner.run, iter(range(10))
 
-    def die_at_the_second(*args: Any, **options: Any) -> Any:
+    def die_at_the_second(call: Any) -> Any:
         if next(calls) == 1:
             raise RedisUnavailable("gone")
-        return whole(*args, **options)
+        return whole(call)
 
     with monkeypatch.context() as patched, pytest.raises(RedisUnavailable):
-        patched.setattr(platform, "enqueue", die_at_the_second)
+        # As if there were a thousand and one.
+        patched.setattr(submission, "BATCH_LIMIT", 1)
+        patched.setattr(platform._runner, "run", die_at_the_second)
         publish_event(platform, database, "article.published", {"n": 1}, event_id="e1", occurred_at=AT)
     assert len(payloads(client)) == 1
 
@@ -111,6 +114,19 @@ def test_an_event_that_was_published_half_way_is_published_again_without_doubles
     assert sorted(payload["endpoint_id"] for payload in payloads(client)) == [1, 2, 3]
     with pytest.raises(IdempotencyConflict, match=r"data\.n"):
         publish_event(platform, database, "article.published", {"n": 2}, event_id="e1", occurred_at=AT)
+
+
+def test_an_id_that_was_used_for_another_event_reaches_nobody(
+    platform: Producer, control: Control, database: Database, client: redis.Redis
+) -> None:
+    control.webhooks.add("first", "https://partner.example/h", event_types=["article.published"])
+    control.webhooks.add("both", "https://partner.example/h", event_types=["article.published", "article.edited"])
+    publish_event(platform, database, "article.edited", {}, event_id="e1", occurred_at=AT)
+
+    with pytest.raises(IdempotencyConflict, match=r"payload\.event_type"):
+        publish_event(platform, database, "article.published", {}, event_id="e1", occurred_at=AT)
+
+    assert [payload["endpoint_id"] for payload in payloads(client)] == [2]
 
 
 @pytest.mark.parametrize(

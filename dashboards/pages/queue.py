@@ -16,6 +16,7 @@ from teknav_ops.jobs.paging import Window
 from teknav_ops.jobs.queries import SORTED_BY, JobFilter
 from teknav_ops.jobs.states import JobState
 from teknav_ops.metrics.live import QueueStats
+from teknav_ops.payloads import plain
 from teknav_ops.spans import parse_moment
 from teknav_ops.topology import TOPOLOGY, Queue
 
@@ -139,12 +140,14 @@ class QueuePage(JobActions, Page):
 
     @action(Operation.ENQUEUE)
     def enqueue(
-        self, queue: str, job: str, payload: dict[str, Any], delay_seconds: float, idempotency_key: str
+        self, queue: str, job: str, payload: dict[str, str], delay_seconds: float, idempotency_key: str
     ) -> Outcome:
-        """Create a job; what does not fit comes back as problems by field."""
+        """Create a job of fields that are each a JSON text; what does not fit comes back as problems by field."""
+        # A browser would make null of 1e999, round long numbers, and drop the first of two equal keys.
+        data = {name: plain.parse(text, name) for name, text in payload.items()}
         try:
             accepted = self.visit.sources.producer(self.visit.operator).enqueue(
-                queue, job, payload, delay=delay_seconds or None, idempotency_key=idempotency_key or None
+                queue, job, data, delay=delay_seconds or None, idempotency_key=idempotency_key or None
             )
         except InvalidPayload as error:
             if not error.fields:

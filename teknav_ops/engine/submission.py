@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from redis.exceptions import OutOfMemoryError
 
 from teknav_ops.errors import IdempotencyConflict, InvalidPayload, MissingSecretKey, RedisUnavailable
 from teknav_ops.payloads import codec
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.connection import OUTAGE_ERRORS, RefusedForNow
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, RefusedForNow
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import Accepted, KeyInUse, NewJob, ScriptRunner
 from teknav_ops.topology import Queue
+
+Answer = TypeVar("Answer")
 
 #: Jobs in one script call and one round trip.
 BATCH_LIMIT: Final = 1_000
@@ -47,16 +50,44 @@ def submit(
         call = scripts.enqueue(
             keys, idempotency_ms=queue.idempotency_ms, actor=actor, jobs=jobs[first : first + BATCH_LIMIT]
         )
-        accepted += _send(runner, call, deadline, accepted_count=len(accepted))
+        accepted += _wait_out(partial(runner.run, call), deadline, accepted_count=len(accepted))
     return [_require_same_request(queue, job, answer, cipher) for job, answer in zip(jobs, accepted, strict=True)]
 
 
-def _send(
-    runner: ScriptRunner, call: scripts.Call[list[Accepted]], deadline: float, accepted_count: int
-) -> list[Accepted]:
+def require_no_conflict(
+    runner: ScriptRunner, queue: Queue, jobs: Sequence[NewJob], cipher: codec.Cipher, *, timeout_seconds: float
+) -> None:
+    """Raise IdempotencyConflict where the key of one of these jobs stands for another request by now, and
+    RedisUnavailable where that cannot be known in time. Nothing is written.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    keyed = [job for job in jobs if job.idempotency_key]
+    found = _wait_out(lambda: _first_requests(runner.client, QueueKeys(queue.name), keyed), deadline, accepted_count=0)
+    for job, first in found:
+        _require_same_request(queue, job, first, cipher)
+
+
+def _first_requests(client: Client, keys: QueueKeys, jobs: Sequence[NewJob]) -> list[tuple[NewJob, KeyInUse]]:
+    """Those of the jobs whose key is used, with what it stands for; two round trips. What is damaged is left out."""
+    with client.pipeline(transaction=False) as pipeline:
+        for job in jobs:
+            pipeline.execute_command("GET", keys.idempotency_family + job.idempotency_key)
+        used = [(job, job_id) for job, job_id in zip(jobs, pipeline.execute(), strict=True) if job_id]
+        for _, job_id in used:
+            pipeline.hmget(keys.job(job_id), ["name", "payload", "first_payload"])
+        records = pipeline.execute(raise_on_error=False) if used else []
+    return [
+        (job, KeyInUse(job_id, False, record[0], record[2] or record[1]))
+        for (job, job_id), record in zip(used, records, strict=True)
+        if not isinstance(record, Exception) and record[0] and record[1]
+    ]
+
+
+def _wait_out(ask: Callable[[], Answer], deadline: float, accepted_count: int) -> Answer:
+    """What is answered, once an outage is over."""
     while True:
         try:
-            return runner.run(call)
+            return ask()
         except OUTAGE_ERRORS as error:
             if time.monotonic() >= deadline:
                 raise RedisUnavailable(

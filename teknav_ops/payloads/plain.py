@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from pydantic import SecretStr
 
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.payloads import unique_keys
 from teknav_ops.payloads.exact import OWN, exact, given
 
 DEPTH_LIMIT: Final = 64
@@ -205,7 +206,7 @@ def whole_number(value: Any, field: str, least: int, largest: int) -> int:
 def parse(text: str, field: str) -> Any:
     """A JSON text that somebody typed or sent. Raises InvalidRequest that names the field."""
     try:
-        return json.loads(text)
+        return unique_keys.loads(text)
     except (RecursionError, ValueError) as error:
         raise InvalidRequest(f"{field}: {json_problem(error)}") from None
 
@@ -214,6 +215,8 @@ def json_problem(error: Exception) -> str:
     """What is wrong with a text that could not be read as JSON, and what to do."""
     if isinstance(error, RecursionError):
         return f"is nested deeper than {DEPTH_LIMIT} levels"
+    if isinstance(error, unique_keys.DoubledKey):
+        return str(error)
     if isinstance(error, UnicodeDecodeError):
         return f"is not UTF-8 (byte {error.start}); send JSON as UTF-8"
     if isinstance(error, json.JSONDecodeError):

@@ -24,7 +24,7 @@ from tests.entrances.prepared import PAUSED_QUEUE, QUEUE, WORDS, PreparedData
 from tests.support.entry_points import PageAction, page_actions
 from tests.support.web import PASSWORD, Web
 
-_MAIL: Final = {"to": "reader@example.com", "subject": "hello", "text": "hello"}
+_MAIL: Final = {"to": '"reader@example.com"', "subject": '"hello"', "text": '"hello"'}
 ACTIONS: Final = page_actions()
 MANAGING: Final = ("configure", "delete", "delete_listed", "preview_deletion", "purge", "replay_edited")
 #: Users and tokens.

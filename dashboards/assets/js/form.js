@@ -7,6 +7,18 @@ export function problemsOf(answer) {
   return answer.data?.problems ?? (answer.field ? {[answer.field]: answer.text.replace(/^(?:\w+: )*/, '')} : {});
 }
 
+/** What is wrong with a field or a part of it, `input.a`. */
+function problemWith(name, problems) {
+  const path = Object.keys(problems).find((key) => key === name || key.startsWith(`${name}.`));
+  return path === undefined || path === name ? problems[path] : `${path}: ${problems[path]}`;
+}
+
+/** What is wrong with none of these fields. */
+function problemsBeside(names, problems) {
+  const others = Object.entries(problems).filter(([key]) => !names.includes(key.split('.')[0]));
+  return others.map(([key, text]) => key ? `${key}: ${text}` : text).join('; ');
+}
+
 /** What is wrong, beside its field. */
 export function Wrong({text}) {
   return text ? html`<span class="problem" role="alert">${text}</span>` : null;
@@ -50,13 +62,13 @@ export function NewJob({client, queue, jobs, onClose}) {
   const [extra, setExtra] = useState({delay_seconds: '', idempotency_key: ''});
   const [isBusy, setBusy] = useState(false);
   const fields = useMemo(() => fieldsOf(schema), [schema]);
+  const places = ['delay', 'idempotency_key', ...fields.map((field) => field.name)];
   const send = async (event) => {
     event.preventDefault();
-    const [data, wrong] = payloadOf(fields, values);
-    setProblems(wrong);
-    if (Object.keys(wrong).length || isBusy) return;
+    if (isBusy) return;
+    setProblems({});
     setBusy(true);
-    const answer = await client.ask('enqueue', {queue, job: name, payload: data, delay_seconds: Number(extra.delay_seconds) || 0, idempotency_key: extra.idempotency_key}, ['delay', 'idempotency_key']);
+    const answer = await client.ask('enqueue', {queue, job: name, payload: payloadOf(fields, values), delay_seconds: Number(extra.delay_seconds) || 0, idempotency_key: extra.idempotency_key}, places);
     setBusy(false);
     if (answer.ok && !answer.data?.problems) onClose();
     else setProblems(problemsOf(answer));
@@ -65,10 +77,11 @@ export function NewJob({client, queue, jobs, onClose}) {
     ${names.length > 1 && html`<label class="stacked">Job<select name="job" value=${name} onChange=${(event) => { setName(event.target.value); setValues({}); setProblems({}); }}>
       ${names.map((key) => html`<option key=${key} value=${key}>${key}</option>`)}</select></label>`}
     <p class="soft">${schema.description}</p>
-    ${fields.map((field) => html`<${Field} key=${name + field.name} field=${field} value=${values[field.name]} problem=${problems[field.name]}
+    ${fields.map((field) => html`<${Field} key=${name + field.name} field=${field} value=${values[field.name]} problem=${problemWith(field.name, problems)}
       onChange=${(value) => setValues({...values, [field.name]: value})} />`)}
     <div class="columns"><label class="stacked">Run it after, seconds<input name="delay_seconds" type="number" min="0" value=${extra.delay_seconds} onInput=${(event) => setExtra({...extra, delay_seconds: event.target.value})} /><${Wrong} text=${problems.delay} /></label>
       <label class="stacked">Idempotency key<input name="idempotency_key" autocomplete="off" value=${extra.idempotency_key} onInput=${(event) => setExtra({...extra, idempotency_key: event.target.value})} /><${Wrong} text=${problems.idempotency_key} /></label></div>
+    <${Wrong} text=${problemsBeside(places, problems)} />
     <div class="row end"><button type="button" class="button" onClick=${onClose}>Cancel</button><button class="button main" disabled=${isBusy} aria-busy=${isBusy}>Create job</button></div>
   </form></${Dialog}>`;
 }
@@ -113,16 +126,8 @@ function kindOf(found) {
   return {kind: 'json'};
 }
 
+/** Each field as a JSON text. What was typed as JSON goes as it was typed: the server reads it. */
 function payloadOf(fields, values) {
-  const data = {};
-  const wrong = {};
-  for (const field of fields) {
-    const value = values[field.name];
-    if (value === undefined || value === '') continue;
-    if (field.kind === 'number') data[field.name] = Number(value);
-    else if (field.kind === 'json') {
-      try { data[field.name] = JSON.parse(value); } catch (error) { wrong[field.name] = `not JSON: ${error.message}`; }
-    } else data[field.name] = value;
-  }
-  return [data, wrong];
+  const filled = fields.filter(({name}) => values[name] !== undefined && values[name] !== '');
+  return Object.fromEntries(filled.map(({name, kind}) => [name, kind === 'json' ? values[name] : JSON.stringify(kind === 'number' ? Number(values[name]) : values[name])]));
 }

@@ -13,12 +13,20 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message, Send
 
 from teknav_ops.api.dependencies import MayRead, services_of
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.problems import answers
 from teknav_ops.api.realtime.following import HEARTBEAT_SECONDS, SEND_SECONDS, Batch, Following, wanted_of
 
 log = structlog.get_logger("teknav.realtime")
 
-router = APIRouter(prefix="/api/realtime", tags=["realtime"])
+
+class _StreamRoute(ExactRoute):
+    """A stream of events of some queues, of some types."""
+
+    repeated = frozenset({"queue", "type"})
+
+
+router = APIRouter(prefix="/api/realtime", tags=["realtime"], route_class=_StreamRoute)
 
 _RETRY_MS: Final = 2_000
 _EXAMPLE: Final = (

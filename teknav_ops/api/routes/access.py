@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from teknav_ops.api.dependencies import FromServices, MayAdminister
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_access import (
     EndedSessions,
@@ -24,7 +25,7 @@ from teknav_ops.api.models_access import (
 from teknav_ops.api.parameters import PLAIN, Limit, PageCursor
 from teknav_ops.api.problems import answers
 
-router = APIRouter(prefix="/api/owner/access", tags=["access"])
+router = APIRouter(prefix="/api/owner/access", tags=["access"], route_class=ExactRoute)
 
 UserName = Annotated[str, Path(max_length=100, pattern=PLAIN, description="The user's name.")]
 TokenName = Annotated[str, Path(max_length=100, pattern=PLAIN, description="The token's name.")]

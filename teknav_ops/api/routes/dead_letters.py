@@ -10,6 +10,7 @@ from starlette.responses import StreamingResponse
 
 from teknav_ops.access.identity import Identity
 from teknav_ops.api.dependencies import AnotherPayload, FromServices, MayAct, MayManage, MayRead, SearchedText
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.exports import attachment_name, csv_chunks, json_chunks
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import (
@@ -27,7 +28,7 @@ from teknav_ops.jobs.dead_letter import DeadLetter
 from teknav_ops.jobs.dead_letter_causes import DeadLetterGroup
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 
-router = APIRouter(prefix="/api/owner/queues/{queue}/dead-letters", tags=["dead letters"])
+router = APIRouter(prefix="/api/owner/queues/{queue}/dead-letters", tags=["dead letters"], route_class=ExactRoute)
 
 _EXPORT_STEP: Final = 500
 _PATIENT_SECONDS: Final = 3_600.0

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from teknav_ops.api.dependencies import FromServices, MayManage
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.models_jobs import DeletionRequest, DeletionRun
 from teknav_ops.api.parameters import DeletionId, QueueName
 from teknav_ops.api.problems import answers
 from teknav_ops.jobs.batch_deletion import Deletion
 
-router = APIRouter(prefix="/api/owner/queues/{queue}/deletions", tags=["dead letters"])
+router = APIRouter(prefix="/api/owner/queues/{queue}/deletions", tags=["dead letters"], route_class=ExactRoute)
 
 
 @router.post(

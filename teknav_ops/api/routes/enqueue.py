@@ -8,12 +8,13 @@ from fastapi import APIRouter, Header
 from starlette.responses import Response
 
 from teknav_ops.api.dependencies import FromServices, MayEnqueue
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.models_jobs import EnqueueAnswer, EnqueueRequest
 from teknav_ops.api.parameters import QueueName
 from teknav_ops.api.problems import answers
 from teknav_ops.errors import InvalidRequest
 
-router = APIRouter(prefix="/api/owner/queues", tags=["enqueue"])
+router = APIRouter(prefix="/api/owner/queues", tags=["enqueue"], route_class=ExactRoute)
 
 
 @router.post(

@@ -7,13 +7,14 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 
 from teknav_ops.api.dependencies import FromServices, MayRead
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.history import check_step, history_from_minutes, history_with_snapshot, is_in_redis
 from teknav_ops.api.models import History
 from teknav_ops.api.parameters import QueueName
 from teknav_ops.api.problems import answers
 from teknav_ops.jobs.states import RunOutcome
 
-router = APIRouter(prefix="/api/owner/queues", tags=["queues"])
+router = APIRouter(prefix="/api/owner/queues", tags=["queues"], route_class=ExactRoute)
 
 _LONGEST_SECONDS: Final = 400 * 86_400
 

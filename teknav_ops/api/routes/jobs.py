@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from teknav_ops.access.identity import Identity
 from teknav_ops.api.dependencies import AnotherPayload, FromServices, MayAct, MayRead, SearchedText
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.exports import attachment_name
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import (
@@ -32,7 +33,7 @@ from teknav_ops.jobs.record import JobRecord
 from teknav_ops.jobs.states import JobState
 from teknav_ops.platform.webhook_endpoints import Attempt, attempts_of_job
 
-router = APIRouter(prefix="/api/owner", tags=["jobs"])
+router = APIRouter(prefix="/api/owner", tags=["jobs"], route_class=ExactRoute)
 
 JobOrder = Literal["due_at", "-due_at", "finished_at", "-finished_at"]
 #: Lists leave out what only one job's page shows: twenty stack traces each.

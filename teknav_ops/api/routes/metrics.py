@@ -6,9 +6,10 @@ from fastapi import APIRouter
 from starlette.responses import PlainTextResponse
 
 from teknav_ops.api.dependencies import FromServices, MayScrape
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.problems import answers
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=ExactRoute)
 
 
 @router.get(

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from teknav_ops.alerts.queries import AlertQueries
 from teknav_ops.api.dependencies import FromServices, MayRead, SearchedText
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.models_operations import AlertModel, Alerts, AuditEntryModel, AuditPageModel, WorkerModel, Workers
 from teknav_ops.api.parameters import Limit, Short, Since, Until, window_of
 from teknav_ops.api.problems import answers
@@ -16,7 +17,7 @@ from teknav_ops.audit.entries import OUTCOMES
 from teknav_ops.audit.trail import AuditFilter
 from teknav_ops.metrics.scheduler_state import read_scheduler
 
-router = APIRouter(prefix="/api/owner", tags=["operations"])
+router = APIRouter(prefix="/api/owner", tags=["operations"], route_class=ExactRoute)
 
 
 @router.get(

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from teknav_ops.api.dependencies import FromServices, MayAct, MayManage, MayRead
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.models import (
     AttentionModel,
     JobKind,
@@ -32,7 +33,7 @@ from teknav_ops.payloads.base import Payload
 from teknav_ops.redis_state.scripts import QueueCounts
 from teknav_ops.topology import Queue, purpose_of
 
-router = APIRouter(prefix="/api/owner/queues", tags=["queues"])
+router = APIRouter(prefix="/api/owner/queues", tags=["queues"], route_class=ExactRoute)
 
 
 @router.get(

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from teknav_ops.access.policy import Operation
 from teknav_ops.api.dependencies import FromServices, MayAct, MayActOnSome, MayRead
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.models import PageOf
 from teknav_ops.api.models_jobs import ReplayRequest, ReplayStart, ReplayView
 from teknav_ops.api.parameters import Limit, PageCursor, QueueName, ReplayId, Short
@@ -17,7 +18,7 @@ from teknav_ops.api.rendering import rendered
 from teknav_ops.api.services import Services
 from teknav_ops.jobs.batch_replay import Replay
 
-router = APIRouter(prefix="/api/owner", tags=["batch replays"])
+router = APIRouter(prefix="/api/owner", tags=["batch replays"], route_class=ExactRoute)
 
 
 @router.post(

@@ -12,13 +12,14 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from teknav_ops.api.dependencies import FromServices, MayRead, MayReadPayloads
+from teknav_ops.api.exact_requests import ExactRoute
 from teknav_ops.api.problems import problem
 from teknav_ops.reports.catalogue import UnknownReport
 from teknav_ops.reports.page import inlined, policy_in
 from teknav_ops.reports.store import ASSETS, LOG, META, NOTEBOOK, PAGE, ReportStore
 
 #: Not a part of the REST API.
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=ExactRoute)
 
 _LIST: Final = "/dashboard/owner/reports"
 _SANDBOX: Final = "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads"
