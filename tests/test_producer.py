@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +35,18 @@ from tests.support.engine import dump
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.topology import TOPOLOGY as TEST_TOPOLOGY
+
+
+def test_the_lines_of_the_readme_enqueue(client: redis.Redis, cipher: Cipher, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    (block,) = re.findall(r"```python\n(from teknav_ops.producer .*?)```", text, re.S)
+    monkeypatch.setattr(Producer, "from_settings", lambda _: Producer(client, cipher=cipher))  # type: ignore[arg-type]
+
+    exec(block.replace("10_001", "11"), {})
+
+    queries = JobQueries(client, TOPOLOGY)  # type: ignore[arg-type]
+    assert [queries.counts(queue).delayed for queue in ("media:optimize", "email:send")] == [0, 1]
+    assert queries.counts("search:index").waiting == 10
 
 
 def test_the_named_helpers_enqueue_on_their_queues(client: redis.Redis, cipher: Cipher) -> None:

@@ -6,9 +6,11 @@ and the lock goes with the process.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +24,9 @@ from teknav_ops.snapshots.disk import RESERVE_BYTES, require_room, watching_for_
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.load import Ends, Loaded, Loader, Progress, is_of_another_database, settled_ids
-from teknav_ops.snapshots.publish import publish, published_edition
+from teknav_ops.snapshots.publish import publish, published_edition, take_published
 from teknav_ops.snapshots.seals import is_as_published
-from teknav_ops.snapshots.work import WorkFile, open_work_file, remove_work_file, remove_work_file_log
+from teknav_ops.snapshots.work import WorkFile, nothing, open_work_file, remove_work_file, remove_work_file_log
 from teknav_ops.storage.database import Database
 
 log = structlog.get_logger("teknav.snapshots")
@@ -32,6 +34,9 @@ log = structlog.get_logger("teknav.snapshots")
 _FIXED_BYTES: Final = 4 * 1024 * 1024
 #: How long a transaction that inserts may hold up an export; the next export takes what it left.
 SETTLE_SECONDS: Final = 2.0
+
+#: Puts something in the place of a work file that is lost or damaged, and says whether it did.
+Take = Callable[[], bool]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +109,7 @@ class Exporter:
             # Taken later, it would promise rows that were not there when SQL was asked how far it is.
             exported_at = datetime.now(UTC)
             ends = settled_ids(self._database, wait_seconds=self._settle_seconds)
-            loaded, meta, path = self._bring_up_to_date(ends, exported_at, deadline, on_progress)
+            loaded, meta, path = self._bring_up_to_date(ends, exported_at, deadline, on_progress, is_rebuild=rebuild)
             if path is not None:
                 removed += self.folder.collect()
         return Exported(
@@ -114,22 +119,34 @@ class Exporter:
         )  # fmt: skip
 
     def _bring_up_to_date(
-        self, ends: Ends, exported_at: datetime, deadline: float | None, on_progress: Progress
+        self, ends: Ends, exported_at: datetime, deadline: float | None, on_progress: Progress, *, is_rebuild: bool
     ) -> tuple[Loaded, dict[str, Any], Path | None]:
-        try:
-            return self._load_and_publish(ends, exported_at, deadline, on_progress)
-        except duckdb.Error as error:
-            if not tells_of_damage(error):
-                raise
-            # Blocks are checked when they are read: it may open, and be damaged all the same.
-            log.warning("snapshot.rebuild", reason=str(error))
-        remove_work_file(self.folder.work_file)
-        return self._load_and_publish(ends, exported_at, deadline, on_progress)
+        takes = (nothing,) if is_rebuild else (self._take_published, self._take_published)
+        for take in takes:
+            try:
+                return self._load_and_publish(take, ends, exported_at, deadline, on_progress)
+            except duckdb.Error as error:
+                if not tells_of_damage(error):
+                    raise
+                # Blocks are checked when they are read: it may open, and be damaged all the same.
+                log.warning("snapshot.rebuild", reason=str(error))
+            remove_work_file(self.folder.work_file)
+        return self._load_and_publish(nothing, ends, exported_at, deadline, on_progress)
+
+    def _take_published(self) -> bool:
+        newest = self.folder.newest()
+        if newest is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self._require_room(newest.stat().st_size)
+        is_taken = take_published(self.folder)
+        if is_taken:
+            log.info("snapshot.taken", reason="the work file is made from the newest snapshot", file=str(newest))
+        return is_taken
 
     def _load_and_publish(
-        self, ends: Ends, exported_at: datetime, deadline: float | None, on_progress: Progress
+        self, take: Take, ends: Ends, exported_at: datetime, deadline: float | None, on_progress: Progress
     ) -> tuple[Loaded, dict[str, Any], Path | None]:
-        loaded, meta = self._load(ends, exported_at, deadline, on_progress)
+        loaded, meta = self._load(take, ends, exported_at, deadline, on_progress)
         if loaded.has_more or meta["edition"] == self._published_edition():
             return loaded, meta, None
         self._require_room(self.folder.work_file.stat().st_size)
@@ -138,9 +155,9 @@ class Exporter:
         return loaded, meta, path
 
     def _load(
-        self, ends: Ends, exported_at: datetime, deadline: float | None, on_progress: Progress
+        self, take: Take, ends: Ends, exported_at: datetime, deadline: float | None, on_progress: Progress
     ) -> tuple[Loaded, dict[str, Any]]:
-        with self._opened(ends) as work:
+        with self._opened(take, ends) as work:
             loader = Loader(
                 work=work, database=self._database, retention_days=self._retention_days, exported_at=exported_at,
                 deadline=deadline, on_progress=on_progress, require_room=self._require_room,
@@ -149,7 +166,7 @@ class Exporter:
             meta, has_holes = work.meta(), work.has_holes()
             if has_holes:
                 self._require_room(self.folder.work_file.stat().st_size)
-                work.compact_into(self._compacted)
+                work.compact_into(self.folder.work_draft)
         if has_holes:
             self._swap_in()
         return loaded, meta
@@ -160,8 +177,8 @@ class Exporter:
         is_ours = path is not None and path == self.folder.newest() and is_as_published(path, is_read=False)
         return edition if is_ours else published_edition(self.folder)
 
-    def _opened(self, ends: Ends) -> WorkFile:
-        work = open_work_file(self.folder.work_file)
+    def _opened(self, take: Take, ends: Ends) -> WorkFile:
+        work = open_work_file(self.folder.work_file, take)
         try:
             if not is_of_another_database(work, self._database, ends):
                 return work
@@ -173,17 +190,13 @@ class Exporter:
         return open_work_file(self.folder.work_file)
 
     def _swap_in(self) -> None:
-        with self._compacted.open("rb") as file:
+        with self.folder.work_draft.open("rb") as file:
             os.fsync(file.fileno())
-        self._compacted.chmod(0o600)
+        self.folder.work_draft.chmod(0o600)
         # The copy holds what a log that could not be written into the file holds.
         remove_work_file_log(self.folder.work_file)
-        self._compacted.replace(self.folder.work_file)
+        self.folder.work_draft.replace(self.folder.work_file)
         sync_folder(self.folder.work_folder)
-
-    @property
-    def _compacted(self) -> Path:
-        return self.folder.work_folder / "audit.compact.duckdb"
 
     def _require_room(self, needed_bytes: int) -> None:
         require_room(self.folder.path, needed_bytes + _FIXED_BYTES, reserve_bytes=self._reserve_bytes)

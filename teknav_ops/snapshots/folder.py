@@ -33,6 +33,8 @@ class SnapshotFolder:
         self.path = path
         self.work_folder = path / "work"
         self.work_file = self.work_folder / "audit.work.duckdb"
+        #: What is about to become the work file.
+        self.work_draft = self.work_folder / "audit.compact.duckdb"
 
     def prepare(self) -> None:
         """Make the folders. They hold error texts: nobody else may look in."""
@@ -83,7 +85,7 @@ class SnapshotFolder:
     def remove_leftovers(self) -> None:
         """What a killed exporter left half written. Only under the lock."""
         drafts = [*self.path.glob(".tmp-*"), *self.path.glob(".audit-*.seal.*")]
-        for path in [*drafts, *self.work_folder.glob("audit.compact.duckdb*")]:
+        for path in [*drafts, *self.work_folder.glob(f"{self.work_draft.name}*")]:
             path.unlink(missing_ok=True)
 
     def collect(self) -> int:

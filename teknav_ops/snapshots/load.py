@@ -117,6 +117,8 @@ class Loader:
             kept_from = self._kept_from(newest)
             first_id = source.first_id_since(feed, kept_from)
             if first_id is not None:
+                # What SQL has pruned was there, and is not known any more.
+                kept_from = max(kept_from, source.pruned_until(feed) or kept_from)
                 self.work.start_at(feed, first_id - 1, kept_from, exported_at=self.exported_at)
 
     def _forget(self) -> int:

@@ -13,7 +13,7 @@ from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.open import open_file
 from teknav_ops.snapshots.seals import is_as_published, seal
-from teknav_ops.snapshots.work import require_whole
+from teknav_ops.snapshots.work import remove_work_file_log, require_whole
 
 _COPY_BYTES: Final = 64 * 1024 * 1024
 
@@ -52,6 +52,23 @@ def published_edition(folder: SnapshotFolder) -> str | None:
             return snapshot.meta.edition
     except (NoSnapshot, duckdb.Error, OSError, TypeError):
         return None
+
+
+def take_published(folder: SnapshotFolder) -> bool:
+    """Begin the work file with what the newest snapshot holds: SQL may have pruned some of it since. Only under the
+    folder's lock. False, and nothing is done, where that snapshot is not sound, or there is none.
+
+    An older one is never taken: what was erased on purpose may stand in it.
+    """
+    if published_edition(folder) is None or (path := folder.newest()) is None:
+        return False
+    try:
+        _copy(path, folder.work_draft)
+    except FileNotFoundError:
+        return False
+    remove_work_file_log(folder.work_file)
+    folder.work_draft.replace(folder.work_file)
+    return True
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from teknav_ops.errors import StorageUnavailable
 from teknav_ops.snapshots.extra import pyarrow as pa
 from teknav_ops.snapshots.feeds import Feed, rows_of, source_time, without_secrets
 from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import AuditSeal
 
 log = structlog.get_logger("teknav.snapshots")
 
@@ -62,6 +63,13 @@ class Source:
         with self._database.reading() as session:
             found: int | None = session.scalar(select(func.min(feed.table.c.id)).where(source_time(feed) >= moment))
             return found
+
+    def pruned_until(self, feed: Feed) -> datetime.datetime | None:
+        """Since when the table holds all, where older rows were pruned; None where it holds all there ever was."""
+        with self._database.reading() as session:
+            if session.scalar(select(func.max(AuditSeal.pruned_to_id))) is None:
+                return None
+            return session.scalar(select(source_time(feed)).order_by(feed.table.c.id).limit(1))
 
     def _rows(self, feed: Feed) -> Select[Any]:
         return rows_of(feed, is_sqlite=self._database.is_sqlite)

@@ -7,7 +7,7 @@ says exactly what it holds; DuckDB replays or drops what was being written.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -111,7 +111,7 @@ class WorkFile:
             with self._transaction(exported_at):
                 for table, column in feeds:
                     self._connection.execute(f"delete from {table} where {column} < $1", [moment])
-                self._connection.execute("update snapshot_meta set kept_from = $1", [moment])
+                self._connection.execute("update snapshot_meta set kept_from = greatest(kept_from, $1)", [moment])
             self._connection.execute("checkpoint")
         return sum(counts)
 
@@ -162,15 +162,22 @@ class WorkFile:
             raise
 
 
-def open_work_file(path: Path) -> WorkFile:
+def nothing() -> bool:
+    """Takes nothing in place of a work file: it is made from SQL alone."""
+    return False
+
+
+def open_work_file(path: Path, take: Callable[[], bool] = nothing) -> WorkFile:
     """Open the work file, or make it anew where there is none, it is damaged, or of another schema version.
+
+    `take` may put another in the place of one that is lost or damaged, and says whether it did.
 
     Raises:
         SnapshotBusy: another program has the file open.
     """
     if not path.exists():
         remove_work_file(path)
-        return _create(path)
+        return WorkFile(path, _connect(path)) if take() else _create(path)
     try:
         work = WorkFile(path, _connect(path))
         try:
@@ -181,6 +188,7 @@ def open_work_file(path: Path) -> WorkFile:
         if version == SCHEMA_VERSION:
             return work
         work.close()
+        take = nothing
         log.info("snapshot.rebuild", reason=f"schema version {version}, and this is {SCHEMA_VERSION}")
     except duckdb.Error as error:
         if "conflicting lock" in str(error).lower():
@@ -189,7 +197,7 @@ def open_work_file(path: Path) -> WorkFile:
             raise
         log.warning("snapshot.rebuild", reason=str(error))
     remove_work_file(path)
-    return _create(path)
+    return WorkFile(path, _connect(path)) if take() else _create(path)
 
 
 def require_whole(path: Path) -> None:

@@ -10,6 +10,9 @@ import duckdb
 import pytest
 from sqlalchemy import delete, insert, text
 
+from teknav_ops.audit.chain.links import LinkKeys
+from teknav_ops.audit.chain.sealer import AuditSealer
+from teknav_ops.audit.retention import AuditRetention
 from teknav_ops.snapshots.export import Exporter
 from teknav_ops.snapshots.open import open_file, open_snapshot
 from teknav_ops.snapshots.schema import SCHEMA_VERSION
@@ -124,6 +127,94 @@ def test_rows_that_are_pruned_in_sql_stay_and_new_ones_come(database: Database, 
 
     assert exporter.export().added == 1
     assert [row[0] for row in rows_in(folder)] == [1, 2, 3, 4, 5, 6]
+
+
+_KEYS = LinkKeys([b"k" * 32])
+
+
+def rows_that_grow_old(database: Database) -> list[datetime.datetime]:
+    """Rows of 31, 31, 3 and 0 days ago, sealed; answers when they happened."""
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    moments = [now - datetime.timedelta(days=days) for days in (31, 31, 3, 0)]
+    for chunk in (moments[:2], moments[2:]):
+        store(database, [run(at, 1.0) for at in chunk])
+        AuditSealer(database, _KEYS, every_seconds=0).step()
+    return moments
+
+
+def prune(database: Database, kept_days: int) -> None:
+    retention = AuditRetention(database, _KEYS, keep_days=kept_days)
+    while retention.step():
+        pass
+
+
+def lose(work_file: Path) -> None:
+    work_file.unlink()
+
+
+def empty(work_file: Path) -> None:
+    work_file.write_bytes(b"")
+
+
+@pytest.mark.each_database
+@pytest.mark.parametrize("harm", [lose, empty])
+def test_a_work_file_that_is_made_anew_keeps_what_sql_has_pruned(
+    database: Database, folder: Path, harm: Callable[[Path], None]
+) -> None:
+    moments = rows_that_grow_old(database)
+    Exporter(database, folder).export()
+    prune(database, 30)
+    harm(folder / "work/audit.work.duckdb")
+    assert Exporter(database, folder).export().path is None
+    store(database, [run(moments[-1], 1.0)])
+
+    done = Exporter(database, folder).export()
+
+    assert (done.added, done.row_count) == (1, 5)
+    assert [row[0] for row in rows_in(folder)] == [1, 2, 3, 4, 5]
+
+
+def test_a_damaged_block_loses_nothing_that_sql_has_pruned(sqlite_database: Database, folder: Path) -> None:
+    # Of so many, the ids, which cannot be compressed, have a block of their own.
+    now = datetime.datetime.now(datetime.UTC)
+    store(sqlite_database, [run(now - datetime.timedelta(days=31), 1.0) for _ in range(17_000)])
+    AuditSealer(sqlite_database, _KEYS, every_seconds=0).step()
+    store(sqlite_database, [run(now, 1.0)])
+    Exporter(sqlite_database, folder).export()
+    prune(sqlite_database, 30)
+    damage_column(folder / "work/audit.work.duckdb", "job_id")
+    store(sqlite_database, [run(now, 1.0)])
+
+    assert Exporter(sqlite_database, folder).export().row_count == 17_002
+
+
+def test_without_a_sound_snapshot_it_is_made_from_sql_and_says_since_when_it_holds_all(
+    sqlite_database: Database, folder: Path
+) -> None:
+    moments = rows_that_grow_old(sqlite_database)
+    newest = Exporter(sqlite_database, folder).export().path
+    assert newest is not None
+    with open_snapshot(folder) as snapshot:
+        assert snapshot.meta.kept_from < moments[0]
+    prune(sqlite_database, 30)
+    (folder / "work/audit.work.duckdb").unlink()
+    newest.write_bytes(newest.read_bytes()[:-100])
+
+    Exporter(sqlite_database, folder).export()
+
+    assert [row[0] for row in rows_in(folder)] == [3, 4]
+    with open_snapshot(folder) as snapshot:
+        assert snapshot.meta.kept_from == moments[2]
+
+
+def test_a_rebuild_takes_nothing_from_the_newest_snapshot(sqlite_database: Database, folder: Path) -> None:
+    rows_that_grow_old(sqlite_database)
+    Exporter(sqlite_database, folder).export()
+    prune(sqlite_database, 30)
+
+    Exporter(sqlite_database, folder).export(rebuild=True)
+
+    assert [row[0] for row in rows_in(folder)] == [3, 4]
 
 
 def test_rebuild_drops_what_was_erased_in_sql(sqlite_database: Database, folder: Path) -> None:

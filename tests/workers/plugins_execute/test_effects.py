@@ -200,16 +200,3 @@ def test_a_job_killed_while_its_plugin_runs_leaves_nothing_and_runs_again(bench:
     bench.install(wat(f"{KEEP} {FINE}", imports=IMPORTS, data="keyval"), slug="spin", permissions=ALL)
     bench.run("killed", plugin="spin")
     assert bench.kv() == {"key": "val"}
-
-
-def test_a_run_that_the_jobs_time_limit_ends_is_logged(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.install(wat(FINE))
-
-    def still_running(*_: Any, **__: Any) -> Any:
-        raise TimeLimitExceeded
-
-    monkeypatch.setattr(type(bench.services.plugins), "run", still_running)
-    with pytest.raises(TimeLimitExceeded):
-        bench.run()
-
-    assert [(row.status, row.reason) for row in bench.log()] == [("failed", "time_limit_exceeded")]
