@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from email.utils import parseaddr
 from typing import Any, Final
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.orm import Session
 
 from teknav_ops.engine.processor import JobContext, processor
@@ -19,6 +19,7 @@ from teknav_ops.payloads.codec import secret_values
 from teknav_ops.payloads.email_send import SendEmail
 from teknav_ops.payloads.otp_send import SendOtp
 from teknav_ops.payloads.redaction import redact
+from teknav_ops.platform.job_records.kinds import DOUBT
 from teknav_ops.secret_key import digest
 from teknav_ops.storage.database import insert_into
 from teknav_ops.storage.effects import record_effect
@@ -113,7 +114,7 @@ def _status(session: Session, row: OtpLog, ctx: JobContext[Services], expires_at
         return "expired"
     others = (
         OtpLog.recipient_digest == row.recipient_digest,
-        OtpLog.status.in_(("sending", "sent")),
+        or_(OtpLog.status.in_(("sending", "sent")), OtpLog.error.endswith(DOUBT)),
         OtpLog.job_id != row.job_id,
     )
     recent = select(func.count(), func.max(OtpLog.updated_at)).where(

@@ -22,6 +22,7 @@ from teknav_ops.errors import InvalidPayload, PermanentError, Throttled, Transie
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.outbound.mail import MailDelayed, MailRefused
 from teknav_ops.payloads.otp_send import SendOtp
+from teknav_ops.platform.job_records.kinds import DOUBT
 from teknav_ops.redis_state.keys import EVENTS_CHANNEL
 from teknav_ops.secret_key import digest
 from teknav_ops.storage.effects import SqlEffects
@@ -247,6 +248,20 @@ def _age(services: Services, *, seconds: int) -> None:
             earlier = {"created_at": kept.created_at - timedelta(seconds=seconds),
                        "updated_at": kept.updated_at - timedelta(seconds=seconds)}  # fmt: skip
             session.execute(update(OtpLog).where(OtpLog.id == kept.id).values(**earlier))
+
+
+@pytest.mark.each_database
+@pytest.mark.parametrize("status", ["queued", "failed", "cancelled"])
+def test_a_code_that_was_cut_off_as_it_was_sent_counts_as_one_that_may_have_gone_out(
+    services: Services, make_context: MakeContext, status: str
+) -> None:
+    first, second = make_context(), make_context()
+    send_otp(order(), first)
+    with services.database.session() as session:
+        session.execute(update(OtpLog).values(status=status, error=f"WorkerLost: broken; {DOUBT}"))
+
+    with pytest.raises(OtpLimited):
+        send_otp(order(), second)
 
 
 @pytest.mark.each_database

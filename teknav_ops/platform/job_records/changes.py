@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import structlog
 from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from teknav_ops.platform.job_records.job_now import JobNow, jobs_now
@@ -44,6 +46,41 @@ class Change:
         session.connection().execute(update(table).where(*as_read), list(self.values))  # type: ignore[arg-type]
         self.kind.told(session, [each["read_id"] for each in self.values])
         log.info("records.followed", table=table.name, count=len(self.values))  # type: ignore[attr-defined]
+
+    def apart(self) -> list[Change]:
+        """The same, a record each."""
+        return [Change(self.kind, [each]) for each in self.values]
+
+
+def write(database: Database, changes: Sequence[Change], *, move: Callable[[Session], bool] | None = None) -> bool:
+    """Make the changes in one transaction, in which `move` comes first; False where that said so, and nothing is made.
+
+    Where the database refuses a value, all other records are written all the same.
+
+    Raises:
+        StorageUnavailable, StorageRefused: nothing was written.
+    """
+    try:
+        with database.session() as session:
+            if move is not None and not move(session):
+                return False
+            for change in changes:
+                change.make(session)
+    except DBAPIError as error:
+        log.error("records.refused", error=str(error.orig).partition("\n")[0])
+        return _write_apart(database, changes, move)
+    return True
+
+
+def _write_apart(database: Database, changes: Sequence[Change], move: Callable[[Session], bool] | None) -> bool:
+    """One bad record must not hold up all that come after it."""
+    with database.session() as session:
+        if move is not None and not move(session):
+            return False
+        for change in (single for each in changes for single in each.apart()):
+            with contextlib.suppress(DataError, IntegrityError), session.begin_nested():
+                change.make(session)
+    return True
 
 
 def rows_of_jobs(database: Database, kind: Kind, job_ids: Collection[str]) -> Sequence[Row[Any]]:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
-from teknav_ops.platform.job_records.changes import change_of, rows_of_jobs
+from teknav_ops.platform.job_records.changes import change_of, rows_of_jobs, write
 from teknav_ops.platform.job_records.kind import Kind
 from teknav_ops.platform.job_records.kinds import KINDS
 from teknav_ops.redis_state.connection import Client
@@ -63,26 +64,28 @@ class JobRecordFollower:
             session.execute(first.on_conflict_do_nothing())
 
     def _follow(self, position: int, last: int) -> bool:
+        named = self._named(position, last)
         changes = [
             change_of(self._client, self._database, kind, rows, may_be_gone=False)
             for kind in self._kinds
-            if (rows := rows_of_jobs(self._database, kind, self._named(kind, position, last)))
+            if (rows := rows_of_jobs(self._database, kind, {job_id for q, job_id in named if q in kind.queues}))
         ]
         for change in changes:
             change.prepare(self._client, self._database)
-        with self._database.session() as session:
-            here = (AuditPosition.reader == _READER, AuditPosition.last_id == position)
-            moved = session.execute(update(AuditPosition).where(*here).values(last_id=last))
-            if moved.rowcount != 1:  # type: ignore[attr-defined]
-                # Another one was here first; the next step goes on where that has come.
-                return False
-            for change in changes:
-                change.make(session)
-        return True
+        return write(self._database, changes, move=lambda session: _move(session, position, last))
 
-    def _named(self, kind: Kind, position: int, last: int) -> list[str]:
+    def _named(self, position: int, last: int) -> list[tuple[str, str]]:
+        """Queue and id of the jobs that these entries tell such things of."""
         between = (AuditLog.id > position, AuditLog.id <= last)
-        of_kind = (AuditLog.queue.in_(kind.queues), AuditLog.action.in_(_ACTIONS), AuditLog.stream_id.is_not(None))
+        queues = {queue for kind in self._kinds for queue in kind.queues}
+        told = (AuditLog.queue.in_(queues), AuditLog.action.in_(_ACTIONS), AuditLog.stream_id.is_not(None))
+        found = select(AuditLog.queue, AuditLog.job_id).where(*between, *told).distinct()
         with self._database.reading() as session:
-            found = select(AuditLog.job_id).where(*between, *of_kind, AuditLog.job_id.is_not(None)).distinct()
-            return [job_id for job_id in session.scalars(found) if job_id]
+            return [(queue, job_id) for queue, job_id in session.execute(found) if queue and job_id]
+
+
+def _move(session: Session, position: int, last: int) -> bool:
+    """On to there; False where another one has been here first, and the next step goes on where that has come."""
+    here = (AuditPosition.reader == _READER, AuditPosition.last_id == position)
+    moved = session.execute(update(AuditPosition).where(*here).values(last_id=last))
+    return bool(moved.rowcount == 1)  # type: ignore[attr-defined]

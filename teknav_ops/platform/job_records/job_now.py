@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select
 
 from teknav_ops.jobs.states import JobState
+from teknav_ops.payloads.plain import printable
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, is_cluster
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.storage.database import Database
@@ -26,6 +27,7 @@ _ENDINGS: Final = {
     "job.enqueued": None,
 }
 _ERROR_CHARACTERS: Final = 2_000
+_NAME_CHARACTERS: Final = 200
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,11 @@ class JobNow:
     error: str = ""
     by: str = ""
 
+    def __post_init__(self) -> None:
+        """What others wrote is made to fit a column: PostgreSQL keeps no NUL."""
+        for name, limit in (("error_type", _NAME_CHARACTERS), ("error", _ERROR_CHARACTERS), ("by", _NAME_CHARACTERS)):
+            object.__setattr__(self, name, printable(getattr(self, name)).replace("\0", "\ufffd")[:limit])
+
     @property
     def reason(self) -> str:
         """Why it has no success to tell of, as a record's `error` says it."""
@@ -48,7 +55,7 @@ class JobNow:
             return f"JobCancelled: by {self.by or 'an operator'}"
         if self.state is None:
             return "JobGone: neither Redis nor AuditLog knows how its job ended"
-        return f"{self.error_type}: {self.error}"[:_ERROR_CHARACTERS]
+        return f"{self.error_type}: {self.error}"
 
 
 def jobs_now(

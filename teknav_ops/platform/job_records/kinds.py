@@ -21,7 +21,8 @@ from teknav_ops.storage.tables.mail import UNFINISHED_MAIL
 from teknav_ops.storage.tables.otp import UNFINISHED_CODES
 from teknav_ops.storage.tables.workflows import UNFINISHED_WORKFLOWS
 
-_DOUBT: Final = "whether it went out is not known"
+#: How the error of a row ends whose last try was cut off as it sent.
+DOUBT: Final = "whether it went out is not known"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +60,14 @@ class Words:
         status = self.of(row.status, now)
         if status is None or status == row.status:
             return None
-        is_doubted = self.in_doubt and (row.status == self.in_doubt or (row.error or "").endswith(_DOUBT))
+        is_cut_off = row.status == self.in_doubt
+        is_doubted = is_cut_off or (row.error or "").endswith(DOUBT)
         if now.state is JobState.COMPLETED:
             return {"status": status, "error": None}
         if now.state in (JobState.WAITING, JobState.DELAYED):
             # The error of the run before stays until the next one ends, as a processor leaves it.
-            return {"status": status, "error": f"cut off as it was sent; {_DOUBT}" if is_doubted else row.error}
-        return {"status": status, "error": f"{now.reason}; {_DOUBT}" if is_doubted else now.reason}
+            return {"status": status, "error": f"cut off as it was sent; {DOUBT}" if is_cut_off else row.error}
+        return {"status": status, "error": f"{now.reason}; {DOUBT}" if is_doubted else now.reason}
 
 
 _MAIL: Final = Words(

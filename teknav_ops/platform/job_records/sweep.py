@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import text
 
 from teknav_ops.audit.lag import AuditLag
-from teknav_ops.platform.job_records.changes import change_of, rows_where
+from teknav_ops.platform.job_records.changes import change_of, rows_where, write
 from teknav_ops.platform.job_records.kind import Kind
 from teknav_ops.platform.job_records.kinds import KINDS
 from teknav_ops.redis_state.connection import Client
@@ -50,24 +50,20 @@ class JobRecordSweep:
         Raises:
             redis-py's errors of an outage, StorageUnavailable: what is left is looked at later.
         """
+        lags = self._lag()
         for kind in self._kinds:
-            self._look(kind)
+            found = [lags.get(queue) for queue in kind.queues]
+            self._look(kind, knows_all=all(lag is not None and lag.oldest_age_ms < _MOST_LAG_MS for lag in found))
 
-    def _look(self, kind: Kind) -> None:
+    def _look(self, kind: Kind, *, knows_all: bool) -> None:
         table, name = kind.table.__table__, kind.table.__tablename__
         after = self._after.get(name, 0)
         is_silent = table.c[kind.stamp] < utc_now() - timedelta(seconds=SILENT_SECONDS)
         rows = rows_where(
             self._database, kind, table.c.id > after, text(kind.unfinished), is_silent, limit=_LIMIT
         )  # fmt: skip
-        change = change_of(self._client, self._database, kind, rows, may_be_gone=self._knows_all(kind))
+        change = change_of(self._client, self._database, kind, rows, may_be_gone=knows_all)
         if change.values:
             change.prepare(self._client, self._database)
-            with self._database.session() as session:
-                change.make(session)
+            write(self._database, [change])
         self._after[name] = rows[-1].id if len(rows) == _LIMIT else 0
-
-    def _knows_all(self, kind: Kind) -> bool:
-        lags = self._lag()
-        found = [lags.get(queue) for queue in kind.queues]
-        return all(lag is not None and lag.oldest_age_ms < _MOST_LAG_MS for lag in found)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
+from redis.exceptions import RedisError
+
+from teknav_ops.errors import UnknownQueue
 from teknav_ops.jobs.states import JobState
 from teknav_ops.platform.job_records.job_now import JobNow
 from teknav_ops.platform.job_records.kind import Facts
 from teknav_ops.platform.workflow_cancelling import cancel_child, open_children
-from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables.base import utc_now
 from teknav_ops.topology import TOPOLOGY
+
+log = structlog.get_logger("teknav.records")
 
 
 def workflow_facts(row: Any, now: JobNow) -> Facts | None:
@@ -50,4 +56,10 @@ def cancel_children(client: Client, database: Database, statuses: Mapping[int, s
     """Take out what cancelled runs wait for, as the processor does: a cancelled job is never run again."""
     cancelled = [run_id for run_id, status in statuses.items() if status == "cancelled"]
     for queue, child_id in open_children(database, cancelled) if cancelled else ():
-        cancel_child(client, database, TOPOLOGY, queue, child_id)
+        try:
+            cancel_child(client, database, TOPOLOGY, queue, child_id)
+        except OUTAGE_ERRORS:
+            raise
+        except (RedisError, UnknownQueue) as error:
+            # A queue that there is no more, or a damaged one: the run and all others have ended all the same.
+            log.warning("records.child_left", queue=queue, job_id=child_id, error=str(error))

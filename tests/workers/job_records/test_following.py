@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
+from typing import Any
 
 import pytest
 import redis
 
 from teknav_ops.platform.job_records import follower
 from teknav_ops.platform.job_records.follower import JobRecordFollower
+from teknav_ops.platform.job_records.job_now import JobNow
+from teknav_ops.platform.job_records.kind import Facts
+from teknav_ops.platform.job_records.kinds import KINDS
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import connect
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.storage.database import Database
+from teknav_ops.storage.tables import EmailQueue
 from tests.support import warm_python
 from tests.support.redis_server import RedisServer
 from tests.support.sql_moments import at_commit_of
@@ -109,11 +115,11 @@ def test_a_replayed_mail_is_queued_and_ends_anew(records: Records) -> None:
 
     records.replay(job_id)
     records.follow()
-    assert records.mail(job_id)[0] == "queued"
+    assert records.mail(job_id) == ("queued", LOST[1]), "what happened last stays until something else does"
 
     records.cancel(job_id)
     records.follow()
-    assert records.mail(job_id)[0] == "cancelled"
+    assert records.mail(job_id) == (CANCELLED[0], f"{CANCELLED[1]}; whether it went out is not known")
 
 
 def test_late_news_of_a_job_that_was_replayed_and_runs_changes_nothing(records: Records) -> None:
@@ -255,3 +261,41 @@ def test_where_two_follow_one_of_them_takes_nothing(records: Records, monkeypatc
     monkeypatch.setattr(follower, "change_of", and_the_other_is_first)
     assert records.follower.step() is False
     assert records.mail(job_id) == LOST
+
+
+@pytest.mark.each_database
+def test_what_no_column_can_hold_is_made_to_fit(records: Records) -> None:
+    job_id, delivery = records.begun()
+    records.mail(job_id, "delayed")
+    records.give_up(job_id, delivery.delivery, error_type="E" * 300)
+    records.client.hset(QueueKeys("email:send").job(job_id), "error", "a NUL\0 and then " + "x" * 5_000)
+
+    records.follow()
+
+    status, error = records.mail(job_id)
+    assert status == "failed" and error is not None and error.startswith("E" * 200 + ": a NUL\ufffd and")
+    assert len(error) < 2_300
+
+
+@pytest.mark.each_database
+def test_a_record_that_the_database_refuses_holds_up_no_other(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = records.enqueue(delay_ms=60_000), records.enqueue(delay_ms=60_000)
+    for job_id in (bad, good):
+        records.mail(job_id, "delayed")
+        records.cancel(job_id)
+    (mail,) = (kind for kind in KINDS if kind.table is EmailQueue)
+
+    def facts_of(row: Any, now: JobNow) -> Facts | None:
+        # No column takes this: it has to have a value.
+        facts = mail.facts_of(row, now)
+        return facts and facts | {"subject": None if row.job_id == bad else row.subject}
+
+    kinds = [dataclasses.replace(mail, columns=("error", "subject"), facts_of=facts_of)]
+    records.follower = JobRecordFollower(records.client, records.database, kinds=kinds)  # type: ignore[arg-type]
+    records.follow()
+
+    assert records.mail(bad) == ("delayed", None)
+    assert records.mail(good) == CANCELLED
+    assert records.follower.step() is False, "it has gone on"

@@ -7,12 +7,27 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from teknav_ops.platform.job_records.kinds import KINDS
 from teknav_ops.storage.database import Database
-from teknav_ops.storage.tables import AiEventLog, AiRun, File, OtpLog
+from teknav_ops.storage.tables import AiEventLog, AiRun, Base, File, OtpLog
 from teknav_ops.storage.tables.base import utc_now
+from teknav_ops.topology import TOPOLOGY
 from tests.workers.job_records.conftest import Records
 
 AI = "ai:content"
+#: Tables with a job and a status that never promise more than they say, and why.
+SETTLED_WHEN_WRITTEN = {
+    "article_version": "an editor decides on it",
+    "plugin_execution_log": "written when an attempt has ended",
+}
+
+
+def test_every_table_with_a_job_and_a_status_follows_the_job_or_says_why_not() -> None:
+    with_both = {name for name, table in Base.metadata.tables.items() if {"job_id", "status"} <= set(table.c.keys())}
+
+    assert {kind.table.__tablename__ for kind in KINDS} == with_both - SETTLED_WHEN_WRITTEN.keys()
+    queues = [queue for kind in KINDS for queue in kind.queues]
+    assert len(queues) == len(set(queues)) and set(queues) <= set(TOPOLOGY)
 
 
 def add_code(database: Database, job_id: str, status: str) -> None:

@@ -137,6 +137,26 @@ def test_a_run_whose_job_was_cancelled_takes_out_what_it_waits_for_also_runs_wit
     assert state(records, RUNS, inner) == JobState.WAITING
 
 
+def test_children_of_queues_that_are_gone_or_damaged_hold_up_nothing(records: Records) -> None:
+    job_id, delivery = records.begun(RUNS)
+    records.postpone(delivery, RUNS)
+    child = records.enqueue()
+    records.client.delete(QueueKeys("email:send").job(child))
+    records.client.set(QueueKeys("email:send").job(child), "no hash")
+    run_id = add_run(records.database, job_id, "waiting")
+    wait_for(records.database, run_id, "email:send", child, "waiting")
+    with records.database.session() as session:
+        session.add(
+            WorkflowStepExecution(run_id=run_id, sequence=9, path="steps.gone", step_id="s", kind="enqueue", attempt=1,
+                                  status="waiting", child_queue="there:is:none", child_job_id="x")
+        )  # fmt: skip
+
+    records.cancel(job_id, RUNS)
+    records.follow()
+
+    assert run(records.database, job_id).status == "cancelled"
+
+
 @pytest.mark.each_database
 def test_a_cancelled_run_whose_worker_is_lost_as_it_clears_up_is_cleared_up_all_the_same(records: Records) -> None:
     job_id, _ = records.begun(RUNS)
