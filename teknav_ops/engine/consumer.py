@@ -117,7 +117,9 @@ class JobConsumer(Consumer):
             suspects=0 if broker.desk.has_suspect else 1,
         )
         try:
-            lane.take_in(broker.runner.run(call))
+            with broker.desk.fetching() as may_fetch:
+                if may_fetch:
+                    lane.take_in(broker.runner.run(call))
         except BaseException:
             lane.bell.set()
             raise

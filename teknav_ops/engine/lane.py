@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from teknav_ops.redis_state.keys import QueueKeys
@@ -114,6 +116,7 @@ class Desk:
         self._changed = threading.Condition()
         self._handed_count = 0
         self._wake_at = _NEVER
+        self._fetch_count = 0
         #: The one running job that has outlived several workers, if any.
         self._suspect: str | None = None
         self._lanes: list[Lane] = []
@@ -210,6 +213,25 @@ class Desk:
             ahead = int(READ_AHEAD_MS / max(lane.average_ms, 0.05)) * min(lane.limit, self.thread_count)
             return max(1, free, min(ahead, MOST_FETCHED))
         return max(1, free)
+
+    @contextmanager
+    def fetching(self) -> Iterator[bool]:
+        """Whether a fetch may begin; it lasts until the block ends. None begins once the process shuts down."""
+        with self._changed:
+            may_fetch = not self.is_closing.is_set()
+            self._fetch_count += may_fetch
+        try:
+            yield may_fetch
+        finally:
+            with self._changed:
+                self._fetch_count -= may_fetch
+                if self.is_closing.is_set():
+                    self._changed.notify_all()
+
+    def await_fetches(self, timeout_seconds: float) -> bool:
+        """After `close`: wait for fetches under way, whose jobs may be under our leases already. False: one lasts."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._fetch_count, timeout_seconds)
 
     def open(self, thread_count: int) -> None:
         """Begin handing over to so many threads."""

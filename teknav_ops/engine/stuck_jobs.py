@@ -163,6 +163,7 @@ class StuckWatch:
         while not self._broker.finisher.flush(_FLUSH_SECONDS):
             if not self._goes_on(_DRAIN_LOOK_SECONDS):
                 return
+        self._broker.desk.await_fetches(_FLUSH_SECONDS)
         if self._is_stopping:
             # Dramatiq's own grace counts, and what is given back is begun elsewhere while it still runs here.
             return

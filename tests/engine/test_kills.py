@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,20 +16,22 @@ import redis
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.control import Control
+from teknav_ops.engine.middleware import lifecycle
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state.connection import connect
-from teknav_ops.redis_state.scripts import ScriptRunner
+from teknav_ops.redis_state.scripts import Call, ScriptRunner
 from teknav_ops.storage.database import Database
 from tests.conftest import SECRET_KEY
 from tests.support import warm_python
 from tests.support.databases import migrate
+from tests.support.engine import Engine
 from tests.support.redis_server import RedisServer
 from tests.support.state import KEYS, State
 from tests.support.topology import TOPOLOGY
-from tests.support.waiting import until
+from tests.support.waiting import ANSWER_SECONDS, until
 from tests.support.workers import Workers
 
 
@@ -66,6 +69,36 @@ def test_a_worker_that_is_told_twice_to_stop_gives_back_what_it_runs(
     workers.stop_all()
 
 
+def test_jobs_that_a_fetch_brings_while_the_process_ends_are_given_back(
+    engine: Engine, producer: Producer, queries: JobQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis has handed them out already; the process does not know of them yet."""
+    run, handed_out, is_ending = ScriptRunner.run, threading.Event(), threading.Event()
+
+    def run_and_wait(runner: ScriptRunner, call: Call[Any]) -> Any:
+        answer = run(runner, call)
+        if call.script.name == "fetch" and answer.deliveries:
+            handed_out.set()
+            is_ending.wait(ANSWER_SECONDS)
+        return answer
+
+    monkeypatch.setattr(ScriptRunner, "run", run_and_wait)
+    monkeypatch.setattr(lifecycle, "_FLUSH_SECONDS", ANSWER_SECONDS)
+    for number in range(3):
+        producer.enqueue("test:work", "work", {"number": number})
+    with engine.working():
+        assert handed_out.wait(ANSWER_SECONDS)
+        ending = threading.Thread(target=lifecycle._give_back_what_is_left, args=(engine.broker,))
+        ending.start()
+        until(engine.broker.desk.is_closing.is_set, what="the end's beginning")
+        is_ending.set()
+        ending.join(ANSWER_SECONDS)
+        counts = queries.counts("test:work")
+
+    # One may have run in the meantime.
+    assert (counts.active, counts.waiting + counts.completed) == (0, 3)
+
+
 def test_a_worker_that_hears_both_signals_to_stop_gives_back_what_it_runs(
     redis_server: RedisServer, tmp_path: Path, producer: Producer, queries: JobQueries, state: State
 ) -> None:
@@ -89,7 +122,7 @@ def test_a_worker_that_hears_both_signals_to_stop_gives_back_what_it_runs(
     until(is_gone, what="the end")
 
     counts = queries.counts("test:work")
-    assert (counts.waiting, counts.active) == (3, 0)
+    assert (counts.waiting, counts.active) == (3, 0), workers.logs()
     assert not any("lost" in state.job(job_id) for job_id in ids)
     workers.stop_all()
 

@@ -15,7 +15,7 @@ from dramatiq.middleware import Middleware
 from teknav_ops.engine.broker import TekNavBroker
 from teknav_ops.parent_death import end_with_parent
 
-#: How long a process in a hurry waits for the outcomes it has to be committed.
+#: How long a process in a hurry waits for the jobs that it has asked for, and for its outcomes to be committed.
 _FLUSH_SECONDS: Final = 2.0
 #: So long it is left in peace then. SIGKILL ends it at any time.
 _PEACE_SECONDS: Final = 30.0
@@ -59,6 +59,7 @@ def _heard_twice(handler: Any, heard: list[float]) -> Callable[[int, Any], None]
 def _give_back_what_is_left(broker: TekNavBroker) -> None:
     """Else it would lie under its leases, and count as lost."""
     broker.desk.close()
+    broker.desk.await_fetches(_FLUSH_SECONDS)
     if any(broker.held_counts().values()):
         broker.finisher.flush(_FLUSH_SECONDS)
         broker.release_all()
