@@ -12,7 +12,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from teknav_ops.reports.child import write_page
 from teknav_ops.reports.runs import Number, RunMeta, new_run
-from teknav_ops.reports.store import LOG, META, NOTEBOOK, ReportStore
+from teknav_ops.reports.store import LOG, META, ReportStore
+from teknav_ops.reports.workroom import EXECUTED, TEMPORARY
 
 _NUMBERS = (Number(name="dead letters", value=12, unit="jobs", at_most=10, is_breached=True),)
 _REACHES_OUT = (
@@ -47,12 +48,14 @@ def _meta(name: str, title: str, at: datetime, **facts: object) -> RunMeta:
 
 def _publish(root: Path, meta: RunMeta, output: dict[str, object]) -> None:
     folder = ReportStore(root).folder(meta.name, meta.run)
-    folder.mkdir(parents=True)
+    executed = folder / TEMPORARY / EXECUTED
+    executed.parent.mkdir(parents=True)
     cell = new_code_cell("show()", outputs=[new_output("display_data", data=output)])
-    nbformat.write(new_notebook(cells=[new_markdown_cell(f"# {meta.title}"), cell]), folder / NOTEBOOK)
+    nbformat.write(new_notebook(cells=[new_markdown_cell(f"# {meta.title}"), cell]), executed)
     (folder / META).write_text(meta.model_dump_json(), "utf-8")
     (folder / LOG).write_text("done\n", "utf-8")
     write_page(folder, meta)
+    shutil.rmtree(executed.parent)
 
 
 def remove_reports(root: Path) -> None:
