@@ -86,8 +86,12 @@ class Mutation:
     def __init__(self, mutants: Sequence[Mutant], say: Callable[[str], object]) -> None:
         self._mutants, self._say = mutants, say
         self._senders: dict[str, dict[str, pytest.Item]] = collections.defaultdict(dict)
+        self._failure = ""
         self.lived: list[Mutant] = []
         self.is_played = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._failure = report.longreprtext if report.failed else self._failure
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self._note_senders(session.items)
@@ -111,7 +115,7 @@ class Mutation:
         scripts.Call.__init__ = make_and_note  # type: ignore[method-assign]
         for item, following in _in_pairs(items):
             if not _passes(item, following):
-                self._say(f"fails without a mutant: {item.nodeid}\n")
+                self._say(f"fails without a mutant: {item.nodeid}\n{self._failure}\n")
                 pytest.exit("see above")
         scripts.Call.__init__ = make  # type: ignore[method-assign]
 

@@ -9,11 +9,20 @@ import pytest
 import redis
 
 from teknav_ops.access import entrance as entrance_module
-from teknav_ops.access.attempts import PER_USER, Attempts, Limit, TooManyAttempts, network_of
+from teknav_ops.access.attempts import (
+    PER_ADDRESS,
+    PER_CODE,
+    PER_USER,
+    Attempts,
+    Limit,
+    TooManyAttempts,
+    network_of,
+)
 from teknav_ops.access.entrance import Entrance, SignInRefused
 from teknav_ops.access.policy import Role
 from teknav_ops.storage.tables import AuditLog
 from tests.access.conftest import PASSWORD, ROOT
+from tests.support.virtual_time import Clock
 from tests.support.waiting import until
 
 ATTACKER, HOME = "203.0.113.9", "10.0.0.1"
@@ -77,6 +86,66 @@ def test_success_clears_the_name_but_gives_the_address_back_one_attempt_only(cli
 
     assert tried(attempts, "d", ATTACKER)
     assert not tried(attempts, "e", ATTACKER)
+
+
+def waits_seconds(begin: Callable[[], None]) -> int:
+    """How long it tells to wait; 0: it was let through."""
+    try:
+        begin()
+    except TooManyAttempts as error:
+        assert str(error) == f"Too many attempts. Wait {error.wait_seconds} s and try again."
+        return error.wait_seconds
+    return 0
+
+
+def test_each_further_failure_costs_twice_the_wait_in_whole_seconds(client: redis.Redis, clock: Clock) -> None:
+    limit = Limit(free_count=2, delay_ms=2_000, longest_ms=7_000)
+    attempts = Attempts(client, per_address=limit)  # type: ignore[arg-type]
+
+    def begin() -> None:
+        attempts.begin("sara", ATTACKER)
+
+    found = []
+    for _ in range(5):
+        found.append(waits_seconds(begin))
+        wait_seconds = waits_seconds(begin)
+        clock.advance(wait_seconds)
+        found.append(wait_seconds)
+
+    assert found == [0, 0, 0, 2, 0, 4, 0, 7, 0, 7]
+    # After part of a second the rest counts as a whole one.
+    clock.advance(-6.5)
+    assert waits_seconds(begin) == 7
+
+
+def test_an_hour_after_the_last_failure_all_is_forgotten(client: redis.Redis, clock: Clock) -> None:
+    attempts = Attempts(client)  # type: ignore[arg-type]
+    for _ in range(PER_ADDRESS.free_count + 1):
+        attempts.begin("sara", ATTACKER)
+    assert not tried(attempts, "sara", ATTACKER)
+
+    clock.advance(3_600)
+
+    assert all(tried(attempts, "sara", ATTACKER) for _ in range(PER_ADDRESS.free_count + 1))
+
+
+def test_codes_are_counted_for_each_user_until_one_is_right(client: redis.Redis, clock: Clock) -> None:
+    attempts = Attempts(client)  # type: ignore[arg-type]
+
+    def begin() -> None:
+        attempts.begin_code(7)
+
+    def six_tries() -> list[int]:
+        return [waits_seconds(begin) for _ in range(PER_CODE.free_count + 1)]
+
+    assert six_tries() == [0] * 6
+    assert waits_seconds(begin) == 2 and waits_seconds(lambda: attempts.begin_code(8)) == 0
+    clock.advance(1.001)
+    assert waits_seconds(begin) == 1
+    clock.advance(1)
+    assert (waits_seconds(begin), waits_seconds(begin)) == (0, 4)
+    attempts.code_accepted(7)
+    assert six_tries() == [0] * 6
 
 
 def test_waiting_for_a_name_does_not_count_against_the_address(client: redis.Redis) -> None:

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from teknav_ops.access.entrance import Entrance
-from teknav_ops.access.links import LinkUsedUp
+from teknav_ops.access.links import FIRST_OWNER, LinkUsedUp
 from teknav_ops.access.policy import Role
 from teknav_ops.access.user_rows import UnknownUser
 from teknav_ops.errors import InvalidRequest, WrongState
@@ -97,7 +97,28 @@ def test_a_users_link_signs_in_once_and_is_recorded(entrance: Entrance, trail: C
     assert entrance.sign_in_by_link(secret, address=HOME)
     with pytest.raises(LinkUsedUp):
         entrance.sign_in_by_link(secret, address=HOME)
-    assert [row.action for row in trail()][-2:] == ["user.link_made", "user.signed_in"]
+    made, signed_in = trail()[-2:]
+    assert (made.action, made.actor, made.detail) == ("user.link_made", "root", {"user": "sara"})
+    assert signed_in.action == "user.signed_in"
+
+
+def test_looking_at_a_link_does_not_use_it_up(entrance: Entrance) -> None:
+    first = first_link(entrance)
+    assert entrance.links.look(first) == entrance.links.look(first) == FIRST_OWNER
+    entrance.become_first_owner(first, "sara", PASSWORD, address=HOME)
+    for_sara = entrance.links.for_user(ROOT, "sara")
+
+    sara = entrance.users.named("sara")
+    assert entrance.links.look(for_sara) == f"{sara.id}:{sara.epoch}"
+    assert entrance.links.look(first) is None
+    assert entrance.sign_in_by_link(for_sara, address=HOME)
+
+
+@pytest.mark.parametrize("secret", ["", "x" * 43, "\ud800"])
+def test_what_was_never_a_link_is_used_up(entrance: Entrance, secret: str) -> None:
+    assert entrance.links.look(secret) is None
+    with pytest.raises(LinkUsedUp, match="teknav users link NAME"):
+        entrance.links.take(secret)
 
 
 def test_a_link_is_worth_nothing_after_the_password_changed(entrance: Entrance) -> None:
@@ -116,7 +137,7 @@ def test_no_link_for_nobody_or_the_disabled_and_none_for_another_purpose(entranc
     for_sara = entrance.links.for_user(ROOT, "sara")
     entrance.users.disable(ROOT, "ali")
 
-    with pytest.raises(UnknownUser):
+    with pytest.raises(UnknownUser, match="ghost"):
         entrance.links.for_user(ROOT, "ghost")
     with pytest.raises(WrongState, match="ali is disabled"):
         entrance.links.for_user(ROOT, "ali")
@@ -127,8 +148,13 @@ def test_no_link_for_nobody_or_the_disabled_and_none_for_another_purpose(entranc
 
 
 def test_links_expire_and_redis_holds_only_their_hash(entrance: Entrance, client: redis.Redis) -> None:
-    secret = first_link(entrance)
+    def lasts_ms(secret: str) -> int:
+        (key,) = client.keys("teknav:sign-in-link:*")
+        assert secret not in str(key)
+        life_ms = client.pttl(key)
+        client.delete(key)
+        return int(life_ms)
 
-    (key,) = client.keys("teknav:sign-in-link:*")
-    assert secret not in str(key)
-    assert 0 < client.pttl(key) <= 24 * 3_600_000
+    assert 23 * 3_600_000 < lasts_ms(first_link(entrance)) <= 24 * 3_600_000
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    assert 10 * 60_000 < lasts_ms(entrance.links.for_user(ROOT, "sara")) <= 15 * 60_000

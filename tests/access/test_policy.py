@@ -5,8 +5,20 @@ from __future__ import annotations
 import pytest
 
 from teknav_ops.access.identity import Identity, current_identity, identity_now
-from teknav_ops.access.policy import LEAST_ROLE, SOME_QUEUE, Operation, Operator, Role, needs, require
+from teknav_ops.access.policy import (
+    LEAST_ROLE,
+    SOME_QUEUE,
+    Operation,
+    Operator,
+    Role,
+    local_operator,
+    needed_by,
+    needs,
+    require,
+    searched_text,
+)
 from teknav_ops.errors import NotAllowed
+from teknav_ops.settings import Settings
 
 OWNER, VIEWER = Operator("sara", Role.OWNER), Operator("vida", Role.VIEWER)
 
@@ -41,8 +53,11 @@ def test_a_limit_to_queues_holds_for_all_but_looking() -> None:
     assert not limited.may(Operation.ACT) and limited.may(Operation.ACT, SOME_QUEUE)
     # A queue of that name would not be "some queue".
     assert not limited.may(Operation.ACT, "".join(SOME_QUEUE))
-    with pytest.raises(NotAllowed, match="act: omid is limited to webhooks:\\*, otp:send; this is about email:send"):
-        require(limited, Operation.ACT, "email:send")
+    for queue, where in (("email:send", "email:send"), (None, "every queue")):
+        with pytest.raises(NotAllowed) as refused:
+            require(limited, Operation.ACT, queue)
+        assert str(refused.value) == f"act: omid is limited to webhooks:*, otp:send; this is about {where}"
+        assert refused.value.operation == "act"
 
 
 def test_a_method_is_asked_for_on_the_queue_that_it_is_called_with() -> None:
@@ -70,12 +85,42 @@ def test_a_method_is_asked_for_on_the_queue_that_it_is_called_with() -> None:
             call()
 
 
+def test_a_method_says_what_it_needs() -> None:
+    @needs(Operation.MANAGE)
+    def drop(self: object) -> None: ...
+
+    assert needed_by(drop) is Operation.MANAGE
+    assert needed_by(test_a_method_says_what_it_needs) is None
+
+
+def test_only_who_may_read_payloads_of_a_queue_searches_in_them() -> None:
+    of_webhooks = Operator("token:w", Role.OWNER, queues=("webhooks:*",))
+    assert searched_text(OWNER, "sara@example.com") == "sara@example.com"
+    assert searched_text(of_webhooks, "x", "webhooks:deliver") == "x"
+    assert searched_text(VIEWER, None) is None
+
+    for operator, queue in ((VIEWER, "email:send"), (VIEWER, None), (of_webhooks, "email:send"), (of_webhooks, None)):
+        # An empty text is one, too: whether it is found tells that there is something.
+        for text in ("x", ""):
+            with pytest.raises(NotAllowed, match=r"^text: looks into payloads") as refused:
+                searched_text(operator, text, queue)
+            assert refused.value.operation == "read-payloads"
+
+
+def test_whoever_is_at_the_command_line_is_an_owner() -> None:
+    for is_report in (False, True):
+        local = local_operator(Settings(report_run=is_report))
+
+        assert all(local.may(operation) for operation in Operation) and local.role is Role.OWNER
+
+
 def test_a_token_may_do_what_both_its_scopes_and_its_role_allow() -> None:
-    reader = Identity(Operator("token:r", Role.OWNER, frozenset({Operation.READ})), "token")
+    scopes = frozenset({Operation.READ, Operation.METRICS})
+    reader = Identity(Operator("token:r", Role.OWNER, scopes), "token")
     greedy_viewer = Identity(Operator("token:v", Role.VIEWER, frozenset({Operation.ACT})), "token")
 
     reader.require(Operation.READ)
-    with pytest.raises(NotAllowed, match="scopes read only"):
+    with pytest.raises(NotAllowed, match="act: the token has the scopes metrics, read only"):
         reader.require(Operation.ACT)
     assert not greedy_viewer.may(Operation.ACT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from teknav_ops.access.freshness import FreshSignInNeeded
 from teknav_ops.access.identity import Identity
 from teknav_ops.access.policy import Operator, Role
 from teknav_ops.access.second_step import ChallengeOver, CodeNeeded, CodeRefused
+from teknav_ops.access.user_rows import UnknownUser
 from teknav_ops.audit.operator_log import OperatorLog
-from teknav_ops.errors import InvalidPayload, InvalidRequest, StorageRefused, WrongState
+from teknav_ops.errors import InvalidPayload, InvalidRequest, NotAllowed, StorageRefused, WrongState
 from teknav_ops.redis_state import keys
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
@@ -173,9 +175,71 @@ def test_a_recovery_code_signs_in_once(entrance: Entrance, app: App, codes: list
     factor = entrance.factors.of(user.id)
     assert factor is not None and factor.recovery_codes_left == 9
     fresh = entrance.factors.new_recovery_codes(user.id, "sara")
+    assert (trail()[-1].action, trail()[-1].actor, trail()[-1].detail) == (
+        "user.recovery_codes_made", "sara", {"user": "sara"}
+    )  # fmt: skip
     with pytest.raises(CodeRefused):
         entrance.sign_in_by_code(challenge(entrance), codes[1], address=HOME)
     entrance.sign_in_by_code(challenge(entrance), fresh[1], address=HOME)
+
+
+def test_recovery_codes_are_of_80_bits_in_groups_of_four(codes: list[str]) -> None:
+    assert all(re.fullmatch("[A-Z2-7]{4}(-[A-Z2-7]{4}){3}", code) for code in codes)
+
+
+def test_codes_are_their_users_only(entrance: Entrance, app: App, codes: list[str]) -> None:
+    entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+    ali, sara = entrance.users.named("ali").id, entrance.users.named("sara").id
+    assert entrance.factors.accept(ali, app.next_code()) is entrance.factors.accept(ali, codes[0]) is None
+    key = entrance.factors.begin(ali, "ali").key
+    assert entrance.factors.of(ali) is None
+    assert entrance.factors.accept(ali, totp.code_of(key, int(app.now // 30))) is None, "it is only begun"
+    alis = entrance.factors.confirm(ali, "ali", totp.code_of(key, int(app.now // 30)))
+
+    for user_id, typed in ((ali, app.code()), (ali, codes[0]), (sara, alis[0]), (sara, "\ud800"), (sara, "")):
+        assert entrance.factors.accept(user_id, typed) is None
+    assert (entrance.factors.accept(sara, app.code()), entrance.factors.accept(ali, alis[0])) == (
+        "code", "recovery code"
+    )  # fmt: skip
+    for user_id, left in ((sara, 10), (ali, 9)):
+        factor = entrance.factors.of(user_id)
+        assert factor is not None and factor.recovery_codes_left == left
+    entrance.factors.new_recovery_codes(sara, "sara")
+    entrance.factors.turn_off(sara, "sara")
+    assert entrance.factors.of(sara) is None and entrance.factors.accept(ali, alis[1]) == "recovery code"
+
+
+def test_what_is_off_has_no_recovery_codes_and_what_is_on_is_not_begun(
+    entrance: Entrance, app: App, codes: list[str], trail: Trail
+) -> None:
+    sara = entrance.users.named("sara").id
+    assert [(row.action, row.actor, row.detail) for row in trail()][-1] == (
+        "user.second_factor_on", "sara", {"user": "sara"}
+    )  # fmt: skip
+    with pytest.raises(WrongState, match="none is being set up"):
+        entrance.factors.begun(sara, "sara")
+
+    entrance.factors.turn_off(sara, "sara")
+
+    assert (trail()[-1].action, trail()[-1].actor, trail()[-1].detail) == (
+        "user.second_factor_off", "sara", {"user": "sara"}
+    )  # fmt: skip
+    with pytest.raises(WrongState, match="it is off"):
+        entrance.factors.new_recovery_codes(sara, "sara")
+    with pytest.raises(WrongState, match="none is being set up"):
+        entrance.factors.begun(sara, "sara")
+
+
+@pytest.mark.parametrize("typed", ["", "abc", "12345", "\ud800"])
+def test_what_is_no_code_turns_nothing_on(entrance: Entrance, app: App, typed: str) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    sara = entrance.users.named("sara").id
+    begun = entrance.factors.begin(sara, "sara")
+
+    with pytest.raises(InvalidRequest, match="code: this is not the app's present code"):
+        entrance.factors.confirm(sara, "sara", typed)
+    assert entrance.factors.of(sara) is None and entrance.factors.begun(sara, "sara") == begun
+    assert begun.uri == totp.uri_of(begun.key, "sara")
 
 
 def test_codes_cannot_be_guessed_on_and_on_and_a_right_password_clears_no_count(
@@ -278,9 +342,15 @@ def test_only_a_fresh_session_changes_its_factor(
 def test_an_owner_takes_a_lost_factor_away_and_a_removed_user_leaves_none(
     entrance: Entrance, app: App, codes: list[str], trail: Trail, database: Database
 ) -> None:
-    entrance.factors.reset(Operator("root", Role.OWNER), "sara")
+    with pytest.raises(NotAllowed, match="administer"):
+        entrance.factors.reset(Operator("omid", Role.OPERATOR), "sara")
+    with pytest.raises(UnknownUser, match="nobody"):
+        entrance.factors.reset(ROOT, "nobody")
+    entrance.factors.reset(ROOT, "Sara")
 
-    assert (trail()[-1].action, trail()[-1].actor) == ("user.second_factor_reset", "root")
+    assert (trail()[-1].action, trail()[-1].actor, trail()[-1].detail) == (
+        "user.second_factor_reset", "root", {"user": "sara"}
+    )  # fmt: skip
     sara = signed_in(entrance)
     with pytest.raises(WrongState, match="sara has none"):
         entrance.factors.reset(ROOT, "sara")
@@ -313,5 +383,6 @@ def test_where_owners_need_one_they_set_it_up_as_they_sign_in(
     assert sara is not None and len(codes) == 10
     with pytest.raises(WrongState, match="owners need one"):
         strict.own.end_second_factor(sara)
+    strict.factors.turn_off(strict.users.named("vida").id, "vida")
     assert not client.keys("teknav:sign-in-challenge:*")
     strict.sign_in_by_code(challenge(strict), app.next_code(), address=HOME)

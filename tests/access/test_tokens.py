@@ -35,7 +35,8 @@ def test_a_token_is_known_by_its_secret_and_kept_only_as_a_hash(
     assert identity.may(Operation.READ) and identity.may(Operation.READ_PAYLOADS)
     assert not identity.may(Operation.ACT) and not identity.may(Operation.ADMINISTER)
     assert entrance.by_token(secret[:-1]) is None
-    assert entrance.by_token("") is entrance.by_token("tko_") is None
+    for nobodys in ("", "tko_", "tko_\ud800", secret.removeprefix("tko_")):
+        assert entrance.by_token(nobodys) is None
     with database.reading() as session:
         row = session.scalars(select(AccessToken)).one()
     assert secret.startswith(row.beginning) and len(row.beginning) == 8
@@ -53,8 +54,53 @@ def test_an_expired_and_a_revoked_token_are_nobody(entrance: Entrance, database:
     entrance.tokens.revoke(ROOT, "stolen")
 
     assert entrance.by_token(expired) is entrance.by_token(revoked) is None
-    with pytest.raises(UnknownToken):
-        entrance.tokens.revoke(ROOT, "stolen")
+    assert {token.name: token.state for token in entrance.tokens.page().items} == {
+        "old": "expired",
+        "stolen": "revoked",
+    }
+    for name in ("stolen", "none"):
+        with pytest.raises(UnknownToken, match=f"name: there is no live token {name!r}"):
+            entrance.tokens.revoke(ROOT, name)
+
+
+def test_the_trail_says_what_became_of_a_token(entrance: Entrance, trail: Callable[[], list[AuditLog]]) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    _, token = entrance.tokens.create(
+        ROOT,
+        "ci",
+        role=None,
+        scopes=[Operation.READ, Operation.ACT, Operation.READ],
+        life=timedelta(days=2),
+        owner="Sara",
+    )
+    create(entrance, "eternal", life=None)
+    entrance.tokens.revoke(ROOT, "ci")
+
+    _, made, eternal, revoked = trail()
+    assert token.expires_at is not None and (made.action, made.actor) == ("token.created", "root")
+    assert made.detail == {
+        "token": "ci", "owner": "Sara", "expires_at": token.expires_at.isoformat(), "role": "OPERATOR",
+        "scopes": ["act", "read"], "queues": ["*"], "jobs_per_minute": None, "backlog_limit": None,
+    }  # fmt: skip
+    assert abs(token.expires_at - token.created_at - timedelta(days=2)) < timedelta(minutes=10)
+    assert (token.owner, token.created_by, token.state, token.revoked_at) == ("sara", "root", "live", None)
+    assert eternal.detail is not None and eternal.detail["expires_at"] is None
+    assert (revoked.action, revoked.actor, revoked.detail) == ("token.revoked", "root", {"token": "ci"})
+
+
+def test_open_connections_end_with_a_token_that_is_revoked_or_over_and_with_no_other(
+    entrance: Entrance, database: Database
+) -> None:
+    identities = {}
+    for name in ("kept", "stolen", "old"):
+        identities[name] = entrance.by_token(create(entrance, name))
+    every = [identity for identity in identities.values() if identity is not None]
+    assert entrance.still_in(every) == set(every) and len(every) == 3
+    entrance.tokens.revoke(ROOT, "stolen")
+    with database.session() as session:
+        session.execute(update(AccessToken).where(AccessToken.name == "old").values(expires_at=utc_now()))
+
+    assert entrance.still_in(every) == {identities["kept"]}
 
 
 @pytest.mark.each_database
@@ -146,7 +192,7 @@ def test_use_is_noted_coarsely(entrance: Entrance, database: Database) -> None:
         ({"scopes": [Operation.ADMINISTER]}, "cannot be given to a token"),
         ({"role": Role.VIEWER, "scopes": [Operation.ACT]}, "a VIEWER may not act"),
         ({"life": timedelta(0)}, "expires: "),
-        ({"life": timedelta(days=4_000)}, "expires: "),
+        ({"life": timedelta(days=3_650, microseconds=1)}, "expires: must be between 0 and 3650 days"),
         ({"queues": ["webhook:*"]}, "queues: 'webhook:\\*' names no queue"),
         ({"jobs_per_minute": 5}, "jobs_per_minute: .* give the token the scope enqueue"),
         ({"scopes": [Operation.ENQUEUE], "jobs_per_minute": 0}, "jobs_per_minute: "),
@@ -241,6 +287,11 @@ def test_a_disabled_user_owns_no_new_token(entrance: Entrance) -> None:
 def test_only_an_owner_makes_tokens(entrance: Entrance) -> None:
     with pytest.raises(NotAllowed):
         entrance.tokens.create(Operator("vida", Role.VIEWER), "x", role=Role.OWNER, scopes=[Operation.READ], life=None)
+
+
+def test_a_token_lives_ten_years_at_most(entrance: Entrance) -> None:
+    for name, life in (("long", timedelta(days=3_650)), ("short", timedelta(microseconds=1))):
+        assert create(entrance, name, life=life)
 
 
 def test_a_viewers_token_enters_where_viewers_do(new_entrance: NewEntrance) -> None:

@@ -50,5 +50,12 @@ def test_a_code_is_read_with_whichever_digits_the_keyboard_has() -> None:
 def test_the_address_for_apps_names_who_and_where() -> None:
     uri = totp.uri_of("ABCD", "سارا & co")
 
-    assert uri.startswith("otpauth://totp/TekNav%20ops%3A%D8%B3") and uri.endswith("?secret=ABCD&issuer=TekNav%20ops")
-    assert len(base64.b32decode(totp.new_key())) == 20
+    assert uri == ("otpauth://totp/TekNav%20ops%3A%D8%B3%D8%A7%D8%B1%D8%A7%20%26%20co?secret=ABCD&issuer=TekNav%20ops")
+    # A slash would be another address.
+    assert totp.uri_of("ABCD", "a/b").startswith("otpauth://totp/TekNav%20ops%3Aa%2Fb?")
+
+
+def test_keys_are_of_160_bits_and_never_twice_the_same() -> None:
+    new = {totp.new_key() for _ in range(10)}
+
+    assert len(new) == 10 and {len(base64.b32decode(key)) for key in new} == {20}

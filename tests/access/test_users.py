@@ -11,15 +11,17 @@ import redis
 from argon2 import PasswordHasher
 from sqlalchemy import update
 
+from teknav_ops.access import entrance as entrance_module
 from teknav_ops.access.entrance import Entrance, SignInRefused
 from teknav_ops.access.policy import Operation, Operator, Role
-from teknav_ops.access.sessions import session_id_of
+from teknav_ops.access.sessions import WayIn, session_id_of
 from teknav_ops.access.user_rows import UnknownUser
 from teknav_ops.audit.operator_log import OperatorLog
 from teknav_ops.errors import InvalidRequest, NotAllowed, WrongState
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AccessUser, AuditLog
+from teknav_ops.storage.tables.base import utc_now
 from tests.access.conftest import PASSWORD, ROOT, NewEntrance
 from tests.support.redis_server import RedisServer
 from tests.support.sql_moments import at_commit_of
@@ -264,6 +266,78 @@ def test_who_is_let_in_or_kept_out_already_stays_as_they_are(entrance: Entrance,
     assert entrance.users.named("sara") == before
     done = [(row.action, (row.detail or {}).get("changed")) for row in trail() if row.action.endswith("abled")]
     assert done == [("user.enabled", False), ("user.disabled", None), ("user.disabled", False)]
+
+
+def test_the_trail_says_how_many_sessions_and_tokens_a_change_ended(entrance: Entrance, trail: Trail) -> None:
+    entrance.users.add(ROOT, "ali", Role.OWNER, PASSWORD)
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+
+    def ended(change: Callable[[], int | None]) -> tuple[int | None, dict[str, object] | None]:
+        cookie(entrance), cookie(entrance)
+        number = change()
+        return number, trail()[-1].detail
+
+    entrance.tokens.create(ROOT, "one", role=Role.OWNER, scopes=[Operation.READ], life=None, owner="sara")
+    assert ended(lambda: entrance.users.set_password(ROOT, "SARA", PASSWORD)) == (
+        2, {"user": "sara", "sessions_ended": 2, "tokens_revoked": 0}
+    )  # fmt: skip
+    assert ended(lambda: entrance.users.set_role(ROOT, "sara", Role.OWNER)) == (
+        2, {"user": "sara", "role": "OWNER", "queues": ["*"], "sessions_ended": 2, "tokens_revoked": 0}
+    )  # fmt: skip
+    assert ended(lambda: entrance.users.remove(ROOT, "sara")) == (
+        2, {"user": "sara", "sessions_ended": 2, "tokens_revoked": 1}
+    )  # fmt: skip
+    assert (trail()[-1].action, trail()[-1].actor) == ("user.removed", "root")
+
+
+def test_the_trail_says_how_somebody_came_in_and_that_they_left(entrance: Entrance, trail: Trail) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    by_password = entrance.by_cookie(cookie(entrance), is_use=False)
+    opened = entrance.sign_on("olga@example.com", Role.OPERATOR, address="10.0.0.2", agent="curl", queues=("otp:send",))
+    by_provider = entrance.by_cookie(opened.cookie, is_use=False)
+    assert by_password is not None and by_provider is not None and opened.lasts_seconds == 12 * 3_600
+    assert (by_provider.operator.role, by_provider.operator.queues) == (Role.OPERATOR, ("otp:send",))
+    assert entrance.sessions.of("olga@example.com")[0].way == WayIn("provider", "10.0.0.2", "curl")
+    entrance.sign_out(by_provider), entrance.sign_out(by_provider), entrance.sign_out(by_password)
+
+    _, *rows = trail()
+    assert [(row.action, row.actor, row.detail or {}) for row in rows] == [
+        ("user.signed_in", "sara", {"address": HOME, "how": "password", "role": "OWNER"}),
+        ("user.signed_in", "olga@example.com",
+         {"address": "10.0.0.2", "how": "provider", "role": "OPERATOR", "queues": ["otp:send"]}),
+        ("user.signed_out", "olga@example.com", {}),
+        ("user.signed_out", "sara", {}),
+    ]  # fmt: skip
+    assert entrance.current(by_password) is entrance.current(by_provider) is None
+
+
+def test_who_has_a_name_here_does_not_come_in_by_the_provider_nor_does_a_viewer_where_none_is_let_in(
+    entrance: Entrance, trail: Trail
+) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+
+    for name, role, why in (
+        ("SARA", Role.OWNER, "a local user has this name"),
+        ("vida@example.com", Role.VIEWER, "viewers are not let in"),
+    ):
+        with pytest.raises(SignInRefused):
+            entrance.sign_on(name, role, address=HOME)
+        row = trail()[-1]
+        assert (row.action, row.actor, (row.detail or {})["why"]) == ("user.sign_in_refused", name, why)
+
+
+@pytest.mark.parametrize(("seconds", "is_in"), [(1e9, True), (-1.0, False)])
+def test_what_changes_in_sql_alone_is_seen_after_some_seconds(
+    entrance: Entrance, database: Database, monkeypatch: pytest.MonkeyPatch, seconds: float, is_in: bool
+) -> None:
+    monkeypatch.setattr(entrance_module, "_STANDING_SECONDS", seconds)
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    kept = cookie(entrance)
+    assert entrance.by_cookie(kept, is_use=False) is not None
+    with database.session() as session:
+        session.execute(update(AccessUser).values(disabled_at=utc_now()))
+
+    assert (entrance.by_cookie(kept, is_use=False) is not None) == is_in
 
 
 def test_the_last_owner_stays(entrance: Entrance) -> None:

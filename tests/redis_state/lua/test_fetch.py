@@ -284,3 +284,14 @@ def test_suspects_beyond_those_asked_for_keep_their_place_and_others_go_past(sta
     assert [held.id for held in state.fetch(2, suspect_losses=2, suspects=1)] == [ordered[0], jobs[2]]
     assert state.fetch(2, suspect_losses=2, suspects=0) == []
     assert [held.id for held in state.fetch(9, suspect_losses=3, suspects=0)] == ordered[1:]
+
+
+def test_suspects_that_fell_due_together_keep_their_order_as_others_go_past(state: State, clock: Clock) -> None:
+    suspects = [state.enqueue(id=job_id, delay_ms=1_000) for job_id in "abc"]
+    clock.advance(2)
+    job_id = state.enqueue()
+    for suspect in suspects:
+        state.client.hset(KEYS.job(suspect), "lost", 2)
+
+    assert [held.id for held in state.fetch(9, suspect_losses=2, suspects=0)] == [job_id]
+    assert [held.id for held in state.fetch(9)] == suspects

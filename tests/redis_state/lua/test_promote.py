@@ -20,7 +20,7 @@ def test_a_delayed_job_waits_at_its_place_now(state: State, priority: int, place
 
 def test_a_promoted_job_has_waited_since_then(state: State, clock: Clock) -> None:
     job_id = state.enqueue(delay_ms=60_000)
-    clock.advance(7)
+    clock.advance(7.25)
 
     state.run(scripts.promote(KEYS, job_id=job_id, actor="owner"))
 

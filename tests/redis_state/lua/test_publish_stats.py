@@ -8,6 +8,7 @@ import pytest
 
 from teknav_ops.redis_state import keys, scripts
 from tests.support.state import QUEUE, State
+from tests.support.virtual_time import Clock
 
 FRESH_MS = 30_000
 KEPT_MS = 3_600_000
@@ -19,9 +20,11 @@ def now_ms(state: State) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-def publish(state: State, publisher: str, term: int, *, waiting: int = 0, age_ms: int = 0) -> bool:
-    """Publish as if it had been `age_ms` ago."""
-    at_ms = now_ms(state) - age_ms
+def publish(
+    state: State, publisher: str, term: int, *, waiting: int = 0, age_ms: int = 0, from_ms: int | None = None
+) -> bool:
+    """Publish as if it had been `age_ms` ago, or so long before `from_ms`."""
+    at_ms = (now_ms(state) if from_ms is None else from_ms) - age_ms
     stats = {"waiting": waiting, "lastUpdatedAt": at_ms, "term": term, "publisher": publisher}
     call = scripts.publish_stats(
         QUEUE, term=term, publisher=publisher, fresh_ms=FRESH_MS, expires_at_ms=at_ms + KEPT_MS,
@@ -72,6 +75,16 @@ def test_a_leader_whose_term_counter_was_lost_goes_on_at_once(state: State) -> N
     publish(state, "a", 57, waiting=1)
 
     assert publish(state, "a", 1, waiting=2)
+
+
+@pytest.mark.parametrize(("age_ms", "is_fresh"), [(FRESH_MS, True), (FRESH_MS + 1, False)])
+def test_how_fresh_stats_are_is_known_to_the_millisecond(
+    state: State, clock: Clock, age_ms: int, is_fresh: bool
+) -> None:
+    clock.advance(0.9)
+    publish(state, "a", 57, age_ms=age_ms, from_ms=clock.now_ms)
+
+    assert publish(state, "b", 1, from_ms=clock.now_ms) == (not is_fresh)
 
 
 def test_stats_of_the_future_stop_nobody(state: State) -> None:
