@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
+from collections.abc import Callable
+from html import escape
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 import redis
@@ -47,6 +52,39 @@ def test_a_secret_with_commas_is_masked_whole(masked: Any) -> None:
     masked(frozenset(secrets_of(Settings.model_construct(ai_api_key=SecretStr("short,parts,only")))))
 
     assert redact("refused: short,parts,only") == "refused: ••••"
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "URL": lambda secret: quote(secret, safe=""),
+    "path": lambda secret: quote(secret, safe="/:@&=+"),
+    "form": quote_plus,
+    "URL in small letters": lambda secret: quote(secret, safe="").replace("%D8%B1", "%d8%b1"),
+    "JSON": json.dumps,
+    "JSON in its letters": lambda secret: json.dumps(secret, ensure_ascii=False),
+    "JSON in JSON": lambda secret: json.dumps(json.dumps(secret)),
+    "JSON of PHP": lambda secret: json.dumps(secret).replace("/", "\\/"),
+    "program": repr,
+    "bytes": lambda secret: repr(secret.encode()),
+    "HTML": escape,
+    "HTML in numbers": lambda secret: "".join(f"&#{ord(letter)};" for letter in secret if not letter.isalnum()),
+    "Basic": lambda secret: base64.b64encode(f"user:{secret}".encode()).decode(),
+    "mail's PLAIN": lambda secret: base64.b64encode(f"\0u\0{secret}".encode()).decode(),
+    "mail's LOGIN": lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("secret", ["k-9/Z+t=a&B\"c'é \\x", "رمزِ 1234\n😀", "+989121234567"])
+def test_a_known_secret_is_masked_however_it_is_spelled(secret: str, spelling: str) -> None:
+    if spelling == "HTML in numbers":
+        secret = "+/=+&++"
+    spelled = SPELLINGS[spelling](secret)
+
+    masked = redact(f"<{spelled}> is no number that we serve", frozenset({secret}))
+
+    # Of base64, characters that also hold what stands beside the secret stay; and quotation marks around it.
+    assert "••••" in masked and len(masked) < len("<user:••••==> is no number that we serve") + 8
+    assert all(part not in masked for part in (secret, spelled.strip("\"'b")))
 
 
 def test_words_that_stand_anywhere_are_no_secrets() -> None:

@@ -256,6 +256,10 @@ def test_no_log_holds_a_secret(log: Callable[[], str]) -> None:
         "the password is: hunter2x", "mysql: pass=hunter2", "Cookie: session=hunter2",
         "Set-Cookie: sid=hunter2; Secure", "create user x identified by 'hunter2'",
         "PASSWORD=hunter2", "db.password = hunter2", "account_key=hunter2", "password=hunter2,timeout=3",
+        "DB_PASS=hunter2", "pw=hunter2", "passwords=hunter2", "password=(hunter2)", "password=<hunter2>",
+        '{"password": {"0": "hunter2", "1": "x"}}', "'password': ['x', 'hunter2']", 'password = {"a": ["hunter2"]}',
+        '{"refresh_token":"hunter2', "password='hunter2 x", '{\\"password\\":\\"hunter2',
+        "کلمه عبور: hunter2", "کلمهٔ عبور: hunter2", "پسورد: hunter2", "توکن: hunter2",
     ],
 )  # fmt: skip
 def test_secrets_give_themselves_away_by_the_words_before_them(text: str) -> None:
@@ -266,6 +270,8 @@ def test_secrets_give_themselves_away_by_the_words_before_them(text: str) -> Non
     "secret",
     ["tko_" + "a1" * 20, "whsec_" + "b2" * 16 + "=", "sk-" + "a1" * 12,
      "ghp_" + "b2" * 12, "AKIAIOSFODNN7EXAMPLE", "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl",
+     "ya29." + "a1" * 12, f"SG.{'a1' * 11}.{'b2' * 21}", "glpat-" + "a1" * 10, "github_pat_" + "a1_" * 9,
+     "npm_" + "a1" * 18, "hf_" + "aB" * 17, "gsk_" + "a1" * 12,
      "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----"],
 )  # fmt: skip
 def test_keys_give_themselves_away_by_their_form(secret: str) -> None:
@@ -291,7 +297,8 @@ def test_addresses_of_people_are_masked_in_what_leaves(address: str) -> None:
     [
         "password: 5 characters are too few", "password: there is no terminal", "token: lacks the scope",
         "TEKNAV_SECRET_KEY: each key must be 32 bytes", "input_tokens: 12", "max_tokens=100", "the secret is out",
-        "token:ci paused it", "token:ci", "all pass", "a cookie: none",
+        "token:ci paused it", "token:ci", "all pass", "a cookie: none", "bypass=1", "password: (8 characters or more)",
+        '{"password": {"0": "••••", "1": "••••"}}', "password=[••••]",
         "job email:send dead-1 took 12.5 ms", "2026-11-01 12:00:00.250000 0190f2ab-0123-7abc-8def-012345678901",
         "1700000000000-0", "0.123456789012 s", "[0 1 2 3 4 5 6 7 8 9]",
         "0  12  34  56  78  90", "0 120 340 560", "01 02 03 04 05 06 07 08 09 10 11 12", "00 01 02 03 04 05 06 07",

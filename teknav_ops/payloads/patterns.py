@@ -12,15 +12,28 @@ from teknav_ops.payloads.codec import MASK
 
 #: Words that a secret stands behind, at the end of whatever is joined to them: `db_password`, `X-Api-Key`.
 _NAMES: Final = (
-    r"(?:password|passwd|passphrase|passcode|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
-    r"|secret[_-]?key|account[_-]?key|credentials?|authorization|گذرواژه|رمز(?:[ \u200c]عبور)?)"
+    r"(?:passwords?|passwd|passphrase|passcode|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
+    r"|secret[_-]?key|account[_-]?key|credentials?|authorization"
+    r"|گذرواژه|رمز(?:[ \u200c]عبور)?|کلمهٔ?[ \u200c]عبور|پسورد|توکن)"
 )
-_QUOTED: Final = r"\\\"[^\"]{0,2000}\\\"|\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'"
+#: A quotation that the end of the text cuts off is one; and lists, of JSON and programs.
+_QUOTED: Final = (
+    r"\\\"[^\"]{0,2000}\\\"|\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'"
+    r"|\\?[\"'][^\"'\n]{1,2000}\Z|\[[^\[\]]{1,2000}\]|\{[^{}]{1,2000}\}"
+)
+_BRACKETED: Final = r"\([^()\n]{1,2000}\)|<[^<>\n]{1,2000}>"
+_BRACKETS: Final = frozenset("[{(<")
+#: A list of which nothing is left to mask: keys, masks, and what stands between them.
+_ALL_MASKED: Final = re.compile(
+    rf"(?:(?:\"[^\"]*\"|'[^']*'|\d+)(?=\s{{0,9}}:)|[\"']?{MASK}[\"']?|[\s,:(){{}}<>\[\]])*+"
+)
 _BARE: Final = r"[^\s,;&|<>()\[\]{}\"'\x1b]{1,2000}"
 _MIXED: Final = r"(?=[^\s]{0,200}[A-Za-z])(?=[^\s]{0,200}[\d!@#$%^*+/~])"
 _SCHEMES: Final = r"(?:(?:bearer|basic|token|apikey)\s{1,4})?"
 _NAMED_BY: Final = rf"{_NAMES}\\?[\"']?\s{{0,4}}"
-_ASSIGNED: Final = re.compile(rf"({_NAMED_BY}(?:=>?|:=)\s{{0,4}}{_SCHEMES})({_QUOTED}|{_BARE})", re.IGNORECASE)
+_ASSIGNED: Final = re.compile(
+    rf"({_NAMED_BY}(?:=>?|:=)\s{{0,4}}{_SCHEMES})({_QUOTED}|{_BRACKETED}|{_BARE})", re.IGNORECASE
+)
 #: Behind a colon stands prose too: `password: must be longer`. A value ends what is said, or is no plain word. And
 #: `token:ci` is who acts.
 _NAMED: Final = re.compile(
@@ -36,18 +49,19 @@ _BEARER: Final = re.compile(r"\b((?:bearer|basic)\s{1,4})([\w.~+/-]{8,2000}={0,2
 _IN_URL: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]{0,200}:)([^\s/]{1,500})(?=@)", re.IGNORECASE)
 _IN_QUERY: Final = re.compile(r"([?&](?:key|sig|signature|auth|code|pass)=)([^\s&#\"'<>]{1,2000})", re.IGNORECASE)
 _SHORT: Final = re.compile(
-    rf"((?<![\w-])pass\s{{0,4}}=\s{{0,4}}|\bidentified by\s{{1,4}})({_QUOTED}|{_BARE})", re.IGNORECASE
+    rf"((?<![^\W_])(?:pass|pw)\s{{0,4}}=\s{{0,4}}|\bidentified by\s{{1,4}})({_QUOTED}|{_BARE})", re.IGNORECASE
 )
 _COOKIE: Final = re.compile(r"(\b(?:set-)?cookie:\s{0,4}[\w.-]{1,100}=)([^\s;,]{1,2000})", re.IGNORECASE)
 _BEHIND_WORDS: Final = (_IN_URL, _ASSIGNED, _NAMED, _SPOKEN, _FLAGGED, _BEARER, _IN_QUERY, _SHORT, _COOKIE)
 #: In most texts nothing of the kind stands.
-_HINT: Final = re.compile(rf"{_NAMES}|://|[?&]|bearer|basic|pass\s{{0,4}}=|identified by|cookie:", re.IGNORECASE)
+_HINT: Final = re.compile(rf"{_NAMES}|://|[?&]|bearer|basic|(?:pass|pw)\s{{0,4}}=|identified by|cookie:", re.IGNORECASE)
 _KNOWN: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|\b(?:sk|pk|rk)[-_][\w-]{16,200}|\bgh[opsur]_\w{20,}|\bxox[abprs]-[\w-]{10,}"
     # Ours: tokens of the API, and what signs webhooks.
     r"|\btko_[\w-]{16,200}|\bwhsec_[\w+/=-]{16,200}"
-    r"|\bA(?:KIA|SIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,}",
+    r"|\bA(?:KIA|SIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,}|\bya29\.[\w-]{20,}|\bSG\.[\w-]{16,}\.[\w-]{16,}"
+    r"|\bglpat-[\w-]{16,}|\bgithub_pat_\w{20,}|\bnpm_\w{30,}|\bhf_\w{24,}|\bgsk_\w{20,}",
     re.DOTALL,
 )
 
@@ -109,6 +123,9 @@ def _unless_counted(found: re.Match[str]) -> str:
 
 
 def _masked(found: re.Match[str]) -> str:
-    quote = re.match(r"\\?[\"']", found[2])
+    value = found[2]
+    if value[0] in _BRACKETS:
+        return found[0] if _ALL_MASKED.fullmatch(value) else f"{found[1]}{value[0]}{MASK}{value[-1]}"
+    quote = re.match(r"\\?[\"']", value)
     around = quote[0] if quote else ""
     return f"{found[1]}{around}{MASK}{around}"

@@ -11,6 +11,7 @@ from typing import Final
 from teknav_ops.payloads import plain
 from teknav_ops.payloads.codec import MASK
 from teknav_ops.payloads.patterns import mask_addresses, mask_credentials
+from teknav_ops.payloads.spellings import longest_spelling, mask_known
 
 #: How much of an error's text is kept.
 ERROR_LIMIT_CHARACTERS: Final = 2_000
@@ -29,12 +30,12 @@ def mask_everywhere(secrets: frozenset[str]) -> None:
 
 
 def redact(text: str, secrets: frozenset[str] = frozenset()) -> str:
-    """The text with every secret masked: those that are known, longest first so that none survives inside another, and
-    what gives itself away as one. NUL, which PostgreSQL keeps in no text, becomes U+FFFD.
+    """The text with every secret masked: those that are known, in every spelling, longest first so that none survives
+    inside another, and what gives itself away as one. NUL, which PostgreSQL keeps in no text, becomes U+FFFD.
     """
     for secret in sorted(secrets | _masked_everywhere, key=len, reverse=True):
         if len(secret) >= _LEAST_CHARACTERS:
-            text = text.replace(secret, MASK)
+            text = mask_known(text, secret, MASK)
     return mask_credentials(text.replace("\0", "\ufffd"))
 
 
@@ -68,7 +69,7 @@ def _looked_through(limit_characters: int, secrets: frozenset[str]) -> tuple[int
     """How many characters are looked through to keep so many, since masks are shorter than secrets; and how far a
     secret, or what gives it away, may reach.
     """
-    reach = max(_REACH_CHARACTERS, *map(len, secrets | _masked_everywhere), 0)
+    reach = max(_REACH_CHARACTERS, *map(longest_spelling, secrets | _masked_everywhere), 0)
     return 2 * limit_characters + reach, reach
 
 

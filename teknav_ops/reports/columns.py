@@ -26,6 +26,8 @@ _BREAK: Final = re.compile(r"<(?:br|div|li|p)\b[^>]*>", re.IGNORECASE)
 _TAG: Final = re.compile(r"<[^>]*>")
 #: What stands in a column of a text: words with one blank between them.
 _WORDS: Final = re.compile(r"[^\s|│]+(?: [^\s|│]+)*")
+#: What pandas prints below a column that stands alone.
+_BELOW_SERIES: Final = re.compile(r"(?:Freq: \S{1,20}, )?Name: (.{1,200}?), (?:Length: \d+, )?dtype: \S+")
 _LINE: Final = re.compile(r"[\s|│:+\-=─━┼┿╇┃]*")
 _NAME_LIMIT_CHARACTERS: Final = 100
 
@@ -45,12 +47,14 @@ def mask_html_tables(markup: str) -> str:
 
 def mask_text_tables(text: str) -> str:
     """The same for tables that are printed, as DataFrames, the command line's, and Markdown's."""
-    lines, columns, is_first = [], list[tuple[int, int]](), True
+    lines, columns, is_first = list[str](), list[tuple[int, int]](), True
     for line in text.split("\n"):
         words = list(_WORDS.finditer(line))
         is_row = len(words) > 1 and is_secret_name(words[0][0])
         if not line.strip():
             columns, is_first = [], True
+        elif (found := _BELOW_SERIES.fullmatch(line)) and is_secret_name(found[1]):
+            _mask_series(lines)
         elif not _LINE.fullmatch(line):
             secret = words[1:] if is_row else [word for word in words if _is_below(word, columns)]
             lines.append(_masked_line(line, secret))
@@ -61,6 +65,15 @@ def mask_text_tables(text: str) -> str:
             continue
         lines.append(line)
     return "\n".join(lines)
+
+
+def _mask_series(lines: list[str]) -> None:
+    """The last word of each line, up to a blank one."""
+    for at in range(len(lines) - 1, -1, -1):
+        words = list(_WORDS.finditer(lines[at]))
+        if not words:
+            break
+        lines[at] = _masked_line(lines[at], words[-1:])
 
 
 def _masked_table(table: str) -> str:
@@ -108,8 +121,10 @@ def _masked_cell(markup: str, *, is_secret: bool) -> str:
 
 
 def _secret_columns(line: str, words: list[re.Match[str]]) -> list[tuple[int, int]]:
-    """From where to where secrets' names stand in a line that heads a table; a sentence heads none."""
-    if len(words) < 2 and line[0] not in " |│":
+    """From where to where secrets' names stand in a line that heads a table; a sentence heads none. An index's name
+    stands alone, with blanks behind it.
+    """
+    if len(words) < 2 and line[0] not in " |│" and not line.endswith("  "):
         return []
     return [word.span() for word in words if word[0].count(" ") < 2 and is_secret_name(word[0])]
 

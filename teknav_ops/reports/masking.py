@@ -10,6 +10,7 @@ from typing import Any, Final
 from teknav_ops.payloads.codec import MASK
 from teknav_ops.payloads.redaction import leaving, redact
 from teknav_ops.reports.columns import is_secret_name, mask_html_tables, mask_text_tables
+from teknav_ops.reports.frames import mask_columns, mask_text_data
 
 #: Kinds that are files in base64, but for pictures that are written as text.
 _FILES: Final = re.compile(r"(?:image|audio|video|font)/(?!.*\+xml)|application/(?:pdf|zip|octet-stream)")
@@ -62,7 +63,7 @@ def mask_outputs(notebook: Any) -> None:
 def mask_output(output: Any) -> None:
     """Mask one output in place."""
     if output.output_type == "stream":
-        output.text = _masked_across(mask_text_tables(output.text), _COLOUR)
+        output.text = _masked_print(output.text, _COLOUR)
     elif output.output_type == "error":
         output.ename, output.evalue = leaving(output.ename), leaving(output.evalue)
         output.traceback = [_masked_across(line, _COLOUR) for line in output.traceback]
@@ -82,7 +83,11 @@ def masked_value(kind: str, value: Any) -> Any:
         return _masked_markup(value)
     if kind.endswith("/javascript"):
         return _masked_code(value)
-    return _masked_across(mask_text_tables(value), _EMPHASIS if kind == "text/markdown" else _COLOUR)
+    return _masked_print(value, _EMPHASIS if kind == "text/markdown" else _COLOUR)
+
+
+def _masked_print(text: str, signs: re.Pattern[str]) -> str:
+    return _masked_across(mask_text_tables(mask_text_data(text, _masked_json)), signs)
 
 
 def _masked_across(text: str, signs: re.Pattern[str]) -> str:
@@ -98,16 +103,19 @@ def _masked_across(text: str, signs: re.Pattern[str]) -> str:
 def _masked_json(value: Any, name: str = "") -> Any:
     if isinstance(value, str):
         return _masked_named(name, value, _masked_words)
-    if isinstance(value, list):
-        return [_masked_json(each, name) for each in value]
+    if isinstance(value, list | tuple):
+        return type(value)(_masked_json(each, name) for each in value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and is_secret_name(name):
+        return MASK
     if isinstance(value, dict):
         masked: dict[str, Any] = {}
+        value = mask_columns(value)
         for each in value:
-            place = leaving(each)
+            place = leaving(each) if isinstance(each, str) else each
             while place in masked:
-                place += MASK
+                place = f"{place}{MASK}"
             # A column is the values below its name.
-            masked[place] = _masked_json(value[each], name if is_secret_name(name) else each)
+            masked[place] = _masked_json(value[each], name if is_secret_name(name) else str(each))
         return masked
     return value
 
