@@ -69,10 +69,12 @@ class BatchDeletionDoor:
         if before.state == "finished":
             return before
         total = before.total_count
-        with self._recorded("dlq.batch_deleted", queue, deletion=deletion_id, reason=reason, total=total) as entry:
+        facts = {"deletion": deletion_id, "reason": reason, "total": total, "deleted": 0}
+        with self._recorded("dlq.batch_deleted", queue, **facts) as entry:
             done = self._deletions.run(
-                queue, deletion_id, actor=self._operator.name, reason=reason, on_progress=on_progress
-            )
+                queue, deletion_id, actor=self._operator.name, reason=reason, on_progress=on_progress,
+                on_deleted=lambda deleted: entry.note(deleted=deleted),
+            )  # fmt: skip
             # Who goes on with another's list tells what they did themselves.
             entry.note(deleted=done.deleted_count - before.deleted_count, skipped=done.skipped_count)
         return done
@@ -88,7 +90,7 @@ class BatchDeletionDoor:
         keys = QueueKeys(self._topology[queue].name)
         if confirmation != queue:
             raise InvalidRequest(f"confirmation: type {queue} to delete all its dead letters")
-        with self._recorded("dlq.purged", queue) as entry:
+        with self._recorded("dlq.purged", queue, deleted=0) as entry:
             return self._purge_until(keys, self._jobs.counts(queue).at_ms, entry, on_progress)
 
     def _purge_until(

@@ -65,19 +65,29 @@ class Deletions(frozen_lists.FrozenLists):
         return read_deletion(queue, deletion_id, facts)
 
     def run(
-        self, queue: str, deletion_id: str, *, actor: str, reason: str, on_progress: Callable[[int], None]
+        self,
+        queue: str,
+        deletion_id: str,
+        *,
+        actor: str,
+        reason: str,
+        on_progress: Callable[[int], None],
+        on_deleted: Callable[[int], None],
     ) -> Deletion:
-        """Delete what is left of a list; `on_progress` is told how many of it were gone through."""
+        """Delete what is left of a list. After each step `on_deleted` is told how many it has deleted so far, and
+        `on_progress` how many of the list were gone through.
+        """
         keys = QueueKeys(queue)
         record, listed = keys.deletion(deletion_id), keys.deletion_ids(deletion_id)
         self._keep(record, {"reason": reason, "deleted_by": actor}, "EXPIRE", listed, frozen_lists.PREVIEW_SECONDS)
-        done = 0
+        done = deleted = 0
         while failures := frozen_lists.read(self._client, listed, done, _CHUNK):
-            self._runner.run(
+            deleted += self._runner.run(
                 scripts.delete_dead_letters(
                     keys, actor=actor, action="dlq.deleted", failures=failures, reason=reason, deletion_id=deletion_id
                 )
             )
+            on_deleted(deleted)
             done += len(failures)
             on_progress(done)
         # The list goes with its end: a second run under way finds no more of it, and ends as well.

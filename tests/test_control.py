@@ -362,6 +362,26 @@ def test_purging_needs_the_queues_name(control: Control, state: State) -> None:
     assert list(state.client.scan_iter(KEYS.dlq_record("*"))) == list(state.client.scan_iter(KEYS.dlq_type("*"))) == []
 
 
+@pytest.mark.parametrize("action", ["dlq.batch_deleted", "dlq.purged"])
+def test_a_deletion_that_fails_at_once_says_that_none_is_deleted(
+    control: Control, records: Database, state: State, action: str
+) -> None:
+    state.dead()
+    plan = control.preview_deletion(QUEUE, DeadLetterFilter())
+    read_first = KEYS.dlq if action == "dlq.purged" else KEYS.deletion_ids(plan.id)
+    state.client.delete(read_first)
+    state.client.set(read_first, "of another tool")
+
+    with pytest.raises(redis.ResponseError):
+        if action == "dlq.purged":
+            control.purge(QUEUE, confirmation=QUEUE)
+        else:
+            control.delete_listed(QUEUE, plan.id, reason="spam")
+
+    (entry,) = entries(records)
+    assert (entry.action, entry.outcome, (entry.detail or {})["deleted"]) == (action, "failed", 0)
+
+
 @pytest.mark.parametrize("limit", [0, -1, 1_000_000_000])
 def test_a_batch_has_bounds(control: Control, limit: int) -> None:
     with pytest.raises(InvalidRequest, match="limit"):
@@ -373,7 +393,7 @@ def test_a_batch_deletion_takes_just_its_frozen_list_for_a_reason(
 ) -> None:
     frozen = [state.dead() for _ in range(4)]
     plan = control.preview_deletion(QUEUE, DeadLetterFilter(error_type="ValueError"), limit=3)
-    assert (plan.extent, plan.counts_by_error_type) == ("3 of 4 jobs that match", {"ValueError": 3})
+    assert (plan.extent, plan.counts_by_error_type) == ("3 of 4 dead letters that match", {"ValueError": 3})
     later = state.dead()
     anew = str(state.client.lindex(KEYS.deletion_ids(plan.id), 0)).partition("|")[0]
     state.client.zincrby(KEYS.dlq, 1, anew)
@@ -417,7 +437,7 @@ def test_a_deletion_whose_process_died_goes_on_with_the_rest(
     assert (done.state, done.deleted_count, done.skipped_count) == ("finished", 5, 0)
     assert state.actions().count("dlq.deleted") == 5
     told = [(entry.outcome, (entry.detail or {}).get("deleted")) for entry in entries(records)]
-    assert told == [("failed", None), ("done", 3)]
+    assert told == [("failed", 2), ("done", 3)]
     assert not state.client.exists(KEYS.deletion_ids(plan.id))
     assert state.client.ttl(KEYS.deletion(plan.id)) > 0
 

@@ -24,8 +24,11 @@ from teknav_ops.one_line import is_one_line
 
 #: What the system itself goes by.
 SYSTEM_ACTORS: Final = frozenset({"scheduler", "producer", "worker", "demo", "anonymous", "system"})
-#: The mark of names that the system gives, the brackets, and signs that let a text be read in another order.
-_MISLEADING: Final = frozenset(":()\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: Signs that let a text be read in another order.
+_DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: The mark of names that the system gives, and the brackets, besides.
+_MISLEADING: Final = _DIRECTIONS | frozenset(":()")
+_UNREADABLE: Final = "\ufffd"
 _MOST_CHARACTERS: Final = 200
 _MOST_DECLARED: Final = 100
 
@@ -78,7 +81,8 @@ def provider_actor(address: str, subject: str) -> str:
     is_address = local and host and is_one_line(address) and not set(address) & set(" :()<>,;")
     if is_address and len(address) <= _MOST_DECLARED:
         return address
-    return f"oidc:{_one_line(subject)}"
+    readable = (_UNREADABLE if sign in _DIRECTIONS else sign for sign in _one_line(subject))
+    return f"oidc:{''.join(readable)}"
 
 
 def is_system_actor(name: str) -> bool:
@@ -87,4 +91,4 @@ def is_system_actor(name: str) -> bool:
 
 
 def _one_line(text: str) -> str:
-    return "".join(sign if is_one_line(sign) else "\ufffd" for sign in text)[:_MOST_DECLARED]
+    return "".join(sign if is_one_line(sign) else _UNREADABLE for sign in text)[:_MOST_DECLARED]

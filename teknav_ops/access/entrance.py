@@ -22,9 +22,9 @@ from teknav_ops.access.user_names import checked_name
 from teknav_ops.access.user_rows import User
 from teknav_ops.access.users import Users
 from teknav_ops.audit.operator_log import OperatorLog
-from teknav_ops.errors import NotAllowed
+from teknav_ops.errors import NotAllowed, StorageUnavailable
 from teknav_ops.queue_patterns import ALL_QUEUES, QueuePatterns
-from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.settings import Settings
 
 #: A session is checked against its user in SQL at most this often per process. Ending a session works at once without
@@ -218,15 +218,19 @@ class Entrance:
 
     def sign_in_by_set_up(
         self, challenge: str, code: str, *, address: str, agent: str = ""
-    ) -> tuple[NewSession, list[str]]:
-        """The second step of who had to set up a factor; answers the recovery codes, too.
+    ) -> tuple[NewSession | None, list[str]]:
+        """The second step of who had to set up a factor; answers the recovery codes, too, which are kept nowhere. No
+        session where Redis or the database went away once the factor was on.
 
         Raises:
             TooManyAttempts: nothing was looked at. InvalidRequest: the wrong code. ChallengeOver, SignInRefused.
         """
         user, how, codes = self.second_step.finish_set_up(challenge, code)
-        self._check_standing(user, address)
-        return self._open(user, WayIn(how, address, agent)), codes
+        try:
+            self._check_standing(user, address)
+            return self._open(user, WayIn(how, address, agent)), codes
+        except (*OUTAGE_ERRORS, StorageUnavailable):  # type: ignore[misc]
+            return None, codes
 
     def _let_in(self, user: User, way: WayIn) -> NewSession:
         """Open a session. Raises CodeNeeded where the first step is not enough."""

@@ -91,12 +91,15 @@ class SecondFactors:
 
     def begun(self, user_id: int, name: str) -> SetUp:
         """The key that waits to be confirmed, to be shown once more. Raises WrongState."""
+        key = self._cipher.decrypt(self._begun_key(user_id), place=place_of(user_id))
+        return SetUp(key, totp.uri_of(key, name))
+
+    def _begun_key(self, user_id: int) -> str:
         with self._database.reading() as session:
             row = session.get(AccessTotp, user_id)
             if row is None or row.confirmed_at is not None:
                 raise WrongState("second factor: none is being set up; begin anew")
-            key = self._cipher.decrypt(row.sealed_key, place=place_of(user_id))
-        return SetUp(key, totp.uri_of(key, name))
+            return row.sealed_key
 
     def confirm(self, user_id: int, name: str, typed: str) -> list[str]:
         """Turn the begun factor on by a first code of it; answers the recovery codes, which are kept nowhere.
@@ -104,15 +107,18 @@ class SecondFactors:
         Raises:
             InvalidRequest: it is not the app's code. WrongState: nothing was begun.
         """
-        key, code = self.begun(user_id, name).key, totp.read_code(typed)
+        sealed_key, code = self._begun_key(user_id), totp.read_code(typed)
+        key = self._cipher.decrypt(sealed_key, place=place_of(user_id))
         step = totp.matching_step(key, code, time.time()) if code else None
         if step is None:
             raise InvalidRequest("code: this is not the app's present code; is the phone's clock right?")
         with self._log.record("user.second_factor_on", actor=name, user=name), self._database.session() as session:
-            begun = update(AccessTotp).where(AccessTotp.user_id == user_id, AccessTotp.confirmed_at.is_(None))
+            # The key of the app that made the code, and not one that another window has begun meanwhile.
+            same = (AccessTotp.sealed_key == sealed_key, AccessTotp.confirmed_at.is_(None))
+            begun = update(AccessTotp).where(AccessTotp.user_id == user_id, *same)
             row = session.execute(begun.values(confirmed_at=utc_now(), last_step=step).returning(AccessTotp.user_id))
             if not row.all():
-                raise WrongState("second factor: it was set up in another window a moment ago")
+                raise WrongState("second factor: another window began or ended its set-up a moment ago")
             # With it, so that nobody's factor is on without them.
             return _write_codes(session, user_id)
 

@@ -5,6 +5,7 @@ The first step hands out a challenge, a secret that says whose password was righ
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from datetime import timedelta
@@ -18,7 +19,7 @@ from teknav_ops.access.user_rows import User
 from teknav_ops.access.users import Users
 from teknav_ops.errors import NotAllowed, WrongState
 from teknav_ops.redis_state import keys, scripts
-from teknav_ops.redis_state.connection import Client
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.redis_state.scripts import ScriptRunner
 
 LIFE: Final = timedelta(minutes=5)
@@ -109,8 +110,10 @@ class SecondStep:
         user, how = self._look(challenge)
         self._attempts.begin_code(user.id)
         codes = self._factors.confirm(user.id, user.name, typed)
-        self._attempts.code_accepted(user.id)
-        self._take(challenge)
+        # The codes are told this once: nothing that ends in this moment may lose them.
+        with contextlib.suppress(*OUTAGE_ERRORS, ChallengeOver):
+            self._attempts.code_accepted(user.id)
+            self._take(challenge)
         return user, f"{how} and code", codes
 
     def _look(self, challenge: str) -> tuple[User, str]:

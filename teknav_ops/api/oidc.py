@@ -27,6 +27,7 @@ log = structlog.get_logger("teknav.api")
 
 #: Signatures that need the provider's private key. HMAC and `none` are not among them.
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_KEY_TYPES: Final = ("RSA", "EC", "OKP")
 _TIMEOUT_SECONDS: Final = 10
 #: What a provider says of itself that is used here.
 _ADDRESSES: Final = frozenset({"authorization_endpoint", "token_endpoint", "jwks_uri"})
@@ -178,7 +179,13 @@ class Provider:
 
     def _key_set(self) -> KeySet:
         if self._keys is None:
-            self._keys = KeySet.import_key_set(self._get(self._discover()["jwks_uri"]))  # type: ignore[arg-type]
+            found = self._get(self._discover()["jwks_uri"])
+            listed = found.get("keys")
+            # Keys of other kinds, which prove nothing here, may stand beside those that sign.
+            signing = [key for key in listed if _may_sign(key)] if isinstance(listed, list) else []
+            if not signing:
+                raise ProviderUnavailable(f"{self._issuer} names no key that signs its tokens")
+            self._keys = KeySet.import_key_set({"keys": signing})
         return self._keys
 
     def _get(self, url: str) -> dict[str, Any]:
@@ -189,6 +196,10 @@ class Provider:
         except Exception as error:
             log.warning("the OpenID provider does not answer", url=url, error=f"{type(error).__name__}: {error}")
             raise ProviderUnavailable("The single sign-on provider does not answer. Try again.") from None
+
+
+def _may_sign(key: Any) -> bool:
+    return isinstance(key, dict) and key.get("kty") in _KEY_TYPES
 
 
 def _was_asked_since(moment: int, claims: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -24,10 +25,14 @@ from teknav_ops.api.sign_in_pages import (
 )
 from teknav_ops.api.visit import cookie_name
 from teknav_ops.errors import InvalidRequest, WrongState
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS
 
 router = APIRouter(include_in_schema=False)
 
 _HOME: Final = "/dashboard/owner/queues"
+_NOT_YET_IN: Final = (
+    "The second factor is on. You are not signed in yet: Redis or the database does not answer. Keep the codes first."
+)
 _STYLE: Final = (Path(__file__).parent / "pages" / "sign_in.css").read_text("utf-8")
 
 NameField = Annotated[str, Form(max_length=400)]
@@ -88,8 +93,14 @@ def sign_in_by_set_up(
     """The second step of who must set up an authenticator app first."""
     entrance, address = _entrance(request), _origin(request).address
 
+    def anew(error: Exception) -> Response:
+        return sign_in_page(next=next, error=str(error), status=401, has_sign_on=_has_sign_on(request))
+
     def again(error: Exception, status: int) -> Response:
-        set_up = entrance.second_step.begin_set_up(challenge, anew=False)
+        try:
+            set_up = entrance.second_step.begin_set_up(challenge, anew=False)
+        except WrongState as over:
+            return anew(over)
         return set_up_page(challenge, set_up.key, set_up.uri, next=next, error=str(error), status=status)
 
     try:
@@ -97,10 +108,13 @@ def sign_in_by_set_up(
     except TooManyAttempts as error:
         return waiting(again(error, 429), error)
     except (WrongState, SignInRefused) as error:
-        return sign_in_page(next=next, error=str(error), status=401, has_sign_on=_has_sign_on(request))
+        return anew(error)
     except InvalidRequest as error:
         return again(error, 401)
-    return let_in(request, opened, next, answer=recovery_codes_page(codes, next=local_path(next)))
+    if opened is not None:
+        with contextlib.suppress(*OUTAGE_ERRORS):
+            return let_in(request, opened, next, answer=recovery_codes_page(codes, next=local_path(next)))
+    return recovery_codes_page(codes, next=local_path(next), error=_NOT_YET_IN)
 
 
 def _second_step(request: Request, needed: CodeNeeded, next: str) -> Response:

@@ -62,9 +62,9 @@ def set_up_page(challenge: str, key: str, uri: str, *, next: str = "", error: st
     return _page("Set up a second factor", content, error, status)
 
 
-def recovery_codes_page(codes: list[str], *, next: str) -> Response:
+def recovery_codes_page(codes: list[str], *, next: str, error: str = "") -> Response:
     """The recovery codes, this once."""
-    return _page("Recovery codes", _fill(_RECOVERY_CODES, codes="\n".join(codes), next=at(next)), "", 200)
+    return _page("Recovery codes", _fill(_RECOVERY_CODES, codes="\n".join(codes), next=at(next)), error, 200)
 
 
 def confirm_page(

@@ -38,8 +38,8 @@ class Deletion(BaseModel):
 
     @property
     def extent(self) -> str:
-        """How many jobs it takes; and of how many, where it was bounded."""
-        return extent_of(self.total_count, self.matching_count)
+        """How many dead letters it takes; and of how many, where it was bounded."""
+        return extent_of(self.total_count, self.matching_count, what="dead letter")
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -33,11 +33,11 @@ class ReplayCause(BaseModel):
     count: int
 
 
-def extent_of(total: int, matching: int) -> str:
-    """How many jobs a frozen list takes; and of how many, where it was bounded."""
+def extent_of(total: int, matching: int, *, what: str = "job") -> str:
+    """How many jobs a frozen list takes, or of what else; and of how many, where it was bounded."""
     if total < matching:
-        return f"{total:,} of {matching:,} jobs that match"
-    return f"{total:,} job{'' if total == 1 else 's'}"
+        return f"{total:,} of {matching:,} {what}s that match"
+    return f"{total:,} {what}{'' if total == 1 else 's'}"
 
 
 class Replay(BaseModel):

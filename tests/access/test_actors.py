@@ -53,6 +53,13 @@ def test_whatever_is_declared_the_name_begins_with_the_systems_user(declared: st
     assert is_one_line(name) and len(name) <= 200
 
 
+@pytest.mark.parametrize("subject", ["a\u202eb", "\u2066a|b", "a\nb"])
+def test_somebody_s_id_at_the_provider_is_read_in_one_order(subject: str) -> None:
+    name = provider_actor("", subject)
+
+    assert name == f"oidc:{''.join(sign if sign in 'ab|' else chr(0xFFFD) for sign in subject)}"
+
+
 def test_a_report_names_who_had_it_run_beside_the_systems_user() -> None:
     given_by_runner = Settings(operator="token:ci", report_run=True)
 

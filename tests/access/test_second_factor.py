@@ -101,6 +101,26 @@ def test_no_factor_is_on_without_recovery_codes(entrance: Entrance, app: App, da
         assert session.scalars(select(AccessTotp.confirmed_at)).one() is None
 
 
+def test_a_code_turns_on_the_key_of_its_app_and_none_of_another_window(
+    entrance: Entrance, app: App, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    sara = signed_in(entrance)
+    app.key = entrance.own.begin_second_factor(sara).key
+    matching = totp.matching_step
+
+    def and_meanwhile(*args: object) -> int | None:
+        entrance.own.begin_second_factor(sara)
+        return matching(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(totp, "matching_step", and_meanwhile)
+
+    with pytest.raises(WrongState, match="another window"):
+        entrance.own.finish_second_factor(sara, app.code())
+
+    assert entrance.own.second_factor(sara) is None
+
+
 def challenge(entrance: Entrance, name: str = "sara") -> str:
     """What the first step of signing in answers."""
     with pytest.raises(CodeNeeded) as asked:
@@ -379,6 +399,7 @@ def test_where_owners_need_one_they_set_it_up_as_they_sign_in(
 
     opened, codes = strict.sign_in_by_set_up(asked.value.challenge, app.code(), address=HOME)
 
+    assert opened is not None
     sara = strict.by_cookie(opened.cookie, is_use=False)
     assert sara is not None and len(codes) == 10
     with pytest.raises(WrongState, match="owners need one"):

@@ -6,6 +6,7 @@ import html
 import re
 import time
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,8 +15,12 @@ from sqlalchemy import select
 from teknav_ops.access import totp
 from teknav_ops.access.policy import Role
 from teknav_ops.access.second_factor import place_of
+from teknav_ops.errors import InvalidRequest
 from teknav_ops.storage.tables import AccessTotp, AuditLog
-from tests.support.web import PASSWORD, ROOT, Web, field
+from tests.support.redis_server import RedisServer
+from tests.support.sql_moments import at_commit_of
+from tests.support.waiting import until
+from tests.support.web import PASSWORD, ROOT, Web, api, field, served, settings_for
 
 HOME = "/dashboard/owner/queues"
 
@@ -237,6 +242,45 @@ def test_a_second_factor_is_asked_for_on_a_page_of_its_own_without_scripts(web: 
         assert browser.get("/sign-in").status_code == 303
         over = browser.post("/sign-in/code", data={**form, "code": code_now(web, later=1)})
         assert over.status_code == 401 and "Sign in again" in over.text
+
+
+def test_recovery_codes_are_told_though_redis_goes_away_on_the_way_in(own_server: RedisServer, tmp_path: Path) -> None:
+    """They are kept nowhere, and the factor is on."""
+    settings = settings_for(tmp_path, own_server.url, owners_need_second_factor=True)
+    with served(api(settings)) as web:
+        web.add_user()
+        browser = web.browser()
+        form = {"challenge": field(post(browser, "sara", PASSWORD).text, "challenge")}
+        code = code_now(web)
+        with at_commit_of(web.services.database, "UPDATE access_totp ", own_server.kill):
+            made = browser.post("/sign-in/set-up", data={**form, "code": code})
+        own_server.start()
+
+        codes = re.findall(r"(?:[A-Z2-7]{4}-){3}[A-Z2-7]{4}", made.text)
+        assert made.status_code == 200 and len(codes) == 10 and "not signed in yet" in made.text
+        until(lambda: post(browser, "sara", PASSWORD).status_code == 200, what="Redis to be known to be back")
+        form = {"challenge": field(post(browser, "sara", PASSWORD).text, "challenge")}
+        assert browser.post("/sign-in/code", data={**form, "code": codes[0]}).status_code == 303
+
+
+def test_a_set_up_that_took_too_long_or_is_done_leads_to_the_beginning(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.add_user()
+    monkeypatch.setattr(web.services.entrance.second_step, "_owners_need_one", True)
+    browser = web.browser()
+    form = {"challenge": field(post(browser, "sara", PASSWORD).text, "challenge")}
+
+    def refuse(*_: object) -> None:
+        # As its five minutes end while the code is looked at.
+        for key in web.services.client.keys("teknav:sign-in-challenge:*"):
+            web.services.client.delete(key)
+        raise InvalidRequest("code: this is not the app's present code")
+
+    monkeypatch.setattr(web.services.entrance.factors, "confirm", refuse)
+    late = browser.post("/sign-in/set-up", data={**form, "code": "000000"})
+
+    assert late.status_code == 401 and "Sign in again" in late.text and 'name="password"' in late.text
 
 
 def test_an_owner_who_needs_one_sets_it_up_on_the_way_in(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

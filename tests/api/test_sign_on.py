@@ -150,6 +150,26 @@ def test_nobody_comes_in_under_the_name_of_a_local_user(web: Web) -> None:
     assert refusal.detail is not None and refusal.detail["why"] == "a local user has this name"
 
 
+@pytest.mark.parametrize(
+    "listed",
+    [{}, {"keys": None}, {"keys": []}, {"keys": "x"}, {"keys": [5]}, {"keys": [{"kty": "oct", "k": "AAAA"}]},
+     {"keys": [{"kty": "?"}]}],
+)  # fmt: skip
+def test_a_provider_without_keys_that_sign_is_none(web: Web, provider: OidcProvider, listed: dict[str, Any]) -> None:
+    provider.listed_keys = listed
+    with web.browser() as browser:
+        answer = through(browser)
+
+        assert answer.status_code == 502 and "does not answer" not in answer.text and "names no key" in answer.text
+
+
+def test_keys_of_other_kinds_may_stand_beside_the_provider_s(web: Web, provider: OidcProvider) -> None:
+    own = provider.key.as_dict(private=False)
+    provider.listed_keys = {"keys": [{"kty": "oct", "k": "AAAA", "kid": own["kid"]}, {"kty": "?"}, own]}
+    with web.browser() as browser:
+        assert through(browser).status_code == 303
+
+
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
 def test_a_provider_that_names_an_address_in_clear_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

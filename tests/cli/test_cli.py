@@ -185,7 +185,7 @@ def test_what_matches_is_deleted_for_a_reason_after_a_yes(teknav: Teknav, redis_
     ids = [kill_one(redis_server) for _ in range(4)]
 
     asked = teknav("dlq", "delete", "search:index", "--error-type", "Broken", "-n", "3", typed="n\n")
-    assert "Delete 3 of 4 jobs that match for good?" in asked.stdout and "Broken" in asked.stdout
+    assert "Delete 3 of 4 dead letters that match for good?" in asked.stdout and "Broken" in asked.stdout
     unsaid = teknav("dlq", "delete", "search:index", "--yes")
     assert unsaid.returncode == 2 and "reason: " in unsaid.stderr
     both = teknav("dlq", "delete", "search:index", ids[0], "--error-type", "Broken")

@@ -55,7 +55,7 @@ def test_a_deletion_takes_just_what_was_previewed_for_a_reason(model: DlqTriageM
     widget = DlqTriage(model)
     model.error_type = "HostUnreachable"
     widget.preview_deletion_button.click()
-    assert bench.stats().dlq[QUEUE] == 40 and widget.delete_button.description == "Delete 10 jobs"
+    assert bench.stats().dlq[QUEUE] == 40 and widget.delete_button.description == "Delete 10 dead letters"
     model.error_type = ""
 
     widget.delete_button.click()

@@ -36,6 +36,8 @@ class OidcProvider:
         self.spoil: dict[str, Any] = {}
         self.forge: str | None = None
         self.is_away = False
+        #: What it lists in place of its key.
+        self.listed_keys: dict[str, Any] | None = None
         self.codes: dict[str, dict[str, str]] = {}
         self.token_requests = 0
         provider = self
@@ -71,7 +73,8 @@ class OidcProvider:
             ends = {f"{name}_endpoint": f"{self.issuer}/{name}" for name in ("authorization", "token")}
             _answer(request, 200, {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys", **ends})
         elif path == "/realm/keys":
-            _answer(request, 200, {"keys": [{**self.key.as_dict(private=False), "use": "sig", "alg": "RS256"}]})
+            own = {**self.key.as_dict(private=False), "use": "sig", "alg": "RS256"}
+            _answer(request, 200, {"keys": [own]} if self.listed_keys is None else self.listed_keys)
         elif path == "/realm/authorization":
             self._authorize(request, query)
         else:

@@ -12,7 +12,7 @@ export function DeleteLetters({client, queue, ids, filters, onClose}) {
   const {ask, isBusy, problems} = useAsk(client, ['limit', 'reason']);
   const cancel = html`<button type="button" class="button" onClick=${onClose}>Keep them</button>`;
   if (!preview) {
-    return html`<${Dialog} title=${ids ? `Delete ${count(ids.length)} selected` : 'Delete what matches'} onClose=${onClose}>
+    return html`<${Dialog} title=${ids ? `Delete ${count(ids.length)} selected dead letter${ids.length === 1 ? '' : 's'}` : 'Delete the dead letters that match'} onClose=${onClose}>
       <${WhatMatches} ids=${ids} filters=${filters} before="is deleted" />
       <form onSubmit=${(event) => ask(event, 'preview_deletion', {limit: Number(limit) || null, job_ids: ids}, setPreview)}>
         ${!ids && html`<${OldestOnly} limit=${limit} onLimit=${setLimit} problem=${problems.limit} />`}
