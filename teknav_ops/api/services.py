@@ -73,14 +73,18 @@ class Services:
 
         def admit(queue: Queue, count: int) -> None:
             require(operator, Operation.ENQUEUE, queue.name)
-            if operator.quota is not None:
-                self.quotas.take(operator.quota, queue.name, count)
+            self.take_quota(operator, queue.name, count)
 
         return Producer(
             self.client, cipher=self.cipher, topology=self.topology, actor=operator.name,
             payload_limit_bytes=self.settings.payload_limit_bytes,
             timeout_seconds=self.settings.producer_timeout_seconds, admit=admit,
         )  # fmt: skip
+
+    def take_quota(self, operator: Operator, queue: str, count: int) -> None:
+        """Ask before jobs are made, whichever way. Raises QuotaExceeded."""
+        if operator.quota is not None:
+            self.quotas.take(operator.quota, self.topology[queue].name, count)
 
     def control(self, operator: Operator) -> Control:
         """The operators' door, for this operator."""

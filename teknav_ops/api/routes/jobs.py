@@ -180,14 +180,18 @@ def retry_job(
 @router.post(
     "/queues/{queue}/jobs/{job_id}/run-again", operation_id="run_job_again", status_code=201,
     summary="Run a completed or cancelled job once more", response_model=JobActionAnswer,
-    responses={**answers(404, 409, 413), 200: {"model": JobActionAnswer, "description": "It was run again before."}},
+    responses={
+        **answers(404, 409, 413, 429),
+        200: {"model": JobActionAnswer, "description": "It was run again before."},
+    },
 )  # fmt: skip
 def run_job_again(
     queue: QueueName, job_id: JobId, services: FromServices, identity: MayAct, response: Response
 ) -> JobActionAnswer:
     """As a new job with the same payload, which names this one in `run_again_of`; it is the `job` of the answer. Sent
-    again, no other job is made. 409 when the job has not ended, or has failed: retry that.
+    again, no other job is made. 409 when the job has not ended, or has failed: retry that. A token's quota counts it.
     """
+    services.take_quota(identity.operator, queue, 1)
     accepted = services.control(identity.operator).run_again(queue, job_id)
     response.status_code = 201 if accepted.is_new else 200
     return JobActionAnswer(action="run again", job=shown_job(services.jobs.get(queue, accepted.job_id), identity))

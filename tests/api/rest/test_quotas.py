@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 import httpx
@@ -25,9 +25,9 @@ def producer(site: Web, redis_server: RedisServer) -> Iterator[Callable[..., htt
     """Makes a program that may enqueue, with a quota, on an empty Redis."""
     opened: list[httpx.Client] = []
 
-    def build(**limits: int) -> httpx.Client:
+    def build(scopes: Sequence[Operation] = (Operation.ENQUEUE,), **limits: int) -> httpx.Client:
         secret, _ = site.services.entrance.tokens.create(
-            ROOT, next(NAMES), role=Role.OWNER, scopes=[Operation.ENQUEUE], life=None, **limits
+            ROOT, next(NAMES), role=Role.OWNER, scopes=scopes, life=None, **limits
         )  # type: ignore[arg-type]
         opened.append(site.with_token(secret))
         return opened[-1]
@@ -51,6 +51,23 @@ def test_a_token_makes_so_many_jobs_a_minute_and_is_told_when_to_come_back(
     assert other.post(PLACE, json=JOB | {"payload": {}}).status_code == 422
     assert [other.post(PLACE, json=JOB).status_code for _ in range(3)] == [201, 201, 429]
     assert client.llen(KEYS.waiting) == 4
+
+
+@pytest.mark.parametrize("limit", ["jobs_per_minute", "backlog_limit"])
+def test_a_job_that_is_run_again_is_one_of_those_that_its_token_makes(
+    site: Web, producer: Callable[..., httpx.Client], client: redis.Redis, limit: str
+) -> None:
+    both = producer(scopes=[Operation.ENQUEUE, Operation.ACT], **{limit: 2})
+    first = both.post(PLACE, json=JOB).json()["job_id"]
+    site.services.control(ROOT).cancel(QUEUE, first)
+    if limit == "backlog_limit":
+        assert both.post(PLACE, json=JOB).status_code == 201
+
+    again = [both.post(f"{PLACE}/{first}/run-again").status_code for _ in range(2)]
+
+    assert again == [201, 429]
+    assert both.post(PLACE, json=JOB).status_code == 429
+    assert client.llen(KEYS.waiting) == (1 if limit == "jobs_per_minute" else 2)
 
 
 def test_a_token_adds_to_a_queue_only_up_to_its_backlog(
