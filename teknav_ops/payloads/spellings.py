@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from collections.abc import Iterator
 from html.entities import codepoint2name
@@ -27,10 +28,11 @@ def mask_known(text: str, secret: str, mask: str) -> str:
     text = text.replace(secret, mask)
     if len(secret) > _LONGEST_SPELLED_CHARACTERS:
         return text
-    if not _PLAIN.fullmatch(secret):
-        text = re.sub("".join(map(_spellings, secret)), lambda _: mask, text)
-    for encoded in _encoded(secret.encode("utf-8", "surrogatepass")):
-        text = text.replace(encoded, mask)
+    spelled, encoded = _forms(secret)
+    if spelled is not None:
+        text = spelled.sub(lambda _: mask, text)
+    for each in encoded:
+        text = text.replace(each, mask)
     return text
 
 
@@ -38,6 +40,13 @@ def longest_spelling(secret: str) -> int:
     """How many characters the secret may take in a text."""
     is_spelled = len(secret) <= _LONGEST_SPELLED_CHARACTERS
     return len(secret) * (_LONGEST_SPELLING_CHARACTERS if is_spelled else 1)
+
+
+@functools.lru_cache(maxsize=256)
+def _forms(secret: str) -> tuple[re.Pattern[str] | None, tuple[str, ...]]:
+    """What it looks like spelled by characters, where any of them is, and in base64. Made once for many texts."""
+    spelled = None if _PLAIN.fullmatch(secret) else re.compile("".join(map(_spellings, secret)))
+    return spelled, tuple(dict.fromkeys(_encoded(secret.encode("utf-8", "surrogatepass"))))
 
 
 def _spellings(character: str) -> str:
