@@ -189,7 +189,10 @@ def test_only_objects_are_payloads(data: Any) -> None:
         codec.validate(Nested, data, where="t")
 
 
-@pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '[{"x": {"b": 1, "a": 2, "\\u0061": 3}}]'])
-def test_a_key_that_stands_twice_is_refused_by_name(text: str) -> None:
-    with pytest.raises(InvalidRequest, match="--data: has the key 'a' twice"):
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [('{"a": 1, "a": 1}', "a"), ('[{"x": {"b": 1, "a": 2, "\\u0061": 3}}]', "a"), ('{"کلید": 1, "کلید": 1}', "کلید")],
+)
+def test_a_key_that_stands_twice_is_refused_by_name(text: str, key: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"--data: has the key '{key}' twice"):
         plain.parse(text, "--data")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,20 +37,28 @@ class ExactRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """The handler, behind the check."""
         handle = super().get_route_handler()
+        single = frozenset(_parameters(self.dependant)) - self.repeated
 
         async def exact(request: Request) -> Response:
-            _check_once(request, self.repeated)
+            _check_once(request, single)
             return await handle(_ExactRequest(request.scope, request.receive))
 
         return exact
 
 
-def _check_once(request: Request, repeated: frozenset[str]) -> None:
+def _parameters(dependant: Dependant) -> Iterator[str]:
+    """Names of the query parameters that a route and what it depends on read. Others are nobody's, however often."""
+    yield from (field.alias for field in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _parameters(inner)
+
+
+def _check_once(request: Request, parameters: frozenset[str]) -> None:
     for name in _HEADERS:
         if len(request.headers.getlist(name)) > 1:
             field = name.lower().replace("-", "_")
             raise InvalidRequest(f"{field}: the header {name} is sent more than once; send it once")
-    counts = Counter(name for name, _ in request.query_params.multi_items())
+    counts = Counter(name for name, _ in request.query_params.multi_items() if name in parameters)
     for name, count in counts.items():
-        if count > 1 and name not in repeated:
-            raise InvalidRequest(f"{name[:60]}: is given {count} times; give it once")
+        if count > 1:
+            raise InvalidRequest(f"{name}: is given {count} times; give it once")

@@ -13,7 +13,7 @@ class DoubledKey(ValueError):
     """An object has two values for one key; nobody can know which was meant."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"has the key {key[:_KEY_LIMIT_CHARACTERS]!a} twice in one object; leave one of them out")
+        super().__init__(f"has the key {key[:_KEY_LIMIT_CHARACTERS]!r} twice in one object; leave one of them out")
 
 
 def loads(text: str | bytes) -> Any:

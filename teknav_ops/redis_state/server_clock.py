@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -28,7 +29,8 @@ def steady_seconds() -> float:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClockFacts:
-    """How far the server's clock is ahead of this machine's, and its last jump of the last day; negative is back."""
+    """How far the server's clock is ahead of this machine's, as far as is certain, and its last jump of the last day;
+    negative is back."""
 
     difference_ms: float
     jump_ms: float = 0.0
@@ -71,7 +73,8 @@ class ClockReader:
             words = json.dumps({"jump_ms": jumps[queue], "at_ms": moments_ms[queue]})
             self._client.set(keys.CLOCK_JUMP, words, px=_KEPT_MS)
         ours_ms = time.time() * 1000 - (steady_seconds() - (asked + answered) / 2) * 1000
-        differences = [at_ms - ours_ms for at_ms in moments_ms.values()]
+        doubt_ms = (answered - asked) * 500
+        differences = [_certain(at_ms - ours_ms, doubt_ms) for at_ms in moments_ms.values()]
         return _with_last_jump(self._client, max(differences, key=abs))
 
 
@@ -79,8 +82,14 @@ def read_clock(client: Client) -> ClockFacts:
     """One look at a server's clock."""
     before = time.time()
     seconds, micros = client.execute_command("TIME")
-    ours_ms = (before + time.time()) * 500
-    return _with_last_jump(client, float(seconds) * 1000 + float(micros) / 1000 - ours_ms)
+    after = time.time()
+    difference_ms = float(seconds) * 1000 + float(micros) / 1000 - (before + after) * 500
+    return _with_last_jump(client, _certain(difference_ms, (after - before) * 500))
+
+
+def _certain(difference_ms: float, doubt_ms: float) -> float:
+    """What is left of a difference when the answer may be so much older or newer than was supposed."""
+    return math.copysign(max(0.0, abs(difference_ms) - abs(doubt_ms)), difference_ms)
 
 
 def _with_last_jump(client: Client, difference_ms: float) -> ClockFacts:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
 import redis
 
 from teknav_ops.alerts.facts import FactReader
 from teknav_ops.metrics.live import StatsPublisher
 from teknav_ops.metrics.minutes import MINUTE_MS
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.server_clock import read_clock
+from teknav_ops.redis_state.server_clock import ClockReader, read_clock, steady_seconds
 from teknav_ops.runtime.leader import LeaderLease
 from tests.alerts.conftest import rules
 from tests.support.redis_server import RedisServer
@@ -130,3 +131,13 @@ def test_a_jump_of_the_servers_clock_is_seen_once_and_known_to_those_who_look_la
     assert (reader.read().clock or first).jump_ms == after.jump_ms
     assert read_clock(client).jump_ms == after.jump_ms  # type: ignore[arg-type]
     assert FactReader(client, TOPOLOGY, rules(BURN)).read().clock is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("took_seconds", "least_ms", "most_ms"), [(16, 0, 0), (0.2, 5_000, 6_000)])
+def test_a_look_that_took_long_does_not_make_the_servers_clock_wrong(
+    client: redis.Redis, took_seconds: float, least_ms: float, most_ms: float
+) -> None:
+    # By what a machine that stalls leaves open, it may be right.
+    ahead, now = round(time.time() * 1000) + 6_000, steady_seconds()
+    facts = ClockReader(client).look({QUEUE: ahead}, now - took_seconds / 2, now + took_seconds / 2)  # type: ignore[arg-type]
+    assert facts is not None and least_ms <= facts.difference_ms <= most_ms

@@ -44,6 +44,13 @@ def test_a_header_and_a_parameter_that_come_twice(web: Web, ci: httpx.Client) ->
     assert web.services.jobs.counts("media:optimize").waiting == 0
 
 
+def test_what_a_route_does_not_read_may_come_as_often_as_it_likes(ci: httpx.Client) -> None:
+    # Prometheus can be told to send this.
+    assert ci.get("/metrics", params=[("name[]", "a"), ("name[]", "b")]).status_code == 403
+    assert ci.get(JOBS, params=[("state", "waiting"), ("x", 1), ("x", 2)]).status_code == 200
+    assert ci.get("/api/owner/audit", params=[("since", "2026-01-01"), ("since", "2026-01-02")]).status_code == 422
+
+
 def test_every_route_of_the_api_refuses_it() -> None:
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     assert len(routes) > 30 and [route.path for route in routes if not isinstance(route, ExactRoute)] == []
