@@ -238,7 +238,7 @@ class Entrance:
         return self._open(user, way)
 
     def _open(self, user: User, way: WayIn) -> NewSession:
-        facts = {"address": way.address, "how": way.how, "role": user.role.value}
+        facts: dict[str, Any] = {"address": way.address, "how": way.how, "role": user.role.value}
         with self._log.record("user.signed_in", actor=user.name, **facts):
             opened = self.sessions.open(
                 user.name, user.role, user_id=user.id, epoch=user.epoch, queues=user.queues, way=way

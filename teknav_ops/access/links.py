@@ -46,7 +46,7 @@ class Links:
     def for_user(self, by: Operator, name: str) -> str:
         """A secret that signs a user in, once. Raises UnknownUser, or WrongState for a disabled one."""
         require_to_administer(by)
-        with self._log.record("user.link_made", actor=by.name, user=name):
+        with self._log.record("user.link_made", actor=by.name, user=name, is_told_once=True):
             found = self._users.find(name)
             if found is None:
                 raise UnknownUser(name)

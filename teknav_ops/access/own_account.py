@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from teknav_ops.access import totp
 from teknav_ops.access.attempts import Attempts
@@ -64,7 +65,7 @@ class OwnAccount:
         self._confirmed(identity, how="provider")
 
     def _confirmed(self, identity: Identity, *, how: str) -> None:
-        facts = {"address": identity.address, "how": how}
+        facts: dict[str, Any] = {"address": identity.address, "how": how}
         with self._log.record("user.confirmed", actor=identity.operator.name, **facts):
             self._sessions.prove(str(identity.session_id))
 

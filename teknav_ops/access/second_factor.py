@@ -112,7 +112,8 @@ class SecondFactors:
         step = totp.matching_step(key, code, time.time()) if code else None
         if step is None:
             raise InvalidRequest("code: this is not the app's present code; is the phone's clock right?")
-        with self._log.record("user.second_factor_on", actor=name, user=name), self._database.session() as session:
+        recorded = self._log.record("user.second_factor_on", actor=name, user=name, is_told_once=True)
+        with recorded, self._database.session() as session:
             # The key of the app that made the code, and not one that another window has begun meanwhile.
             same = (AccessTotp.sealed_key == sealed_key, AccessTotp.confirmed_at.is_(None))
             begun = update(AccessTotp).where(AccessTotp.user_id == user_id, *same)
@@ -126,7 +127,8 @@ class SecondFactors:
         """New recovery codes; those from before are void. Raises WrongState."""
         if self.of(user_id) is None:
             raise WrongState("second factor: it is off")
-        with self._log.record("user.recovery_codes_made", actor=name, user=name), self._database.session() as session:
+        recorded = self._log.record("user.recovery_codes_made", actor=name, user=name, is_told_once=True)
+        with recorded, self._database.session() as session:
             return _write_codes(session, user_id)
 
     def accept(self, user_id: int, typed: str) -> Literal["code", "recovery code"] | None:

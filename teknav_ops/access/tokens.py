@@ -105,7 +105,8 @@ class Tokens:
         expires_at = None if life is None else self._database.now() + life
         told = {"token": name, "owner": owner, "expires_at": expires_at and expires_at.isoformat(), **facts}
         try:
-            with self._log.record("token.created", actor=by.name, **told), self._database.session() as session:
+            recorded = self._log.record("token.created", actor=by.name, is_told_once=True, **told)
+            with recorded, self._database.session() as session:
                 row = AccessToken(
                     name=name, beginning=secret[:_SHOWN_CHARACTERS], token_hash=_hash(secret), expires_at=expires_at,
                     created_by=by.name, owner_id=_owner_id(session, owner, by), **facts,

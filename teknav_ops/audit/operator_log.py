@@ -11,14 +11,17 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import insert, update
 
 from teknav_ops.audit.open_actions import going_on
-from teknav_ops.errors import InvalidRequest, TekNavError
+from teknav_ops.errors import InvalidRequest, StorageUnavailable, TekNavError
 from teknav_ops.payloads import plain
 from teknav_ops.payloads.redaction import error_text
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AuditLog
+
+log = structlog.get_logger("teknav.audit")
 
 
 class OperatorAction:
@@ -45,9 +48,19 @@ class OperatorLog:
 
     @contextlib.contextmanager
     def record(
-        self, action: str, *, actor: str, queue: str | None = None, job_id: str | None = None, **detail: Any
+        self,
+        action: str,
+        *,
+        actor: str,
+        queue: str | None = None,
+        job_id: str | None = None,
+        is_told_once: bool = False,
+        **detail: Any,
     ) -> Iterator[OperatorAction]:
         """Record an action around the work of the `with` block.
+
+        `is_told_once`: what it made, such as a secret, is told now and kept nowhere, so that its end need not be on
+        record for it to be told; the scheduler closes the entry.
 
         Raises:
             InvalidRequest: a fact of the action is nothing that can be written down. The block is not entered.
@@ -67,7 +80,12 @@ class OperatorLog:
             entry.note(error=f"{type(error).__name__}: {error_text(error)}".replace("\0", "\ufffd"))
             self._settle(entry_id, about, "refused" if isinstance(error, TekNavError) else "failed", entry.detail)
             raise
-        self._settle(entry_id, about, "done", entry.detail)
+        try:
+            self._settle(entry_id, about, "done", entry.detail)
+        except StorageUnavailable as error:
+            if not is_told_once:
+                raise
+            log.warning("audit.end_not_recorded", action=action, actor=actor, error=str(error))
 
     def _begin(self, about: Mapping[str, Any], detail: Mapping[str, Any]) -> int:
         row = {**about, "at": datetime.now(UTC), "outcome": "requested", "detail": dict(detail)}

@@ -15,11 +15,11 @@ from teknav_ops.access.attempts import PER_CODE, TooManyAttempts
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.freshness import FreshSignInNeeded
 from teknav_ops.access.identity import Identity
-from teknav_ops.access.policy import Operator, Role
+from teknav_ops.access.policy import Operation, Operator, Role
 from teknav_ops.access.second_step import ChallengeOver, CodeNeeded, CodeRefused
 from teknav_ops.access.user_rows import UnknownUser
 from teknav_ops.audit.operator_log import OperatorLog
-from teknav_ops.errors import InvalidPayload, InvalidRequest, NotAllowed, StorageRefused, WrongState
+from teknav_ops.errors import InvalidPayload, InvalidRequest, NotAllowed, StorageRefused, StorageUnavailable, WrongState
 from teknav_ops.redis_state import keys
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
@@ -99,6 +99,38 @@ def test_no_factor_is_on_without_recovery_codes(entrance: Entrance, app: App, da
 
     with database.reading() as session:
         assert session.scalars(select(AccessTotp.confirmed_at)).one() is None
+
+
+@pytest.mark.parametrize("made", ["factor", "recovery codes", "token", "link"])
+def test_what_is_told_once_is_told_though_the_database_goes_away_before_its_end_is_on_record(
+    entrance: Entrance, app: App, trail: Trail, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    entrance.users.add(ROOT, "sara", Role.OWNER, PASSWORD)
+    sara = signed_in(entrance)
+    app.key = entrance.own.begin_second_factor(sara).key
+    if made == "recovery codes":
+        entrance.own.finish_second_factor(sara, app.code())
+    make: dict[str, Callable[[], object]] = {
+        "factor": lambda: entrance.own.finish_second_factor(sara, app.code())[0],
+        "recovery codes": lambda: entrance.own.new_recovery_codes(sara)[0],
+        "token": lambda: entrance.tokens.create(ROOT, "ci", role=None, scopes=[Operation.ENQUEUE], life=None)[0],
+        "link": lambda: entrance.links.for_user(ROOT, "sara"),
+    }
+
+    def be_away(*_: object) -> None:
+        raise StorageUnavailable("the database does not answer")
+
+    with monkeypatch.context() as away:
+        away.setattr(OperatorLog, "_settle", be_away)
+        told = str(make[made]())
+
+    assert trail()[-1].outcome == "requested"
+    if made == "token":
+        assert entrance.by_token(told) is not None
+    elif made == "link":
+        assert entrance.links.look(told) is not None
+    else:
+        entrance.sign_in_by_code(challenge(entrance), told, address=HOME)
 
 
 def test_a_code_turns_on_the_key_of_its_app_and_none_of_another_window(
