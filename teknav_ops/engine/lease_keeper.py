@@ -168,9 +168,7 @@ class LeaseKeeper:
 
     def _with_active_jobs(self, lanes: Sequence[Lane]) -> list[Lane]:
         client, places = self._runner.client, [(lane.keys.active,) for lane in lanes]
-        if is_cluster(client):
-            return list(lanes)
-        if not is_any_present(client, places):
+        if not is_cluster(client) and not is_any_present(client, places):
             return []
         return [lane for lane, is_present in zip(lanes, which_are_present(client, places), strict=True) if is_present]
 
