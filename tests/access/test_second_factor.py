@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from teknav_ops.redis_state import keys
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import AccessRecoveryCode, AccessTotp, AccessUser, AuditLog
+from teknav_ops.storage.tables.base import utc_now
 from tests.access.conftest import PASSWORD, ROOT, NewEntrance
 from tests.support.redis_server import RedisServer
 from tests.support.sql_moments import at_commit_of
@@ -245,6 +247,9 @@ def test_codes_are_their_users_only(entrance: Entrance, app: App, codes: list[st
     assert entrance.factors.accept(ali, app.next_code()) is entrance.factors.accept(ali, codes[0]) is None
     key = entrance.factors.begin(ali, "ali").key
     assert entrance.factors.of(ali) is None
+    entrance.users.add(ROOT, "omid", Role.OWNER, PASSWORD)
+    entrance.factors.begin(entrance.users.named("omid").id, "omid")
+    assert entrance.factors.begun(ali, "ali").key == key, "what somebody else begins voids nothing"
     assert entrance.factors.accept(ali, totp.code_of(key, int(app.now // 30))) is None, "it is only begun"
     alis = entrance.factors.confirm(ali, "ali", totp.code_of(key, int(app.now // 30)))
 
@@ -259,6 +264,17 @@ def test_codes_are_their_users_only(entrance: Entrance, app: App, codes: list[st
     entrance.factors.new_recovery_codes(sara, "sara")
     entrance.factors.turn_off(sara, "sara")
     assert entrance.factors.of(sara) is None and entrance.factors.accept(ali, alis[1]) == "recovery code"
+
+
+def test_a_factor_says_since_when_it_is_on_and_how_many_recovery_codes_are_left(
+    entrance: Entrance, codes: list[str]
+) -> None:
+    sara = entrance.users.named("sara").id
+    for left in range(9, -1, -1):
+        assert entrance.factors.accept(sara, codes[left]) == "recovery code"
+        factor = entrance.factors.of(sara)
+        assert factor is not None and factor.recovery_codes_left == left
+        assert abs(factor.since - utc_now()) < timedelta(minutes=10)
 
 
 def test_what_is_off_has_no_recovery_codes_and_what_is_on_is_not_begun(

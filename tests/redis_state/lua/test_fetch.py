@@ -231,6 +231,28 @@ def test_an_id_without_a_record_is_set_aside(state: State) -> None:
     assert state.client.zrange(KEYS.corrupt, 0, -1) == ["ghost"]
 
 
+@pytest.mark.parametrize(("field", "value"), [("state", "completed"), ("state", "active"), ("name", None)])
+def test_a_job_that_does_not_wait_or_has_no_name_is_set_aside(state: State, field: str, value: str | None) -> None:
+    damaged, sound = state.enqueue(), state.enqueue()
+    if value is None:
+        state.client.hdel(KEYS.job(damaged), field)
+    else:
+        state.client.hset(KEYS.job(damaged), field, value)
+
+    assert [delivery.id for delivery in state.fetch(5)] == [sound]
+    assert state.client.zrange(KEYS.corrupt, 0, -1) == [damaged]
+    assert state.job(damaged).get(field) == value and "delivery" not in state.job(damaged)
+
+
+def test_what_is_handed_out_without_a_rate_limit_counts_against_none(state: State) -> None:
+    for _ in range(3):
+        state.enqueue()
+    assert handed(state, 2) == 2
+
+    assert not state.client.exists(KEYS.handed_out)
+    assert handed(state, 2, rate_count=1, rate_period_ms=86_400_000) == 1
+
+
 def test_says_how_long_a_job_had_been_ready(state: State, clock: Clock) -> None:
     job_id = state.enqueue()
     clock.advance(5)

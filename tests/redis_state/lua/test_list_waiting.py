@@ -54,21 +54,22 @@ def test_what_fell_due_and_records_of_earlier_versions_stand_where_they_are_hand
         state.enqueue(id=f"due{number}", delay_ms=delay_ms)
     clock.advance(0.002)
     # Without a turn they go by when they were ready, or else by when they were enqueued.
-    for job_id, fields in (("old0", ("turn",)), ("old1", ("turn", "ready_at_ms"))):
+    for job_id, fields, ready_at_ms in (
+        ("old0", ("turn", "ready_at_ms"), 0),
+        ("old1", ("turn",), clock.now_ms + 4),
+    ):
         state.enqueue(id=job_id)
-        state.client.hset(
-            KEYS.job(job_id), mapping={"enqueued_at_ms": clock.now_ms + 2, "ready_at_ms": clock.now_ms + 1}
-        )
+        state.client.hset(KEYS.job(job_id), mapping={"enqueued_at_ms": clock.now_ms + 2, "ready_at_ms": ready_at_ms})
         state.client.hdel(KEYS.job(job_id), *fields)
-    clock.advance(0.003)
+    clock.advance(0.005)
     state.enqueue(id="new2")
     state.run(scripts.set_control(KEYS, actor="a", action="queue.paused", fields={"paused": "1"}))
     assert state.fetch() == []
 
     found = walked(state, count)
 
-    assert found == [*(f"urgent{number}" for number in range(4)), "new0", "new1", "due0", "due1", "old0", "old1",
-                     "due2", "new2"]  # fmt: skip
+    assert found == [*(f"urgent{number}" for number in range(4)), "new0", "new1", "due0", "due1", "old0", "due2",
+                     "old1", "new2"]  # fmt: skip
     state.run(scripts.set_control(KEYS, actor="a", action="queue.resumed", fields={"paused": ""}))
     assert [delivery.id for delivery in state.fetch(100)] == found
 
