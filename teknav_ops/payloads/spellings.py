@@ -17,6 +17,8 @@ _LONGEST_SPELLED_CHARACTERS: Final = 2_000
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 #: Shorter ones are in base64 what other texts are, too.
 _LEAST_ENCODED_BYTES: Final = 8
+#: One of these stands in whatever is spelled otherwise than it is.
+_SIGNS: Final = re.compile(r"[%\\&+]")
 #: By which letter programs and JSON write what ends a line.
 _LETTERS: Final = {"\n": "n", "\r": "r", "\t": "t"}
 #: Of the first characters, so many also hold what stands before the secret, by how many bytes that is beyond threes.
@@ -29,7 +31,7 @@ def mask_known(text: str, secret: str, mask: str) -> str:
     if len(secret) > _LONGEST_SPELLED_CHARACTERS:
         return text
     spelled, encoded = _forms(secret)
-    if spelled is not None:
+    if spelled is not None and _SIGNS.search(text):
         text = spelled.sub(lambda _: mask, text)
     for each in encoded:
         text = text.replace(each, mask)

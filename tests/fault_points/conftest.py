@@ -14,6 +14,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.script_list import typed_scripts
 from tests.support.tcp_proxy import FaultProxy
 from tests.support.virtual_time import Clock
+from tests.support.waiting import ANSWER_SECONDS
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def state(clock: Clock, client: redis.Redis) -> Play:
 def lossy(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """The product's own client, with its retries, by way of the proxy. Its pauses between tries are left out."""
     monkeypatch.setattr("redis.retry.sleep", lambda seconds: None)
-    connected = connect(proxy.url)
+    # Only what the proxy drops is lost, however slow the machine is.
+    connected = connect(proxy.url, timeout_seconds=ANSWER_SECONDS)
     yield connected
     connected.close()

@@ -66,8 +66,8 @@ def behave(job: Work, ctx: JobContext[Any]) -> None:
 @pytest.fixture
 def lossy_engine(proxy: FaultProxy, cipher: Cipher) -> Iterator[Engine]:
     """A worker on the proxy, which notes each beginning in the audit trail."""
-    # No lease ends by itself, however slow the machine is.
-    built = Engine(proxy.url, cipher, lease_seconds=600)
+    # No lease ends by itself and no answer is given up, however slow the machine is.
+    built = Engine(proxy.url, cipher, lease_seconds=600, redis_timeout_seconds=ANSWER_SECONDS)
     built.broker.add_middleware(Started())
     built.behaviour = behave
     yield built
@@ -76,7 +76,7 @@ def lossy_engine(proxy: FaultProxy, cipher: Cipher) -> Iterator[Engine]:
 
 @pytest.fixture
 def lossy_producer(proxy: FaultProxy, cipher: Cipher) -> Producer:
-    return Producer(connect(proxy.url, timeout_seconds=2), cipher=cipher, topology=TOPOLOGY, timeout_seconds=10)
+    return Producer(connect(proxy.url, timeout_seconds=ANSWER_SECONDS), cipher=cipher, topology=TOPOLOGY)
 
 
 def enqueue_batch(producer: Producer, count: int = 20) -> dict[str, int]:
@@ -296,7 +296,8 @@ def test_a_job_to_be_given_up_is_given_up_a_lease_later_when_the_answer_that_nam
 def test_a_stuck_job_is_noted_once_whether_the_call_or_its_answer_is_lost(
     client: redis.Redis, proxy: FaultProxy, cipher: Cipher, producer: Producer, moment: Moment
 ) -> None:
-    engine, may_end = Engine(proxy.url, cipher, graces=Graces(0.02, 600)), threading.Event()
+    engine = Engine(proxy.url, cipher, graces=Graces(0.02, 600), redis_timeout_seconds=ANSWER_SECONDS)
+    may_end = threading.Event()
     engine.behaviour = lambda job, ctx: may_end.wait(60) and None
     engine.broker.actors["work"].options["time_limit"] = 20
     job_id = producer.enqueue(QUEUE, "work", {"number": 1}).job_id

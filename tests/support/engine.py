@@ -48,13 +48,13 @@ class Engine:
 
     def __init__(
         self, url: str, cipher: Cipher, *, topology: Topology = TOPOLOGY, lease_seconds: float = 30.0,
-        effects: EffectLedger | None = None, graces: Graces | None = None,
+        effects: EffectLedger | None = None, graces: Graces | None = None, redis_timeout_seconds: float = 2,
     ) -> None:  # fmt: skip
         self.behaviour: Behaviour = lambda job, ctx: None
         self.runs: list[tuple[str, int]] = []
         self._lock = threading.Lock()
         self.broker = TekNavBroker(
-            partial(connect, url, timeout_seconds=2), topology, cipher=cipher,
+            partial(connect, url, timeout_seconds=redis_timeout_seconds), topology, cipher=cipher,
             middleware=build_middleware(topology, cipher=cipher, effects=effects, telemetry=False, graces=graces),
             lease_seconds=lease_seconds, producer_timeout_seconds=2,
         )  # fmt: skip
