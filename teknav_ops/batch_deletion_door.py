@@ -72,9 +72,13 @@ class BatchDeletionDoor:
         facts = {"deletion": deletion_id, "reason": reason, "total": total, "deleted": 0}
         with self._recorded("dlq.batch_deleted", queue, **facts) as entry:
             done = self._deletions.run(
-                queue, deletion_id, actor=self._operator.name, reason=reason, on_progress=on_progress,
+                queue,
+                deletion_id,
+                actor=self._operator.name,
+                reason=reason,
+                on_progress=on_progress,
                 on_deleted=lambda deleted: entry.note(deleted=deleted),
-            )  # fmt: skip
+            )
             # Who goes on with another's list tells what they did themselves.
             entry.note(deleted=done.deleted_count - before.deleted_count, skipped=done.skipped_count)
         return done

@@ -171,8 +171,12 @@ def _record(job: DeliverWebhook, ctx: Context, answer: Answer | None, error: Bas
 def _what_came_back(answer: Answer | None, error: BaseException | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"error_type": type(error).__name__, "error": error_text(error)} if error else {}
     if answer is not None:
-        facts |= {"status_code": answer.status, "duration_ms": round(answer.duration_ms, 1),
-                  "address": answer.address, "answer": answer.words(_KEPT_ANSWER_CHARACTERS)}  # fmt: skip
+        facts |= {
+            "status_code": answer.status,
+            "duration_ms": round(answer.duration_ms, 1),
+            "address": answer.address,
+            "answer": answer.words(_KEPT_ANSWER_CHARACTERS),
+        }
     return facts
 
 

@@ -69,9 +69,10 @@ def _words_of(name: Any) -> Iterator[str]:
 def _masked_rows(rows: list[Any], places: Collection[int]) -> list[Any]:
     return [
         type(row)(_hidden(cell) if at in places else cell for at, cell in enumerate(row))
-        if isinstance(row, list | tuple) else row
+        if isinstance(row, list | tuple)
+        else row
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _hidden(value: Any) -> Any:

@@ -230,8 +230,10 @@ def test_a_recovery_code_signs_in_once(entrance: Entrance, app: App, codes: list
     assert factor is not None and factor.recovery_codes_left == 9
     fresh = entrance.factors.new_recovery_codes(user.id, "sara")
     assert (trail()[-1].action, trail()[-1].actor, trail()[-1].detail) == (
-        "user.recovery_codes_made", "sara", {"user": "sara"}
-    )  # fmt: skip
+        "user.recovery_codes_made",
+        "sara",
+        {"user": "sara"},
+    )
     with pytest.raises(CodeRefused):
         entrance.sign_in_by_code(challenge(entrance), codes[1], address=HOME)
     entrance.sign_in_by_code(challenge(entrance), fresh[1], address=HOME)
@@ -256,8 +258,9 @@ def test_codes_are_their_users_only(entrance: Entrance, app: App, codes: list[st
     for user_id, typed in ((ali, app.code()), (ali, codes[0]), (sara, alis[0]), (sara, "\ud800"), (sara, "")):
         assert entrance.factors.accept(user_id, typed) is None
     assert (entrance.factors.accept(sara, app.code()), entrance.factors.accept(ali, alis[0])) == (
-        "code", "recovery code"
-    )  # fmt: skip
+        "code",
+        "recovery code",
+    )
     for user_id, left in ((sara, 10), (ali, 9)):
         factor = entrance.factors.of(user_id)
         assert factor is not None and factor.recovery_codes_left == left
@@ -282,16 +285,20 @@ def test_what_is_off_has_no_recovery_codes_and_what_is_on_is_not_begun(
 ) -> None:
     sara = entrance.users.named("sara").id
     assert [(row.action, row.actor, row.detail) for row in trail()][-1] == (
-        "user.second_factor_on", "sara", {"user": "sara"}
-    )  # fmt: skip
+        "user.second_factor_on",
+        "sara",
+        {"user": "sara"},
+    )
     with pytest.raises(WrongState, match="none is being set up"):
         entrance.factors.begun(sara, "sara")
 
     entrance.factors.turn_off(sara, "sara")
 
     assert (trail()[-1].action, trail()[-1].actor, trail()[-1].detail) == (
-        "user.second_factor_off", "sara", {"user": "sara"}
-    )  # fmt: skip
+        "user.second_factor_off",
+        "sara",
+        {"user": "sara"},
+    )
     with pytest.raises(WrongState, match="it is off"):
         entrance.factors.new_recovery_codes(sara, "sara")
     with pytest.raises(WrongState, match="none is being set up"):
@@ -417,8 +424,10 @@ def test_an_owner_takes_a_lost_factor_away_and_a_removed_user_leaves_none(
     entrance.factors.reset(ROOT, "Sara")
 
     assert (trail()[-1].action, trail()[-1].actor, trail()[-1].detail) == (
-        "user.second_factor_reset", "root", {"user": "sara"}
-    )  # fmt: skip
+        "user.second_factor_reset",
+        "root",
+        {"user": "sara"},
+    )
     sara = signed_in(entrance)
     with pytest.raises(WrongState, match="sara has none"):
         entrance.factors.reset(ROOT, "sara")

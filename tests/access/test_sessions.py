@@ -85,9 +85,12 @@ def test_a_session_is_shown_as_it_was_opened(client: redis.Redis, clock: Clock) 
     shown = {session.id: session for session in kept.of("Sara")}
     assert shown.keys() == {new.session.id, other.session.id}
     assert shown[new.session.id] == OpenSession(
-        new.session.id, WayIn("password", "10.0.0.1", "x" * 300),
-        started, started + timedelta(seconds=60), started + timedelta(hours=168),
-    )  # fmt: skip
+        new.session.id,
+        WayIn("password", "10.0.0.1", "x" * 300),
+        started,
+        started + timedelta(seconds=60),
+        started + timedelta(hours=168),
+    )
     assert shown[other.session.id].way == WayIn()
     assert shown[new.session.id].handle == new.session.id[:12]
 

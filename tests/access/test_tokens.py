@@ -79,9 +79,15 @@ def test_the_trail_says_what_became_of_a_token(entrance: Entrance, trail: Callab
     _, made, eternal, revoked = trail()
     assert token.expires_at is not None and (made.action, made.actor) == ("token.created", "root")
     assert made.detail == {
-        "token": "ci", "owner": "Sara", "expires_at": token.expires_at.isoformat(), "role": "OPERATOR",
-        "scopes": ["act", "read"], "queues": ["*"], "jobs_per_minute": None, "backlog_limit": None,
-    }  # fmt: skip
+        "token": "ci",
+        "owner": "Sara",
+        "expires_at": token.expires_at.isoformat(),
+        "role": "OPERATOR",
+        "scopes": ["act", "read"],
+        "queues": ["*"],
+        "jobs_per_minute": None,
+        "backlog_limit": None,
+    }
     assert abs(token.expires_at - token.created_at - timedelta(days=2)) < timedelta(minutes=10)
     assert (token.owner, token.created_by, token.state, token.revoked_at) == ("sara", "root", "live", None)
     assert eternal.detail is not None and eternal.detail["expires_at"] is None

@@ -279,14 +279,17 @@ def test_the_trail_says_how_many_sessions_and_tokens_a_change_ended(entrance: En
 
     entrance.tokens.create(ROOT, "one", role=Role.OWNER, scopes=[Operation.READ], life=None, owner="sara")
     assert ended(lambda: entrance.users.set_password(ROOT, "SARA", PASSWORD)) == (
-        2, {"user": "sara", "sessions_ended": 2, "tokens_revoked": 0}
-    )  # fmt: skip
+        2,
+        {"user": "sara", "sessions_ended": 2, "tokens_revoked": 0},
+    )
     assert ended(lambda: entrance.users.set_role(ROOT, "sara", Role.OWNER)) == (
-        2, {"user": "sara", "role": "OWNER", "queues": ["*"], "sessions_ended": 2, "tokens_revoked": 0}
-    )  # fmt: skip
+        2,
+        {"user": "sara", "role": "OWNER", "queues": ["*"], "sessions_ended": 2, "tokens_revoked": 0},
+    )
     assert ended(lambda: entrance.users.remove(ROOT, "sara")) == (
-        2, {"user": "sara", "sessions_ended": 2, "tokens_revoked": 1}
-    )  # fmt: skip
+        2,
+        {"user": "sara", "sessions_ended": 2, "tokens_revoked": 1},
+    )
     assert (trail()[-1].action, trail()[-1].actor) == ("user.removed", "root")
 
 
@@ -303,11 +306,14 @@ def test_the_trail_says_how_somebody_came_in_and_that_they_left(entrance: Entran
     _, *rows = trail()
     assert [(row.action, row.actor, row.detail or {}) for row in rows] == [
         ("user.signed_in", "sara", {"address": HOME, "how": "password", "role": "OWNER"}),
-        ("user.signed_in", "olga@example.com",
-         {"address": "10.0.0.2", "how": "provider", "role": "OPERATOR", "queues": ["otp:send"]}),
+        (
+            "user.signed_in",
+            "olga@example.com",
+            {"address": "10.0.0.2", "how": "provider", "role": "OPERATOR", "queues": ["otp:send"]},
+        ),
         ("user.signed_out", "olga@example.com", {}),
         ("user.signed_out", "sara", {}),
-    ]  # fmt: skip
+    ]
     assert entrance.current(by_password) is entrance.current(by_provider) is None
 
 

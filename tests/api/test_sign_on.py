@@ -152,9 +152,16 @@ def test_nobody_comes_in_under_the_name_of_a_local_user(web: Web) -> None:
 
 @pytest.mark.parametrize(
     "listed",
-    [{}, {"keys": None}, {"keys": []}, {"keys": "x"}, {"keys": [5]}, {"keys": [{"kty": "oct", "k": "AAAA"}]},
-     {"keys": [{"kty": "?"}]}],
-)  # fmt: skip
+    [
+        {},
+        {"keys": None},
+        {"keys": []},
+        {"keys": "x"},
+        {"keys": [5]},
+        {"keys": [{"kty": "oct", "k": "AAAA"}]},
+        {"keys": [{"kty": "?"}]},
+    ],
+)
 def test_a_provider_without_keys_that_sign_is_none(web: Web, provider: OidcProvider, listed: dict[str, Any]) -> None:
     provider.listed_keys = listed
     with web.browser() as browser:

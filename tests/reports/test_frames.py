@@ -75,9 +75,17 @@ def test_a_column_that_stands_alone_and_an_index() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["queue,input_tokens\na,b\n", "wrong name, password, or both of them\nsaid a, b, c\n", '{"runs": [1, 2]}',
-     "[1, 2", "(a, b)", 'a "quotation, of\none line\n', "{'runs': 1}", "[" * 100_000 + "]" * 100_000],
-)  # fmt: skip
+    [
+        "queue,input_tokens\na,b\n",
+        "wrong name, password, or both of them\nsaid a, b, c\n",
+        '{"runs": [1, 2]}',
+        "[1, 2",
+        "(a, b)",
+        'a "quotation, of\none line\n',
+        "{'runs': 1}",
+        "[" * 100_000 + "]" * 100_000,
+    ],
+)
 def test_other_texts_stay(text: str) -> None:
     is_same = printed(text) == text
 

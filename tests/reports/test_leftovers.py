@@ -34,9 +34,16 @@ def left_by_a_dead_runner(room: Workroom, name: str = "health") -> tuple[Path, O
     """A run whose notebook had said a password."""
     now = datetime.now(UTC)
     order = Order(
-        name=name, run=new_run(now), title="Health", notebook="health.ipynb", parameters={}, who="sara",
-        started_at=now, cell_seconds=60, start_seconds=60,
-    )  # fmt: skip
+        name=name,
+        run=new_run(now),
+        title="Health",
+        notebook="health.ipynb",
+        parameters={},
+        who="sara",
+        started_at=now,
+        cell_seconds=60,
+        start_seconds=60,
+    )
     with room.folder(order) as folder:
         (folder / TEMPORARY).mkdir()
         (folder / LOG).write_text("a shell said password=hunter2 past the kernel\n")

@@ -76,7 +76,7 @@ export function NewJob({client, queue, jobs, onClose}) {
   return html`<${Dialog} title=${`New job on ${queue}`} onClose=${onClose}><form onSubmit=${send}>
     ${names.length > 1 && html`<label class="stacked">Job<select name="job" value=${name} onChange=${(event) => { setName(event.target.value); setValues({}); setProblems({}); }}>
       ${names.map((key) => html`<option key=${key} value=${key}>${key}</option>`)}</select></label>`}
-    <p class="soft">${schema.description}</p>
+    <p class="soft">${plain(schema.description)}</p>
     ${fields.map((field) => html`<${Field} key=${name + field.name} field=${field} value=${values[field.name]} problem=${problemWith(field.name, problems)}
       onChange=${(value) => setValues({...values, [field.name]: value})} />`)}
     <div class="columns"><label class="stacked">Run it after, seconds<input name="delay_seconds" type="number" min="0" value=${extra.delay_seconds} onInput=${(event) => setExtra({...extra, delay_seconds: event.target.value})} /><${Wrong} text=${problems.delay} /></label>
@@ -99,12 +99,17 @@ function Field({field, value, problem, onChange}) {
   return html`<label class="stacked">${label}${input}<${Wrong} text=${problem} /></label>`;
 }
 
+/** A docstring's words, without the marks of code. */
+function plain(words) {
+  return words?.replaceAll('`', '');
+}
+
 function fieldsOf(schema) {
   const required = new Set(schema.required ?? []);
   return Object.entries(schema.properties ?? {}).map(([name, property]) => {
     const found = resolved(property, schema.$defs ?? {});
     const standard = ['string', 'number', 'boolean'].includes(typeof found.default) ? found.default : undefined;
-    return {name, title: name, description: found.description, isRequired: required.has(name), standard, ...kindOf(found)};
+    return {name, title: name, description: plain(found.description), isRequired: required.has(name), standard, ...kindOf(found)};
   });
 }
 
@@ -122,7 +127,7 @@ function kindOf(found) {
   if (found.type === 'integer') return {kind: 'number', step: 1};
   if (found.type === 'number') return {kind: 'number', step: 'any'};
   if (found.format === 'email') return {kind: 'email'};
-  if (found.type === 'string') return {kind: (found.maxLength ?? 0) > 500 ? 'long' : 'text'};
+  if (found.type === 'string') return {kind: (found.maxLength ?? 0) > 500 && !found.pattern ? 'long' : 'text'};
   return {kind: 'json'};
 }
 

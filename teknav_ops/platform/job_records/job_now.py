@@ -120,15 +120,24 @@ def _ends(database: Database, job_ids: Collection[str]) -> dict[str, JobNow]:
     """What AuditLog's newest entries say of jobs that have ended."""
     newest = select(func.max(AuditLog.id)).where(AuditLog.job_id.in_(job_ids), AuditLog.action.in_(_ENDINGS))
     of_scripts = newest.where(AuditLog.stream_id.is_not(None)).group_by(AuditLog.job_id)
-    columns = (AuditLog.job_id, AuditLog.action, AuditLog.actor, AuditLog.delivery, AuditLog.error_type,
-               AuditLog.detail)  # fmt: skip
+    columns = (
+        AuditLog.job_id,
+        AuditLog.action,
+        AuditLog.actor,
+        AuditLog.delivery,
+        AuditLog.error_type,
+        AuditLog.detail,
+    )
     with database.reading() as session:
         rows = session.execute(select(*columns).where(AuditLog.id.in_(of_scripts))).all()
     return {
         row.job_id: JobNow(
-            state=_ENDINGS[row.action], delivery=row.delivery or 0, error_type=row.error_type or "",
-            error=(row.detail or {}).get("text", ""), by=row.actor or "",
+            state=_ENDINGS[row.action],
+            delivery=row.delivery or 0,
+            error_type=row.error_type or "",
+            error=(row.detail or {}).get("text", ""),
+            by=row.actor or "",
         )
         for row in rows
         if _ENDINGS[row.action] is not None
-    }  # fmt: skip
+    }

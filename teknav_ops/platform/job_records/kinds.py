@@ -78,9 +78,12 @@ _CODE: Final = dataclasses.replace(
 )
 #: `uploaded` of a job that has completed: what it wrote is not in this database, which was restored from a copy.
 _FILE: Final = Words(
-    waiting="optimizing", delayed="optimizing", completed="uploaded", kept=frozenset({"optimized"}),
+    waiting="optimizing",
+    delayed="optimizing",
+    completed="uploaded",
+    kept=frozenset({"optimized"}),
     failed=("failed", "rejected"),
-)  # fmt: skip
+)
 
 
 def _run_facts(row: Any, now: JobNow) -> Facts | None:
@@ -102,33 +105,58 @@ def _tell_runs(session: Session, ids: Collection[int]) -> None:
     event = AiEventLog.__table__.c
     said = select(AiEventLog.id).where(AiEventLog.run_id == AiRun.id, AiEventLog.kind == AiRun.status).exists()
     ended = select(
-        AiRun.id, literal(utc_now(), event.at.type), AiRun.status, literal(0), literal(0),
+        AiRun.id,
+        literal(utc_now(), event.at.type),
+        AiRun.status,
+        literal(0),
+        literal(0),
         AiRun.error_type + ": " + AiRun.error,
-    ).where(AiRun.id.in_(ids), AiRun.status.in_(("lost", "failed")), ~said)  # fmt: skip
+    ).where(AiRun.id.in_(ids), AiRun.status.in_(("lost", "failed")), ~said)
     columns = ["run_id", "at", "kind", "input_tokens", "output_tokens", "detail"]
     session.execute(insert(AiEventLog).from_select(columns, ended, include_defaults=False))
 
 
 KINDS: Final = (
     Kind(
-        table=EmailQueue, queues=("email:send",), columns=("error",), stamp="updated_at",
-        unfinished=UNFINISHED_MAIL, facts_of=_MAIL.facts_of,
+        table=EmailQueue,
+        queues=("email:send",),
+        columns=("error",),
+        stamp="updated_at",
+        unfinished=UNFINISHED_MAIL,
+        facts_of=_MAIL.facts_of,
     ),
     Kind(
-        table=OtpLog, queues=("otp:send",), columns=("error",), stamp="updated_at",
-        unfinished=UNFINISHED_CODES, facts_of=_CODE.facts_of,
+        table=OtpLog,
+        queues=("otp:send",),
+        columns=("error",),
+        stamp="updated_at",
+        unfinished=UNFINISHED_CODES,
+        facts_of=_CODE.facts_of,
     ),
     Kind(
-        table=AiRun, queues=("ai:content", "ai:seo", "ai:review"), columns=("delivery",), stamp="started_at",
-        unfinished=UNFINISHED_RUNS, facts_of=_run_facts, told=_tell_runs,
+        table=AiRun,
+        queues=("ai:content", "ai:seo", "ai:review"),
+        columns=("delivery",),
+        stamp="started_at",
+        unfinished=UNFINISHED_RUNS,
+        facts_of=_run_facts,
+        told=_tell_runs,
     ),
     Kind(
-        table=WorkflowRun, queues=("workflows:run",), stamp="updated_at", unfinished=UNFINISHED_WORKFLOWS,
+        table=WorkflowRun,
+        queues=("workflows:run",),
+        stamp="updated_at",
+        unfinished=UNFINISHED_WORKFLOWS,
         columns=("finished_at", "error_type", "error", "cancelled_by", "tick"),
-        facts_of=workflow_facts, before=cancel_children,
+        facts_of=workflow_facts,
+        before=cancel_children,
     ),
     Kind(
-        table=File, queues=("media:optimize",), columns=("error",), stamp="updated_at",
-        unfinished=UNFINISHED_FILES, facts_of=_FILE.facts_of,
+        table=File,
+        queues=("media:optimize",),
+        columns=("error",),
+        stamp="updated_at",
+        unfinished=UNFINISHED_FILES,
+        facts_of=_FILE.facts_of,
     ),
-)  # fmt: skip
+)

@@ -33,9 +33,13 @@ class JobRecordSweep:
     """The duty. One thread may use it; others may do the same elsewhere."""
 
     def __init__(
-        self, client: Client, database: Database, lag: Callable[[], Mapping[str, AuditLag | None]],
-        *, kinds: Sequence[Kind] = KINDS,
-    ) -> None:  # fmt: skip
+        self,
+        client: Client,
+        database: Database,
+        lag: Callable[[], Mapping[str, AuditLag | None]],
+        *,
+        kinds: Sequence[Kind] = KINDS,
+    ) -> None:
         """`lag` is how far AuditLog is behind each queue, None where that is not known."""
         self._client = client
         self._database = database
@@ -59,9 +63,7 @@ class JobRecordSweep:
         table, name = kind.table.__table__, kind.table.__tablename__
         after = self._after.get(name, 0)
         is_silent = table.c[kind.stamp] < utc_now() - timedelta(seconds=SILENT_SECONDS)
-        rows = rows_where(
-            self._database, kind, table.c.id > after, text(kind.unfinished), is_silent, limit=_LIMIT
-        )  # fmt: skip
+        rows = rows_where(self._database, kind, table.c.id > after, text(kind.unfinished), is_silent, limit=_LIMIT)
         change = change_of(self._client, self._database, kind, rows, may_be_gone=knows_all)
         if change.values:
             change.prepare(self._client, self._database)

@@ -42,9 +42,14 @@ def workflow_facts(row: Any, now: JobNow) -> Facts | None:
         else:
             error_type, error = told_type, told
     return {
-        "status": status, "error_type": error_type, "error": error, "cancelled_by": cancelled_by,
-        "finished_at": utc_now(), "wake_at": None, "tick": row.tick + 1,
-    }  # fmt: skip
+        "status": status,
+        "error_type": error_type,
+        "error": error,
+        "cancelled_by": cancelled_by,
+        "finished_at": utc_now(),
+        "wake_at": None,
+        "tick": row.tick + 1,
+    }
 
 
 def _parts(reason: str) -> tuple[str, str]:

@@ -68,8 +68,17 @@ def test_what_fell_due_and_records_of_earlier_versions_stand_where_they_are_hand
 
     found = walked(state, count)
 
-    assert found == [*(f"urgent{number}" for number in range(4)), "new0", "new1", "due0", "due1", "old0", "due2",
-                     "old1", "new2"]  # fmt: skip
+    assert found == [
+        *(f"urgent{number}" for number in range(4)),
+        "new0",
+        "new1",
+        "due0",
+        "due1",
+        "old0",
+        "due2",
+        "old1",
+        "new2",
+    ]
     state.run(scripts.set_control(KEYS, actor="a", action="queue.resumed", fields={"paused": ""}))
     assert [delivery.id for delivery in state.fetch(100)] == found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import uuid
 from typing import Any
 
@@ -15,11 +17,13 @@ from teknav_ops.jobs.sketch import bucket
 from teknav_ops.platform.job_records.follower import JobRecordFollower
 from teknav_ops.platform.job_records.sweep import JobRecordSweep
 from teknav_ops.redis_state import scripts
+from teknav_ops.redis_state.connection import connect
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.redis_state.scripts import Call, Delivery, Failure, NewJob, ScriptRunner
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import EmailQueue
 from teknav_ops.topology import TOPOLOGY
+from tests.support.sql_moments import at_commit_of
 from tests.support.state import failure, run_of
 
 
@@ -75,9 +79,14 @@ class Records:
 
     def postpone(self, delivery: Delivery, queue: str = "email:send") -> None:
         call = scripts.postpone(
-            QueueKeys(queue), worker="w:1", run=run_of(delivery), failure=failure(), delay_ms=60_000,
-            uses_attempt=True, series="",
-        )  # fmt: skip
+            QueueKeys(queue),
+            worker="w:1",
+            run=run_of(delivery),
+            failure=failure(),
+            delay_ms=60_000,
+            uses_attempt=True,
+            series="",
+        )
         self.run(call)
 
     def complete(self, delivery: Delivery, queue: str = "email:send") -> None:
@@ -97,9 +106,17 @@ class Records:
         if status is not None:
             with self.database.session() as session:
                 session.add(
-                    EmailQueue(job_id=job_id, to_address="a@example.com", subject="s", language="en",
-                               message_id=f"<{job_id}@h>", status=status, attempt_count=1, **facts)
-                )  # fmt: skip
+                    EmailQueue(
+                        job_id=job_id,
+                        to_address="a@example.com",
+                        subject="s",
+                        language="en",
+                        message_id=f"<{job_id}@h>",
+                        status=status,
+                        attempt_count=1,
+                        **facts,
+                    )
+                )
         with self.database.reading() as session:
             row = session.scalars(select(EmailQueue).where(EmailQueue.job_id == job_id)).one()
             return row.status, row.error
@@ -108,3 +125,10 @@ class Records:
 @pytest.fixture
 def records(client: redis.Redis, database: Database) -> Records:
     return Records(client, database)
+
+
+def follow_and_die(url: str, sql_url: str, statement: str) -> None:
+    """Die as the transaction commits in which that statement was executed."""
+    database = Database.open(sql_url)
+    with at_commit_of(database, statement, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+        JobRecordFollower(connect(url, timeout_seconds=5), database).step()

@@ -33,9 +33,18 @@ def test_every_table_with_a_job_and_a_status_follows_the_job_or_says_why_not() -
 def add_code(database: Database, job_id: str, status: str) -> None:
     with database.session() as session:
         session.add(
-            OtpLog(job_id=job_id, channel="sms", purpose="sign-in", language="en", recipient_masked="+98•4567",
-                   recipient_digest="d", code_digest="d", status=status, expires_at=utc_now() + timedelta(minutes=2))
-        )  # fmt: skip
+            OtpLog(
+                job_id=job_id,
+                channel="sms",
+                purpose="sign-in",
+                language="en",
+                recipient_masked="+98•4567",
+                recipient_digest="d",
+                code_digest="d",
+                status=status,
+                expires_at=utc_now() + timedelta(minutes=2),
+            )
+        )
 
 
 def code(database: Database, job_id: str) -> tuple[str, str | None]:
@@ -79,10 +88,20 @@ def test_a_code_whose_job_was_cancelled_between_two_tries_says_so(records: Recor
 def add_run(database: Database, job_id: str, delivery: int, *, minutes_ago: float = 0) -> None:
     with database.session() as session:
         session.add(
-            AiRun(job_id=job_id, delivery=delivery, attempt=1, task="translate", provider="p", model="m",
-                  status="running", trace_id="", reserved_tokens=700, reserved_micro_usd=9,
-                  started_at=utc_now() - timedelta(minutes=minutes_ago))
-        )  # fmt: skip
+            AiRun(
+                job_id=job_id,
+                delivery=delivery,
+                attempt=1,
+                task="translate",
+                provider="p",
+                model="m",
+                status="running",
+                trace_id="",
+                reserved_tokens=700,
+                reserved_micro_usd=9,
+                started_at=utc_now() - timedelta(minutes=minutes_ago),
+            )
+        )
 
 
 def runs(database: Database, job_id: str) -> list[tuple[str, str | None, bool]]:

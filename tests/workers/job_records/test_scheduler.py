@@ -19,8 +19,12 @@ def test_while_a_scheduler_leads_records_follow_their_jobs(
     job_id, delivery = records.begun()
     records.postpone(delivery)
     records.mail(job_id, "delayed")
-    settings = {"TEKNAV_REDIS_URL": redis_server.url, "TEKNAV_DATABASE_URL": database_url,
-                "TEKNAV_DATA_DIR": str(tmp_path), "TEKNAV_SECRET_KEY": SECRET_KEY}  # fmt: skip
+    settings = {
+        "TEKNAV_REDIS_URL": redis_server.url,
+        "TEKNAV_DATABASE_URL": database_url,
+        "TEKNAV_DATA_DIR": str(tmp_path),
+        "TEKNAV_SECRET_KEY": SECRET_KEY,
+    }
     scheduler = warm_python.Process(
         [sys.executable, "-m", "teknav_ops.runtime.scheduler"], env={**os.environ, **settings}
     )

@@ -68,8 +68,10 @@ def test_a_job_that_nobody_knows_is_gone_once_auditlog_is_not_behind(records: Re
     silent(records, "never-heard-of", "sending")
     other = records.enqueue()
     behind = JobRecordSweep(
-        records.client, records.database, lambda: {"email:send": AuditLag(1, 60_000)}  # type: ignore[arg-type]
-    )  # fmt: skip
+        records.client,
+        records.database,
+        lambda: {"email:send": AuditLag(1, 60_000)},  # type: ignore[arg-type]
+    )
     unknown = JobRecordSweep(records.client, records.database, lambda: {"email:send": None})  # type: ignore[arg-type]
     behind.step()
     unknown.step()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import Any
 
@@ -10,16 +9,13 @@ import pytest
 from sqlalchemy import select, update
 
 from teknav_ops.jobs.states import JobState
-from teknav_ops.platform.job_records.follower import JobRecordFollower
-from teknav_ops.redis_state.connection import connect
 from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.storage.database import Database
 from teknav_ops.storage.tables import WorkflowRun, WorkflowStepExecution
 from teknav_ops.storage.tables.base import utc_now
 from tests.support import warm_python
 from tests.support.redis_server import RedisServer
-from tests.support.sql_moments import at_commit_of
-from tests.workers.job_records.conftest import Records
+from tests.workers.job_records.conftest import Records, follow_and_die
 
 RUNS = "workflows:run"
 
@@ -42,10 +38,18 @@ def wait_for(database: Database, run_id: int, queue: str, child_id: str, *status
     with database.session() as session:
         for number, status in enumerate(statuses, start=1):
             session.add(
-                WorkflowStepExecution(run_id=run_id, sequence=number, path=f"steps.{child_id}", step_id="s",
-                                      kind="enqueue", attempt=1, status=status, child_queue=queue,
-                                      child_job_id=child_id)
-            )  # fmt: skip
+                WorkflowStepExecution(
+                    run_id=run_id,
+                    sequence=number,
+                    path=f"steps.{child_id}",
+                    step_id="s",
+                    kind="enqueue",
+                    attempt=1,
+                    status=status,
+                    child_queue=queue,
+                    child_job_id=child_id,
+                )
+            )
             session.execute(update(WorkflowRun).values(execution_count=number))
 
 
@@ -120,9 +124,18 @@ def test_a_run_whose_job_was_cancelled_takes_out_what_it_waits_for_also_runs_wit
             [(RUNS, inner, "waiting"), ("email:send", done, "succeeded")], start=3
         ):
             session.add(
-                WorkflowStepExecution(run_id=run_id, sequence=number, path=f"steps.{child}", step_id="s",
-                                      kind="enqueue", attempt=1, status=status, child_queue=queue, child_job_id=child)
-            )  # fmt: skip
+                WorkflowStepExecution(
+                    run_id=run_id,
+                    sequence=number,
+                    path=f"steps.{child}",
+                    step_id="s",
+                    kind="enqueue",
+                    attempt=1,
+                    status=status,
+                    child_queue=queue,
+                    child_job_id=child,
+                )
+            )
 
     records.cancel(job_id, RUNS)
     records.follow()
@@ -147,9 +160,18 @@ def test_children_of_queues_that_are_gone_or_damaged_hold_up_nothing(records: Re
     wait_for(records.database, run_id, "email:send", child, "waiting")
     with records.database.session() as session:
         session.add(
-            WorkflowStepExecution(run_id=run_id, sequence=9, path="steps.gone", step_id="s", kind="enqueue", attempt=1,
-                                  status="waiting", child_queue="there:is:none", child_job_id="x")
-        )  # fmt: skip
+            WorkflowStepExecution(
+                run_id=run_id,
+                sequence=9,
+                path="steps.gone",
+                step_id="s",
+                kind="enqueue",
+                attempt=1,
+                status="waiting",
+                child_queue="there:is:none",
+                child_job_id="x",
+            )
+        )
 
     records.cancel(job_id, RUNS)
     records.follow()
@@ -170,13 +192,6 @@ def test_a_cancelled_run_whose_worker_is_lost_as_it_clears_up_is_cleared_up_all_
     row = run(records.database, job_id)
     assert (row.status, row.cancelled_by, row.finished_at is None) == ("cancelled", "sara", False)
     assert state(records, "email:send", child) == JobState.CANCELLED
-
-
-def follow_and_die(url: str, sql_url: str, statement: str) -> None:
-    """Die as the transaction commits in which that statement was executed."""
-    database = Database.open(sql_url)
-    with at_commit_of(database, statement, lambda: os.kill(os.getpid(), signal.SIGKILL)):
-        JobRecordFollower(connect(url, timeout_seconds=5), database).step()
 
 
 @pytest.mark.each_database
