@@ -175,7 +175,8 @@ def test_told_to_stop_before_it_starts_anew_a_process_gives_nothing_back_and_is_
 
 @pytest.fixture
 def workers(redis_server: RedisServer, tmp_path: Path) -> Iterator[Workers]:
-    fleet = Workers(redis_server.url, tmp_path, SECRET_KEY)
+    # One lost run ends a job here: the lease of one that is not stuck must outlast a stalled machine.
+    fleet = Workers(redis_server.url, tmp_path, SECRET_KEY, lease_seconds=2)
     yield fleet
     fleet.stop_all()
 
@@ -189,10 +190,12 @@ def test_a_worker_process_with_a_stuck_job_starts_anew_in_its_place_and_its_mast
         TEKNAV_LOST_WORKER_LIMIT="1",
     )  # fmt: skip
     until(lambda: queries.get(QUEUE, stuck).state is JobState.FAILED, what="the loss of the stuck job")
-    after = producer.enqueue(QUEUE, "work", {"number": 2}).job_id
-    until(lambda: queries.get(QUEUE, after).state is JobState.COMPLETED, what="a job of the new process")
+    # Not of the kind with the short time limit, and longer than that: it would be stuck where a disk is slow.
+    after = producer.enqueue("test:other", "other", {"number": 2, "seconds": 1}).job_id
+    until(lambda: queries.get("test:other", after).finished_at, what="the end of a job of the new process")
 
-    record, then = queries.get(QUEUE, stuck), queries.get(QUEUE, after)
+    record, then = queries.get(QUEUE, stuck), queries.get("test:other", after)
+    assert then.state is JobState.COMPLETED, then
     assert (record.error_type, then.worker) == ("WorkerLost", record.attempts[0].worker), workers.logs()
     assert [run.error_type for run in record.attempts] == ["JobStuck", "WorkerLost"]
     assert "in work" in record.attempts[0].stack

@@ -2,7 +2,7 @@
 
 Effects go to SQLite: `happened` gets a row each time, `effects` one per job in the same transaction.
 `TEST_CRASH=before:complete` kills the process with SIGKILL just before (or `after:`) it sends that
-script, once: the file named by TEST_CRASH_FLAG remembers.
+script, once: the file named by TEST_CRASH_FLAG remembers. `TEST_TIME_LIMIT_MS` is that of `work` alone.
 """
 
 from __future__ import annotations
@@ -114,6 +114,5 @@ broker = build_broker(settings, os.environ["TEKNAV_REDIS_URL"], effects=Effects(
 _with_crash_points()
 register(broker, [work, other, poison, confide], services=None)
 if limit_ms := os.environ.get("TEST_TIME_LIMIT_MS"):
-    for actor in broker.actors.values():
-        actor.options["time_limit"] = int(limit_ms)
+    broker.get_actor("work").options["time_limit"] = int(limit_ms)
 dramatiq.set_broker(broker)

@@ -61,6 +61,8 @@ class Workers:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(master.pid, signal.SIGKILL)
             master.wait()
+        # A test that failed is reported with it.
+        sys.stdout.write(self.logs())
 
     def happened(self) -> dict[str, int]:
         """job id -> how often its effect happened."""
