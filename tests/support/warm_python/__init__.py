@@ -191,7 +191,7 @@ def stop_servers() -> None:
 
 
 def executable() -> str:
-    """A stand-in for `sys.executable`: programs that it is to start with `-m` are forked from the warm process."""
+    """A stand-in for `sys.executable`: what it is to start with `-m` is forked from the warm process."""
     _asked_for_executable.append(True)
     return str(Path(_address()).with_name("python"))
 

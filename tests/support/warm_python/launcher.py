@@ -1,4 +1,5 @@
-"""A stand-in for the Python executable: `-m MODULE …` is forked from the warm process, all else is the real Python.
+"""A stand-in for the Python executable: `-m MODULE …` is forked from the warm process, as is `-u -c CODE`, with which
+test processes start; all else is the real Python.
 
 What a test starts may itself start Python programs (a notebook its kernel, a report its own process). Given this as
 its `sys.executable`, it gets for each a process of its own that starts in milliseconds: this one waits for the fork,
@@ -18,7 +19,10 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, sign
 
 def main(address: str, python: str, arguments: list[str]) -> None:
     """Be the program. `address` is where the warm process listens, `python` the real executable."""
-    if arguments[:1] != ["-m"]:
+    if arguments[:2] == ["-u", "-c"]:
+        # Who starts so writes out itself what others wait for.
+        arguments = arguments[1:]
+    elif arguments[:1] != ["-m"]:
         os.execv(python, [python, *arguments])
     parent = os.pidfd_open(os.getppid())
     connection = socket.socket(socket.AF_UNIX)

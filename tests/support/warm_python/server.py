@@ -34,11 +34,12 @@ from tests.support.warm_python import EXECUTABLE_VARIABLE
 
 #: Libraries, and those of our modules that look at no setting, environment or terminal when they are imported.
 LIBRARIES = """
-    alembic.command argon2 bokeh.plotting cryptography.fernet dramatiq.cli duckdb fastapi httpcore2 httpx
-    ipykernel.kernelapp jmespath jupyterlab.labapp multiprocessing.connection nbclient nbconvert nbformat
-    openai pandas panel papermill.cli plotly.express prometheus_client psycopg pyarrow pydantic_settings
-    pytest redis.cluster redis.sentinel rich.live sqlalchemy.dialects.postgresql sqlalchemy.dialects.sqlite
-    structlog typer uvicorn uvloop wasmtime websockets xml.sax yake
+    aiosmtpd.controller alembic.command argon2 authlib.integrations.requests_client bokeh.plotting cryptography.fernet
+    dramatiq.cli duckdb fastapi httpcore2 httpx hypothesis.stateful ipykernel.kernelapp jmespath jupyterlab.labapp
+    multiprocessing.connection nbclient nbconvert nbformat openai pandas panel papermill.cli playwright.sync_api
+    plotly.express prometheus_client psycopg pyarrow pydantic_settings pytest redis.cluster redis.sentinel rich.live
+    schemathesis sqlalchemy.dialects.postgresql sqlalchemy.dialects.sqlite structlog typer uvicorn uvloop wasmtime
+    websockets xml.sax yake
 """.split()  # noqa: SIM905
 OURS = """
     teknav_ops.engine.assembly teknav_ops.api.app
