@@ -210,8 +210,10 @@ def test_who_follows_waits_for_entries_with_smaller_ids_that_are_on_their_way(da
 def has_asked(database: Database) -> bool:
     """Whether another connection has looked at the locks of the table."""
     with database.reading() as session:
-        asked = text("select count(*) from pg_stat_activity where query ~ 'pg_locks' and pid <> pg_backend_pid()")
-        return bool(session.scalar(asked))
+        others = "datname = current_database() and pid <> pg_backend_pid()"
+        return bool(
+            session.scalar(text(f"select count(*) from pg_stat_activity where query ~ 'pg_locks' and {others}"))
+        )
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support import databases, warm_python
+from tests.support import run_postgres, warm_python
 from tests.support.scale import scaled
 
 #: `make soak` plays large numbers: it has a time, and no budget.
@@ -69,7 +69,7 @@ class Costs:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
-            output["costs"], output["postgres_cpu_seconds"] = self.tests, databases.spent_cpu_seconds()
+            output["costs"] = self.tests
 
 
 class Budget(Costs):
@@ -79,7 +79,6 @@ class Budget(Costs):
         super().__init__()
         self._began = time.monotonic()
         self._is_whole = not config.args or config.args == config.getini("testpaths")
-        self._postgres_seconds = 0.0
         self._excess: list[str] = []
         self._file: str | None = config.getoption("costs")
         self._test_cpu_seconds: float = config.getoption("test_cpu_seconds")
@@ -88,15 +87,14 @@ class Budget(Costs):
     def pytest_testnodedown(self, node: Any) -> None:
         output = getattr(node, "workeroutput", {})
         self.tests += [tuple(cost) for cost in output.get("costs", [])]
-        self._postgres_seconds += output.get("postgres_cpu_seconds", 0.0)
 
     # Innermost of the wrappers: after every server has ended, and before the table is printed.
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
         answer = yield
         own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-        self._postgres_seconds += databases.spent_cpu_seconds()
-        self._total = sum((own.ru_utime, own.ru_stime, children.ru_utime, children.ru_stime, self._postgres_seconds))
+        postgres_seconds = run_postgres.spent_cpu_seconds()
+        self._total = sum((own.ru_utime, own.ru_stime, children.ru_utime, children.ru_stime, postgres_seconds))
         if self._file:
             rows = sorted(self.tests, key=lambda cost: -cost[2])
             Path(self._file).write_text("".join(f"{cpu:.3f}\t{wall:.3f}\t{name}\n" for name, wall, cpu, _ in rows))

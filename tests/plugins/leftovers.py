@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support import databases, warm_python
+from tests.support import databases, run_postgres, warm_python
 from tests.support.folders import RUN_FOLDER_VARIABLE
 from tests.support.waiting import until
 
@@ -39,6 +39,7 @@ class Leftovers:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         _stop_servers()
+        run_postgres.stop(self.folder)
         os.environ.pop(warm_python.SOCKET_VARIABLE, None)
         if not session.config.getoption("numprocesses", None):
             self.found += _own(self.folder)
@@ -87,7 +88,7 @@ def _stop_servers() -> None:
     # Most processes have no browser, and need not import what drives one.
     if "tests.support.browser" in sys.modules:
         sys.modules["tests.support.browser"].stop_chromium()
-    databases.stop_postgres()
+    databases.stop()
     warm_python.stop_servers()
 
 

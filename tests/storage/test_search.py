@@ -95,9 +95,20 @@ def test_odd_queries_are_harmless(database: Database, query: str) -> None:
 
 @pytest.mark.each_database
 def test_a_very_long_text_is_found_by_its_beginning(database: Database) -> None:
-    put(database, 1, "numbers", " ".join(f"w{n}" for n in range(200_000)), language="en")
+    # Short words as far as words are found; in all more than PostgreSQL holds of one text.
+    words = [f"w{n}" for n in range(60_000)] + [f"{n:0100}" for n in range(8_000)]
+    put(database, 1, "numbers", " ".join(words), language="en")
 
     assert [hit.article_id for hit in search(database, "w12345")] == [1]
+
+
+@pytest.mark.each_database
+def test_a_very_long_word_costs_no_more_than_many_short_ones(database: Database) -> None:
+    put(database, 1, "data", f"{'x' * 400_000} w12345", language="en")
+
+    assert search(database, "w12345") == []
+    put(database, 2, "data", f"w12345 {'x' * 400_000}", language="en")
+    assert [hit.article_id for hit in search(database, "w12345")] == [2]
 
 
 @pytest.mark.each_database

@@ -134,7 +134,8 @@ def test_a_translation_that_is_made_anew_replaces_the_old_one(services: Services
 
 def has_waiting_session(services: Services) -> bool:
     with services.database.reading() as session:
-        return bool(session.scalar(text("select count(*) from pg_locks where not granted")))
+        ours = "(select pid from pg_stat_activity where datname = current_database())"
+        return bool(session.scalar(text(f"select count(*) from pg_locks where not granted and pid in {ours}")))
 
 
 @pytest.mark.each_database
