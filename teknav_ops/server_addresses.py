@@ -59,7 +59,8 @@ def require_redis(url: str) -> None:
         pool: Any = ConnectionPool
         _require_options(parts.query)
         try:
-            pool.from_url(url).make_connection()
+            # Without a name of the library, whose version would be looked up.
+            pool.from_url(url, driver_info=None).make_connection()
         except TypeError as error:
             raise ValueError(f"has an option that there is not: {error}") from None
         except ValueError:

@@ -16,11 +16,12 @@ from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_val
 from pydantic_settings import SettingsConfigDict
 
 from teknav_ops.checked_settings import CheckedSettings
+from teknav_ops.environment_source import EnvironmentSettings
 from teknav_ops.report_settings import ReportSettings
 from teknav_ops.web_settings import WebSettings
 
 
-class Settings(ReportSettings, WebSettings, CheckedSettings):
+class Settings(ReportSettings, WebSettings, CheckedSettings, EnvironmentSettings):
     """All settings, validated once. Frozen: a process never changes its mind."""
 
     model_config = SettingsConfigDict(

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol, Self, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import ConnectionPool
+from redis.driver_info import DriverInfo
 from redis.exceptions import (
     ClusterError,
     MaxConnectionsError,
@@ -26,6 +27,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
+
+#: What the server lists as the client's library. redis-py looks its version up at each connection that has none.
+_LIBRARY: Final = DriverInfo()
 
 
 class RefusedForNow(RedisError):
@@ -164,6 +168,8 @@ def connect(
         "max_connections": max_connections,
     }
     scheme = urlsplit(url).scheme
+    if not _names_library(url):
+        options["driver_info"] = _LIBRARY
     if scheme == "redis+sentinel":
         return _sentinel(url, options)
     if scheme == "redis+cluster":
@@ -186,6 +192,11 @@ def is_wrong_type(answer: Any) -> bool:
 def is_cluster(client: Client) -> bool:
     """Whether commands are routed by slot, so that a pipeline cannot carry scripts."""
     return isinstance(client, RedisCluster)
+
+
+def _names_library(url: str) -> bool:
+    """Whether an option of the URL says what the server lists as the client's library."""
+    return bool({"lib_name", "lib_version"} & parse_qs(urlsplit(url).query).keys())
 
 
 def _hosts(url: str, default_port: int) -> list[tuple[str, int]]:

@@ -34,7 +34,13 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/{self.database}"
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, db=self.database, decode_responses=True, protocol=2)
+        return redis.Redis(
+            port=self.port,
+            db=self.database,
+            decode_responses=True,
+            protocol=2,
+            driver_info=None,
+        )
 
     def start(self) -> RedisServer:
         command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]

@@ -33,6 +33,8 @@ ROOT: Final = Path(__file__).parents[3]
 _END_SECONDS: Final = 120
 #: Where the run's server listens; the first process that needs one starts it for all.
 SOCKET_VARIABLE: Final = "TEST_WARM_PYTHON"
+#: Beside that socket: what launchers have cost, by the pid of who started them.
+SPENT_FILE: Final = "spent-{}"
 #: What a warm program is to take for its `sys.executable`.
 EXECUTABLE_VARIABLE: Final = "TEST_WARM_EXECUTABLE"
 
@@ -219,8 +221,7 @@ class _Server:
         self._starter.start()
 
     def _start_when_needed(self) -> None:
-        readable, _, _ = select.select([self._listener, self._ended], [], [])
-        if self._ended in readable:
+        if self._ended in select.select([self._listener, self._ended], [], [])[0]:
             return
         number = self._listener.fileno()
         command = [sys.executable, "-m", "tests.support.warm_python.server", str(number)]
@@ -242,9 +243,8 @@ class _Server:
 def spent_cpu_seconds() -> float:
     """What all programs have spent that this process started here and that have ended."""
     if _asked_for_executable and (SOCKET_VARIABLE in os.environ or _own_server.cache_info().currsize):
-        with contextlib.suppress(OSError), _connect() as connection, connection.makefile("r") as answers:
-            _send(connection, {"spent_for": os.getpid()}, [])
-            _spent[0] += json.loads(answers.readline())["cpu_seconds"]
+        with contextlib.suppress(FileNotFoundError):
+            return _spent[0] + float(Path(_address()).with_name(SPENT_FILE.format(os.getpid())).read_text())
     return _spent[0]
 
 

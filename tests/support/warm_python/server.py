@@ -13,8 +13,6 @@ import collections
 import contextlib
 import faulthandler
 import functools
-import gc
-import importlib
 import json
 import os
 import random
@@ -25,27 +23,14 @@ import socket
 import sys
 import threading
 import traceback
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import psutil
 
-from tests.support.warm_python import EXECUTABLE_VARIABLE
-
-#: Libraries, and those of our modules that look at no setting, environment or terminal when they are imported.
-LIBRARIES = """
-    aiosmtpd.controller alembic.command argon2 authlib.integrations.requests_client bokeh.plotting cryptography.fernet
-    dramatiq.cli duckdb fastapi httpcore2 httpx hypothesis.stateful ipykernel.kernelapp jmespath jupyterlab.labapp
-    multiprocessing.connection nbclient nbconvert nbformat openai pandas panel papermill.cli playwright.sync_api
-    plotly.express prometheus_client psycopg pyarrow pydantic_settings pytest redis.cluster redis.sentinel rich.live
-    schemathesis sqlalchemy.dialects.postgresql sqlalchemy.dialects.sqlite structlog typer uvicorn uvloop wasmtime
-    websockets xml.sax yake
-""".split()  # noqa: SIM905
-OURS = """
-    teknav_ops.engine.assembly teknav_ops.api.app
-    teknav_ops.runtime.scheduler teknav_ops.workbench teknav_ops.reports.runner teknav_ops.storage.schema
-    teknav_ops.audit.writer teknav_ops.snapshots.export dashboards.app
-""".split()  # noqa: SIM905
+from tests.support.warm_python import EXECUTABLE_VARIABLE, SPENT_FILE
+from tests.support.warm_python.preloading import preload
 
 
 class Server:
@@ -54,7 +39,7 @@ class Server:
     def __init__(self, listener: socket.socket) -> None:
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, socket.socket] = {}
-        #: What a program asked for in its turn: pid of the program that did -> seconds of CPU.
+        #: What launchers asked for: pid of who started the launcher -> seconds of CPU.
         self._spent_for: collections.Counter[int] = collections.Counter()
         self._tied_to: dict[int, int] = {}
         self._listener = listener
@@ -75,10 +60,6 @@ class Server:
         connection, _address = self._listener.accept()
         with contextlib.suppress(OSError, ValueError):
             request, files = _receive(connection)
-            if "spent_for" in request:
-                _answer(connection, cpu_seconds=self._spent_for.pop(request["spent_for"], 0.0))
-                connection.close()
-                return
             pid = os.fork()
             if pid == 0:
                 # It answers itself, when it has its session: whoever knows the pid may signal the group.
@@ -121,12 +102,20 @@ class Server:
             cpu_seconds = spent.ru_utime + spent.ru_stime + self._spent_for.pop(pid, 0.0)
             connection = self._children.pop(pid)
             if pid in self._tied_to:
-                self._spent_for[self._tied_to.pop(pid)] += cpu_seconds
+                self._note_spent(self._tied_to.pop(pid), cpu_seconds)
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(connection)
             with contextlib.suppress(OSError):
                 _answer(connection, status=os.waitstatus_to_exitcode(status), cpu_seconds=cpu_seconds)
             connection.close()
+
+    def _note_spent(self, pid: int, cpu_seconds: float) -> None:
+        """Charge this process, which finds its sum in a file: a test process looks there before and after each test."""
+        self._spent_for[pid] += cpu_seconds
+        file = Path(self._listener.getsockname()).with_name(SPENT_FILE.format(pid))
+        new = file.with_suffix(".new")
+        new.write_text(f"{self._spent_for[pid]:.6f}")
+        new.replace(file)
 
     def _end(self, _: object) -> None:
         # Theirs too: nobody else will end them.
@@ -244,18 +233,8 @@ def _finish(code: int) -> int:
     return code
 
 
-def _preload() -> None:
-    for name in (*LIBRARIES, *OURS):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    if threading.active_count() > 1:
-        sys.stderr.write(f"the warm process has threads: {threading.enumerate()}\n")
-    gc.collect()
-    gc.freeze()
-
-
 if __name__ == "__main__":
     faulthandler.enable()
     sys.path.insert(0, os.getcwd())  # noqa: PTH109
-    _preload()
+    preload()
     Server(socket.socket(fileno=int(sys.argv[1]))).serve_for_ever()
