@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext
 
 from teknav_ops.access.policy import Role
 from tests.conftest import SECRET_KEY
-from tests.support.browser import Visitor, shared_chromium
+from tests.support.browser import Visitor, lasting_context, shared_chromium
 from tests.support.folders import new_folder, remove_folder
 from tests.support.redis_server import RedisServer
 from tests.support.system import System
@@ -66,11 +66,15 @@ def visit(system: System, browser: Browser, _contexts: dict[str, BrowserContext]
     def enter(name: str = "owner", *, at: System = system, **options: Any) -> Visitor:
         is_shared = at is system and not options
         context = _contexts.get(name) if is_shared else None
+        is_new = context is None
+        if is_shared and is_new and name == "owner":
+            # Most windows are the owner's.
+            context = lasting_context()
         visitor = Visitor(browser, at.url, context=context, **options)
         visitors.append(visitor)
-        if context is None:
+        if is_new:
             visitor.add_cookies(at.sign_in(name, ROLES[name]))
-        if is_shared and context is None:
+        if is_shared and is_new:
             _contexts[name] = visitor.share_context()
         return visitor
 

@@ -54,10 +54,13 @@ class Installation:
         # The demo's own report has tests of its own, and takes seconds of CPU.
         self.environment = {**plain, "TEKNAV_DATA_DIR": str(self.data), "PATH": path, "TEKNAV_REPORT_SCHEDULES": "[]"}
 
-    def up(self, *options: str) -> subprocess.Popen[str]:
+    def up(self, *options: str, is_warm: bool = False) -> subprocess.Popen[str]:
+        """Start it, in interpreters of its own; or warm, with all that it starts."""
+        kind: type[subprocess.Popen[Any]] = warm_python.Process if is_warm else subprocess.Popen
+        warm = {warm_python.EXECUTABLE_VARIABLE: warm_python.executable()} if is_warm else {}
         with self.log.open("a") as log:
-            started = subprocess.Popen(
-                [*COMMAND, "up", *options], env=self.environment, stdout=log, stderr=log, text=True
+            started = kind(
+                [*COMMAND, "up", *options], env={**self.environment, **warm}, stdout=log, stderr=log, text=True
             )
         self._started.append(started)
         return started
@@ -135,10 +138,10 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Installation]:
-    """One that was started with the demo, for the tests that ask and leave it running."""
+    """One that was started with the demo, warm, for the tests that ask and leave it running."""
     folder = new_folder()
     with installed(folder) as built:
-        started = built.up("-p", "1", "-t", "4")
+        started = built.up("-p", "1", "-t", "4", is_warm=True)
         built.wait_for(built.is_serving, "the workers")
         yield built
         assert stop(started) == 0
@@ -256,7 +259,7 @@ def test_it_restarts_what_dies_stops_on_ctrl_c_and_leaves_data_and_no_workers(in
     assert stop(first) == 0
     until(lambda: not installation.processes(), what="every process's end")
 
-    second = installation.up(*options)
+    second = installation.up("--no-demo", "-p", "1", "-t", "2")
     installation.wait_for(installation.is_serving, "the workers of the second start")
     assert installation.completed("search:index") == completed + 1
     text = installation.log.read_text()

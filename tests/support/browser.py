@@ -8,15 +8,19 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    # No process in reserve for the next page: each page would start two.
+    "--renderer-process-limit=1",
 )  # fmt: skip
+
+_WINDOW: Final[ViewportSize] = {"width": 1280, "height": 900}
 
 #: What a page must show may take this long, on a machine that does much else.
 expect.set_options(timeout=45_000)
@@ -40,7 +44,12 @@ class _Chromium:
         self._playwright = sync_playwright().start()
         #: Playwright leaves its event loop marked as running, and then no other could run in this thread.
         self.loop = asyncio.get_running_loop()
-        self.browser = self._playwright.chromium.launch(executable_path=find_browser(), args=list(FLAGS))
+        # With a profile on disk: only what opens there keeps the code of pages compiled.
+        self.lasting = self._playwright.chromium.launch_persistent_context(
+            "", executable_path=find_browser(), args=list(FLAGS), viewport=_WINDOW
+        )
+        assert self.lasting.browser is not None
+        self.browser = self.lasting.browser
 
     def stop(self) -> None:
         with _running(self.loop), contextlib.suppress(Exception):
@@ -60,6 +69,11 @@ def shared_chromium() -> Iterator[Browser]:
         asyncio._set_running_loop(None)
     with _running(_STARTED[0].loop):
         yield _STARTED[0].browser
+
+
+def lasting_context() -> BrowserContext:
+    """The one context of the process's browser that keeps compiled code; for one person, inside `shared_chromium`."""
+    return _STARTED[0].lasting
 
 
 @contextmanager
@@ -95,7 +109,8 @@ class Visitor:
     def __init__(self, browser: Browser, url: str, *, context: BrowserContext | None = None, **options: Any) -> None:
         self.url = url
         self._is_guest = context is not None
-        self.context = context or browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        self.context = context or browser.new_context(**{"viewport": _WINDOW, **options})
+        self._earlier_pages = list(self.context.pages)
         self.troubles: list[str] = []
         self.page = self.new_page()
 
@@ -141,11 +156,11 @@ class Visitor:
         return self.page
 
     def close(self) -> None:
-        """Close the window. A context that was given stays, without what its pages have kept."""
+        """Close the window and what it opened. A context that was given stays, without what its pages have kept."""
         if not self._is_guest:
             self.context.close()
             return
-        for page in self.context.pages:
+        for page in set(self.context.pages).difference(self._earlier_pages):
             with contextlib.suppress(Exception):
                 page.evaluate("try { localStorage.clear(); sessionStorage.clear() } catch {}")
             page.close()

@@ -42,12 +42,20 @@ def _ask(connection: socket.socket, arguments: list[str]) -> None:
         "cwd": os.getcwd(),  # noqa: PTH109
         "environment": dict(os.environ),
         "new_session": True,
+        "umask": _umask(),
         "tied_to": os.getppid(),
     }
     body = json.dumps(request).encode()
     files = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))]
     connection.sendmsg([len(body).to_bytes(4, "big")], files)
     connection.sendall(body)
+
+
+def _umask() -> int:
+    """The mask for new files, which a program inherits; to read it is to set it."""
+    found = os.umask(0o077)
+    os.umask(found)
+    return found
 
 
 def _wait(connection: socket.socket, parent: int) -> int:

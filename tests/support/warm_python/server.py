@@ -183,6 +183,8 @@ def _prepare(request: dict[str, Any], files: list[int], connection: socket.socke
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])
+    if "umask" in request:
+        os.umask(request["umask"])
     sys.executable = os.environ.get(EXECUTABLE_VARIABLE) or sys.executable
     places = os.environ.get("PYTHONPATH", "")
     sys.path[:0] = [place for place in places.split(os.pathsep) if place]
