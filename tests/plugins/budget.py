@@ -25,7 +25,7 @@ from tests.support.scale import scaled
 _IS_SOAK: Final = scaled(1) > 1
 #: The whole suite's budget. A run that costs half as much again fails. Where thirty processes wanted two cores, the
 #: same tests were measured to take a quarter more seconds of CPU than alone.
-SUITE_CPU_SECONDS: Final = 900
+SUITE_CPU_SECONDS: Final = 650
 #: One test's budget, without what it shares with others (fixtures of modules and runs). One that is over it is measured
 #: a second time, alone: what a busy machine did to its caches, or to tests that wait for something, is not its fault.
 TEST_CPU_SECONDS: Final = 5.0
