@@ -56,7 +56,7 @@ def test_a_viewer_sees_masked_payloads_and_no_buttons(system: System, visit: Vis
     page = visit("viewer").open(f"{ROOT}/queues/email:send/jobs/{job}")
     expect(page.get_by_role("heading", name="Payload")).to_be_visible()
     expect(page.get_by_role("heading", name="What the receiver answered")).to_be_visible()
-    expect(page.get_by_text("422")).to_be_visible()
+    expect(page.get_by_text("422", exact=True)).to_be_visible()
 
     assert "private" not in page.content() + json.dumps(page.locator("main").inner_text())
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
