@@ -193,17 +193,20 @@ def test_what_became_of_each_job_is_told_by_outcome_and_cause(
 ) -> None:
     dead = {name: state.dead() for name in ("completed", "again", "retried", "cancelled", "by hand", "anew", "gone")}
     state.dead(idempotency_key="k")
+    deleted = state.dead()
     plan = preview(replays)
     client.set(KEYS.idempotency_family + "k", "another job")
     state.run(scripts.replay_dead_letters(KEYS, actor="a", failures=[(dead["by hand"], None)]))
     client.hset(KEYS.job(dead["anew"]), "finished_at_ms", 1)
     client.delete(KEYS.job(dead["gone"]))
+    state.run(scripts.delete_dead_letters(KEYS, actor="a", action="dlq.deleted", failures=[(deleted, None)]))
 
     replays.start(QUEUE, plan.id, actor="sara", rate_per_second=None)
     done = run(client, replays, plan)
 
     assert (done.replayed_count, done.unsettled_count) == (4, 4)
-    assert done.skipped_by_reason == {"other": 1, "anew": 1, "gone": 1, "key": 1} and done.skipped_count == 4
+    assert done.skipped_by_reason == {"other": 1, "anew": 1, "gone": 1, "key": 1, "deleted": 1}
+    assert done.skipped_count == 5 and client.hget(KEYS.job(deleted), "state") == "failed"
     state.run(scripts.cancel(KEYS, job_id=dead["cancelled"], actor="a", cancelled_kept=10))
     for delivery in state.fetch(10):
         if delivery.id == dead["completed"]:
@@ -220,7 +223,8 @@ def test_what_became_of_each_job_is_told_by_outcome_and_cause(
     ]
     assert now.outcome == (
         "1 completed, 1 failed again, 1 still waiting or running, 1 taken out; "
-        "4 skipped: 1 whose key another job has now, 1 not failed any more, 1 failed anew meanwhile, 1 no longer kept"
+        "5 skipped: 1 failed anew meanwhile, 1 deleted meanwhile, 1 no longer kept, "
+        "1 whose key another job has now, 1 not failed any more"
     )
 
 

@@ -33,16 +33,19 @@ def load_metrics(visit: Visit, queue: str, chosen: str, outcome: RunOutcome) -> 
         ("history", queue, chosen, outcome), lambda: visit.sources.history(queue, window, step, outcome),
         seconds=seconds, outlives_events=True,
     )  # fmt: skip
-    step_seconds = step.total_seconds()
 
-    def column(name: str, scale: float = 1.0) -> list[float | None]:
-        return [None if value is None or math.isnan(value) else float(value) * scale for value in frame[name]]
+    def column(values: Any) -> list[float | None]:
+        return [None if value is None or math.isnan(value) else float(value) for value in values]
+
+    def rate(name: str) -> list[float | None]:
+        # The last point is still under way.
+        return column(frame[name] / frame["seconds"])
 
     return {
-        "range": chosen, "outcome": outcome, "stepSeconds": step_seconds, "asOf": as_of,
+        "range": chosen, "outcome": outcome, "stepSeconds": step.total_seconds(), "asOf": as_of,
         "runs": int(frame["runs"].sum()), "ended": int(frame[["completed", "failed", "retried"]].sum().sum()),
         "at": [moment.timestamp() for moment in frame["at"]],
-        "completedRate": column("completed", 1 / step_seconds), "failedRate": column("failed", 1 / step_seconds),
-        "retriedRate": column("retried", 1 / step_seconds), "errorRate": column("error_rate"),
-        "p50": column("p50_ms"), "p95": column("p95_ms"), "p99": column("p99_ms"), "waited": column("avg_waited_ms"),
+        "completedRate": rate("completed"), "failedRate": rate("failed"), "retriedRate": rate("retried"),
+        "errorRate": column(frame["error_rate"]), "p50": column(frame["p50_ms"]), "p95": column(frame["p95_ms"]),
+        "p99": column(frame["p99_ms"]), "waited": column(frame["avg_waited_ms"]),
     }  # fmt: skip

@@ -83,6 +83,10 @@ def _read(folder: str, name: str) -> str | None:
     if not path.is_file():
         return None
     text = MarkdownIt("commonmark", {"html": False}).enable("table").render(path.read_text("utf-8"))
+    # Markdown knows neither names of tables nor which way a heading goes.
+    text = text.replace("<table>", f'<table aria-label="{"Error types" if name == "README" else name}">').replace(
+        "<th>", '<th scope="col">'
+    )
     return _LINK.sub(lambda link: _attribute(folder, link), text)
 
 

@@ -19,7 +19,7 @@ _SKIPPED: Final = "skipped:"
 #: Why a job was left alone when its turn came, in words.
 SKIP_WORDS: Final = {
     "gone": "no longer kept", "other": "not failed any more", "anew": "failed anew meanwhile",
-    "unreadable": "unreadable", "key": "whose key another job has now",
+    "deleted": "deleted meanwhile", "unreadable": "unreadable", "key": "whose key another job has now",
 }  # fmt: skip
 
 
@@ -146,11 +146,15 @@ def read_replay(queue: str, replay_id: str, facts: Mapping[str, str]) -> Replay:
             "failed_again_count": facts.get("failed_again", 0),
             "cancelled_count": facts.get("cancelled", 0),
             "failed_again": read_causes(facts, _AGAIN),
-            "skipped_by_reason": {
-                name.removeprefix(_SKIPPED): int(n) for name, n in facts.items() if name.startswith(_SKIPPED)
-            },
+            "skipped_by_reason": _read_skipped(facts),
         }
     )
+
+
+def _read_skipped(facts: Mapping[str, str]) -> dict[str, int]:
+    """How many were left alone, by why: the most frequent first."""
+    counts = {name.removeprefix(_SKIPPED): int(n) for name, n in facts.items() if name.startswith(_SKIPPED)}
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def read_types(facts: Mapping[str, str]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.sketch import GAMMA, PREFIX
 from teknav_ops.jobs.states import RunOutcome
-from teknav_ops.metrics.minutes import MINUTE_MS, MinuteCounts, read_minutes
+from teknav_ops.metrics.minutes import KEPT_MINUTES, MINUTE_MS, MinuteCounts, read_minutes
 from teknav_ops.redis_state.connection import Client
 from teknav_ops.snapshots.open import Snapshot
 from teknav_ops.snapshots.questions import duration_sketch, run_counts
@@ -45,19 +45,19 @@ def history(
 ) -> pandas.DataFrame:
     """One row per step (and job name, with `by_job`) of the window that ends now; steps without jobs are there too.
 
-    Steps begin at multiples of `step` since 1970 (UTC); the last one is still under way. `rate` is finished jobs per
-    second, `error_rate` the share of runs that ended in an error, `runs` those of the outcome with a known duration.
-    Durations are theirs, and percentiles have a relative error of at most 2 %. `enqueued` is counted per queue, not per
-    job name. A step of which a part is known to nobody (a snapshot that is too old, or too short) has
-    `is_known` False and no numbers.
+    Steps begin at multiples of `step` since 1970 (UTC); the last one is still under way, and `seconds` is how long each
+    has lasted. `rate` is finished jobs per second, completed or failed, `error_rate` the share of runs that ended in an
+    error, `runs` those of the outcome with a known duration. Durations are theirs, and percentiles have a relative
+    error of at most 2 %. `enqueued` is counted per queue, not per job name. A step of which a part is known to nobody
+    (a snapshot that is too old, or too short) has `is_known` False and no numbers.
 
     Raises:
         InvalidRequest: there is no such outcome, the step is not in whole minutes, there are too many steps, or the
             window reaches back more than 24 hours and there is no snapshot.
     """
     of_outcome(outcome)
-    grid = _Grid(client, window, step)
-    if grid.start < grid.seam and snapshot is None:
+    grid = _Grid(client, window, step, live_minutes=KEPT_MINUTES if snapshot is None else LIVE_MINUTES)
+    if window > timedelta(minutes=LIVE_MINUTES) and snapshot is None:
         raise InvalidRequest("window: Redis holds 24 hours; pass snapshot=open_snapshot(settings) to look further back")
     cells: defaultdict[str, _Cells] = defaultdict(lambda: _Cells(grid.count, outcome))
     if not by_job:
@@ -70,10 +70,17 @@ def history(
     return _frame(cells, grid, grid.known_steps(snapshot), by_job=by_job)
 
 
-class _Grid:
-    """The steps, in ms since the epoch by the server's clock, whose minutes the counters are of."""
+def is_in_redis(window: timedelta, step: timedelta) -> bool:
+    """Whether Redis holds all of such a window, from where its first step begins."""
+    return window <= timedelta(minutes=LIVE_MINUTES) and window + step < timedelta(minutes=KEPT_MINUTES)
 
-    def __init__(self, client: Client, window: timedelta, step: timedelta) -> None:
+
+class _Grid:
+    """The steps, in ms since the epoch by the server's clock, whose minutes the counters are of. So many of the minutes
+    come from Redis.
+    """
+
+    def __init__(self, client: Client, window: timedelta, step: timedelta, *, live_minutes: int) -> None:
         if step < _MINUTE or step % _MINUTE:
             raise InvalidRequest(f"step: {step} is not a whole number of minutes")
         if window < step or window / step > _STEPS_LIMIT:
@@ -83,7 +90,7 @@ class _Grid:
         self.step: int = step // timedelta(milliseconds=1)
         self.start = (self.now - window // timedelta(milliseconds=1)) // self.step * self.step
         self.count = (self.now - self.start) // self.step + 1
-        self.seam = (self.now // MINUTE_MS - LIVE_MINUTES + 1) * MINUTE_MS
+        self.seam = (self.now // MINUTE_MS - live_minutes + 1) * MINUTE_MS
 
     def step_of(self, at_ms: int) -> int:
         """Which step a moment is in."""
@@ -94,10 +101,10 @@ class _Grid:
         return [moment(self.start + number * self.step) for number in range(self.count)]
 
     def known_steps(self, snapshot: Snapshot | None) -> list[bool]:
-        """Whether a step is covered: what lies before the seam must be in the snapshot."""
+        """Whether a step is covered: what lies before the seam must be in the snapshot; without one, in Redis."""
         starts = range(self.start, self.start + self.count * self.step, self.step)
         if snapshot is None:
-            return [True] * self.count
+            return [start >= self.seam for start in starts]
         kept_from, as_of = (at.timestamp() * 1000 for at in (snapshot.meta.kept_from, snapshot.meta.exported_at))
         return [start >= self.seam or (start >= kept_from and min(start + self.step, self.seam) <= as_of)
                 for start in starts]  # fmt: skip
@@ -208,7 +215,7 @@ def _frame_of(
         }
     frame = pd.DataFrame({"at": starts, **({} if job is None else {"job": job}), **numbers})
     frame.loc[~np.array(is_known), list(numbers)] = np.nan
-    return frame.assign(is_known=is_known)
+    return frame.assign(seconds=seconds, is_known=is_known)
 
 
 def moment(at_ms: int) -> datetime:

@@ -16,7 +16,7 @@ from teknav_ops.errors import NotAllowed, RedisUnavailable
 from teknav_ops.jobs.dead_letter_queries import DeadLetterQueries
 from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.jobs.states import RunOutcome
-from teknav_ops.metrics.history import history
+from teknav_ops.metrics.history import history, is_in_redis
 from teknav_ops.metrics.live import QueueStats
 from teknav_ops.metrics.overview import attention, read_now
 from teknav_ops.metrics.scheduler_state import read_scheduler
@@ -167,7 +167,7 @@ class Workbench(Questions, Reviews, Telling):
         window, step = span_of("hours", hours), span_of("step_minutes", step_minutes)
         return history(
             self.topology[queue].name, window, step, client=self.client,
-            snapshot=self.snapshot if hours > 23 else None, by_job=by_job, outcome=outcome,
+            snapshot=None if is_in_redis(window, step) else self.snapshot, by_job=by_job, outcome=outcome,
         )  # fmt: skip
 
     # Jobs and dead letters -----------------------------------------------------------------------

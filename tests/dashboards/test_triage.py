@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from teknav_ops.jobs.states import JobState
+from teknav_ops.redis_state.keys import QueueKeys
 from teknav_ops.storage.tables import File
 from teknav_ops.topology import TOPOLOGY
 from tests.dashboards.conftest import Visit
@@ -20,6 +21,11 @@ pytestmark = pytest.mark.timeout(240)
 
 QUEUE = "media:optimize"
 STORM = range(901, 905)
+#: What lies outside of its card.
+BESIDE = """nodes => {
+    const end = (node) => node.getBoundingClientRect().right;
+    const beside = nodes.filter(node => end(node) > end(node.closest('.scroll')));
+    return beside.map(node => node.outerHTML.slice(0, 100)); }"""
 #: Four grey pixels by four: what is done with pictures is not what is looked at here.
 _SMALL_PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAAAAACMmsGiAAAADklEQVR4nGNoAAIGVAIAUBQIAXAlrj8AAAAASUVORK5CYII="
@@ -88,6 +94,31 @@ def test_a_storm_is_seen_grouped_previewed_replayed_and_written_down(working: Sy
     page = visitor.open("/dashboard/owner/replays")
     expect(page.get_by_role("table", name="Replays")).to_contain_text("4 of 4")
     assert page.locator("td.name b[dir=auto]").first.inner_text() == "پروندهٔ گم‌شده"
+
+    # What became of them is seen whole, and what to do about it, however wide the window is.
+    (replay,) = working.services.replays.page(queue=QUEUE).items
+    told = {
+        "failed_again": 1_234,
+        "again:UnknownFile|f1": 1_234,
+        "skipped:anew": 56,
+        "skipped:deleted": 7,
+        "cause:UnknownFile|f1": 1_234,
+        "cause:ImageDamaged|f2": 67,
+        "rate": 1_000,
+    }
+    working.services.client.hset(QueueKeys(QUEUE).replay(replay.id), mapping=told | {"replayed": 1_238, "done": 1_301})
+    for width in (1_280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page = visitor.open("/dashboard/owner/replays")
+        for text in (
+            "4 completed",
+            "1,234 failed again",
+            "7 deleted meanwhile",
+            "1,238 of 4",
+            "Replay what failed again",
+        ):
+            expect(page.get_by_text(text)).to_be_in_viewport(ratio=1)
+        assert page.locator(".scroll td *").evaluate_all(BESIDE) == []
 
 
 def _upload(system: System) -> None:

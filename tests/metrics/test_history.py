@@ -229,6 +229,21 @@ def test_a_day_needs_no_snapshot_and_empty_steps_are_there(client: redis.Redis) 
     assert len(empty) > 0 and (empty.rate == 0).all() and empty.is_known.all()
 
 
+@pytest.mark.parametrize(("window", "step"), [(24, 15), (24, 60), (12, 7 * 60), (24, 8 * 60)])
+def test_a_day_needs_no_snapshot_wherever_its_first_step_begins(client: redis.Redis, window: int, step: int) -> None:
+    now = redis_now(client)
+    tell_redis(client, [Event(now - timedelta(hours=hour), "job.completed", "send", 5.0) for hour in range(23)])
+
+    found = history(QUEUE, timedelta(hours=window), timedelta(minutes=step), client=client)  # type: ignore[arg-type]
+
+    oldest = now - KEPT_IN_REDIS + timedelta(minutes=2)
+    assert (
+        found[found["at"] > oldest].is_known.all()
+        and not found[found["at"] < oldest - timedelta(minutes=2)].is_known.any()
+    )
+    assert found["completed"].sum() >= min(window, 12)
+
+
 def test_rates_are_per_second_also_in_the_step_that_is_under_way(client: redis.Redis) -> None:
     now = redis_now(client)
     events = [Event(now - timedelta(seconds=second), "job.completed", "send", 5.0) for second in range(3 * 3600)]
@@ -240,6 +255,7 @@ def test_rates_are_per_second_also_in_the_step_that_is_under_way(client: redis.R
 
     whole, under_way = found.iloc[:-1], found.iloc[-1]
     assert whole.rate.tolist() == pytest.approx([1.0] * len(whole), rel=1e-3)
+    assert found.seconds.tolist() == pytest.approx([*[3600] * len(whole), under_way.completed / under_way.rate])
     shortest, longest = (max(1, (moment - under_way["at"]).total_seconds()) for moment in (before, after))
     assert under_way.completed / longest * 0.999 <= under_way.rate <= under_way.completed / shortest * 1.001
 

@@ -4,7 +4,8 @@
   as it is.
 - A runner holds it until its lease ends; then another may take it. Only who holds it, and knows how many of the list
   are done, goes on: so no failure is replayed twice, whoever died in between.
-- A failure is a job and the moment it failed: one that failed anew since is left alone.
+- A failure is a job and the moment it failed: one that failed anew since, or whose dead letter was deleted, is left
+  alone.
 - Each job that it put back is counted once: completed, failed again (also by cause, and listed), or taken out. What it
   left alone is counted by why.
 - It goes some time after it last moved; who is told a rate, or holds it, moves it.

@@ -395,7 +395,7 @@ class EngineModel(Trail):
         """How many were failed, at their moment if one is given, and now wait with fresh attempts and their key."""
         replayed = 0
         for job_id, failed_at in failures:
-            if why := self._why_not_replayed(job_id, failed_at):
+            if why := self._why_not_replayed(job_id, failed_at, batch):
                 on_skip(why)
                 continue
             job = self.jobs[job_id]
@@ -414,14 +414,16 @@ class EngineModel(Trail):
             replayed += 1
         return replayed
 
-    def _why_not_replayed(self, job_id: str, failed_at: int | None) -> str:
+    def _why_not_replayed(self, job_id: str, failed_at: int | None, batch: str) -> str:
         """'' for a failure that can be."""
         if self.state_of(job_id) != "failed":
             return "other" if self.state_of(job_id) else "gone"
         job = self.jobs[job_id]
         if failed_at not in (None, job.finished_at):
             return "anew"
-        return "" if self.keys.get(job.key, (job_id, 0))[0] == job_id else "key"
+        if self.keys.get(job.key, (job_id, 0))[0] != job_id:
+            return "key"
+        return "deleted" if batch and job_id not in self.letters else ""
 
     def reseal(self, job_id: str, new: Callable[[str], str]) -> int:
         """How many texts of a job hold what they should; nothing else of it changes."""

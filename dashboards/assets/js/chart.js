@@ -12,6 +12,7 @@ export function Chart({title, at, series, height = 190, format = (value) => valu
     const draw = () => {
       plot.current?.destroy();
       plot.current = new uPlot(options(box.current, series, height, format), [at, ...series.map((line) => line.values)], box.current);
+      nameLegend(plot.current.root.querySelector('.u-legend'), title);
     };
     draw();
     const watcher = new ResizeObserver(() => plot.current?.setSize({width: box.current.clientWidth, height}));
@@ -22,6 +23,12 @@ export function Chart({title, at, series, height = 190, format = (value) => valu
   }, [shape]);
   useEffect(() => plot.current?.setData([at, ...series.map((line) => line.values)]), [at, series]);
   return html`<figure class="chart" aria-label=${title}><figcaption class="soft"><b>${title}</b></figcaption><div ref=${box}></div></figure>`;
+}
+
+/** uPlot draws the values under the pointer as a table without a name. */
+function nameLegend(table, title) {
+  table.ariaLabel = `${title}: values`;
+  for (const heading of table.querySelectorAll('th')) heading.scope = 'row';
 }
 
 function options(box, series, height, format) {

@@ -17,9 +17,9 @@ const NOTHING = {
 export function JobsTable({client, jobs, state, order, mayAct, queue, href}) {
   if (!jobs.length) return html`<${Empty} title=${`No ${state} jobs`}>${NOTHING[state]}</${Empty}>`;
   const label = WHEN[state];
-  return html`<div class="scroll"><table class="cards" aria-label=${`${state} jobs`}><thead><tr><th>Job</th><th>Id</th>${order ? html`<${TurnHeading} client=${client} text=${label} order=${order} />` : html`<th title=${ONE_ORDER[state]}>${label}</th>`}<th class="right">Attempts</th>
-      ${state === 'active' ? html`<th>Progress</th><th>Worker</th>` : html`<th class="right">Waited</th><th class="right">Took</th>`}
-      <th>${state === 'failed' ? 'Error' : state === 'delayed' ? 'Error or payload' : 'Payload'}</th><th><span class="unseen">Actions</span></th></tr></thead>
+  return html`<div class="scroll"><table class="cards" aria-label=${`${state} jobs`}><thead><tr><th scope="col">Job</th><th scope="col">Id</th>${order ? html`<${TurnHeading} client=${client} text=${label} order=${order} />` : html`<th scope="col" title=${ONE_ORDER[state]}>${label}</th>`}<th scope="col" class="right">Attempts</th>
+      ${state === 'active' ? html`<th scope="col">Progress</th><th scope="col">Worker</th>` : html`<th scope="col" class="right">Waited</th><th scope="col" class="right">Took</th>`}
+      <th scope="col">${state === 'failed' ? 'Error' : state === 'delayed' ? 'Error or payload' : 'Payload'}</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
     <tbody>${jobs.map((job) => html`<tr key=${job.id} tabindex="0" ...${openRow(`${href}/jobs/${job.id}`)}>
       <td class="name"><a href=${`${href}/jobs/${job.id}`}>${job.name}</a>${job.stuckAt && html` <${Badge} tone="bad">stuck</${Badge}>`}</td><td data-label="Id"><${Copy} text=${job.id} short /></td>
       <td data-label=${label}><${Time} at=${job.at} relative /></td><td class="right" data-label="Attempts" title=${job.state === 'active' ? 'the one under way included' : undefined}>${count(job.attempts)}</td>

@@ -2,7 +2,8 @@
 -- Put failed jobs back to wait with fresh attempts, and take their dead letters away, as one step.
 -- Jobs keep their id, their history and their idempotency key, which they hold anew; where it is another job's now (that
 -- of a deleted dead letter was free), the work is that job's, and the failed one is left alone. As part of a batch replay the batch's
--- progress moves in the same step, and only while its runner still holds it.
+-- progress moves in the same step, and only while its runner still holds it; a job whose dead letter somebody deleted since
+-- the preview is left alone then: that needs no more work.
 --
 -- KEYS[1]  dlq                      zset
 -- KEYS[2]  dlq record family        hash each
@@ -25,7 +26,7 @@
 -- ARGV[5]  runner        who runs the batch
 -- ARGV[6]  position      how many of the batch had been done before
 -- ARGV[7+] two per job: id, failed_at_ms (replay only the failure of that moment; '' for whichever there is)
--- Returns  how many were replayed, the others being not failed any more, failed anew since, or their key another's;
+-- Returns  how many were replayed, the others being not failed any more, failed anew since, deleted, or their key another's;
 --          -1 when the batch is not the runner's to go on with (nothing is written)
 
 local dlq, record_family, type_family, fingerprint_family, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -72,6 +73,8 @@ for i = 7, #ARGV, 2 do
     local key = is_meant and record[10] and idempotency_family .. record[10]
     if key and (redis.call('GET', key) or id) ~= id then
         skip('key')
+    elseif is_meant and batch ~= '' and not redis.call('ZSCORE', dlq, id) then
+        skip('deleted')
     elseif is_meant then
         local error_type, fingerprint, turn = record[4] or '', record[5] or '', arrive()
         take_letter(id, error_type, fingerprint)

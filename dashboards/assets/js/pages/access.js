@@ -27,7 +27,7 @@ export default function Access({client, users, moreUsers, tokens, moreTokens, ow
 }
 
 function Users({client, users, own, onChange}) {
-  return html`<div class="scroll"><table class="cards" aria-label="Users"><thead><tr><th>Name</th><th>Role</th><th>Acts on</th><th>State</th><th>Signed in</th><th>Added by</th><th><span class="hidden">Change</span></th></tr></thead>
+  return html`<div class="scroll"><table class="cards" aria-label="Users"><thead><tr><th scope="col">Name</th><th scope="col">Role</th><th scope="col">Acts on</th><th scope="col">State</th><th scope="col">Signed in</th><th scope="col">Added by</th><th scope="col"><span class="hidden">Change</span></th></tr></thead>
     <tbody>${users.map((user) => html`<tr key=${user.name}><td class="name"><a href=${`/dashboard/owner/account?user=${encodeURIComponent(user.name)}`}><${Words} text=${user.name} /></a></td>
       <td data-label="Role">${user.role}</td><td data-label="Acts on">${user.role === 'VIEWER' ? 'none' : ALL(user.queues)}</td>
       <td data-label="State">${user.disabled_at ? html`<${Badge} tone="bad">disabled</${Badge}>` : 'enabled'}</td><td data-label="Signed in"><${Time} at=${user.signed_in_at} relative /></td>
@@ -106,7 +106,7 @@ function CreateToken({client, roles, scopes, onClose}) {
 }
 
 function Tokens({client, tokens}) {
-  return html`<div class="scroll"><table class="cards" aria-label="Tokens"><thead><tr><th>Name</th><th>Role</th><th>Scopes</th><th>Queues</th><th class="right">Jobs a minute</th><th class="right">Up to a backlog of</th><th>State</th><th>Last used</th><th>Expires</th><th>Owner</th><th><span class="hidden">Revoke</span></th></tr></thead>
+  return html`<div class="scroll"><table class="cards" aria-label="Tokens"><thead><tr><th scope="col">Name</th><th scope="col">Role</th><th scope="col">Scopes</th><th scope="col">Queues</th><th scope="col" class="right">Jobs a minute</th><th scope="col" class="right">Up to a backlog of</th><th scope="col">State</th><th scope="col">Last used</th><th scope="col">Expires</th><th scope="col">Owner</th><th scope="col"><span class="hidden">Revoke</span></th></tr></thead>
     <tbody>${tokens.map((token) => html`<tr key=${token.beginning}><td class="name"><b>${token.name}</b><small class="mono">${token.beginning}…</small></td><td data-label="Role">${token.role}</td>
       <td data-label="Scopes">${token.scopes.join(', ')}</td><td data-label="Queues">${ALL(token.queues)}</td>
       <td class="right" data-label="Jobs a minute">${token.jobs_per_minute === null ? 'no limit' : count(token.jobs_per_minute)}</td><td class="right" data-label="Up to a backlog of">${token.backlog_limit === null ? 'no limit' : count(token.backlog_limit)}</td>

@@ -21,7 +21,7 @@ export default function Account({client, user, own, sessions, hasPassword, mayMa
 }
 
 function Sessions({client, user, sessions}) {
-  return html`<div class="scroll"><table class="cards" aria-label="Open sessions"><thead><tr><th>Device</th><th>Signed in by</th><th>From</th><th>Since</th><th>Last use</th><th>Ends at the latest</th><th><span class="hidden">End</span></th></tr></thead>
+  return html`<div class="scroll"><table class="cards" aria-label="Open sessions"><thead><tr><th scope="col">Device</th><th scope="col">Signed in by</th><th scope="col">From</th><th scope="col">Since</th><th scope="col">Last use</th><th scope="col">Ends at the latest</th><th scope="col"><span class="hidden">End</span></th></tr></thead>
     <tbody>${sessions.map((session) => html`<tr key=${session.handle}><td class="name" title=${session.agent}><b>${session.device}</b> ${session.isThis && html`<${Badge} tone="good">this one</${Badge}>`}</td>
       <td data-label="Signed in by">${WAYS[session.how] ?? session.how}</td><td data-label="From" class="mono">${session.address}</td>
       <td data-label="Since"><${Time} at=${session.openedAt} relative /></td><td data-label="Last use"><${Time} at=${session.usedAt} relative /></td><td data-label="Ends at the latest"><${Time} at=${session.endsAt} /></td>

@@ -54,8 +54,8 @@ export default function Dlq({client, queue, causes, letters, filters, problem, s
 function Letters({client, letters, order, selected, setSelected, toggle, inspect, mayAct, mayManage}) {
   const isAll = letters.every((letter) => selected.has(letter.id));
   return html`<div class="scroll"><table class="cards" aria-label="Dead letters"><thead><tr>
-      ${mayAct && html`<th><input type="checkbox" aria-label="Select all on this page" checked=${isAll} onChange=${() => setSelected(isAll ? new Set() : new Set(letters.map((letter) => letter.id)))} /></th>`}
-      <th>Error</th><th>Job</th><th>Id</th><${TurnHeading} client=${client} text="Failed" order=${order} /><th class="right">Attempts</th><th>Message</th><th><span class="unseen">Actions</span></th></tr></thead>
+      ${mayAct && html`<th scope="col"><input type="checkbox" aria-label="Select all on this page" checked=${isAll} onChange=${() => setSelected(isAll ? new Set() : new Set(letters.map((letter) => letter.id)))} /></th>`}
+      <th scope="col">Error</th><th scope="col">Job</th><th scope="col">Id</th><${TurnHeading} client=${client} text="Failed" order=${order} /><th scope="col" class="right">Attempts</th><th scope="col">Message</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
     <tbody>${letters.map((letter) => html`<tr key=${letter.id} tabindex="0" aria-selected=${selected.has(letter.id)} style="cursor: pointer"
         onClick=${(event) => { if (!event.composedPath().some((node) => /^(A|BUTTON|INPUT)$/.test(node.tagName ?? ''))) inspect(letter.id); }}
         onKeyDown=${(event) => { if (event.target.tagName !== 'TR') return; if (event.key === 'x' && mayAct) toggle(letter.id); if (event.key === 'Enter') inspect(letter.id); }}>

@@ -36,7 +36,7 @@ function Totals({totals}) {
     <a href="/dashboard/owner/workers"><b>${count(totals.workers)}</b><span>worker processes</span></a></section>`;
 }
 
-const COLUMNS = [['name', 'Queue'], ['waiting', 'Waiting'], ['active', 'Active'], ['delayed', 'Delayed'], ['failed', 'Failed', 'Records of failed jobs that are kept: the newest of each queue, decided or not'], ['dlq', 'DLQ', 'Dead letters: all that wait to be replayed or deleted'], ['completed_rate', 'Completed'], ['failed_rate', 'Given up'], ['average', 'Average', 'Mean duration of a run in the last five minutes'], ['p95', 'p95', 'Of the runs of the last five minutes'], [null, 'Last hour'], [null, html`<span class="unseen">Actions</span>`]];
+const COLUMNS = [['name', 'Queue'], ['waiting', 'Waiting'], ['active', 'Active'], ['delayed', 'Delayed'], ['failed', 'Failed', 'Records of failed jobs that are kept: the newest of each queue, decided or not'], ['dlq', 'DLQ', 'Dead letters: all that wait to be replayed or deleted'], ['completed_rate', 'Completed'], ['failed_rate', 'Given up'], ['average', 'Average', 'Mean duration of the runs that completed in the last five minutes'], ['p95', 'p95', 'Of the runs that completed in the last five minutes'], [null, 'Last hour'], [null, html`<span class="unseen">Actions</span>`]];
 
 function QueueListTable({client, queues, sort, order, shell}) {
   const unit = rateUnit(queues.flatMap((queue) => [queue.completed_rate, queue.failed_rate]));

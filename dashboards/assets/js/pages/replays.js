@@ -10,7 +10,7 @@ export default function Replays({client, replays, queues, queue, problem, shell,
     ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
     ${!replays && !problem && html`<div class="skeleton"></div>`}
     ${replays && html`<section class="card">${replays.length === 0 ? html`<${Empty} icon="rotate-ccw" title="No batch was replayed yet">Open a queue's dead letters, filter them, and choose “Replay all that match”. You see the frozen list before anything runs.</${Empty}>`
-      : html`<div class="scroll"><table class="cards" aria-label="Replays"><thead><tr><th>Name</th><th>Queue</th><th>State</th><th>Progress</th><th class="right">Replayed</th><th>What became of them</th><th class="right">Rate/${unit.name}</th><th>By</th><th>Made</th><th><span class="unseen">Actions</span></th></tr></thead>
+      : html`<div class="scroll"><table class="cards whole" aria-label="Replays"><thead><tr><th scope="col">Name</th><th scope="col">Queue</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col" class="right">Replayed</th><th scope="col">What became of them</th><th scope="col" class="right">Rate/${unit.name}</th><th scope="col">By</th><th scope="col">Made</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
       <tbody>${replays.map((replay) => html`<tr key=${replay.id}>
         <td class="name"><${Words} as="b" text=${replay.name || replay.id} /><small>${replay.causes.slice(0, 3).map((cause) => `${cause.error_type} ${count(cause.count)}`).join(', ')}</small></td>
         <td data-label="Queue"><a href=${replay.href}>${replay.queue}</a></td><td data-label="State"><${ReplayState} replay=${replay} /></td>

@@ -10,7 +10,7 @@ export default function Reports({client, runs, names, report, problem, ...list})
     ${problem && html`<${Empty} icon="circle-alert" title="This cannot be shown">${problem}</${Empty}>`}
     ${!runs && !problem && html`<div class="skeleton"></div>`}
     ${runs && html`<section class="card">${runs.length === 0 ? html`<${Empty} icon="file-chart-column" title="No report has been run yet">Run one with <code>teknav report run queue_health</code>, or let the scheduler do it: set <code>TEKNAV_REPORT_SCHEDULES</code>.</${Empty}>`
-      : html`<div class="scroll"><table class="cards" aria-label="Reports"><thead><tr><th>Report</th><th>Status</th><th>Said</th><th>Run</th><th class="right">Took</th><th>By</th><th>Told</th></tr></thead>
+      : html`<div class="scroll"><table class="cards" aria-label="Reports"><thead><tr><th scope="col">Report</th><th scope="col">Status</th><th scope="col">Said</th><th scope="col">Run</th><th scope="col" class="right">Took</th><th scope="col">By</th><th scope="col">Told</th></tr></thead>
       <tbody>${runs.map((run) => html`<${Row} key=${run.name + run.run} client=${client} run=${run} report=${report} />`)}</tbody></table></div>`}
       <${Pager} client=${client} first=${list.first} shown=${runs.length} total=${list.total} next=${list.next} isLater=${list.isLater} /></section>`}`;
 }
