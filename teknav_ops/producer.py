@@ -19,6 +19,7 @@ from teknav_ops.engine.submission import require_no_conflict, submit
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.identifiers import new_job_id, new_trace_id
 from teknav_ops.payloads import codec
+from teknav_ops.payloads.merging import merged
 from teknav_ops.redis_state.connection import Client, connect
 from teknav_ops.redis_state.scripts import Accepted, NewJob, ScriptRunner
 from teknav_ops.redis_url import find_redis_url
@@ -49,7 +50,7 @@ class Enqueue:
     ) -> Accepted:
         """Enqueue one job. Raises as `Producer.enqueue`."""
         return self._producer.enqueue(
-            self._queue, self._job, codec.merged(data, fields), idempotency_key=idempotency_key, delay=delay,
+            self._queue, self._job, merged(data, fields), idempotency_key=idempotency_key, delay=delay,
             priority=priority, trace_id=trace_id,
         )  # fmt: skip
 
@@ -130,7 +131,9 @@ class Producer:
         """
         known = self._topology[queue]
         with self._sending(known, job, trace_id) as origin:
-            new_job = self._build(known, job, data, idempotency_key, delay, priority, origin)
+            new_job = self._build(
+                known, job, data, checked_key(idempotency_key), delay_ms(delay), checked_priority(priority), origin
+            )
             return self._submit(known, [new_job])[0]
 
     def enqueue_many(
@@ -147,22 +150,27 @@ class Producer:
     ) -> list[Accepted]:
         """Enqueue jobs of one kind, a thousand per round trip. All are validated before the first is written.
 
-        `idempotency_keys` are as many as the items, None for those that have none; each works as in `enqueue`. With
-        `all_or_none` they are looked at before the first job is written.
+        `idempotency_keys` are as many as the items and in their order, None for those that have none; each works as in
+        `enqueue`. With `all_or_none` they are looked at before the first job is written.
 
         Raises:
             IdempotencyConflict: of the first key that was used for another request; the other jobs were written, with
                 `all_or_none` only where that happened at this very moment.
+            InvalidRequest: with `all_or_none` also where two items that differ have one key.
         """
         known = self._topology[queue]
         payloads = checked_list(items, "items")
         wanted = [None] * len(payloads) if idempotency_keys is None else idempotency_keys
-        keys = checked_list(wanted, "idempotency_keys")
+        keys = [
+            checked_key(key, name=f"idempotency_keys: item {number}")
+            for number, key in enumerate(checked_list(wanted, "idempotency_keys"))
+        ]
         if len(keys) != len(payloads):
             raise InvalidRequest(f"idempotency_keys: {len(keys):,} keys for {len(payloads):,} items; give one each")
+        waits_ms, rank = delay_ms(delay), checked_priority(priority)
         with self._sending(known, job, trace_id) as origin:
             jobs = [
-                self._build(known, job, data, key, delay, priority, origin, where=f"item {index}")
+                self._build(known, job, data, key, waits_ms, rank, origin, where=f"item {index}")
                 for index, (data, key) in enumerate(zip(payloads, keys, strict=True))
             ]
             if all_or_none:
@@ -170,22 +178,10 @@ class Producer:
             return self._submit(known, jobs)
 
     def enqueue_ai_content(
-        self,
-        job: str,
-        data: Mapping[str, Any] | None = None,
-        /,
-        *,
-        idempotency_key: str | None = None,
-        delay: timedelta | float | None = None,
-        priority: int = 0,
-        trace_id: str | None = None,
-        **fields: Any,
+        self, job: str, data: Mapping[str, Any] | None = None, /, **options_and_fields: Any
     ) -> Accepted:
         """Have a text written: generate-draft, generate-summary, translate or enhance-content."""
-        return self.enqueue(
-            "ai:content", job, codec.merged(data, fields), idempotency_key=idempotency_key, delay=delay,
-            priority=priority, trace_id=trace_id,
-        )  # fmt: skip
+        return Enqueue(self, "ai:content", job)(data, **options_and_fields)
 
     #: Set what search engines show of an article (GenerateSeo).
     enqueue_ai_seo = _Named("ai:seo", "generate-seo")
@@ -236,8 +232,8 @@ class Producer:
         queue: Queue,
         job: str,
         data: Mapping[str, Any],
-        idempotency_key: str | None,
-        delay: timedelta | float | None,
+        idempotency_key: str,
+        waits_ms: int,
         priority: int,
         origin: Origin | None,
         where: str = "",
@@ -253,8 +249,8 @@ class Producer:
             name=job,
             payload=codec.seal(payload, self._cipher, holder, limit_bytes=self._payload_limit_bytes),
             options=json.dumps(envelope, separators=(",", ":")),
-            idempotency_key=checked_key(idempotency_key),
-            delay_ms=delay_ms(delay),
-            priority=checked_priority(priority),
+            idempotency_key=idempotency_key,
+            delay_ms=waits_ms,
+            priority=priority,
             trace_id=origin.trace_id,
         )

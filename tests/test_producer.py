@@ -224,15 +224,21 @@ def test_many_jobs_have_a_key_each(producer: Producer, client: redis.Redis) -> N
     assert [accepted.is_new for accepted in again] == [False, True, False]
     assert (again[0].job_id, again[2].job_id) == (first[0].job_id, first[2].job_id)
     before = dump(client)
-    for keys, words in ((["a"], "1 keys for 3 items"), (["a", "b ", "c"], "idempotency_key")):
+    for keys, words in (
+        (["a"], "1 keys for 3 items"),
+        (["a", "b ", "c"], "idempotency_keys: item 1: must be one line"),
+    ):
         with pytest.raises(InvalidRequest, match=words):
             producer.enqueue_many("test:work", "work", items, idempotency_keys=keys)
     assert dump(client) == before
     with pytest.raises(IdempotencyConflict, match=r"payload\.number"):
         producer.enqueue_many("test:work", "work", [{"number": 7}], idempotency_keys=["a"])
+    with pytest.raises(InvalidRequest, match=r"idempotency_keys: items 0 and 2 .* payload\.number differs"):
+        producer.enqueue_many("test:work", "work", items, idempotency_keys=["x", None, "x"], all_or_none=True)
+    assert dump(client) == before
 
 
-@pytest.mark.parametrize("wrong", [None, 5, "ab", b"ab", {"number": 7}])
+@pytest.mark.parametrize("wrong", [None, 5, "ab", b"ab", {"number": 7}, {"a", "b"}, frozenset("ab")])
 def test_many_jobs_and_their_keys_are_lists(producer: Producer, client: redis.Redis, wrong: Any) -> None:
     with pytest.raises(InvalidRequest, match="items: must be a list"):
         producer.enqueue_many("test:work", "work", wrong)
@@ -241,6 +247,17 @@ def test_many_jobs_and_their_keys_are_lists(producer: Producer, client: redis.Re
         with pytest.raises(InvalidRequest, match="idempotency_keys: must be a list"):
             producer.enqueue_many("test:work", "work", items, idempotency_keys=wrong)
     assert client.dbsize() == 0
+
+
+def test_what_is_given_twice_is_refused(client: redis.Redis, cipher: Cipher) -> None:
+    with pytest.raises(InvalidPayload, match="file_id: given twice"):
+        Producer(client, cipher=cipher).enqueue_media_optimize({"file_id": 7}, file_id=8)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("option", "value"), [("delay", -1), ("priority", 99), ("trace_id", "x")])
+def test_options_of_no_jobs_are_checked_as_those_of_many(producer: Producer, option: str, value: Any) -> None:
+    with pytest.raises(InvalidRequest, match=option):
+        producer.enqueue_many("test:work", "work", [], **{option: value})
 
 
 def _fails(*_: Any, **__: Any) -> Any:

@@ -21,17 +21,15 @@ KEY_LIMIT_CHARACTERS: Final = 200
 _TRACE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
-def checked_key(key: Any) -> str:
+def checked_key(key: Any, *, name: str = "idempotency_key") -> str:
     """An idempotency key; '' for none. HTTP strips the spaces around a header, so none may stand there."""
     if key is None:
         return ""
-    key = given(key, "idempotency_key")
+    key = given(key, name)
     if type(key) is not str or not 1 <= len(key) <= KEY_LIMIT_CHARACTERS:
-        raise InvalidRequest(f"idempotency_key: must be 1 to {KEY_LIMIT_CHARACTERS} characters of text")
+        raise InvalidRequest(f"{name}: must be 1 to {KEY_LIMIT_CHARACTERS} characters of text")
     if key != key.strip() or not is_one_line(key):
-        raise InvalidRequest(
-            "idempotency_key: must be one line without control characters, and no space before or after it"
-        )
+        raise InvalidRequest(f"{name}: must be one line without control characters, and no space before or after it")
     return key
 
 
@@ -80,8 +78,10 @@ def milliseconds(delay: int | None) -> int:
 
 
 def checked_list(values: Iterable[Any], name: str) -> list[Any]:
-    """One for each job. Raises InvalidRequest for what is one thing, such as a text, whose letters are no list."""
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+    """One for each job. Raises InvalidRequest for what is one thing, such as a text, whose letters are no list, and
+    for a set, whose order is one of chance.
+    """
+    if isinstance(values, str | bytes | Mapping | set | frozenset) or not isinstance(values, Iterable):
         raise InvalidRequest(f"{name}: must be a list with one for each job, not {type(values).__name__}")
     return list(values)
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import OutOfMemoryError
 
-from teknav_ops.errors import IdempotencyConflict, InvalidPayload, MissingSecretKey, RedisUnavailable
+from teknav_ops.errors import IdempotencyConflict, InvalidPayload, InvalidRequest, MissingSecretKey, RedisUnavailable
 from teknav_ops.payloads import codec
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, RefusedForNow
@@ -58,13 +58,29 @@ def require_no_conflict(
     runner: ScriptRunner, queue: Queue, jobs: Sequence[NewJob], cipher: codec.Cipher, *, timeout_seconds: float
 ) -> None:
     """Raise IdempotencyConflict where the key of one of these jobs stands for another request by now, and
-    RedisUnavailable where that cannot be known in time. Nothing is written.
+    RedisUnavailable where that cannot be known in time; InvalidRequest where two of them that differ have one key.
+    Nothing is written.
     """
+    _require_own_keys(queue, jobs, cipher)
     deadline = time.monotonic() + timeout_seconds
     keyed = [job for job in jobs if job.idempotency_key]
     found = _wait_out(lambda: _first_requests(runner.client, QueueKeys(queue.name), keyed), deadline, accepted_count=0)
     for job, first in found:
         _require_same_request(queue, job, first, cipher)
+
+
+def _require_own_keys(queue: Queue, jobs: Sequence[NewJob], cipher: codec.Cipher) -> None:
+    firsts: dict[str, tuple[int, NewJob]] = {}
+    for number, job in enumerate(jobs):
+        at, first = firsts.setdefault(job.idempotency_key, (number, job))
+        if job.idempotency_key and first is not job:
+            try:
+                _require_same_request(queue, job, KeyInUse(first.id, False, first.name, first.payload), cipher)
+            except IdempotencyConflict as error:
+                raise InvalidRequest(
+                    f"idempotency_keys: items {at} and {number} have the key {job.idempotency_key!r}, and "
+                    f"{error.fields[0][0]} differs; give each a key of its own"
+                ) from None
 
 
 def _first_requests(client: Client, keys: QueueKeys, jobs: Sequence[NewJob]) -> list[tuple[NewJob, KeyInUse]]:

@@ -110,16 +110,6 @@ def validate(model: type[Payload], data: Any, *, where: str) -> Payload:
         raise _invalid(where, [(plain.path_of(item["loc"]) or "payload", item["msg"]) for item in found]) from None
 
 
-def merged(data: Mapping[str, Any] | None, fields: dict[str, Any]) -> Mapping[str, Any]:
-    """A payload given as a mapping, as fields, or both. Raises InvalidPayload."""
-    if data is None or not fields:
-        return fields if data is None else data
-    try:
-        return {**plain.fields_of(data), **fields}
-    except plain.NotPlain as error:
-        raise _invalid("payload", [("payload", error.problem)]) from None
-
-
 def _invalid(where: str, fields: list[tuple[str, str]]) -> InvalidPayload:
     problems = "; ".join(f"{path}: {problem}" for path, problem in fields[:_PROBLEMS_SHOWN])
     more = f"; and {len(fields) - _PROBLEMS_SHOWN:,} more" if len(fields) > _PROBLEMS_SHOWN else ""

@@ -136,7 +136,8 @@ class Exporter:
     def _take_published(self) -> bool:
         newest = self.folder.newest()
         if newest is not None:
-            with contextlib.suppress(FileNotFoundError):
+            # It may be gone, or a link that leads to itself: whether it is sound is asked next.
+            with contextlib.suppress(OSError):
                 self._require_room(newest.stat().st_size)
         is_taken = take_published(self.folder)
         if is_taken:
@@ -174,8 +175,10 @@ class Exporter:
     def _published_edition(self) -> str | None:
         path, edition = self._published
         # One of our own that nobody has touched need not be opened to know what it holds.
-        is_ours = path is not None and path == self.folder.newest() and is_as_published(path, is_read=False)
-        return edition if is_ours else published_edition(self.folder)
+        with contextlib.suppress(OSError):
+            if path is not None and path == self.folder.newest() and is_as_published(path, is_read=False):
+                return edition
+        return published_edition(self.folder)
 
     def _opened(self, take: Take, ends: Ends) -> WorkFile:
         work = open_work_file(self.folder.work_file, take)

@@ -121,7 +121,7 @@ def open_snapshot(where: Path | Settings) -> Snapshot:
     folder = SnapshotFolder(where.snapshot_root if isinstance(where, Settings) else Path(where))
     problem: Exception | None = None
     for _ in range(_TRIES):
-        paths = [path for _, path in reversed(folder.generations())]
+        paths = _newest_first(folder)
         if not paths:
             raise NoSnapshot(f"snapshot: there is none in {folder.path} yet; run `teknav audit snapshot`")
         passed_over: list[Path] = []
@@ -131,8 +131,8 @@ def open_snapshot(where: Path | Settings) -> Snapshot:
             except OF_WHO_ASKS:
                 raise
             except _DAMAGE as error:
-                # What is gone was collected since its name was read; there are newer ones.
-                if path.exists():
+                # What is gone was collected since its name was read; there are newer ones. A link may lead nowhere.
+                if os.path.lexists(path):
                     passed_over.append(path)
                     problem = problem or error
         if len(passed_over) == len(paths):
@@ -141,6 +141,15 @@ def open_snapshot(where: Path | Settings) -> Snapshot:
     if isinstance(problem, NoSnapshot):
         raise problem
     raise NoSnapshot(f"snapshot: {paths[0]} cannot be opened: {problem}; run `teknav audit snapshot`") from problem
+
+
+def _newest_first(folder: SnapshotFolder) -> list[Path]:
+    try:
+        return [path for _, path in reversed(folder.generations())]
+    except OSError as error:
+        raise NoSnapshot(
+            f"snapshot: {folder.path} cannot be listed: {error.strerror}; set TEKNAV_SNAPSHOT_DIR to a folder"
+        ) from error
 
 
 def _with_warning(snapshot: Snapshot, passed_over: list[Path], problem: Exception | None) -> Snapshot:

@@ -314,7 +314,7 @@ def test_a_newest_one_of_another_program_is_passed_over(sqlite_database: Databas
 
 def test_one_without_a_seal_is_read(sqlite_database: Database, folder: Path) -> None:
     Exporter(sqlite_database, folder).export()
-    for content in ("", "{}", "null", None):
+    for content in ("", "{}", "null", "[" * 100_000, None):
         if content is None:
             (folder / "audit-00000001.seal").unlink()
         else:
@@ -381,6 +381,35 @@ def test_one_that_is_damaged_after_it_was_opened_is_said_so_and_passed_over_by_t
         with open_snapshot(folder) as older:
             assert (older.passed_over, len(failures_in_window(older, limit=9_999))) == ((newest,), 2_000)
     assert exporter.export().path == folder / "audit-00000003.duckdb"
+
+
+@pytest.mark.parametrize("target", ["nowhere", "audit-00000002.duckdb"])
+def test_a_newest_name_that_leads_nowhere_or_to_itself_is_passed_over_and_followed(
+    sqlite_database: Database, folder: Path, target: str
+) -> None:
+    exporter = Exporter(sqlite_database, folder)
+    for _ in range(2):
+        store(sqlite_database, [run(NOON, 5.0)])
+        exporter.export()
+    newest = folder / "audit-00000002.duckdb"
+    newest.unlink()
+    newest.symlink_to(folder / target)
+
+    with open_snapshot(folder) as older:
+        assert (older.path.name, older.passed_over) == ("audit-00000001.duckdb", (newest,))
+    assert exporter.export().path == folder / "audit-00000003.duckdb"
+    store(sqlite_database, [run(NOON, 5.0)])
+    newest.rename(folder / "audit-00000004.duckdb")
+    (folder / "work" / "audit.work.duckdb").unlink()
+    assert Exporter(sqlite_database, folder).export().path == folder / "audit-00000005.duckdb"
+
+
+def test_a_folder_that_cannot_be_listed_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("file", "loop"):
+        with pytest.raises(NoSnapshot, match=f"{name} cannot be listed.*TEKNAV_SNAPSHOT_DIR"):
+            open_snapshot(tmp_path / name)
 
 
 def test_a_damaged_file_is_named(folder: Path) -> None:
