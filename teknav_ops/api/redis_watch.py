@@ -11,7 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from teknav_ops.redis_state import keys
-from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect, sorted_error
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 
 log = structlog.get_logger("teknav.api")
 
@@ -45,7 +45,7 @@ class RedisWatch:
                 self._client = self._open()
             self._client.get(keys.lease("scheduler"))
         except Exception as error:
-            if not isinstance(sorted_error(error), OUTAGE_ERRORS) and isinstance(error, RedisError):
+            if not isinstance(error, OUTAGE_ERRORS) and isinstance(error, RedisError):
                 self._misses = 0
                 return
             self._misses += 1

@@ -14,7 +14,7 @@ from teknav_ops.engine.failure import describe
 from teknav_ops.engine.lane import Desk, Lane
 from teknav_ops.errors import WorkerLost
 from teknav_ops.redis_state import keys, scripts
-from teknav_ops.redis_state.connection import OUTAGE_ERRORS, is_cluster, sorted_error
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, is_cluster
 from teknav_ops.redis_state.presence import is_any_present, which_are_present
 from teknav_ops.redis_state.scripts import Run, ScriptRunner
 from teknav_ops.redis_state.server_clock import ServerClock, steady_seconds
@@ -137,7 +137,7 @@ class LeaseKeeper:
         pipeline = self._runner.client.pipeline(transaction=False)
         for lane in lanes:
             pipeline.execute_command("ZADD", lane.keys.workers, at_ms, self._worker)
-        self._checked([sorted_error(answer) for answer in pipeline.execute(raise_on_error=False)] if lanes else [])
+        self._checked(pipeline.execute(raise_on_error=False) if lanes else [])
 
     def _extend_leases(self, lanes: Sequence[Lane]) -> int | None:
         """Answers the server's time, if any of its queues could be written to."""

@@ -13,8 +13,9 @@ from redis.exceptions import OutOfMemoryError
 from teknav_ops.errors import IdempotencyConflict, InvalidPayload, InvalidRequest, MissingSecretKey, RedisUnavailable
 from teknav_ops.payloads import codec
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, RefusedForNow
+from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.redis_state.keys import QueueKeys
+from teknav_ops.redis_state.refusals import RefusedForNow
 from teknav_ops.redis_state.scripts import Accepted, KeyInUse, NewJob, ScriptRunner
 from teknav_ops.topology import Queue
 

@@ -19,7 +19,6 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
-    RedisError,
     ResponseError,
     TryAgainError,
 )
@@ -28,12 +27,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from teknav_ops.redis_state.refusals import RefusedForNow, SortedErrors
+
 #: What the server lists as the client's library. redis-py looks its version up at each connection that has none.
 _LIBRARY: Final = DriverInfo()
-
-
-class RefusedForNow(RedisError):
-    """The server answers, but takes no writes until something about itself is mended; its own words say what."""
 
 
 #: What a lost, overloaded, full or failing-over Redis raises. Anything else is a bug or a refusal.
@@ -50,8 +47,6 @@ OUTAGE_ERRORS: tuple[type[Exception], ...] = (
     ConnectionError,
 )
 
-#: Cannot save to its disk; too few replicas; another's script blocks it. redis-py has no classes for these.
-_REFUSED_FOR_NOW = ("MISCONF ", "NOREPLICAS ", "BUSY ")
 #: Connections of one client at most; who finds all in use waits for one.
 _MOST_CONNECTIONS: Final = 50
 
@@ -174,14 +169,15 @@ def connect(
         return _sentinel(url, options)
     if scheme == "redis+cluster":
         return _cluster(url, options)
-    return cast(Client, Redis.from_pool(_PatientPool.from_url(url, **options)))
+    return cast(Client, OneServer.from_pool(_PatientPool.from_url(url, **options)))
 
 
-def sorted_error(error: Exception) -> Exception:
-    """The error, as one of OUTAGE_ERRORS where it will pass."""
-    if isinstance(error, ResponseError) and str(error).startswith(_REFUSED_FOR_NOW):
-        return RefusedForNow(str(error))
-    return error
+class OneServer(SortedErrors, Redis):
+    """One server."""
+
+
+class _Cluster(SortedErrors, RedisCluster):
+    """A Cluster."""
 
 
 def is_wrong_type(answer: Any) -> bool:
@@ -220,7 +216,7 @@ def _sentinel(url: str, options: dict[str, Any]) -> Client:
     return cast(Client, watchers.master_for(service, redis_class=_ClientOfSentinel, **options))
 
 
-class _ClientOfSentinel(Redis):
+class _ClientOfSentinel(SortedErrors, Redis):
     """A client of the primary that a Sentinel names. Closing it closes what asked the Sentinels, too."""
 
     def close(self) -> None:
@@ -236,7 +232,7 @@ def _cluster(url: str, options: dict[str, Any]) -> Client:
     nodes = [new_node(host, port) for host, port in others]
     options |= _credentials(url)
     # Only where it is given a URL does it make its pools of the class that it is given.
-    cluster = RedisCluster(
+    cluster = _Cluster(
         url=f"redis://{first[0]}:{first[1]}", startup_nodes=nodes, connection_pool_class=_PatientPool, **options
     )
     # RedisCluster offers the commands used here with the same signatures.

@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
-from teknav_ops.redis_state.connection import Client, is_cluster, sorted_error
+from teknav_ops.redis_state.connection import Client, is_cluster
 from teknav_ops.redis_state.keys import (
     EVENTS_CHANNEL,
     EVENTS_CURSORS,
@@ -79,7 +79,7 @@ class ScriptRunner:
         self.client = client
 
     def run(self, call: Call[Result]) -> Result:
-        """Send one call. Raises redis-py's errors, and RefusedForNow."""
+        """Send one call. Raises the client's errors."""
         try:
             raw = self._send("EVALSHA", call.script.digest, call)
         except NoScriptError:
@@ -102,7 +102,7 @@ class ScriptRunner:
     def _settle(self, call: Call[Any], answer: Any) -> Any:
         if isinstance(answer, NoScriptError):
             return self._run_safely(call)
-        return sorted_error(answer) if isinstance(answer, Exception) else call.parse(answer)
+        return answer if isinstance(answer, Exception) else call.parse(answer)
 
     def _run_safely(self, call: Call[Any]) -> Any:
         try:
@@ -111,10 +111,7 @@ class ScriptRunner:
             return error
 
     def _send(self, command: str, script: str, call: Call[Any]) -> Any:
-        try:
-            return self.client.execute_command(command, script, len(call.keys), *call.keys, *call.args)
-        except ResponseError as error:
-            raise sorted_error(error) from None
+        return self.client.execute_command(command, script, len(call.keys), *call.keys, *call.args)
 
 
 # Producers -------------------------------------------------------------------------------------

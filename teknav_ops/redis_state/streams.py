@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias, cast
 
-from redis import Redis
-
-from teknav_ops.redis_state.connection import Client, is_cluster
+from teknav_ops.redis_state.connection import Client, OneServer, is_cluster
 
 #: An entry's id, and its fields as name, value, name, value, …
 Entry: TypeAlias = tuple[str, list[str]]
@@ -29,6 +27,6 @@ class StreamReader:
 
 def _plain(client: Client) -> Client:
     # A client of its own: the other users of these connections go on to get dictionaries.
-    plain = Redis(connection_pool=cast(Redis, client).connection_pool)
+    plain = OneServer(connection_pool=cast(OneServer, client).connection_pool)
     plain.set_response_callback("XRANGE", lambda answer, **_: answer)
     return cast(Client, plain)

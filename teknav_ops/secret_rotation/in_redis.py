@@ -12,7 +12,7 @@ from typing import Final
 
 from teknav_ops.payloads.key_ring import KeyRing, tokens_in
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.connection import Client, is_wrong_type, sorted_error
+from teknav_ops.redis_state.connection import Client, is_wrong_type
 from teknav_ops.redis_state.keys import SEALED_RECORDS, is_dead_letter
 from teknav_ops.redis_state.scripts import Call, Replaced, ScriptRunner
 from teknav_ops.secret_rotation.sealed_values import DEAD_LETTERS, JOB_PAYLOADS, SealedValues
@@ -50,7 +50,7 @@ def _looked_at(client: Client, names: list[str], keys: KeyRing, found: SealedVal
         if is_wrong_type(texts):
             continue
         if isinstance(texts, Exception):
-            raise sorted_error(texts)
+            raise texts
         kind, replaced = DEAD_LETTERS if is_dead_letter(name) else JOB_PAYLOADS, []
         for field, text in zip(_FIELDS, texts, strict=True):
             openers = [keys.opener(token) for token in tokens_in(text or "")]

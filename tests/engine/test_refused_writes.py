@@ -17,7 +17,8 @@ from teknav_ops.jobs.queries import JobQueries
 from teknav_ops.payloads.codec import Cipher
 from teknav_ops.producer import Producer
 from teknav_ops.redis_state import scripts
-from teknav_ops.redis_state.connection import RefusedForNow, connect
+from teknav_ops.redis_state.connection import connect
+from teknav_ops.redis_state.refusals import RefusedForNow
 from tests.conftest import SECRET_KEY
 from tests.support.cluster import begin_to_move, is_whole, one_node, three_nodes
 from tests.support.engine import Engine

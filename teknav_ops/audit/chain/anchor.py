@@ -20,7 +20,7 @@ from teknav_ops.audit.chain.database_source import DatabaseSource
 from teknav_ops.audit.chain.links import Link
 from teknav_ops.payloads import plain
 from teknav_ops.redis_state import keys
-from teknav_ops.redis_state.connection import Client, is_wrong_type, sorted_error
+from teknav_ops.redis_state.connection import Client, is_wrong_type
 
 log = structlog.get_logger("teknav.audit")
 
@@ -58,7 +58,7 @@ def read_kept(client: Client, key: str, kind: type[Kept]) -> Kept | None:
     except (ResponseError, ValueError) as error:
         # What is only not shown now is still known.
         if isinstance(error, ResponseError) and not is_wrong_type(error):
-            raise sorted_error(error) from None
+            raise
         log.warning("audit.unreadable", key=key, error=str(error))
         return None
 
