@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from teknav_ops.audit.entries import COLUMNS, Row
 from teknav_ops.errors import StorageUnavailable
-from teknav_ops.storage.database import insert_into, takes_no_writes
+from teknav_ops.storage.database import driver_words, insert_into, takes_no_writes
 from teknav_ops.storage.tables import AuditLog
 
 #: Rows per statement: long enough for the next entries to be read meanwhile, since Python's lock is free while
@@ -57,12 +57,12 @@ def driver_errors(session: Session) -> Iterator[None]:
     try:
         yield
     except (driver.IntegrityError, driver.DataError) as error:
-        raise RowsRefused(str(error)) from error
+        raise RowsRefused(driver_words(error)) from None
     except (driver.OperationalError, driver.InterfaceError) as error:
-        raise StorageUnavailable(f"the database did not answer: {error}") from error
+        raise StorageUnavailable(f"the database did not answer: {driver_words(error)}") from None
     except driver.InternalError as error:
         if takes_no_writes(error):
-            raise StorageUnavailable(f"the database takes no writes: {error}") from error
+            raise StorageUnavailable(f"the database takes no writes: {driver_words(error)}") from None
         raise
 
 

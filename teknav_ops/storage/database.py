@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -23,6 +24,9 @@ _BUSY_TIMEOUT_MS = 10_000
 _READ_ONLY = "25006"
 #: Classes of SQLSTATE: syntax or access rule, invalid schema, feature not supported.
 _POSTGRESQL_FAULTS = ("42", "3F", "0A")
+#: Class of SQLSTATE: a value that cannot be read, which PostgreSQL quotes.
+_POSTGRESQL_VALUES = "22"
+_QUOTED = re.compile('".*"', re.DOTALL)
 _SQLITE_FAULTS = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
 
@@ -118,13 +122,35 @@ def insert_into(session: Session, table: type[Base]) -> Any:
     return dialect.insert(table)
 
 
+def driver_words(error: BaseException) -> str:
+    """What a driver says, in one line and without the values of a row, which PostgreSQL quotes."""
+    words = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
+    if (getattr(error, "sqlstate", None) or "").startswith(_POSTGRESQL_VALUES):
+        words = _QUOTED.sub('"…"', words)
+    return next(iter(words.strip().splitlines()), type(error).__name__)
+
+
+def _forget_values(context: ExceptionContext) -> None:
+    # For who shows it, and for the stack below: what SQLAlchemy adds has no values either (`hide_parameters`).
+    error, found = context.sqlalchemy_exception, context.original_exception
+    if isinstance(error, DBAPIError):
+        words = driver_words(found)
+        found.args = (words, *found.args[1:])
+        error.args = (f"({type(found).__name__}) {words}",)
+
+
 def _reason(error: DBAPIError) -> str:
-    """The driver's own words: SQLAlchemy's add the statement's values, which do not belong in logs."""
-    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error).__name__
+    return driver_words(error.orig) if error.orig is not None else type(error).__name__
 
 
 def open_engine(url: str) -> Engine:
     """An engine with this project's settings for either database."""
+    engine = _open_engine(url)
+    event.listen(engine, "handle_error", _forget_values)
+    return engine
+
+
+def _open_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed, pool_pre_ping=True, pool_size=10, hide_parameters=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,3 +48,26 @@ def test_what_breaks_a_rule_of_the_data_is_neither(records: Database) -> None:
     with pytest.raises(Exception) as raised, records.session() as session:
         session.execute(text("insert into job_effect (job_id) values (null)"))
     assert not isinstance(raised.value, StorageUnavailable)
+
+
+VALUE = '{"password": \nhunter2'
+EFFECT = "insert into job_effect (job_id, queue, summary, recorded_at) values (:value, {}, '{{}}', '2026-11-28')"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        (EFFECT.format("null"),),
+        (EFFECT.format("'q'"), EFFECT.format("'q'")),
+        ("insert into article (id, slug) values (:value, 'a')",),
+        ("select cast(:value as json)", "select json(:value)"),
+    ],
+    ids=["a row with a null", "a key that is there", "a value of another type", "a value that cannot be read"],
+)
+def test_what_a_row_holds_stands_in_no_error_and_no_stack(records: Database, statements: tuple[str, ...]) -> None:
+    with pytest.raises(Exception) as raised, records.session() as session:
+        for statement in statements:
+            session.execute(text(statement), {"value": VALUE})
+    said = "".join(traceback.format_exception(raised.value))
+    assert "hunter2" not in said and "password" not in said
+    assert "for type" in said or "constraint" in said or "mismatch" in said or "malformed" in said
