@@ -15,6 +15,7 @@ _IN_QUERY: Final = _IN_PATH + "?"
 _STRAY_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _HOST_LIMIT_CHARACTERS: Final = 253
+_USUAL_PORTS: Final = {"http": 80, "https": 443}
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?")
 
@@ -34,13 +35,26 @@ def ascii_url(url: str) -> str:
         raise ValueError("must not carry a login; send a header instead")
     host = ascii_host(parts.hostname)
     netloc = f"[{host}]" if ":" in host else host
+    if parts.port == 0:
+        raise ValueError("the port must be 1 to 65535")
     netloc += f":{parts.port}" if parts.port is not None else ""
     path, query = _STRAY_PERCENT.sub("%25", parts.path), _STRAY_PERCENT.sub("%25", parts.query)
     return urlunsplit((parts.scheme, netloc, quote(path, _IN_PATH), quote(query, _IN_QUERY), ""))
 
 
+def host_header(url: str) -> str:
+    """What a request to such a URL has as its `Host`: an IPv6 address in brackets, and the port where it is not the
+    usual one.
+    """
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else str(parts.hostname)
+    return host if parts.port in (None, _USUAL_PORTS[parts.scheme]) else f"{host}:{parts.port}"
+
+
 def ascii_host(host: str) -> str:
     """A host as DNS knows it: an address, or a name in IDNA (2008). Raises ValueError."""
+    if "%" in host:
+        raise ValueError("the host must not hold a %: neither an encoded letter nor the zone of an address")
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:

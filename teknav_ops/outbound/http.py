@@ -34,7 +34,7 @@ from teknav_ops.outbound.addresses import (
 )
 from teknav_ops.payloads.redaction import redact_beginning
 from teknav_ops.settings import Settings
-from teknav_ops.web_addresses import header_problem
+from teknav_ops.web_addresses import header_problem, host_header
 
 Resolver = Callable[[str, int], Sequence[str]]
 
@@ -106,6 +106,8 @@ class OutboundHttp:
         sent = {"user-agent": "TekNav/1", **{name.lower(): value for name, value in (headers or {}).items()}}
         if own := sorted(OWN_HEADERS & sent.keys()):
             raise RequestMalformed(f"request: header {own[0]}: is set by the sender; remove it")
+        # httpcore leaves out the brackets of an IPv6 address.
+        sent["host"] = host_header(url)
         for name, value in sent.items():
             if problem := header_problem(value, name):
                 raise RequestMalformed(f"request: header {name!a}: {problem}")

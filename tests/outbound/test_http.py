@@ -129,6 +129,16 @@ def test_a_name_that_changes_its_answer_is_asked_once_and_the_checked_address_is
     assert receiver.requests[0].headers["host"] == f"rebind.example:{receiver.port}"
 
 
+@pytest.mark.parametrize(
+    ("host", "sent"),
+    [("[2001:DB8::0:1]", "[2001:db8::1]"), ("[::ffff:1.2.3.4]", "[::ffff:102:304]"), ("1.2.3.4", "1.2.3.4")],
+)
+def test_an_address_stands_in_the_host_header_as_http_has_it(receiver: HttpReceiver, host: str, sent: str) -> None:
+    http = OutboundHttp(allowed_networks=LOOPBACK, resolver=lambda host, port: ["127.0.0.1"])
+    assert http.request("GET", f"http://{host}:{receiver.port}/").status == 200
+    assert receiver.requests[0].headers["host"] == f"{sent}:{receiver.port}"
+
+
 def test_redirects_are_not_followed(http: OutboundHttp, receiver: HttpReceiver) -> None:
     receiver.answers = [Answer(302, headers={"Location": f"{receiver.url}/secret"}), Answer()]
     assert http.request("POST", f"{receiver.url}/hook", content=b"{}").status == 302
@@ -147,7 +157,7 @@ def test_proxies_of_the_environment_are_ignored(
     "url",
     ["ftp://example.com/", "file:///etc/passwd", "//example.com", "example.com", "http://",
      "http://user:pw@example.com/", "http://user@example.com", "http://exa mple.com/", "http://example.com/\r\nX: y", "http://example.com:99999/",
-     "http://[::1", "", "gopher://x", "http://example.com:abc/"],
+     "http://[::1", "", "gopher://x", "http://example.com:abc/", "http://example.com:0/", "http://[fe80::1%25eth0]/"],
 )  # fmt: skip
 def test_bad_urls_are_refused_before_anything_is_resolved(url: str) -> None:
     def never(host: str, port: int) -> list[str]:
