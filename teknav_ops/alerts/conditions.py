@@ -123,10 +123,9 @@ def _oldest_waiting_age(rule: OldestWaitingAge, queue: QueueFacts) -> Measured:
         return Measured(None, rule.limit_seconds, "s", f"{queue.waiting:,} jobs wait{paused}")
     age_seconds = queue.oldest_waiting_age_ms / 1000
     paused = "; the queue is paused" if queue.is_paused else ""
-    message = (
-        f"the oldest of {queue.waiting:,} waiting jobs has waited {span(age_seconds)} "
-        f"(limit {span(rule.limit_seconds)}){paused}"
-    )
+    # What fell due waits, though nobody has fetched since.
+    oldest = f"oldest of {queue.waiting:,} waiting jobs" if queue.waiting else "oldest job that fell due"
+    message = f"the {oldest} has waited {span(age_seconds)} (limit {span(rule.limit_seconds)}){paused}"
     return Measured(age_seconds, rule.limit_seconds, "s", message)
 
 

@@ -78,12 +78,17 @@ def attention(stats: Mapping[str, QueueStats], *, scheduler: SchedulerState) -> 
 
 def _about(now: QueueStats) -> list[Attention]:
     found = []
-    waited_ms = now.oldest_waiting_age_ms or 0
-    if now.waiting and not now.workers:
-        found.append(Attention("bad", "no-workers", now.queue, f"{now.waiting:,} jobs wait and no worker takes them"))
-    elif not now.is_paused and waited_ms > _BEHIND_MS:
+    waited_ms = now.oldest_waiting_age_ms
+    # What fell due waits, though nobody has fetched since.
+    waits = now.waiting > 0 or (waited_ms is not None and not now.is_paused)
+    if waits and not now.workers:
+        what = f"{now.waiting:,} jobs wait" if now.waiting else "jobs that fell due wait"
+        found.append(Attention("bad", "no-workers", now.queue, f"{what} and no worker takes them"))
+    elif not now.is_paused and waited_ms is not None and waited_ms > _BEHIND_MS:
         severity: Severity = "bad" if waited_ms > _STUCK_MS else "warn"
-        text = f"the next job has waited for {_span(waited_ms)}; {now.waiting:,} are waiting"
+        text = f"the oldest job has waited for {_span(waited_ms)}; {now.waiting:,} are waiting"
+        if not now.waiting:
+            text = f"the oldest job fell due {_span(waited_ms)} ago"
         found.append(Attention(severity, "stuck" if severity == "bad" else "behind", now.queue, text))
     if now.is_paused:
         found.append(Attention("warn", "paused", now.queue, f"is paused; {now.paused:,} jobs wait"))

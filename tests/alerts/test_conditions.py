@@ -62,6 +62,8 @@ def test_the_oldest_job_may_wait_as_long_as_the_limit_and_longer_while_the_queue
     assert not look(rule, waiting=5, oldest_waiting_age_ms=60_000).is_firing
     late = look(rule, waiting=5, oldest_waiting_age_ms=61_000)
     assert late.is_firing and "the oldest of 5 waiting jobs has waited 61 s (limit 60 s)" in late.message
+    due = look(rule, waiting=0, oldest_waiting_age_ms=61_000)
+    assert due.is_firing and "the oldest job that fell due has waited 61 s (limit 60 s)" in due.message
     assert not look(rule, waiting=5, oldest_waiting_age_ms=61_000, is_paused=True).is_firing
     forgotten = look({**rule, "counts_paused": True}, waiting=5, oldest_waiting_age_ms=90_000_000, is_paused=True)
     assert forgotten.is_firing and forgotten.message.endswith("has waited 25.0 h (limit 60 s); the queue is paused")

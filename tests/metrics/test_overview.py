@@ -39,6 +39,7 @@ def test_a_quiet_system_needs_nobody() -> None:
     ("facts", "expected"),
     [
         ({"waiting": 3, "workers": 0}, ("bad", "no-workers")),
+        ({"delayed": 3, "workers": 0, "oldest_waiting_age_ms": 0}, ("bad", "no-workers")),
         ({"waiting": 3, "oldest_waiting_age_ms": 61_000}, ("warn", "behind")),
         ({"waiting": 3, "oldest_waiting_age_ms": 301_000}, ("bad", "stuck")),
         ({"paused": 3, "is_paused": True, "oldest_waiting_age_ms": 301_000}, ("warn", "paused")),
@@ -48,6 +49,20 @@ def test_a_quiet_system_needs_nobody() -> None:
 )
 def test_each_trouble_is_named(facts: dict[str, Any], expected: tuple[str, str]) -> None:
     assert kinds(now(**facts)) == [(*expected, "a:b")]
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"waiting": 3, "workers": 0}, "3 jobs wait and no worker takes them"),
+        ({"delayed": 3, "workers": 0, "oldest_waiting_age_ms": 5}, "jobs that fell due wait and no worker takes them"),
+        ({"waiting": 3, "oldest_waiting_age_ms": 61_000}, "the oldest job has waited for 1 min; 3 are waiting"),
+        ({"delayed": 3, "oldest_waiting_age_ms": 61_000}, "the oldest job fell due 1 min ago"),
+    ],
+)
+def test_what_fell_due_and_was_not_fetched_waits_too(facts: dict[str, Any], text: str) -> None:
+    (found,) = attention({"a:b": now(**facts)}, scheduler="publishes")
+    assert found.text == text
 
 
 def test_the_worst_comes_first_and_dead_letters_share_a_line() -> None:

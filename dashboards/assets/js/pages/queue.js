@@ -46,7 +46,7 @@ function Facts({queue}) {
   return html`<section class="totals" aria-label="Now">
     <div><b>${unit.text(queue.completedRate)}</b><span>completed, last 5 min</span></div>
     <div class=${queue.failedRate ? 'bad' : ''}><b>${unit.text(queue.failedRate)}</b><span>given up, last 5 min</span></div>
-    <div><b>${count(queue.waiting)}</b><span>waiting${queue.oldestMs ? `, the next for ${span(queue.oldestMs / 1_000)}` : ''}</span></div>
+    <div><b>${count(queue.waiting)}</b><span>waiting${queue.oldestMs ? `, the oldest for ${span(queue.oldestMs / 1_000)}` : ''}</span></div>
     <div><b>${count(queue.active)}</b><span>active on ${count(queue.workers)} worker processes</span></div>
     <div class=${queue.errorRate ? 'bad' : ''}><b>${percent(queue.errorRate)}</b><span>error rate of runs, last 5 min</span></div>
     <div><b>${ms(queue.p95Ms)}</b><span>p95 of ${count(queue.runs)} completed ${queue.runs === 1 ? 'run' : 'runs'} (p50 ${ms(queue.p50Ms)})</span></div>
