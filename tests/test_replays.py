@@ -222,7 +222,7 @@ def test_what_became_of_each_job_is_told_by_outcome_and_cause(
         ("ValueError", "f1", 1)
     ]
     assert now.outcome == (
-        "1 completed, 1 failed again, 1 still waiting or running, 1 taken out; "
+        "1 completed, 1 failed again (ValueError 1), 1 still waiting or running, 1 taken out; "
         "5 skipped: 1 failed anew meanwhile, 1 deleted meanwhile, 1 no longer kept, "
         "1 whose key another job has now, 1 not failed any more"
     )

@@ -20,6 +20,7 @@ from teknav_ops.cli.options import (
     QueueArgument,
     parse_data,
 )
+from teknav_ops.errors import InvalidRequest
 from teknav_ops.jobs.batch_replay import Replay
 from teknav_ops.jobs.dead_letter_queries import DeadLetterFilter
 from teknav_ops.jobs.paging import is_newest_first
@@ -115,12 +116,14 @@ def replay_batch(
     where: DeadLetterFilter,
     limit: OldestOption = None,
     rate: Annotated[float | None, typer.Option(help="Jobs per second; as fast as possible unless set.")] = None,
-    resume: Annotated[str | None, typer.Option(help="Take up an earlier batch replay by its id.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Take up an earlier batch replay by its id, as it is.")] = None,
     yes: YesOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Freeze the list of all that match, show it, and replay it after a confirmation."""
     control = Context().control
+    if resume is not None and (where != DeadLetterFilter() or limit is not None):
+        raise InvalidRequest("--resume: its list is frozen; leave out filters and --limit, or preview a new one")
     if resume is None:
         replay_id = _preview(control.preview_replay(queue, where, limit=limit), yes or json_output)
     else:
@@ -131,7 +134,7 @@ def replay_batch(
     if json_output:
         show.as_json({**show.plain(done), "skipped_count": done.skipped_count})
     else:
-        show.console.print(f"{done.state}: {done.replayed_count:,} replayed, {done.skipped_count:,} skipped")
+        show.console.print(f"{done.state}: {done.replayed_count:,} of {done.total_count:,} replayed; {done.outcome}")
         show.console.print(f"what becomes of them: teknav dlq replays {queue}", soft_wrap=True)
 
 

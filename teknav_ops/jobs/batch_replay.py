@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -16,6 +17,8 @@ _TYPE: Final = "type:"
 _CAUSE: Final = "cause:"
 _AGAIN: Final = "again:"
 _SKIPPED: Final = "skipped:"
+#: So many of the error types that failed again are named in words.
+_TYPES_TOLD: Final = 3
 #: Why a job was left alone when its turn came, in words.
 SKIP_WORDS: Final = {
     "gone": "no longer kept", "other": "not failed any more", "anew": "failed anew meanwhile",
@@ -100,13 +103,25 @@ class Replay(BaseModel):
     @property
     def outcome(self) -> str:
         """What became of its jobs, in words: those that have ended, those that have not, and those left alone."""
+        if self.state == "previewed":
+            return "not started"
         if not self.has_outcome:
             return f"{self.replayed_count:,} replayed"
-        told = [f"{self.completed_count:,} completed", f"{self.failed_again_count:,} failed again"]
+        told = [f"{self.completed_count:,} completed", f"{self.failed_again_count:,} failed again{self._causes_again}"]
         told += [f"{self.unsettled_count:,} still waiting or running"] if self.unsettled_count else []
         told += [f"{self.cancelled_count:,} taken out"] if self.cancelled_count else []
         skipped = [f"{count:,} {SKIP_WORDS.get(why, why)}" for why, count in self.skipped_by_reason.items()]
         return ", ".join(told) + (f"; {self.skipped_count:,} skipped: {', '.join(skipped)}" if skipped else "")
+
+    @property
+    def _causes_again(self) -> str:
+        """What failed again, by error type, the most frequent first."""
+        counts = Counter[str]()
+        for cause in self.failed_again:
+            counts[cause.error_type] += cause.count
+        told = [f"{error_type} {count:,}" for error_type, count in counts.most_common(_TYPES_TOLD)]
+        more = [f"{len(counts) - _TYPES_TOLD:,} more types"] if len(counts) > _TYPES_TOLD else []
+        return f" ({', '.join([*told, *more])})" if told else ""
 
 
 def error_type_field(error_type: str) -> str:

@@ -137,6 +137,9 @@ def started_at_ms(fields: Mapping[str, str], *, is_active: bool) -> str | None:
 
 def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
     state = JobState(fields["state"])
+    is_active = state is JobState.ACTIVE
+    # What is on record of a run is of the last that ended: it is shown beside how that ended, not of what waits anew.
+    has_run = state in (JobState.COMPLETED, JobState.FAILED) or (not is_active and "error_type" in fields)
     return {
         "name": fields["name"],
         "state": state,
@@ -146,10 +149,10 @@ def _facts(fields: Mapping[str, str]) -> dict[str, Any]:
         "trace_id": fields.get("trace", ""),
         "enqueued_at": moment(fields["enqueued_at_ms"]),
         "due_at": moment(fields.get("due_at_ms")) if state is JobState.DELAYED else None,
-        "started_at": moment(started_at_ms(fields, is_active=state is JobState.ACTIVE)),
+        "started_at": moment(started_at_ms(fields, is_active=is_active)) if is_active or has_run else None,
         "finished_at": moment(fields.get("finished_at_ms")),
-        "duration_ms": fields.get("duration_ms"),
-        "waited_ms": fields.get("waited_ms"),
+        "duration_ms": fields.get("duration_ms") if has_run else None,
+        "waited_ms": fields.get("waited_ms") if is_active or has_run else None,
         "attempts_made": fields.get("attempts", 0),
         "delivery": fields.get("delivery", 0),
         "lost_count": fields.get("lost", 0),

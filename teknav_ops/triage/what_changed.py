@@ -175,7 +175,8 @@ def _p95(key: Key, old: JobCounts, new: JobCounts) -> Change | None:
     size = _doublings(old.p95_ms, new.p95_ms)
     if size < LEAST_DOUBLINGS:
         return None
-    words = f"{key[0]} {key[1] or '?'}: p95 {old.p95_ms:,.0f} to {new.p95_ms:,.0f} ms ({new.n:,} runs)"
+    span = f"p95 of completed runs {old.p95_ms:,.0f} to {new.p95_ms:,.0f} ms ({new.n:,} runs)"
+    words = f"{key[0]} {key[1] or '?'}: {span}"
     return Change("p95", *key, old.p95_ms, new.p95_ms, size, words)
 
 

@@ -175,6 +175,10 @@ def test_a_batch_is_previewed_and_replayed_after_a_yes(teknav: Teknav, redis_ser
     assert (newest["id"], newest["unsettled_count"]) == (done["id"], 2) and len(before) == 2
     stopped = teknav("dlq", "stop-replay", "search:index", before[0]["id"])
     assert stopped.stdout == "stopped after 0 of 3: 0 completed, 0 failed again\n"
+    whole = teknav("dlq", "replay-batch", "search:index", "--resume", before[1]["id"], "--limit", "1")
+    assert whole.returncode == 2 and "--resume: its list is frozen" in whole.stderr
+    rest = teknav("dlq", "replay-batch", "search:index", "--resume", before[1]["id"])
+    assert "finished: 0 of 2 replayed; 0 completed, 0 failed again; 2 skipped: 2 not failed any more" in rest.stdout
     again = teknav("dlq", "replay-batch", "search:index", "--replay", done["id"])
     assert "No dead letters match" in again.stdout
     nothing = teknav("dlq", "replay-batch", "search:index", "--error-type", "Other")

@@ -432,3 +432,20 @@ def test_jobs_are_sorted_by_key_both_ways_without_a_seam(queries: JobQueries, st
 def test_an_order_that_no_key_gives_is_refused(queries: JobQueries, kind: JobState, sort: str, words: str) -> None:
     with pytest.raises(InvalidRequest, match=f"sort: .*{words}"):
         queries.page(QUEUE, kind, sort=sort)
+
+
+def test_a_run_is_told_beside_how_it_ended_and_not_of_a_job_that_waits_anew(state: State, queries: JobQueries) -> None:
+    job = state.dead()
+    told = []
+    for act in ("replay", "fetch", "postpone", "cancel"):
+        if act == "replay":
+            state.run(scripts.replay_dead_letters(KEYS, actor="sara", failures=[(job, None)]))
+        elif act == "fetch":
+            (delivery,) = state.fetch(1)
+        elif act == "postpone":
+            state.postpone(delivery)
+        else:
+            state.run(scripts.cancel(KEYS, job_id=job, actor="sara", cancelled_kept=10))
+        record = queries.get(QUEUE, job)
+        told.append([value is not None for value in (record.started_at, record.waited_ms, record.duration_ms)])
+    assert told == [[False, False, False], [True, True, False], [True, True, True], [True, True, True]]

@@ -44,7 +44,7 @@ def test_a_preview_replays_nothing_and_a_replay_takes_just_what_was_previewed(
     model.error_type = ""
     model.replay()
     assert model.wait(30)
-    assert model.status == "Replayed 10 of 10 jobs." and not model.is_wrong
+    assert model.status.startswith("Replayed 10 of 10 jobs: 0 completed, 0 failed again, ") and not model.is_wrong
     left = {letter.original_job_id for letter in bench.dead_letters.page(QUEUE, limit=50).items}
     assert len(left) == 30 and not left & wanted
     (entry,) = recorded(bench, "dlq.batch_replayed")

@@ -66,7 +66,7 @@ def test_errors_are_judged_by_their_share() -> None:
 def test_p95_needs_enough_runs_on_both_sides() -> None:
     slow = look(job(n=1_000, p95_ms=100.0), job(n=200, p95_ms=400.0))
 
-    assert [change.words for change in slow.changes] == ["mail send: p95 100 to 400 ms (200 runs)"]
+    assert [change.words for change in slow.changes] == ["mail send: p95 of completed runs 100 to 400 ms (200 runs)"]
     assert look(job(n=1_000, p95_ms=100.0), job(n=199, p95_ms=400.0)).changes == []
     assert look(job(n=1_000, p95_ms=100.0), job(n=1_000, p95_ms=110.0)).changes == []
 

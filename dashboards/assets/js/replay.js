@@ -37,6 +37,7 @@ export function Causes({causes, total, label = 'Causes in this replay'}) {
 
 /** What became of the jobs that were put back; those that failed again are a click away. */
 export function Outcome({replay}) {
+  if (replay.state === 'previewed') return html`<span class="faint">not started</span>`;
   if (!replay.hasOutcome) return html`${count(replay.replayed)} replayed`;
   const causes = replay.againCauses.map((cause) => `${cause.error_type} ${count(cause.count)}`).join(', ');
   return html`<span class="outcome"><${Badge} tone=${replay.completed ? 'good' : ''}>${count(replay.completed)} completed</${Badge}>

@@ -185,9 +185,8 @@ class DlqTriageModel(DlqDeletionModel):
     def _finish(self, replay: Replay) -> None:
         self.done_count = replay.done_count
         words = "Replayed" if replay.state == "finished" else "Stopped after"
-        skipped = f"; {replay.skipped_count:,} were gone or had failed anew" if replay.skipped_count else ""
         self._refresh()
-        self.say(f"{words} {replay.replayed_count:,} of {replay.total_count:,} jobs{skipped}.")
+        self.say(f"{words} {replay.replayed_count:,} of {replay.total_count:,} jobs: {replay.outcome}.")
 
     def _ended(self) -> None:
         with self._taking:
