@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from teknav_ops.private_files import keep_files_private, open_folders, private_folder
+from teknav_ops.storage.database import Database
 from workers.services.media import MediaStore
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +63,21 @@ def test_a_data_folder_that_was_open_is_closed(tmp_path: Path) -> None:
     assert mode(private_folder(folder)) == 0o700
     assert list(open_folders([folder])) == []
     assert mode(private_folder(tmp_path / "new")) == 0o700
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_database_that_another_program_opens_first_is_open_to_its_owner_only(tmp_path: Path) -> None:
+    """A producer in an application of one's own, say: its umask stays what it is."""
+    path = tmp_path / "data" / "records.sqlite3"
+    database = Database.open(f"sqlite:///{path}")
+    assert not path.exists()
+    with database.session() as session:
+        session.execute(text("create table a (b)"))
+        modes = {each.name: mode(each) for each in [path.parent, *path.parent.iterdir()]}
+    database.dispose()
+
+    names = ("records.sqlite3", "records.sqlite3-shm", "records.sqlite3-wal")
+    assert modes == {"data": 0o700, **dict.fromkeys(names, 0o600)}
 
 
 @pytest.mark.usefixtures("umask")

@@ -21,7 +21,7 @@ from teknav_ops.cli.context import Context
 from teknav_ops.cli.finding import Finding
 from teknav_ops.cli.keys import finding as keys_finding
 from teknav_ops.cli.options import JsonOption
-from teknav_ops.cli.settings_findings import files_finding, settings_finding
+from teknav_ops.cli.settings_findings import disk_finding, files_finding, settings_finding
 from teknav_ops.errors import TekNavError
 from teknav_ops.jobs.worker_queries import WorkerQueries
 from teknav_ops.metrics.scheduler_state import read_scheduler
@@ -69,6 +69,7 @@ def examine(context: Context) -> Iterator[Finding]:
     if not _has_settings(context):
         return
     yield files_finding(context)
+    yield _guarded("disk", lambda: disk_finding(context), "Check the folders that TEKNAV_DATA_DIR and others name.")
     yield _guarded("alerts", lambda: _alerts(context), "Correct the named TEKNAV_ALERT_ variable; see docs/alerts.md.")
     yield _guarded("reports", lambda: _reports(context), "Correct TEKNAV_REPORT_SCHEDULES; see docs/reports.md.")
     yield _guarded("ai", lambda: _ai(context), "Check TEKNAV_AI_BASE_URL, TEKNAV_AI_API_KEY and that the server runs.")

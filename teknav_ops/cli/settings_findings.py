@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from teknav_ops.access.sign_on_roles import patterns_without_queue
 from teknav_ops.cli.context import Context
 from teknav_ops.cli.finding import Finding
+from teknav_ops.durable_files import RESERVE_BYTES, free_bytes
 from teknav_ops.errors import TekNavError
 from teknav_ops.private_files import open_folders
 from teknav_ops.secret_key import cipher_keys
@@ -41,3 +42,14 @@ def files_finding(context: Context) -> Finding:
     paths = " ".join(str(folder.absolute()) for folder, _ in found)
     seen = ", ".join(f"{folder.absolute()} ({mode})" for folder, mode in found)
     return Finding("files", False, f"other users of this machine can look into {seen}", f"Run `chmod 700 {paths}`.")
+
+
+def disk_finding(context: Context) -> Finding:
+    """Whether there is room on the disks of the folders."""
+    settings = context.settings
+    folders = (settings.data_dir, settings.snapshot_root, settings.report_root, settings.media_root)
+    free = {folder.absolute(): free_bytes(folder) for folder in folders}
+    least = min(free, key=lambda folder: free[folder])
+    seen = f"{free[least] / 2**20:,.0f} MiB are free for {least}"
+    remedy = "Make room: Redis, the database, snapshots and reports take nothing more once it is full."
+    return Finding("disk", free[least] >= RESERVE_BYTES, seen, remedy)

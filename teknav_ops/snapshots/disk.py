@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from teknav_ops.durable_files import RESERVE_BYTES
 from teknav_ops.errors import SnapshotDiskFull
 from teknav_ops.snapshots.extra import duckdb
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_TEXTS: Final = ("no space left", "disk quota", "file too large", "not enough disk", "out of disk")
-#: The database must go on writing on the same disk.
-RESERVE_BYTES: Final = 64 * 1024 * 1024
 
 
 def require_room(folder: Path, needed_bytes: int, *, reserve_bytes: int = RESERVE_BYTES) -> None:

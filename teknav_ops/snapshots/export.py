@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import structlog
 
-from teknav_ops.durable_files import sync_folder
+from teknav_ops.durable_files import RESERVE_BYTES, sync_folder
 from teknav_ops.settings import Settings
 from teknav_ops.snapshots.damage import tells_of_damage
-from teknav_ops.snapshots.disk import RESERVE_BYTES, require_room, watching_for_a_full_disk
+from teknav_ops.snapshots.disk import require_room, watching_for_a_full_disk
 from teknav_ops.snapshots.extra import duckdb
 from teknav_ops.snapshots.folder import SnapshotFolder
 from teknav_ops.snapshots.load import Ends, Loaded, Loader, Progress, is_of_another_database, settled_ids

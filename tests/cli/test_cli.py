@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from teknav_ops.cli.context import Context
+from teknav_ops.cli.settings_findings import disk_finding
 from teknav_ops.redis_state import scripts
 from teknav_ops.redis_state.keys import CLOCK_JUMP, QueueKeys
+from teknav_ops.settings import Settings
 from teknav_ops.storage.schema import head_revision
 from tests.conftest import SECRET_KEY
 from tests.support import warm_python
@@ -332,6 +337,18 @@ def test_the_doctor_sees_a_data_folder_that_others_can_look_into(teknav: Teknav,
     found = files_found()
     tmp_path.chmod(0o700)
     assert not found["is_well"] and "(0750)" in found["seen"] and found["remedy"] == f"Run `chmod 700 {tmp_path}`."
+
+
+def test_the_doctor_sees_a_disk_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {tmp_path: 100 * 2**20, tmp_path / "small": 5 * 2**20}
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=free[place]))
+    (tmp_path / "small").mkdir()
+    settings = Settings(data_dir=tmp_path)
+
+    found = disk_finding(Context(settings))
+    assert found.is_well and found.seen == f"100 MiB are free for {tmp_path}"
+    found = disk_finding(Context(settings.model_copy(update={"report_dir": tmp_path / "small" / "reports"})))
+    assert not found.is_well and found.seen == f"5 MiB are free for {tmp_path / 'small' / 'reports'}"
 
 
 def test_the_doctor_sees_a_redis_that_is_full_or_may_drop_jobs(teknav: Teknav, redis_server: RedisServer) -> None:

@@ -206,7 +206,7 @@ def test_the_demos_load_reaches_the_queues_that_are_asked_for(running: Installat
 def test_doctor_and_metrics_see_it(running: Installation) -> None:
     running.wait_for(lambda: read_scheduler(running.client, TOPOLOGY) == "publishes", "the scheduler's figures")
     assert [finding["check"] for finding in running.ask("doctor")] == [
-        "versions", "settings", "files", "alerts", "reports", "ai", "mail", "sms", "redis", "clock", "database",
+        "versions", "settings", "files", "disk", "alerts", "reports", "ai", "mail", "sms", "redis", "clock", "database",
         "audit", "keys", "scheduler", "workers", "jobs",
     ]  # fmt: skip
     running.wait_for(lambda: running.completed("media:optimize"), "a photograph")
