@@ -62,10 +62,15 @@ class Reader:
         last = now // MINUTE_MS
         hour = range(last - _HOUR_MINUTES + 1, last + 1)
         rows = self._minutes.read(dict.fromkeys(self._queues, now))
-        ended = {queue: {row.minute: row.finished for row in rows[queue]} for queue in self._queues}
         is_starting = read_scheduler(self._client, self._queues) == "starting"
-        last_hour = {queue: [ended[queue].get(past, 0) for past in hour] for queue in self._queues}
-        return Reading(published, last_hour, is_starting)
+        ended, failed = (
+            {queue: [counts[queue].get(past, 0) for past in hour] for queue in self._queues}
+            for counts in (
+                {queue: {row.minute: row.finished for row in rows[queue]} for queue in self._queues},
+                {queue: {row.minute: row.failed for row in rows[queue]} for queue in self._queues},
+            )
+        )
+        return Reading(published, ended, failed, is_starting)
 
 
 def as_json(reading: Reading) -> dict[str, Any]:
@@ -76,7 +81,12 @@ def as_json(reading: Reading) -> dict[str, Any]:
         "isStale": reading.is_stale,
         "attention": notes,
         "queues": [
-            {"queue": queue, "stats": reading.stats[queue], "endedPerMinute": reading.last_hour[queue]}
+            {
+                "queue": queue,
+                "stats": reading.stats[queue],
+                "endedPerMinute": reading.last_hour[queue],
+                "failedPerMinute": reading.failed[queue],
+            }
             for queue in reading.in_order()
         ],
     }

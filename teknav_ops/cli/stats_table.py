@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -21,21 +22,26 @@ START_A_SCHEDULER: Final = "start one with `teknav up`, or `python -m teknav_ops
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 #: Sparklines of so many columns divide an hour evenly.
 _SPARK_WIDTHS: Final = (60, 30, 20, 12)
-#: What the other columns take: all of them, and without those least needed.
-_WIDE: Final = 88
-_NARROW: Final = 65
+#: Which columns go, one after another, where there is no room for all.
+_LEAST_NEEDED: Final = ("workers", "delayed", "active", "oldest", "state", "p95", "done/min")
+#: So many of them go for the sparkline, too.
+_FOR_THE_LAST_HOUR: Final = 3
 #: More queues with the same trouble share a line.
 _TOLD_EACH: Final = 3
 _STYLES: Final = {"bad": "bold red", "warn": "yellow"}
+_STATE_STYLES: Final = {"stale": "red", "paused": "yellow", "running": "green"}
+#: The columns beside queue and state. Those that are given up in a minute stand apart from those that are completed.
+_NUMBERS: Final = ("wait", "active", "delayed", "workers", "dlq", "done/min", "fail/min", "p95", "oldest")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reading:
     """What was read at one moment. `stats` is None for a queue of which nothing is published; `last_hour` holds the
-    jobs that ended in each of sixty minutes, the current one last."""
+    jobs that ended in each of sixty minutes, the current one last, and `failed` those of them that were given up."""
 
     stats: Mapping[str, QueueStats | None]
     last_hour: Mapping[str, Sequence[int]]
+    failed: Mapping[str, Sequence[int]]
     #: Whether a scheduler is about to publish, where none has lately.
     is_starting: bool = False
 
@@ -77,13 +83,17 @@ def draw(reading: Reading, *, width: int, has_blocks: bool) -> RenderableType:
     return Group(_headline(reading), Text(""), _table(reading, width, has_blocks), *_notes(reading))
 
 
-def sparkline(counts: Sequence[int], width: int) -> str:
-    """Counts as blocks, the highest of its own scale; `width` divides their number."""
+def sparkline(counts: Sequence[int], failed: Sequence[int], width: int) -> Text:
+    """Counts as blocks, the highest of its own scale, red where most of them failed; `width` divides their number."""
     step = len(counts) // width
-    sums = [sum(counts[start : start + step]) for start in range(0, len(counts), step)]
+    sums, bad = ([sum(each[start : start + step]) for start in range(0, len(each), step)] for each in (counts, failed))
     top = max(sums, default=0)
-    # Something is never drawn as nothing.
-    return "".join(_BLOCKS[-(-value * (len(_BLOCKS) - 1) // top)] if value else _BLOCKS[0] for value in sums)
+    drawn = Text()
+    for value, of_them in zip(sums, bad, strict=True):
+        # Something is never drawn as nothing.
+        block = _BLOCKS[-(-value * (len(_BLOCKS) - 1) // top)] if value else _BLOCKS[0]
+        drawn.append(block, "red" if value and 2 * of_them >= value else "cyan")
+    return drawn
 
 
 def _headline(reading: Reading) -> Text:
@@ -98,46 +108,64 @@ def _headline(reading: Reading) -> Text:
 
 
 def _table(reading: Reading, width: int, has_blocks: bool) -> Table:
-    is_wide = width >= _WIDE + _SPARK_WIDTHS[-1]
-    left = width - (_WIDE if is_wide else _NARROW)
-    spark_width = next((columns for columns in _SPARK_WIDTHS if columns <= left), 0) if has_blocks else 0
+    worst = {about.queue: about.severity for about in reversed(reading.attention())}
+    queues = reading.in_order()
+    rows = [_cells(queue, reading.stats[queue], worst.get(queue)) for queue in queues]
+    names, left = _fitting(rows, width, _SPARK_WIDTHS[-1] + 1 if has_blocks else 0)
+    spark_width = next((columns for columns in _SPARK_WIDTHS if columns < left), 0) if has_blocks else 0
     table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
-    names = ["queue", "state", "waiting", *(["active", "delayed", "workers"] if is_wide else [])]
-    for name in (*names, "dlq", "per min", "p95", "oldest"):
+    for name in names:
         table.add_column(name, justify="left" if name in ("queue", "state") else "right", no_wrap=True)
     if spark_width:
         table.add_column("last hour", no_wrap=True)
-    worst = {about.queue: about.severity for about in reversed(reading.attention())}
-    for queue in reading.in_order():
-        cells = _cells(queue, reading.stats[queue], worst.get(queue), is_wide)
+    for queue, row in zip(queues, rows, strict=True):
+        cells = [row[name] for name in names]
         if spark_width:
-            cells.append(Text(sparkline(reading.last_hour[queue], spark_width), style="cyan"))
+            cells.append(sparkline(reading.last_hour[queue], reading.failed[queue], spark_width))
         table.add_row(*cells)
     return table
 
 
-def _cells(queue: str, stats: QueueStats | None, severity: str | None, is_wide: bool) -> list[Text]:
-    style = _STYLES.get(severity or "", "")
+def _fitting(rows: Sequence[Mapping[str, Text]], width: int, spark_width: int) -> tuple[list[str], int]:
+    """The columns that have room beside each other, so that no number is cut, and how much room is left. The first that
+    go make room for the last hour, too.
+    """
+    names = list(rows[0])
+    widths = {name: max(cell_len(name), *(row[name].cell_len for row in rows)) + 1 for name in names}
+    for number, name in enumerate(_LEAST_NEEDED):
+        beside = spark_width if number < _FOR_THE_LAST_HOUR else 0
+        if sum(widths[each] for each in names) - 1 + beside <= width:
+            break
+        names.remove(name)
+    return names, width - sum(widths[each] for each in names) + 1
+
+
+def _cells(queue: str, stats: QueueStats | None, severity: str | None) -> dict[str, Text]:
+    """A row, by its columns' names."""
     if stats is None:
-        return [Text(queue), Text("unknown", style="red"), *(Text("-") for _ in range(8 if is_wide else 5))]
+        row = {"queue": Text(queue), "state": Text("unknown", style="red")}
+        return row | {name: Text("-") for name in _NUMBERS}
     state = "stale" if stats.is_stale else "paused" if stats.is_paused else "running"
-    state_style = {"stale": "red", "paused": "yellow", "running": "green"}[state]
     oldest, p95 = stats.oldest_waiting_age_ms, stats.p95_duration_ms
-    details = [
+    numbers = (
+        Text(f"{stats.waiting + stats.paused:,}", style="yellow" if stats.is_paused else ""),
         Text(f"{stats.active:,}"),
         Text(f"{stats.delayed:,}"),
         Text(str(stats.workers), style="" if stats.workers else "red"),
-    ]
-    return [
-        Text(queue, style=style),
-        Text(state, style=state_style),
-        Text(f"{stats.waiting + stats.paused:,}", style="yellow" if stats.is_paused else ""),
-        *(details if is_wide else []),
         Text(f"{stats.dlq:,}", style="red" if stats.dlq else ""),
-        Text(f"{stats.rate * 60:,.1f}" if stats.rate * 60 < 10 else f"{stats.rate * 60:,.0f}"),
+        Text(_per_minute(stats.completed_rate)),
+        Text(_per_minute(stats.failed_rate), style="red" if stats.failed_rate else ""),
         Text("-" if p95 is None else span(p95) + of_few(stats.runs)),
         Text("-" if oldest is None else span(oldest)),
-    ]  # fmt: skip
+    )
+    return {
+        "queue": Text(queue, style=_STYLES.get(severity or "", "")),
+        "state": Text(state, style=_STATE_STYLES[state]),
+    } | dict(zip(_NUMBERS, numbers, strict=True))
+
+
+def _per_minute(rate: float) -> str:
+    return f"{rate * 60:,.1f}" if rate * 60 < 10 else f"{rate * 60:,.0f}"
 
 
 def _notes(reading: Reading) -> list[Text]:

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 def rate_area(
     frame: pandas.DataFrame, *, as_of: str, since: datetime | None = None, until: datetime | None = None,
-    width: timedelta | None = None, by: str = "queue", title: str = "Finished jobs per second",
+    width: timedelta | None = None, by: str = "queue", title: str = "Completed jobs per second",
 ) -> go.Figure:  # fmt: skip
-    """Stacked areas over time. `frame`: at, `by`, rate (jobs per second). The busiest are drawn, the others summed."""
-    if frame.empty or not frame["rate"].sum():
-        return nothing(title=title, as_of=as_of, why="No job finished in this window.")
-    table = frame.pivot_table(index="at", columns=by, values="rate", aggfunc="sum", fill_value=0.0)
+    """Stacked areas over time of the jobs that were completed: those that were given up would look like work done.
+    `frame`: at, `by`, completed, failed, rate (of both, per second). The busiest are drawn, the others summed.
+    """
+    if frame.empty or not frame["completed"].sum():
+        return nothing(title=title, as_of=as_of, why="No job was completed in this window.")
+    ended = frame["completed"] + frame["failed"]
+    rates = frame.assign(rate=(frame["rate"] * frame["completed"] / ended).where(ended > 0, 0.0))
+    table = rates.pivot_table(index="at", columns=by, values="rate", aggfunc="sum", fill_value=0.0)
     table = every_step(table, since=since, until=until, width=width)
     order = list(table.sum().sort_values(ascending=False).index)
     shown, rest = order[: SERIES_LIMIT - 1], order[SERIES_LIMIT - 1 :]
@@ -31,7 +35,7 @@ def rate_area(
         figure.add_scatter(
             x=table.index, y=table[rest].sum(axis=1), name="others", stackgroup="one", hovertemplate="%{y:,.2f}/s"
         )
-    framed(figure, title=title, as_of=as_of, x="time (UTC)", y="finished jobs (1/s)")
+    framed(figure, title=title, as_of=as_of, x="time (UTC)", y="completed jobs (1/s)")
     return over_time(figure, since=since, until=until)
 
 

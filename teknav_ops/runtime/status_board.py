@@ -13,7 +13,7 @@ from rich.text import Text
 
 from teknav_ops.errors import RedisUnavailable
 from teknav_ops.jobs.queries import JobQueries
-from teknav_ops.metrics.live import read_all_stats
+from teknav_ops.metrics.live import QueueStats, read_all_stats
 from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client
 from teknav_ops.redis_state.scripts import QueueCounts
 
@@ -74,7 +74,7 @@ class StatusBoard:
         table = Table(box=None, header_style="bold", pad_edge=False)
         for name in ("queue", "state"):
             table.add_column(name)
-        for name in ("waiting", "active", "delayed", "completed", "dead", "workers", "per min", "p95 ms"):
+        for name in ("waiting", "active", "delayed", "completed", "dead", "workers", "done/min", "fail/min", "p95 ms"):
             table.add_column(name, justify="right")
         published = read_all_stats(self._client, counts)
         for queue, now in counts.items():
@@ -88,7 +88,12 @@ class StatusBoard:
                 "–" if now.completed_total is None else f"{now.completed_total:,}",
                 Text(f"{now.dlq:,}", style="red" if now.dlq else ""),
                 str(now.workers),
-                "-" if stats is None else f"{stats.rate * 60:.0f}",
-                "-" if stats is None else stats.p95_text,
+                *(["-"] * 3 if stats is None else _live(stats)),
             )
         return table
+
+
+def _live(stats: QueueStats) -> list[str | Text]:
+    """What the last five minutes say of a queue: jobs that were completed, and given up, each minute; p95."""
+    failed = Text(f"{stats.failed_rate * 60:.0f}", style="red" if stats.failed_rate else "")
+    return [f"{stats.completed_rate * 60:.0f}", failed, stats.p95_text]

@@ -24,6 +24,12 @@ _TEXT_CHARACTERS: Final = 160
 _LEAST: Final = 0.0005
 #: Columns that are parts of a whole.
 _SHARES: Final = frozenset({"success_share", "objective", "budget_used", "utilisation", "error_rate"})
+#: Jobs per second.
+_RATES: Final = {
+    "rate": "rate (jobs/s)",
+    "completed_rate": "completed (jobs/s)",
+    "failed_rate": "given up (jobs/s)",
+}
 #: `p95_ms`, `p99_duration_ms`, `p95_failed_duration_ms`; and the column that says of how many runs, the first there is.
 _PERCENTILE: Final = re.compile(r"p\d\d_(failed_)?(duration_)?ms")
 _RUNS_OF: Final[dict[str | None, tuple[str, ...]]] = {None: ("n", "runs"), "failed_": ("failed_runs",)}
@@ -130,8 +136,8 @@ def _side(column: pandas.Series) -> str:
 
 def _heading(text: str, column: pandas.Series) -> str:
     """`duration_ms` is `duration (ms)`: words for people, the unit apart."""
-    if text == "rate":
-        return "rate (jobs/s)"
+    if text in _RATES:
+        return _RATES[text]
     for ending, unit in (("_ms", "ms"), ("_seconds", "s"), ("_usd", "USD")):
         if text.endswith(ending):
             return f"{text.removesuffix(ending).replace('_', ' ')} ({unit})"

@@ -138,7 +138,7 @@ def test_json_tells_all_of_it_and_a_queue_can_be_picked(client: redis.Redis, env
     assert {"waiting", "lastUpdatedAt", "p95DurationMs", "ageMs", "isStale"} <= set(first["stats"])
     # The minute may have changed since.
     assert len(first["endedPerMinute"]) == 60 and sum(first["endedPerMinute"]) in (7, 3)
-    assert 3 in first["endedPerMinute"][-2:]
+    assert 3 in first["endedPerMinute"][-2:] and first["failedPerMinute"] == [0] * 60
 
 
 def test_nobody_publishes_and_it_says_what_to_do(environment: dict[str, str]) -> None:
@@ -165,18 +165,33 @@ def test_stale_stats_are_said_to_be_stale(client: redis.Redis, environment: dict
 
 
 @pytest.mark.parametrize(
-    ("columns", "names"), [("160", "active delayed workers"), ("80", "waiting dlq"), ("70", "dlq")]
+    ("columns", "names"),
+    [
+        ("160", "active delayed workers"),
+        ("86", "state oldest"),
+        ("70", "done/min fail/min p95"),
+        ("40", "wait dlq fail/min"),
+    ],
 )
-def test_it_fits_the_terminal(client: redis.Redis, environment: dict[str, str], columns: str, names: str) -> None:
+def test_it_fits_the_terminal_and_cuts_no_number(
+    client: redis.Redis, environment: dict[str, str], columns: str, names: str
+) -> None:
     hour_of(client, "email:send", m5=9)
+    client.hset(
+        QueueKeys("email:send").minute(int(client.time()[0]) // 60 - 1), mapping={"j|completed": 10, "j|failed": 6_000}
+    )
+    client.zadd(QueueKeys("email:send").dlq, {str(number): number for number in range(6_001)})
     publish(client)
 
     text = run(environment, COLUMNS=columns).stdout
+    row = next(line for line in text.splitlines() if line.startswith("email:send"))
 
     assert max(map(len, text.splitlines())) <= int(columns)
-    header = text.splitlines()[2]
+    # Those that were given up, in a minute of five, apart from those that were completed.
+    assert "6,001" in row and "1,200" in row and "…" not in row
+    header = next(line for line in text.splitlines() if line.startswith("queue "))
     assert all(name in header for name in names.split())
-    assert ("█" in text) == ("last hour" in header) == (columns != "70")
+    assert ("█" in text) == ("last hour" in header) == (columns in ("160", "86"))
     assert "analytics:snapshot" in text
 
 
@@ -265,9 +280,14 @@ def test_in_a_terminal_it_is_kept_up_to_date_and_leaves_it_as_it_was(
 
 
 def test_sparklines_scale_to_their_own_top_and_never_draw_something_as_nothing() -> None:
-    assert sparkline([0, 0, 0, 0], 4) == "▁▁▁▁"
-    assert sparkline([0, 1, 1_000, 500], 4) == "▁▂█▅"
-    assert sparkline([1, 1, 2, 2], 2) == "▅█"
+    assert sparkline([0, 0, 0, 0], [0] * 4, 4).plain == "▁▁▁▁"
+    assert sparkline([0, 1, 1_000, 500], [0] * 4, 4).plain == "▁▂█▅"
+    assert sparkline([1, 1, 2, 2], [0] * 4, 2).plain == "▅█"
+
+
+def test_where_most_of_what_ended_failed_a_sparkline_is_red() -> None:
+    drawn = sparkline([4, 4, 4, 0], [0, 1, 2, 0], 4)
+    assert [str(span.style) for span in drawn.spans] == ["cyan", "cyan", "red", "cyan"]
 
 
 @pytest.mark.parametrize(

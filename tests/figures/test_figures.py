@@ -44,7 +44,7 @@ def test_without_data_a_chart_says_why(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "frame"),
     [
-        ("rate_area", one_step(rate=2.0)), ("p95_lines", one_step(p95_ms=5.0, n=3)),
+        ("rate_area", one_step(rate=2.0, completed=9, failed=0)), ("p95_lines", one_step(p95_ms=5.0, n=3)),
         ("error_types_stacked", one_step(error_type="Boom", n=3)),
         ("dlq_flow_bars", one_step(inflow=3, outflow=1, net=2)), ("moments", one_step(kind="alert", what="x")),
     ],
@@ -62,7 +62,9 @@ def test_one_busy_moment_of_a_day_is_shown_as_a_moment_of_a_day(name: str, frame
 
 
 def test_an_area_falls_to_nothing_where_nothing_happened() -> None:
-    area = figures.rate_area(one_step(rate=2.0), as_of="", **WINDOW, width=QUARTER).data[0]
+    # Of eight that finished in a second, two were completed.
+    steps = one_step(rate=8.0, completed=1_800, failed=5_400)
+    area = figures.rate_area(steps, as_of="", **WINDOW, width=QUARTER).data[0]
     assert len(area.x) == 97 and sorted(area.y)[-2:] == [0.0, 2.0]
 
 

@@ -64,7 +64,7 @@ def test_queue_health_says_what_sql_and_redis_say(lab: Lab) -> None:
     assert f"{len(MISSING)} dead letters" in words and words.count("as of ") >= 2
     drawn = charts(output)
     assert set(drawn) == {
-        "Jobs in each queue", "Finished jobs per second", "p95 of completed runs", "Runs that ended in an error",
+        "Jobs in each queue", "Completed jobs per second", "p95 of completed runs", "Runs that ended in an error",
     }  # fmt: skip
     assert all("as of " in chart["layout"]["title"]["subtitle"]["text"] for chart in drawn.values())
     errors = drawn["Runs that ended in an error"]["data"]

@@ -22,7 +22,8 @@ _HEADS = (
     "delayed",
     "dead letters",
     "workers",
-    "per min",
+    "completed per min",
+    "given up per min",
     "p95 ms",
     "oldest waits s",
 )
@@ -98,7 +99,8 @@ def _row(stats: QueueStats) -> tuple[str, ...]:
     waits = stats.oldest_waiting_age_ms
     return (
         stats.queue, "paused" if stats.is_paused else "running", f"{stats.waiting:,}", f"{stats.active:,}",
-        f"{stats.delayed:,}", f"{stats.dlq:,}", str(stats.workers), f"{stats.rate * 60:,.1f}",
+        f"{stats.delayed:,}", f"{stats.dlq:,}", str(stats.workers), f"{stats.completed_rate * 60:,.1f}",
+        f"{stats.failed_rate * 60:,.1f}",
         stats.p95_text,
         "–" if waits is None else f"{waits / 1000:,.0f}",
     )  # fmt: skip
