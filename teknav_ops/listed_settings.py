@@ -23,9 +23,9 @@ def load_list(setting: str, text: str) -> list[Any]:
             words = error.strerror if isinstance(error, OSError) else plain.json_problem(error)
             raise InvalidRequest(f"{setting}: {text[1:]}: {words}") from None
     try:
-        listed = plain.read(text)
+        listed = plain.parse(text, setting)
         plain.check(listed)
-    except ValueError as error:
+    except plain.NotPlain as error:
         raise InvalidRequest(f"{setting}: not JSON: {error}") from None
     if not isinstance(listed, list):
         raise InvalidRequest(f"{setting}: must be a JSON list")

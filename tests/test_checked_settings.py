@@ -187,6 +187,16 @@ def test_a_list_in_a_file_that_cannot_be_read_is_refused_by_its_setting(tmp_path
         written_schedules(Settings(report_schedules=f"@{path}"))
 
 
+def test_a_list_in_a_file_may_begin_with_a_byte_order_mark_and_has_no_key_twice(tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    path.write_text('[{"name": "queue_health", "cron": "0 6 * * *"}]', "utf-8-sig")
+    assert [written.name for written in written_schedules(Settings(report_schedules=f"@{path}"))] == ["queue_health"]
+
+    path.write_text('[{"name": "queue_health", "cron": "0 6 * * *", "cron": "0 7 * * *"}]')
+    with pytest.raises(InvalidRequest, match=r"^report_schedules: has the key .cron. twice"):
+        written_schedules(Settings(report_schedules=f"@{path}"))
+
+
 @pytest.mark.parametrize(
     ("url", "kept", "prefix"),
     [

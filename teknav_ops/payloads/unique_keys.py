@@ -17,8 +17,8 @@ class DoubledKey(ValueError):
 
 
 def loads(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises DoubledKey, and as `json.loads` does."""
-    return json.loads(text, object_pairs_hook=_unique)
+    """The value of a JSON text, with or without a byte order mark before it. Raises DoubledKey, and as `json.loads`."""
+    return json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text, object_pairs_hook=_unique)
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def settings_of(profile: str | None) -> Settings:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        stored = tomllib.loads(path.read_text("utf-8"))
+        stored = tomllib.loads(path.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"profile: {path} is not TOML: {error}") from None
     values = {name.lower().removeprefix(_PREFIX): value for name, value in stored.items()}

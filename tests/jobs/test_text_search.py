@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -32,7 +33,8 @@ _PAYLOAD = {
         ("كتاب علي", "کتاب علی"), ("کتاب علی", "كتاب علي"), ("می‌شود", "میشود"), ("می شود", "می‌شود"),
         ("کتاب‌ها", "کتاب ها"), ("کتاب ها", "کتاب‌ها"), ("۱۴۰۴ و ٢٥", "1404"), ("۱۴۰۴ و ٢٥", "۲۵"), (1404, "۱۴۰۴"),
         ("cafe\u0301", "CAFÉ"), ("caf\u00e9", "cafe"), ("Straße", "STRASSE"), ("خانۀ ما", "خانه ما"), (1.5, "1.5"),
-        (True, "true"), ("a/b", "A/B"), ({"deep": [{"x": "سلام"}]}, "سلام"), ("سَلام", "سلام"), ("𝐇𝐞𝐥𝐥𝐨", "hello"),
+        (True, "true"), (False, "false"), ("a/b", "A/B"), ({"deep": [{"x": "سلام"}], "next": [1, 2]}, "سلام"),
+        ([[1, "first"], [2]], "first"), (math.inf, "infinity"), ("سَلام", "سلام"), ("𝐇𝐞𝐥𝐥𝐨", "hello"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("ensure_ascii", [True, False])

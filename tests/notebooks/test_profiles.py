@@ -35,7 +35,7 @@ def write_profile(tmp_path: Path, text: str, name: str = "staging") -> None:
 
 def test_a_profile_stands_alone_but_for_the_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_profile(
-        tmp_path, 'redis_url = "redis://ops:secret@staging.example:2/0"\nTEKNAV_DATABASE_URL = "sqlite:///x"\n'
+        tmp_path, '\ufeffredis_url = "redis://ops:secret@staging.example:2/0"\nTEKNAV_DATABASE_URL = "sqlite:///x"\n'
     )
 
     there = connect("staging").settings

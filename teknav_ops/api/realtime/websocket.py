@@ -24,6 +24,7 @@ from teknav_ops.api.realtime.following import (
     wanted_of,
 )
 from teknav_ops.errors import InvalidRequest
+from teknav_ops.payloads import plain
 
 log = structlog.get_logger("teknav.realtime")
 
@@ -95,7 +96,7 @@ class EventSocket:
             await self._socket.close(_MISUSE, "message too long")
             raise WebSocketDisconnect(_MISUSE)
         try:
-            message = _READER.validate_json(text)
+            message = _READER.validate_python(plain.parse(text, "message"))
             if isinstance(message, Ping):
                 await self._send({"type": "pong"})
             elif isinstance(message, Subscribe):

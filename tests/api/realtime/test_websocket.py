@@ -133,12 +133,16 @@ def test_a_quiet_socket_has_a_heartbeat(site: Web, token: str, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("message", "word"),
     [
-        ("{", "JSON"), ("[]", "object"), ('{"type": "dance"}', "dance"), ('{"type": "ping", "x": 1}', "Extra"),
+        ("{", "JSON"),
+        ("[]", "object"),
+        ('{"type": "ping", "type": "unsubscribe"}', "twice"),
+        ('{"type": "dance"}', "dance"),
+        ('{"type": "ping", "x": 1}', "Extra"),
         ('{"type": "subscribe", "queues": ["no:such"]}', "test:work"),
         ('{"type": "subscribe", "types": ["job.danced"]}', "job.completed"),
         ('{"type": "subscribe", "last_id": "yesterday"}', "yesterday"),
     ],
-)  # fmt: skip
+)
 def test_a_message_that_is_none_is_answered_and_the_socket_stays(
     site: Web, token: str, message: str, word: str
 ) -> None:
