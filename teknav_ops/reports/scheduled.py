@@ -31,6 +31,8 @@ _MISSED: Final = timedelta(days=7)
 _LOOK_FOR_LATE_SECONDS: Final = 60.0
 _LATE_PERIODS: Final = 2
 _LEAVE_SECONDS: Final = 15.0
+#: While Redis is away, between two attempts to say that a report was run.
+_AGAIN_SECONDS: Final = 1.0
 
 
 class ScheduledReports:
@@ -104,7 +106,7 @@ class ScheduledReports:
             meta = self._desk.run(
                 schedule.name, schedule.params, who="scheduler", schedule=schedule.key,
                 allow_replay=schedule.allow_replay, deliver=schedule.deliver, is_over=self._is_over.is_set,
-                tick=lambda _: _quietly(claim.renew),
+                tick=lambda _: _keep(claim),
             )  # fmt: skip
         except (TekNavError, OSError) as error:
             self._not_run(schedule, due, claim, error_text(error))
@@ -118,9 +120,9 @@ class ScheduledReports:
             _quietly(claim.give_back)
             return
         self._settled[schedule.key] = due
-        _quietly(claim.settle)
+        self._say(claim.settle)
         if meta.has_told:
-            _quietly(lambda: self._comings.came(schedule.key))
+            self._say(lambda: self._comings.came(schedule.key))
 
     def _not_run(self, schedule: Schedule, due: datetime, claim: Claim, why: str) -> None:
         assert self._desk is not None
@@ -129,8 +131,15 @@ class ScheduledReports:
             _quietly(claim.give_back)
         else:
             self._settled[schedule.key] = due
-            _quietly(claim.settle)
             self._desk.alerts.not_run(schedule.key, why)
+            self._say(claim.settle)
+
+    def _say(self, do: Callable[[], None]) -> None:
+        """Again and again while Redis is away, until this process leaves: a claim that is not settled ends, and another
+        would run the report a second time.
+        """
+        while not _quietly(do) and not self._is_over.wait(_AGAIN_SECONDS):
+            pass
 
     def _look_for_missed(self, schedule: Schedule, since: datetime, now: datetime) -> None:
         """The last time that nobody took: no scheduler led, its forerunner still ran, or there was no room."""
@@ -160,9 +169,15 @@ class ScheduledReports:
                 self._desk.alerts.late(key, since)
 
 
-def _quietly(do: Callable[[], None]) -> None:
-    """Redis may be away while a report runs; the claim then ends by itself."""
+def _keep(claim: Claim) -> None:
+    _quietly(claim.renew)
+
+
+def _quietly(do: Callable[[], None]) -> bool:
+    """False where Redis is away, as it may be while a report runs; the claim then ends by itself."""
     try:
         do()
     except OUTAGE_ERRORS as error:
         log.warning("report.claim", error=str(error))
+        return False
+    return True

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import select
 
 from teknav_ops.errors import InvalidRequest
 from teknav_ops.redis_state import keys
-from teknav_ops.reports import claims
+from teknav_ops.reports import claims, scheduled
 from teknav_ops.reports.scheduled import GRACE, ScheduledReports
 from teknav_ops.reports.store import ReportStore
 from teknav_ops.storage.database import Database
@@ -211,6 +212,33 @@ def test_a_claim_that_ended_while_redis_was_away_is_taken_anew(
     monkeypatch.setattr(claims, "_RENEW_SECONDS", 0.0)
     mine.renew()
     assert not other.take() and client.pttl(key) > 0
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_a_report_that_ends_while_redis_is_away_is_marked_as_run_once_it_is_back(
+    scheduler: Make, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, is_back: bool
+) -> None:
+    """Else its claim ends, and the next leader runs it again."""
+    monkeypatch.setattr(scheduled, "_AGAIN_SECONDS", 0.01)
+    settle, refused = claims.Claim.settle, threading.Semaphore(0)
+
+    def settle_late(claim: claims.Claim) -> None:
+        refused.release()
+        if not is_back or refused._value < 3:
+            raise RedisConnectionError("away")
+        settle(claim)
+
+    monkeypatch.setattr(claims.Claim, "settle", settle_late)
+    one = scheduler()
+    one.step()
+    until(lambda: refused._value >= 3, what="the third time")
+    if not is_back:
+        # Who leaves does not wait for it.
+        one.close()
+    until(lambda: not running(), what="the thread's end")
+
+    marked = client.get(keys.report_claim("hourly", int(HOUR.timestamp() * 1000)))
+    assert (marked == "done") == is_back
 
 
 def test_who_has_lost_a_claim_neither_keeps_nor_gives_back_that_of_another(
