@@ -236,6 +236,10 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text(sorted(TOPOLOGY)[1])
+    for key, tab in (("ArrowRight", "Failed"), ("End", "Metrics"), ("ArrowRight", "Jobs"), ("ArrowLeft", "Metrics")):
+        page.locator("[role=tab][tabindex='0']").press(key)
+        expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+        expect(page.get_by_role("tab", name=tab)).to_be_focused()
 
     page.keyboard.press("/")
     assert page.evaluate(FOCUSED) == "find"

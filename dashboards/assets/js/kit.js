@@ -134,10 +134,19 @@ export function Progress({done, total, tone, label}) {
     <div style=${{width: `${share * 100}%`}}></div></div>`;
 }
 
-/** Tabs whose choice lives in the address. */
+/** Tabs whose choice lives in the address. Tab comes to the one that is chosen; arrows, Home and End choose another. */
 export function Tabs({client, name = 'tab', value, tabs}) {
-  return html`<div class="tabs" role="tablist">${tabs.map(([key, text, number, unit]) => html`
-    <button type="button" key=${key} role="tab" aria-selected=${key === value} onClick=${() => client.go({[name]: key, page: null})}>
+  const choose = (key) => client.go({[name]: key, page: null});
+  const move = (event, at) => {
+    const next = {ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1}[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    const button = event.currentTarget.parentElement.children[(next + tabs.length) % tabs.length];
+    button.focus();
+    button.click();
+  };
+  return html`<div class="tabs" role="tablist">${tabs.map(([key, text, number, unit], at) => html`
+    <button type="button" key=${key} role="tab" aria-selected=${key === value} tabindex=${key === value ? 0 : -1} onKeyDown=${(event) => move(event, at)} onClick=${() => choose(key)}>
       ${text}${number !== undefined && number !== null && html`<span class="number">${number.toLocaleString('en-US')}${unit && ` ${unit}`}</span>`}</button>`)}</div>`;
 }
 

@@ -17,7 +17,7 @@ export default function Alerts({client, unwatched, open, recent, undelivered, si
 
 function List({alerts, label}) {
   return html`<div class="scroll"><table class="cards whole" aria-label=${label}><thead><tr><th scope="col">Rule</th><th scope="col">Queue</th><th scope="col">Message</th><th scope="col">Since</th><th scope="col">Over</th></tr></thead><tbody>${alerts.map((alert) => html`<tr key=${alert.id}>
-    <td class="name"><b>${alert.rule}</b> <${Badge} tone=${alert.resolved_at ? '' : alert.severity === 'page' ? 'bad' : 'warn'}>${alert.severity}</${Badge}> <a class="faint" href=${alert.runbook}>runbook</a></td>
+    <td class="name line"><b>${alert.rule}</b> <${Badge} tone=${alert.resolved_at ? '' : alert.severity === 'page' ? 'bad' : 'warn'}>${alert.severity}</${Badge}> <a class="faint" href=${alert.runbook}>runbook</a></td>
     <td data-label="Queue">${alert.href ? html`<a href=${alert.href}>${alert.queue}</a>` : alert.queue}</td><td class="fill"><${Words} text=${alert.message} title=${alert.message} />
       ${alert.first_message !== alert.message && html`<small class="faint">at first: <${Words} text=${alert.first_message} title=${alert.first_message} /></small>`}${alert.resolution && html`<${Words} as="small" class="faint" text=${alert.resolution} title=${alert.resolution} />`}</td>
     <td data-label="Since"><${Time} at=${alert.since_at} relative /></td><td data-label="Over">${alert.resolved_at ? html`<${Time} at=${alert.resolved_at} relative />` : '–'}</td></tr>`)}</tbody></table></div>`;
