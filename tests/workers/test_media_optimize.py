@@ -17,7 +17,7 @@ import pyvips
 from dramatiq.middleware import TimeLimitExceeded
 
 from teknav_ops import sample_content
-from teknav_ops.errors import PermanentError
+from teknav_ops.errors import Away, PermanentError
 from teknav_ops.payloads.media_optimize import OptimizeImage
 from teknav_ops.storage.effects import SqlEffects
 from teknav_ops.storage.tables import File
@@ -202,14 +202,23 @@ def test_no_more_is_read_than_is_needed_to_refuse(tmp_path: Path) -> None:
     assert len(MediaStore(tmp_path).read("big", limit_bytes=100)) == 101
 
 
-def test_a_write_that_fails_is_tried_again_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize(
+    ("number", "is_away"),
+    [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EROFS, True), (errno.EIO, False), (errno.EACCES, False)],
+)
+def test_a_write_that_fails_is_tried_again_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_away: bool
+) -> None:
+    """A disk that takes nothing more is waited for, as SQL and Redis are: it uses up no attempt."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
 
     store = MediaStore(tmp_path)
-    with monkeypatch.context() as patched, pytest.raises(StorageFailed, match="No space left"):
-        patched.setattr(os, "fsync", full)
+    with monkeypatch.context() as patched, pytest.raises(StorageFailed, match=os.strerror(number)) as caught:
+        patched.setattr(os, "fsync", refuse)
         store.put(JPEG, folder="variants", suffix="jpeg")
+    assert isinstance(caught.value, Away) == is_away
 
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert store.path(store.put(JPEG, folder="variants", suffix="jpeg")).read_bytes() == JPEG
@@ -228,7 +237,7 @@ def test_a_job_whose_storage_fails_says_so_on_the_row_and_may_still_succeed(
         patched.setattr(os, "fsync", full)
         optimize_image(order(file_id), make_context("job-1"))
     failed = file_row(services, file_id)
-    assert failed.status == "optimizing" and "StorageFailed" in (failed.error or "") and failed.job_id == "job-1"
+    assert failed.status == "optimizing" and "MediaDiskFull" in (failed.error or "") and failed.job_id == "job-1"
 
     optimize_image(order(file_id), make_context("job-1"))
     assert (file_row(services, file_id).status, file_row(services, file_id).error) == ("optimized", None)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from teknav_ops.durable_files import write_whole
-from teknav_ops.errors import PermanentError, TransientError
+from teknav_ops.errors import Away, PermanentError, TransientError
 from teknav_ops.private_files import READABLE_FILE, public_folder
 
 #: No later attempt will find a file of that name.
 _NO_SUCH_NAME: Final = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP})
+#: Passes when somebody makes room, which a few attempts do not wait for.
+_TAKES_NOTHING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 #: Far longer than any write takes: a draft of this age was left by a worker that died.
 STALE_SECONDS: Final = 3_600.0
 
@@ -25,6 +27,10 @@ class UnsafePath(PermanentError):
 
 class StorageFailed(TransientError):
     """The media folder could not be read or written."""
+
+
+class MediaDiskFull(StorageFailed, Away):
+    """The disk of the media folder takes nothing more: it is full, or was made read-only."""
 
 
 class MediaStore:
@@ -63,7 +69,8 @@ class MediaStore:
         The name appears only when the file is complete and on disk. Storing twice is harmless.
 
         Raises:
-            StorageFailed: the disk is full, or the folder cannot be written.
+            MediaDiskFull: its disk takes nothing more.
+            StorageFailed: the folder cannot be written.
             UnsafePath: the folder leads outside.
         """
         digest = hashlib.sha256(content).hexdigest()
@@ -73,7 +80,8 @@ class MediaStore:
             if not path.exists():
                 self._write_whole(content, path)
         except OSError as error:
-            raise StorageFailed(f"{stored}: {error.strerror}") from error
+            kind = MediaDiskFull if error.errno in _TAKES_NOTHING else StorageFailed
+            raise kind(f"{stored}: {error.strerror}") from error
         return stored
 
     def stale_drafts(self, *, older_than_seconds: float = STALE_SECONDS) -> list[Path]:
