@@ -41,6 +41,9 @@ def compare_windows(
     found = compare(before.to_numpy(), now.to_numpy(), quantile=quantile, least_count=least_count)
     found = dataclasses.replace(found, outcome=outcome)
     rates = ErrorRates(*(n for period in (baseline, window) for n in _ended(snapshot, queue, job_name, period)))
+    if outcome == "any" and rates.has_moved and found.verdict != "too few":
+        # Runs that fail at once are no speed.
+        found = dataclasses.replace(found, verdict="errors moved")
     return dataclasses.replace(found, error_rates=rates)
 
 

@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
     raise InvalidRequest(f"{error.name} is missing: pip install 'teknav-ops[snapshots]'") from error
 
 Floats = NDArray[np.float64]
-Verdict = Literal["slower", "faster", "no difference shown", "too few"]
+Verdict = Literal["slower", "faster", "no difference shown", "too few", "errors moved"]
 
 #: Fewer runs than this on either side say nothing about a p95 that a person should act on.
 LEAST_COUNT: Final = 1_000
@@ -44,7 +44,10 @@ class RankTest:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Regression:
-    """How a quantile of the window compares with the baseline's. Without enough runs, everything else is None."""
+    """How a quantile of the window compares with the baseline's. Without enough runs, everything else is None.
+
+    The verdict is `errors moved` where all runs were compared and another share of them fails: they are other runs.
+    """
 
     verdict: Verdict
     quantile: float
@@ -84,8 +87,9 @@ class Regression:
         if self.ratio is None or self.ranks is None:
             return f"{self.verdict}: {counts}"
         moved = f"a run takes longer than one before with probability {self.ranks.shift:.2f}"
+        verdict = "" if self.verdict == "errors moved" else f"{self.verdict}: "
         return (
-            f"{self.verdict}: p{100 * self.quantile:g} ×{self.ratio:.2f} "
+            f"{verdict}p{100 * self.quantile:g} ×{self.ratio:.2f} "
             f"({self.ratio_low:.2f} to {self.ratio_high:.2f}), {counts}; "
             + (f"whole distribution moved, {moved}" if self.has_distribution_moved else "the rest did not move")
         )

@@ -51,6 +51,8 @@ def test_an_outage_is_not_faster(snapshot_of: SnapshotOf) -> None:
     assert found.ratio is not None and 2.5 < found.ratio < 3.5
     assert found.error_rates is not None and found.error_rates.has_moved
     assert found.words.startswith("errors moved: error rate 0.1% before, 94.8% now (n=5,005 and 21,100); of the runs")
+    of_all = compare_windows(snapshot, "mail", WINDOW, BEFORE, outcome="any")
+    assert of_all.verdict == "errors moved" and "faster" not in of_all.words and "of all runs: p95 ×0." in of_all.words
 
 
 def test_an_outage_in_which_hardly_anything_completes_is_said_all_the_same(snapshot_of: SnapshotOf) -> None:
