@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from teknav_ops.jobs.sketch import ALPHA, bucket, counts_up_to, nearest_rank, quantile
+from teknav_ops.jobs.sketch import ALPHA, RunDurations, bucket, counts_up_to, merge_durations, nearest_rank, quantile
 
 SHAPES = {
     "lognormal": lambda chance: chance.lognormvariate(4, 1.2),
@@ -53,6 +53,25 @@ def test_merged_sketches_count_the_values_of_both() -> None:
     first, second = Counter(map(bucket, [1, 2, 3])), Counter(map(bucket, [100, 200]))
     assert quantile(first + second, 0.5) == pytest.approx(3, rel=ALPHA)
     assert quantile(first + second, 0.61) == pytest.approx(100, rel=ALPHA)
+
+
+def test_merged_durations_are_all_runs_with_all_their_time() -> None:
+    parts = [RunDurations(20.5, {"d0": 2, "d3": 1}), RunDurations(0.0, {}), RunDurations(1.5, {"d3": 4})]
+
+    assert merge_durations(parts) == RunDurations(22.0, {"d0": 2, "d3": 5})
+    assert merge_durations([]) == RunDurations(0.0, {})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_a_part_of_durations_has_that_share_of_its_runs_and_of_its_time(share: float) -> None:
+    counts = {bucket(value): count for value, count in ((0.5, 3), (20.0, 1), (300.0, 7), (4_000.0, 90))}
+
+    part = RunDurations(1_010.0, counts).part(share)
+
+    assert sum(part.buckets.values()) == round(101 * share)
+    assert part.sum_ms == pytest.approx(10.0 * round(101 * share))
+    assert all(0 < kept <= counts[name] for name, kept in part.buckets.items())
+    assert all(abs(part.buckets.get(name, 0) - count * share) <= 1 for name, count in counts.items())
 
 
 def test_an_empty_sketch_has_no_quantile_and_one_of_zeros_has_zero() -> None:
