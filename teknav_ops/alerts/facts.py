@@ -20,7 +20,7 @@ from teknav_ops.alerts.rules import (
 )
 from teknav_ops.audit.chain.watch import ChainVerdict, read_verdict
 from teknav_ops.jobs.worker_queries import HeldJob, WorkerQueries
-from teknav_ops.metrics.live import QueueStats, count_queues, read_all_stats
+from teknav_ops.metrics.live import QueueStats, count_queues, in_window, read_all_stats
 from teknav_ops.metrics.minutes import (
     MINUTE_MS,
     MinuteCounts,
@@ -73,9 +73,8 @@ class QueueFacts:
     hours: Mapping[int, EventCounts] | None = None
 
     def counts_of_last(self, minutes: int) -> MinuteCounts:
-        """The last so many minutes merged, the current one included."""
-        now = self.at_ms // MINUTE_MS
-        return self._merged(range(now - minutes + 1, now + 1))
+        """The so many minutes that end with this instant, merged: of the one in which they begin, the part in them."""
+        return in_window(self.minutes.values(), self.at_ms, minutes=minutes)
 
     def events_of_last(self, seconds: int) -> EventCounts | None:
         """Jobs that finished for the first time, and those of them that failed for good; None where that is not known.
@@ -203,15 +202,15 @@ class FactReader:
 
 
 def _needs(rules: Iterable[Rule]) -> tuple[int, int]:
-    """How many minutes the rules look at, and for how many of them at the sketch."""
+    """How many minutes the rules look at, and for how many of them at the sketch. A window begins within one."""
     kept, sketched = [1], [1]
     for rule in rules:
         if isinstance(rule, P95OverTarget):
-            sketched.append(rule.window_minutes)
+            sketched.append(rule.window_minutes + 1)
         if isinstance(rule, P95OverTarget | DlqInflow):
-            kept.append(rule.window_minutes)
+            kept.append(rule.window_minutes + 1)
         if isinstance(rule, BurnRate):
-            kept.append(_MINUTELY_MINUTES)
+            kept.append(_MINUTELY_MINUTES + 1)
     return max(kept), max(sketched)
 
 

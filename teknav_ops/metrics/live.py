@@ -172,11 +172,11 @@ def _answers(runner: ScriptRunner, queues: Iterable[str], calls: list[scripts.Ca
     return found
 
 
-def in_window(minutes: Iterable[MinuteCounts], at_ms: int) -> MinuteCounts:
+def in_window(rows: Iterable[MinuteCounts], at_ms: int, *, minutes: int = WINDOW_MINUTES) -> MinuteCounts:
     """What happened in the window that ends at `at_ms`: of the minute in which it begins, the part that lies in it."""
-    first = at_ms // MINUTE_MS - WINDOW_MINUTES
-    share = 1 - at_ms % MINUTE_MS / MINUTE_MS
-    return merge(row.part(share) if row.minute == first else row for row in minutes if row.minute >= first)
+    last = at_ms // MINUTE_MS
+    first, share = last - minutes, 1 - at_ms % MINUTE_MS / MINUTE_MS
+    return merge(row.part(share) if row.minute == first else row for row in rows if first <= row.minute <= last)
 
 
 def stats_of(queue: str, counts: QueueCounts, minutes: MinuteCounts, *, term: int, publisher: str) -> QueueStats:

@@ -48,7 +48,7 @@ def look(rule: dict[str, Any], **facts: Any) -> Condition:
 
 def test_dead_letters_are_counted_within_the_window_only() -> None:
     rule = {"kind": "dlq_inflow", "limit_count": 3, "window_minutes": 10}
-    inside, outside = minute(NOW - 9, failed=2), minute(NOW - 10, failed=100)
+    inside, outside = minute(NOW - 9, failed=2), minute(NOW - 11, failed=100)
 
     assert not look(rule, minutes=inside | outside | minute(NOW, failed=1)).is_firing
     over = look(rule, dlq=70, minutes=inside | outside | minute(NOW, failed=2))
@@ -78,7 +78,7 @@ def test_p95_is_judged_by_the_target_or_by_half_the_time_limit_and_only_with_eno
     assert not look({**rule, "target_ms": 40_000}, minutes=slow).is_firing
     few = look(rule, minutes=minute(NOW, completed=99, duration_ms=31_000))
     assert (few.state, few.value) == ("clear", None) and "too few for a p95" in few.message
-    assert not look(rule, minutes=minute(NOW - 5, completed=100, duration_ms=31_000)).is_firing
+    assert not look(rule, minutes=minute(NOW - 6, completed=100, duration_ms=31_000)).is_firing
 
 
 @pytest.mark.parametrize(

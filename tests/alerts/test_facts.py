@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 
@@ -68,6 +69,20 @@ def test_minutes_that_are_over_are_read_once_and_forgotten_when_no_rule_needs_th
 
     assert second.counts_of_last(360).finished == 34
     assert client.info("commandstats")["cmdstat_hgetall"]["calls"] < 800
+
+
+def test_a_window_is_as_long_as_it_says(client: redis.Redis) -> None:
+    seconds, _ = client.time()
+    now = int(seconds) * 1000 // MINUTE_MS
+    for back in range(13):
+        client.hset(KEYS.minute(now - back), mapping={"work|failed": 6_000})
+    inflow = {"kind": "dlq_inflow", "window_minutes": 10}
+    facts = FactReader(client, TOPOLOGY, rules(inflow)).read().queues[QUEUE]  # type: ignore[arg-type]
+
+    # A hundred each second; the minute that has begun holds all of its already.
+    at_ms = now * MINUTE_MS + 15_000
+    assert dataclasses.replace(facts, at_ms=at_ms).counts_of_last(10).failed == 10 * 6_000 + 4_500
+    assert dataclasses.replace(facts, at_ms=at_ms).events_of_last(300).bad_count == 5 * 6_000 + 4_500  # type: ignore[union-attr]
 
 
 def test_the_current_minute_is_read_again_each_time(state: State, client: redis.Redis) -> None:
