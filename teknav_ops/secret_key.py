@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import os
-import secrets
-from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from teknav_ops.durable_files import new_file
 from teknav_ops.errors import MissingSecretKey
 from teknav_ops.payloads.key_ring import derived_key
 from teknav_ops.private_files import private_folder
@@ -20,7 +18,7 @@ def cipher_keys(settings: Settings) -> list[str]:
     """The Fernet keys, newest first.
 
     Raises:
-        MissingSecretKey: a key is malformed, or none is set in production.
+        MissingSecretKey: a key is malformed, none is set in production, or none can be kept in the data folder.
     """
     listed = settings.secret_key.get_secret_value() if settings.secret_key else ""
     keys = [key.strip() for key in listed.split(",") if key.strip()]
@@ -43,26 +41,19 @@ def _check(key: str) -> None:
 def _development_key(settings: Settings) -> str:
     if settings.environment == "production":
         raise MissingSecretKey("TEKNAV_SECRET_KEY is required in production; make one with `teknav secret-key`")
-    path = settings.data_dir / "secret.key"
-    if not path.exists():
-        private_folder(path.parent)
-        with contextlib.suppress(FileExistsError):
-            _create(path, Fernet.generate_key())
-    return path.read_text().strip()
-
-
-def _create(path: Path, key: bytes) -> None:
-    """Write the key whole or not at all: processes and threads may begin at once, and each may die."""
-    draft = path.with_suffix(f".{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
+    path = settings.data_dir.absolute() / "secret.key"
     try:
-        os.link(draft, path)
-    finally:
-        draft.unlink()
+        if not path.exists():
+            private_folder(path.parent)
+            # Processes and threads may begin at once, and each may die.
+            with contextlib.suppress(FileExistsError), new_file(path, mode=0o600) as file:
+                file.write(Fernet.generate_key())
+        return path.read_text().strip()
+    except OSError as error:
+        raise MissingSecretKey(
+            f"data_dir: no key can be kept in {path.parent}: {error.strerror}; make room there or correct "
+            "TEKNAV_DATA_DIR, or set TEKNAV_SECRET_KEY"
+        ) from error
 
 
 def digest(settings: Settings, purpose: str, value: str) -> str:

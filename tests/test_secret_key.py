@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,8 +29,23 @@ def test_threads_that_begin_at_once_get_one_key(tmp_path: Path) -> None:
 def test_a_key_that_is_there_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(data_dir=tmp_path)
     first = cipher_keys(settings)
-    monkeypatch.setattr("teknav_ops.secret_key._create", lambda *args: pytest.fail("written again"))
+    monkeypatch.setattr("teknav_ops.secret_key.new_file", lambda *args, **more: pytest.fail("written again"))
     assert cipher_keys(settings) == first
+
+
+def test_a_disk_that_is_full_is_named_and_nothing_is_left_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    settings = Settings(data_dir=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(MissingSecretKey, match=f"^data_dir: no key can be kept in {tmp_path}: No space left"):
+            cipher_keys(settings)
+    assert list(tmp_path.iterdir()) == []
+    assert len(cipher_keys(settings)) == 1
 
 
 def test_production_asks_for_a_key(tmp_path: Path) -> None:
