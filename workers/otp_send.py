@@ -26,7 +26,7 @@ from teknav_ops.storage.effects import record_effect
 from teknav_ops.storage.tables import OtpLog
 from teknav_ops.storage.tables.base import utc_now
 from workers.services import Services
-from workers.services.mail_message import compose
+from workers.services.mail_message import ascii_address, compose
 
 _KEPT_CHARACTERS: Final = 500
 _PERSIAN_DIGITS: Final = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
@@ -83,7 +83,7 @@ def _begin(job: SendOtp, ctx: JobContext[Services]) -> str:
     """The row as it stands now: `sending` if the code may go out."""
     recipient = job.recipient.get_secret_value()
     settings = ctx.services.settings
-    recipient_digest = digest(settings, "otp recipient", recipient)
+    recipient_digest = digest(settings, "otp recipient", _reached(recipient).lower())
     with ctx.services.database.session() as session:
         _take_turns(session, recipient_digest)
         new = insert_into(session, OtpLog).values(
@@ -134,7 +134,12 @@ def _deliver(job: SendOtp, ctx: JobContext[Services]) -> str:
     address = parseaddr(sender)[1]
     mail = SendEmail(to=recipient, subject=subject, text=words, language=job.language)
     message = compose(mail, sender=sender, message_id=f"<{ctx.job_id}@{address.partition('@')[2]}>")
-    return ctx.services.mailer.send(message, sender=address, recipient=recipient)
+    return ctx.services.mailer.send(message, sender=address, recipient=_reached(recipient))
+
+
+def _reached(recipient: str) -> str:
+    """A number as it is; an address with its domain as DNS knows it."""
+    return ascii_address(recipient) if "@" in recipient else recipient
 
 
 def message_text(job: SendOtp, *, host: str) -> tuple[str, str]:
@@ -159,7 +164,7 @@ def mask_recipient(recipient: str) -> str:
 def _secret_forms(job: SendOtp) -> frozenset[str]:
     """What another side may quote: code and recipient, in any digits, with or without the plus."""
     plain = set(secret_values(job))
-    plain |= {value.lstrip("+") for value in plain}
+    plain |= {value.lstrip("+") for value in plain} | {_reached(job.recipient.get_secret_value())}
     return frozenset(
         plain | {v.translate(_PERSIAN_DIGITS) for v in plain} | {v.translate(_ARABIC_DIGITS) for v in plain}
     )

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,35 @@ def test_a_code_arrives_by_mail(services: Services, make_context: MakeContext, t
     (mail,) = (tmp_path / "outbox").glob("*.eml")
     assert f"@teknav.example #{CODE}" in mail.read_text() and "Your code to sign in" in mail.read_text()
     assert row(services, ctx.job_id).recipient_masked == "r•••@example.com"
+
+
+IDN = ("reader@نمونه.ایران", "reader@xn--hhbbbed.xn--mgba3a4f16a")
+
+
+def test_a_code_reaches_a_domain_in_any_script_and_nothing_keeps_it_in_clear(
+    services: Services, make_context: MakeContext
+) -> None:
+    told: list[str] = []
+
+    class Quoting:
+        def send(self, message: EmailMessage, *, recipient: str, **_: Any) -> str:
+            told.extend([recipient, str(message["To"])])
+            return f"250 for <{recipient}>"
+
+    ctx = make_context(services=dataclasses.replace(services, mailer=Quoting()))
+    send_otp(order(channel="mail", recipient=IDN[0]), ctx)
+
+    assert told == [IDN[1], IDN[1]]
+    assert IDN[1] not in str(row(services, ctx.job_id).provider_answer)
+
+
+@pytest.mark.parametrize("spellings", [IDN, ("Reader@Example.com", MAIL)])
+def test_a_recipient_is_one_however_the_address_is_spelled(
+    services: Services, make_context: MakeContext, spellings: tuple[str, str]
+) -> None:
+    send_otp(order(channel="mail", recipient=spellings[0]), make_context())
+    with pytest.raises(OtpLimited):
+        send_otp(order(channel="mail", recipient=spellings[1]), make_context())
 
 
 def test_without_a_gateway_the_message_is_a_file_only_its_owner_can_read(
