@@ -104,7 +104,8 @@ def _headline(reading: Reading) -> Text:
     moment = f"as of {reading.as_of.astimezone():%H:%M:%S}, {span(max(0, reading.newest.age_ms))} ago"
     if reading.is_stale:
         return Text(f"Stale, {moment}: no scheduler publishes; {START_A_SCHEDULER}", style="bold red")
-    return Text.assemble(moment, (f"  ·  published by {reading.newest.publisher}", "dim"))
+    publisher = f"  ·  published by {reading.newest.publisher}"
+    return Text.assemble(moment, (f"{publisher}  ·  p95 of runs that completed in five minutes", "dim"))
 
 
 def _table(reading: Reading, width: int, has_blocks: bool) -> Table:

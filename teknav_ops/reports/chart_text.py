@@ -41,10 +41,29 @@ def _table(name: str, points: list[tuple[Any, Any]]) -> str:
 
 def _series(figure: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[Any, Any]]]]:
     for number, trace in enumerate(figure.get("data", ()), start=1):
-        across, up = _values(trace.get("x", trace.get("labels"))), _values(trace.get("y", trace.get("values")))
-        if trace.get("orientation") == "h":
-            across, up = up, across
-        yield _plain(str(trace.get("name") or f"series {number}")), list(zip(across, up, strict=False))
+        name = _plain(str(trace.get("name") or f"series {number}"))
+        if trace.get("type") == "table":
+            heads = _values(trace.get("header", {}).get("values"))
+            for head, cells in zip(heads, _values(trace.get("cells", {}).get("values")), strict=False):
+                yield _plain(_shown(head)), list(enumerate(_values(cells), start=1))
+        elif "z" in trace:
+            rows = _values(trace["z"])
+            for up, row in zip(_values(trace.get("y")) or range(len(rows)), rows, strict=False):
+                yield f"{name}, {_shown(up)}", _pairs(_values(trace.get("x")), _values(row))
+        else:
+            yield name, _points(trace)
+
+
+def _points(trace: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    across, up = _values(trace.get("x", trace.get("labels"))), _values(trace.get("y", trace.get("values")))
+    # Of what has one axis only, such as a histogram, that holds the values.
+    across, up = (up, across) if trace.get("orientation") == "h" or not up else (across, up)
+    return _pairs(across, up)
+
+
+def _pairs(at: list[Any], values: list[Any]) -> list[tuple[Any, Any]]:
+    """Values with their places, which are counted where they have no names."""
+    return list(zip(at or range(len(values)), values, strict=False))
 
 
 def _values(column: Any) -> list[Any]:
@@ -52,7 +71,9 @@ def _values(column: Any) -> list[Any]:
     if isinstance(column, Mapping) and "bdata" in column:
         import numpy as np
 
-        found: list[Any] = np.frombuffer(base64.b64decode(column["bdata"]), dtype=column["dtype"]).tolist()
+        flat = np.frombuffer(base64.b64decode(column["bdata"]), dtype=column["dtype"])
+        shape = [int(length) for length in str(column.get("shape", flat.size)).split(",")]
+        found: list[Any] = flat.reshape(shape).tolist()
         return found
     return list(column) if isinstance(column, list | tuple) else []
 

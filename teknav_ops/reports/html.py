@@ -30,7 +30,7 @@ _STYLES: Final = re.compile(r"<style\b.*?</style\s*>", re.I | re.S)
 _IN_STYLE: Final = re.compile(r"@import[^;}]*;?|url\(\s*+[\"']?+\s*+(?!data:|#)[^)]*\)", re.I)
 _HANDLERS: Final = re.compile(r"(?<=[\s\"'/])on[a-z]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s>]+)", re.I)
 _TAGS: Final = re.compile(r"<[a-z][^>]*\son[a-z]+\s*=[^>]*>", re.I)
-_HEADINGS: Final = re.compile(r"(?P<head><thead\b.*?</thead\s*>)|<tbody\b.*?</tbody\s*>", re.I | re.S)
+_HEADINGS: Final = re.compile(r"<thead\b.*?</thead\s*>|<tr\b.*?(?=<tr\b|</tr\b|</table\b|\Z)", re.I | re.S)
 _HEADING: Final = re.compile(r"<th(?=[\s>])(?![^>]*\bscope=)", re.I)
 _BLOCKS: Final = re.compile(r"<(p|li|td|th|h[1-6]|blockquote|pre)(?=[\s>])(?![^>]*\bdir=)", re.I)
 
@@ -129,6 +129,7 @@ def _cleaned(body: str) -> str:
 
 
 def _with_scope(found: re.Match[str]) -> str:
-    """A table's head names its columns, and headings below it their rows."""
-    scope = "col" if found["head"] else "row"
+    """A table's head, or a row of headings alone, names its columns; headings beside values name their rows."""
+    text = found[0].lower()
+    scope = "col" if text.startswith("<thead") or "<td" not in text else "row"
     return _HEADING.sub(rf'<th scope="{scope}"', found[0])

@@ -105,7 +105,9 @@ def test_what_needs_attention_comes_first(client: redis.Redis, environment: dict
 
     lines = run(environment).stdout.splitlines()
 
-    assert lines[0].startswith("as of ") and "published by host:1:a" in lines[0]
+    assert (
+        lines[0].startswith("as of ") and "published by host:1:a" in lines[0] and "of runs that completed" in lines[0]
+    )
     assert [line.split()[0] for line in lines[3:15]] == [
         "search:index", "otp:send", *(name for name in TOPOLOGY if name not in ("search:index", "otp:send")),
     ]  # fmt: skip

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from playwright.sync_api import Browser, Page, expect
@@ -160,6 +164,36 @@ def test_values_that_plotly_packs_are_words_too() -> None:
         "Chart. series 1, 2 values, from a<b> to b: between 1.5 and 2,000,000. series 2, 0 values"
     )
     assert "a&lt;b&gt;" in chart_table(figure) and chart_table({"data": [{"type": "indicator"}]}) == ""
+
+
+@pytest.mark.parametrize(
+    ("trace", "words"),
+    [
+        (go.Heatmap(z=[[1, 2], [3, 4]], x=["م", "ن"], y=["a", "b"]),
+         "series 1, a, 2 values, from م to ن: between 1 and 2. series 1, b, 2 values, from م to ن: between 3 and 4"),
+        (go.Heatmap(z=np.arange(4.0).reshape(2, 2)),
+         "series 1, 0, 2 values, from 0 to 1: between 0 and 1. series 1, 1, 2 values, from 0 to 1: between 2 and 3"),
+        (go.Histogram(x=[5, 7, 6], name="ms"), "ms, 3 values, from 0 to 2: between 5 and 7"),
+        (go.Box(y=np.array([5.0, 7.0])), "series 1, 2 values, from 0 to 1: between 5 and 7"),
+        (go.Bar(x=[5], y=["q"], orientation="h"), "series 1, 1 value, from q to q: between 5 and 5"),
+        (go.Table(header={"values": ["job", "ms"]}, cells={"values": [["a", "b"], [1, 2]]}),
+         "job, 2 values, from 1 to 2. ms, 2 values, from 1 to 2: between 1 and 2"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_chart_is_told_by_its_values(trace: Any, words: str) -> None:
+    figure = json.loads(go.Figure(trace).to_json())
+    assert chart_label(figure) == f"Chart. {words}" and "<caption" in chart_table(figure)
+
+
+def test_headings_of_a_table_without_a_head_have_a_scope(published: tuple[Path, RunMeta]) -> None:
+    root, meta = published
+    html = "<table><tr><th>a<th>b</tr><TR><th>x</th><td>1</td></TR></table>"
+    output = new_output("display_data", data={"text/html": html})  # type: ignore[no-untyped-call]
+    notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(outputs=[output])]))  # type: ignore[no-untyped-call]
+
+    page = render(notebook, meta, root)
+
+    assert page.count('<th scope="col" dir="auto">') == 2 and '<th scope="row" dir="auto">x' in page
 
 
 def test_pictures_that_a_cell_puts_out_are_on_the_page(published: tuple[Path, RunMeta]) -> None:

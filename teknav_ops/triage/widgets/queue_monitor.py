@@ -24,7 +24,7 @@ _HEADS = (
     "workers",
     "completed per min",
     "given up per min",
-    "p95 ms",
+    "p95 of completed ms",
     "oldest waits s",
 )
 
