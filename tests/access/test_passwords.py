@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from teknav_ops.access import passwords
-from teknav_ops.access.passwords import check_strength, hash_password, is_outdated, verify
+from teknav_ops.access.passwords import MOST_CHARACTERS, check_strength, hash_password, is_outdated, verify
 from teknav_ops.access.user_names import checked_name, name_key
 from teknav_ops.errors import InvalidRequest
 from tests.access.conftest import PASSWORD
@@ -29,6 +29,8 @@ def test_a_hash_is_argon2id_salted_and_verifies_only_its_password() -> None:
     assert not verify(PASSWORD + "x", first)
     assert not verify(PASSWORD, None)
     assert not verify(PASSWORD, "no hash at all")
+    assert not verify("nobody has this password", None)
+    assert not verify("a" * (MOST_CHARACTERS + 1), first)
 
 
 def test_the_same_password_typed_on_another_keyboard_is_the_same() -> None:
@@ -75,11 +77,30 @@ def test_a_weak_password_is_refused_with_its_reason(password: str, words: str) -
         check_strength(password, "saramahmoudi")
 
 
-def test_a_long_sentence_in_persian_is_a_good_password() -> None:
-    check_strength("باران آمد و کوچه خیس شد", "سارا")
+@pytest.mark.parametrize(
+    "password",
+    [
+        "باران آمد و کوچه خیس شد",
+        "twelve chars",
+        ("a long text of words " * 50)[:MOST_CHARACTERS],
+        "five leaves: aaaaaaa",
+        "sabsacsadsaeaa bdcea",
+        "saramahmoudi and her cat",
+        "saramahmoudi is here",
+    ],
+)
+def test_a_password_at_the_edge_of_each_rule_is_good(password: str) -> None:
+    check_strength(password, "saramahmoudi")
 
 
-@pytest.mark.parametrize("name", ["", "   ", "a\nb", "a<b>", "a\u202eb", "x" * 101, "token:ci", "a/b", ". -", ".."])
+@pytest.mark.parametrize("name", ["a", "۷", "ß" * 100, "o.p-q_r@s+t u", "e\u0301"])
+def test_a_name_at_the_edge_of_each_rule_is_kept(name: str) -> None:
+    assert checked_name(name) == unicodedata.normalize("NFC", name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "   ", "a\nb", "a<b>", "a\u202eb", "x" * 101, "token:ci", "a/b", ". -", "..", "-x", "_x"]
+)
 def test_a_name_that_could_deceive_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match="name: "):
         checked_name(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import redis
 
 from teknav_ops.access import refusals
 from teknav_ops.access.entrance import Entrance
@@ -47,6 +48,20 @@ def test_many_addresses_together_cannot_fill_the_trail(entrance: Entrance, trail
     written = [refuse(entrance, f"10.0.{number // 250}.{number % 250}") for number in range(300)]
 
     assert written.count(True) == IN_ALL == len(trail())
+    clock[0] += 60
+    assert refuse(entrance, "10.9.9.9") and refuse(entrance, "10.9.9.8")
+    assert [entry.detail and entry.detail.get("not_recorded") for entry in trail()[-2:]] == [300 - IN_ALL, None]
+
+
+def test_the_counts_of_refusals_go_by_themselves(
+    entrance: Entrance, client: redis.Redis, trail: Trail, clock: list[float]
+) -> None:
+    for _ in range(PER_SUBJECT + 1):
+        refuse(entrance)
+        clock[0] += 60
+
+    assert [entry.detail and entry.detail.get("not_recorded") for entry in trail()] == [None] * (PER_SUBJECT + 1)
+    assert client.keys("*") and all(client.pttl(key) > 0 for key in client.keys("*"))
 
 
 def test_only_a_missing_right_is_noted_and_an_outage_makes_no_other_answer_of_it(

@@ -61,6 +61,16 @@ def signed_in(entrance: Entrance, name: str = "sara") -> Identity:
     return identity
 
 
+def signed_in_by_code(entrance: Entrance, name: str, code: str) -> Identity:
+    """The identity of who signs in with the password and a code."""
+    with pytest.raises(CodeNeeded) as asked:
+        entrance.sign_in(name, PASSWORD, address=HOME)
+    opened = entrance.sign_in_by_code(asked.value.challenge, code, address=HOME)
+    identity = entrance.by_cookie(opened.cookie, is_use=False)
+    assert identity is not None
+    return identity
+
+
 @pytest.fixture
 def codes(entrance: Entrance, app: App) -> list[str]:
     """Sara's recovery codes: her second factor is on."""
@@ -86,6 +96,34 @@ def test_recovery_codes_are_told_though_redis_goes_away_as_the_factor_is_turned_
 
     factor = entrance.own.second_factor(sara)
     assert factor is not None and factor.recovery_codes_left == len(told) > 0
+
+
+@pytest.mark.each_database
+def test_nobodys_factor_is_touched_by_anybody_elses(entrance: Entrance, app: App, codes: list[str]) -> None:
+    sara = signed_in_by_code(entrance, "sara", app.next_code())
+    entrance.users.add(ROOT, "omid", Role.OWNER, PASSWORD)
+    entrance.users.add(ROOT, "vida", Role.OWNER, PASSWORD)
+    omid, vida, of_sara = signed_in(entrance, "omid"), signed_in(entrance, "vida"), app.key
+    app.key = of_vida = entrance.own.begin_second_factor(vida).key
+    app.key = of_omid = entrance.own.begin_second_factor(omid).key
+    omids = entrance.own.finish_second_factor(omid, app.code())
+    app.key = of_vida
+    entrance.own.finish_second_factor(vida, app.code())
+
+    app.key, app.now = of_sara, app.now + 30
+    used = app.code()
+    signed_in_by_code(entrance, "sara", used)
+    for wrong in (used, omids[0]):
+        with pytest.raises(CodeRefused):
+            signed_in_by_code(entrance, "sara", wrong)
+    signed_in_by_code(entrance, "sara", codes[0])
+    app.key = of_omid
+    omid = signed_in_by_code(entrance, "omid", app.code())
+
+    left = [entrance.own.second_factor(who) for who in (sara, omid, vida)]
+    assert [factor and factor.recovery_codes_left for factor in left] == [len(codes) - 1, len(omids), len(omids)]
+    entrance.factors.reset(ROOT, "sara")
+    assert [entrance.own.second_factor(who) is not None for who in (omid, vida)] == [True, True]
 
 
 def test_no_factor_is_on_without_recovery_codes(entrance: Entrance, app: App, database: Database) -> None:

@@ -78,6 +78,7 @@ def test_a_session_is_shown_as_it_was_opened(client: redis.Redis, clock: Clock) 
     client.hset(keys.session(opened(kept).session.id), "role", "EMPEROR")
 
     found = kept.find(new.cookie, is_use=False)
+    assert found == new.session
     assert found is not None and (found.user_id, found.epoch, found.queues) == (7, 3, ("webhooks:*", "otp:send"))
     found = kept.find(other.cookie, is_use=False)
     assert found is not None and (found.user_id, found.epoch, found.queues) == (None, 0, ("*",))

@@ -129,6 +129,7 @@ def test_the_first_tokens_are_those_that_are_not_revoked(entrance: Entrance) -> 
     entrance.tokens.revoke(ROOT, "gone")
 
     assert [token.name for token in entrance.tokens.page(limit=2).items] == ["newest", "kept"]
+    assert entrance.tokens.page(limit=3).next_cursor is None
     assert (entrance.tokens.page(limit=9).items[-1].name, entrance.tokens.page().total_count) == ("gone", 3)
 
 
@@ -178,16 +179,21 @@ def test_a_token_has_the_least_role_that_its_scopes_need_and_that_is_let_in(
 @pytest.mark.each_database
 def test_use_is_noted_coarsely(entrance: Entrance, database: Database) -> None:
     secret = create(entrance)
+    create(entrance, name="idle")
     entrance.by_token(secret)
+    assert entrance.tokens.page().items[0].last_used_at is None
+    entrance.tokens.revoke(ROOT, "idle")
     first = entrance.tokens.page().items[0].last_used_at
     entrance.by_token(secret)
     assert first is not None and entrance.tokens.page().items[0].last_used_at == first
 
     with database.session() as session:
-        session.execute(update(AccessToken).values(last_used_at=first - timedelta(minutes=6)))
+        used = update(AccessToken).where(AccessToken.name == "ci")
+        session.execute(used.values(last_used_at=first - timedelta(minutes=6)))
     entrance.by_token(secret)
     again = entrance.tokens.page().items[0].last_used_at
     assert again is not None and again >= first
+    assert entrance.tokens.page().items[1].last_used_at is None
 
 
 @pytest.mark.parametrize(
