@@ -179,7 +179,7 @@ def test_dead_letters_are_filtered_previewed_and_replayed_in_jupyterlab(running_
 
     # Replayed, by an impatient person.
     replay.evaluate(IMPATIENTLY)
-    expect(page.get_by_text("Replayed 9 of 9 jobs.")).to_be_visible()
+    expect(page.get_by_text("Replayed 9 of 9 jobs:")).to_be_visible()
     done, left = running_lab.buried[:9], running_lab.buried[9:-1]
     until(running_lab.are(JobState.COMPLETED, done), seconds=60, what="the replayed jobs' completion")
     assert {running_lab.system.services.jobs.get(QUEUE, job).replay_count for job in done} == {1}
