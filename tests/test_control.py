@@ -160,6 +160,23 @@ def test_refusals_name_the_state_and_are_recorded_as_such(control: Control, reco
     assert [entry.outcome for entry in entries(records)] == ["refused"] * 4
 
 
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("k", "the idempotency key 'k' of {} is job another's now"),
+        (None, "{} is waiting; only failed jobs are replayed"),
+    ],
+)
+def test_a_job_that_is_not_replayed_says_why(
+    control: Control, client: redis.Redis, state: State, key: str | None, words: str
+) -> None:
+    job_id = state.dead(idempotency_key=key) if key else state.enqueue()
+    client.set(KEYS.idempotency_family + "k", "another")
+
+    with pytest.raises(WrongState, match=f"^job: {words.format(job_id)}"):
+        control.replay(QUEUE, job_id)
+
+
 def test_an_id_that_no_job_can_have_is_refused_before_anything_is_recorded(control: Control, records: Database) -> None:
     actions = (control.promote, control.cancel, control.retry, control.run_again, control.replay, control.delete)
     for action in actions:

@@ -324,6 +324,9 @@ def test_what_is_asked_wrongly_is_refused(queries: JobQueries, dead_letters: Dea
             queries.page(QUEUE, JobState.FAILED, cursor=cursor)
     with pytest.raises(InvalidRequest, match="since/until"):
         queries.page(QUEUE, JobState.WAITING, where=JobFilter(window=Window(datetime.now(UTC))))
+    for field, named in (("name", "name"), ("trace_id", "trace"), ("text", "text")):
+        with pytest.raises(InvalidRequest, match=f"^{named}: "):
+            queries.page(QUEUE, JobState.WAITING, where=JobFilter(**{field: "a\ud800"}))
     with pytest.raises(UnknownQueue):
         queries.counts("no:such")
     with pytest.raises(UnknownJob):
