@@ -80,9 +80,11 @@ def page(meta: RunMeta, body: str, figures: Sequence[Mapping[str, Any]], asset: 
 
 
 def inlined(text: str, assets: Path) -> str:
-    """The page with plotly.js inside: one file, for mail, and for a sandbox that may fetch nothing."""
+    """The page with plotly.js inside: one file, for mail, and for a sandbox that may fetch nothing. As it is where
+    there is none.
+    """
     found = _ASSET_TAG.search(text)
-    if found is None:
+    if found is None or not (assets / found[1]).is_file():
         return text
     script = (assets / found[1]).read_text("utf-8")
     return text[: found.start()] + f"<script>{script}</script>" + text[found.end() :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import struct
 from collections.abc import Iterator
@@ -17,10 +18,12 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from playwright.sync_api import Browser, Page, expect
 
+from teknav_ops.reports import html
 from teknav_ops.reports.chart_text import chart_label, chart_table
 from teknav_ops.reports.desk import ReportDesk
 from teknav_ops.reports.html import render
 from teknav_ops.reports.masking import mask_outputs
+from teknav_ops.reports.page import inlined
 from teknav_ops.reports.runs import RunMeta
 from teknav_ops.settings import Settings
 from teknav_ops.storage.database import Database
@@ -209,6 +212,27 @@ def test_pictures_that_a_cell_puts_out_are_on_the_page(published: tuple[Path, Ru
     for picture in ("image/png;base64,iVBO", "image/svg+xml;base64,", "image/gif;base64,R0", "image/png,A"):
         assert f'"data:{picture}' in page
     assert 'href="#a"' in page
+
+
+def test_a_page_is_whole_though_there_is_no_room_for_what_draws_its_charts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    chart = json.loads(go.Figure(go.Bar(x=["a"], y=[3])).to_json())
+    outputs = [
+        new_output("display_data", data={"application/vnd.plotly.v1+json": chart}),  # type: ignore[no-untyped-call]
+        new_output("display_data", data={"text/html": "<p>three jobs</p>"}),  # type: ignore[no-untyped-call]
+    ]
+    notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(outputs=outputs)]))  # type: ignore[no-untyped-call]
+    with monkeypatch.context() as patched:
+        patched.setattr(html, "write_whole", full)
+        page = render(notebook, publish(tmp_path, "health"), tmp_path)
+
+    # The next report puts it there, and then this one's charts are drawn, too.
+    assert "three jobs" in page and "Chart. " in page and '<script src="../../assets/plotly-' in page
+    assert inlined(page, tmp_path / "assets") == page
 
 
 HOSTILE = (

@@ -13,7 +13,8 @@
       xaxis: {...template.layout?.xaxis, ...axis}, yaxis: {...template.layout?.yaxis, ...axis}};
     return copy;
   };
-  const boxes = [...document.querySelectorAll('[data-figure]')];
+  // Without the library, which a full disk may have no room for, charts are their tables.
+  const boxes = window.Plotly ? [...document.querySelectorAll('[data-figure]')] : [];
   const draw = (box) => {
     const figure = JSON.parse(document.getElementById(box.dataset.figure).textContent);
     Plotly.react(box, figure.data ?? [], dressed(figure.layout ?? {}), {responsive: true, displaylogo: false});
