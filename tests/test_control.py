@@ -95,13 +95,19 @@ def test_every_action_is_recorded_with_name_and_outcome(
     control.replay(QUEUE, dead)
     control.delete(QUEUE, unwanted)
 
-    assert [(entry.action, entry.actor, entry.outcome) for entry in entries(records)] == [
-        (action, "sara", "done")
-        for action in (
-            "queue.paused", "queue.resumed", "queue.configured", "job.promoted", "job.cancelled", "dlq.replayed",
-            "dlq.deleted",
+    kept = [(entry.action, entry.actor, entry.outcome, entry.queue, entry.job_id) for entry in entries(records)]
+    assert kept == [
+        (action, "sara", "done", QUEUE, job_id)
+        for action, job_id in (
+            ("queue.paused", None),
+            ("queue.resumed", None),
+            ("queue.configured", None),
+            ("job.promoted", delayed),
+            ("job.cancelled", waiting),
+            ("dlq.replayed", dead),
+            ("dlq.deleted", unwanted),
         )
-    ]  # fmt: skip
+    ]
     assert queries.counts(QUEUE).concurrency == 2
 
 

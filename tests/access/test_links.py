@@ -11,6 +11,7 @@ import redis
 from teknav_ops.access.entrance import Entrance
 from teknav_ops.access.links import FIRST_OWNER, LinkUsedUp
 from teknav_ops.access.policy import Role
+from teknav_ops.access.sessions import WayIn
 from teknav_ops.access.user_rows import UnknownUser
 from teknav_ops.errors import InvalidRequest, WrongState
 from teknav_ops.storage.tables import AuditLog
@@ -67,16 +68,18 @@ def test_one_link_used_by_many_at_once_lets_one_in(entrance: Entrance) -> None:
 
 
 def test_when_somebody_came_in_by_a_link_is_noted(entrance: Entrance) -> None:
-    entrance.become_first_owner(first_link(entrance), "sara", PASSWORD, address=HOME)
+    entrance.become_first_owner(first_link(entrance), "sara", PASSWORD, address=HOME, agent="Firefox")
     entrance.users.add(ROOT, "omid", Role.OWNER, PASSWORD)
     assert [(user.name, user.signed_in_at is not None) for user in entrance.users.page().items] == [
         ("omid", False),
         ("sara", True),
     ]
 
-    entrance.sign_in_by_link(entrance.links.for_user(ROOT, "omid"), address=HOME)
+    entrance.sign_in_by_link(entrance.links.for_user(ROOT, "omid"), address=HOME, agent="curl")
 
     assert entrance.users.named("omid").signed_in_at is not None
+    (first,), (second,) = (entrance.sessions.of(name) for name in ("sara", "omid"))
+    assert (first.way, second.way) == (WayIn("first link", HOME, "Firefox"), WayIn("link", HOME, "curl"))
 
 
 def test_a_weak_password_does_not_use_the_link_up(entrance: Entrance) -> None:

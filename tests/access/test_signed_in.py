@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -52,6 +53,8 @@ def test_sessions_are_listed_with_device_address_and_times_the_last_used_first(
     listed = entrance.signed_in.of(sara.operator, "Sara")
 
     assert len(listed) == 3 and listed[0].id == first.id
+    now = entrance.current(dataclasses.replace(sara, address="192.0.2.7"))
+    assert now == dataclasses.replace(sara, address="192.0.2.7")
     assert (listed[0].way.how, device_of(listed[0].way.agent)) == ("password", "Firefox on Linux")
     assert (listed[0].used_at - listed[0].opened_at).total_seconds() == 60
     assert listed[0].ends_at > listed[0].used_at

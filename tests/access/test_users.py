@@ -383,6 +383,7 @@ def test_nobody_of_that_name(entrance: Entrance, trail: Trail) -> None:
         entrance.users.disable(ROOT, "ghost")
 
     assert [(row.action, row.outcome) for row in trail()] == [("user.disabled", "refused")]
+    assert (trail()[0].detail or {}).get("user") == "ghost"
 
 
 @pytest.mark.each_database
