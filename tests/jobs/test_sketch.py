@@ -59,7 +59,7 @@ def test_merged_durations_are_all_runs_with_all_their_time() -> None:
     parts = [RunDurations(20.5, {"d0": 2, "d3": 1}), RunDurations(0.0, {}), RunDurations(1.5, {"d3": 4})]
 
     assert merge_durations(parts) == RunDurations(22.0, {"d0": 2, "d3": 5})
-    assert merge_durations([]) == RunDurations(0.0, {})
+    assert merge_durations([]) == RunDurations(0.0, {}) == RunDurations().part(0.5)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])

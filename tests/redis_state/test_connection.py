@@ -13,6 +13,7 @@ from teknav_ops.redis_state.connection import OUTAGE_ERRORS, Client, connect
 from teknav_ops.redis_state.refusals import RefusedForNow
 from teknav_ops.redis_state.scripts import ScriptRunner
 from tests.support.cluster import one_node
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 
 
@@ -55,11 +56,21 @@ def test_a_server_that_takes_no_writes_for_now_is_an_outage_for_each_command(
 def test_so_it_is_on_a_cluster() -> None:
     with one_node() as node:
         node.client().config_set("min-replicas-to-write", 1)
-        client = connect(f"redis+cluster://127.0.0.1:{node.port}")
+        # The first that is named need not be there.
+        client = connect(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{node.port}")
         for write in sorted(WRITES.keys() - {"transaction"}):
             with pytest.raises(RefusedForNow, match="NOREPLICAS"):
                 WRITES[write](client)
         client.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*lib_name.*:DeprecationWarning")
+@pytest.mark.parametrize(("options", "library"), [("", "redis-py"), ("?lib_name=teknav", "teknav")])
+def test_the_server_lists_the_library_that_the_url_names(redis_server: RedisServer, options: str, library: str) -> None:
+    client = connect(redis_server.url + options)
+
+    assert f"lib-name={library} " in str(client.execute_command("CLIENT", "INFO"))
+    client.close()
 
 
 def test_what_is_refused_for_good_stays_so(own_server: RedisServer) -> None:
