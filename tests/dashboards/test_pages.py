@@ -27,6 +27,7 @@ from tests.dashboards.conftest import Visit
 from tests.dashboards.jobs import PLATFORM, failed_jobs
 from tests.support.browser import Visitor
 from tests.support.system import TREE, System
+from tests.support.waiting import until
 from tests.support.web import PASSWORD
 
 pytestmark = pytest.mark.timeout(300)
@@ -79,6 +80,15 @@ UNNAMED = """() => {
 }"""
 
 
+#: How much of a canvas is as red as what says how much failed.
+RED_PIXELS = """(canvas) => {
+    const parts = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    let count = 0;
+    for (let at = 0; at < parts.length; at += 4) count += parts[at] - parts[at + 1] > 80 && parts[at + 3] > 100;
+    return count;
+}"""
+
+
 @pytest.fixture(scope="module")
 def delayed(system: System) -> str:
     """The id of a job that is due in some hours; and some have failed."""
@@ -120,6 +130,16 @@ def test_a_page_fits_a_phone_is_dark_in_the_dark_names_its_parts_and_its_links_l
         assert page_at(system, link).load(), link
     if place == "queues":
         assert {f"{system.url}{ROOT}/queues/{queue}" for queue in TOPOLOGY} <= found
+
+
+def test_a_value_that_stands_alone_is_drawn_as_a_point(system: System, visit: Visit) -> None:
+    failed_jobs(system, 2)
+    page = visit().open(f"{ROOT}/queues/search:index?tab=metrics&range=24h")
+    canvas = page.get_by_role("figure", name="Error rate").locator("canvas")
+
+    expect(canvas).to_be_visible()
+
+    until(lambda: canvas.evaluate(RED_PIXELS) > 0, what="a red point")
 
 
 def test_each_kind_of_page_is_looked_at() -> None:

@@ -31,6 +31,13 @@ function nameLegend(table, title) {
   for (const heading of table.querySelectorAll('th')) heading.scope = 'row';
 }
 
+/** The values that no line leads to or from: they are drawn as points. */
+function alone(chart, number) {
+  const values = chart.data[number];
+  const isKnown = (at) => values[at] !== null && values[at] !== undefined;
+  return [...values.keys()].filter((at) => isKnown(at) && !isKnown(at - 1) && !isKnown(at + 1));
+}
+
 function options(box, series, height, format) {
   const colour = (name) => getComputedStyle(box).getPropertyValue(`--${name}`).trim();
   const two = (number) => String(number).padStart(2, '0');
@@ -49,7 +56,7 @@ function options(box, series, height, format) {
       width: 1.6,
       dash: line.dash,
       fill: line.fill ? `${colour(line.tone)}22` : undefined,
-      points: {show: false},
+      points: {show: false, filter: alone, size: 6},
       spanGaps: false,
       value: (_, value) => value === null || value === undefined ? '–' : format(value),
     }))],
