@@ -140,12 +140,15 @@ def test_a_password_is_not_changed_without_the_old_one_nor_to_a_weak_one(entranc
     signed_in(entrance)
 
 
-def test_a_stolen_session_cannot_guess_the_password_on_and_on(entrance: Entrance, sara: Identity) -> None:
+def test_a_stolen_session_cannot_guess_the_password_on_and_on(entrance: Entrance, sara: Identity, trail: Trail) -> None:
+    sara = dataclasses.replace(sara, address="192.0.2.7")
     for _ in range(PER_USER.free_count + 1):
         with pytest.raises((NotAllowed, TooManyAttempts)) as last:
             entrance.own.change_password(sara, "a guess of it", NEW)
 
     assert last.type is TooManyAttempts
+    refused = next(row for row in trail() if row.action == "user.refused")
+    assert (refused.actor, refused.detail) == ("sara", {"address": "192.0.2.7", "operation": "change password"})
 
 
 def test_who_came_through_the_provider_has_no_password_here(entrance: Entrance, sara: Identity) -> None:

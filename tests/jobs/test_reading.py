@@ -11,7 +11,7 @@ import redis
 
 from teknav_ops.errors import CorruptRecord
 from teknav_ops.jobs.batch_deletion import Deletion, read_deletion
-from teknav_ops.jobs.batch_replay import Replay, ReplayCause, read_replay
+from teknav_ops.jobs.batch_replay import Replay, ReplayCause, extent_of, read_replay
 from teknav_ops.jobs.dead_letter import DeadLetter, damaged_letter, read_dead_letter
 from teknav_ops.jobs.queries import HEARTBEAT_MS
 from teknav_ops.jobs.record import EPOCH, Attempt, JobRecord, damaged_record, read_record
@@ -200,6 +200,7 @@ def test_a_damaged_record_shows_what_is_left_of_it() -> None:
         error=f"this record cannot be read: {error}"[:1_000],
     )
     assert damaged_record(QUEUE, "a", RECORD, error, JobState.WAITING).state is JobState.WAITING
+    assert damaged_record(QUEUE, "a", {**RECORD, "state": "completed"}, error).state is JobState.COMPLETED
     nothing = damaged_record(QUEUE, "a", {"enqueued_at_ms": "1e30"}, error)
     assert (nothing.name, nothing.state, nothing.payload) == ("unreadable", JobState.FAILED, "")
     assert nothing.enqueued_at == EPOCH
@@ -287,6 +288,14 @@ def test_a_replay_of_the_least_fields_has_defaults_for_the_rest() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("total", "matching", "words"),
+    [(1, 1, "1 job"), (1_000, 1_000, "1,000 jobs"), (0, 0, "0 jobs"), (1, 2_000, "1 of 2,000 jobs that match")],
+)
+def test_how_many_a_frozen_list_takes_and_of_how_many(total: int, matching: int, words: str) -> None:
+    assert extent_of(total, matching) == words
+
+
 def test_a_deletion_has_each_field_where_it_belongs() -> None:
     facts = {
         "operator": "sara",
@@ -333,7 +342,7 @@ def test_the_job_that_is_stuck_longest_is_first(client: redis.Redis) -> None:
 
 
 def test_a_worker_is_shown_with_what_it_said_and_what_it_holds(client: redis.Redis) -> None:
-    now = int(WorkerQueries(client, TOPOLOGY)._now_ms())  # type: ignore[arg-type]
+    now = int(client.time()[0]) * 1_000
     beats = {"host:a:7": now - HEARTBEAT_MS // 2, "odd": now - HEARTBEAT_MS - 1, "h:x": now}
     client.zadd(KEYS.workers, beats)
     client.set(keys.worker("host:a:7"), json.dumps({"started_at_ms": 1_000, "thread_count": 8, "key_ids": ["k"]}))

@@ -7,7 +7,16 @@ from collections import Counter
 
 import pytest
 
-from teknav_ops.jobs.sketch import ALPHA, RunDurations, bucket, counts_up_to, merge_durations, nearest_rank, quantile
+from teknav_ops.jobs.sketch import (
+    ALPHA,
+    RunDurations,
+    bucket,
+    counts_up_to,
+    merge_durations,
+    nearest_rank,
+    of_few,
+    quantile,
+)
 
 SHAPES = {
     "lognormal": lambda chance: chance.lognormvariate(4, 1.2),
@@ -72,6 +81,11 @@ def test_a_part_of_durations_has_that_share_of_its_runs_and_of_its_time(share: f
     assert part.sum_ms == pytest.approx(10.0 * round(101 * share))
     assert all(0 < kept <= counts[name] for name, kept in part.buckets.items())
     assert all(abs(part.buckets.get(name, 0) - count * share) <= 1 for name, count in counts.items())
+
+
+@pytest.mark.parametrize(("runs", "words"), [(0, ""), (1, " of 1"), (19, " of 19"), (20, ""), (5_000, "")])
+def test_a_percentile_of_few_runs_says_of_how_many(runs: int, words: str) -> None:
+    assert of_few(runs) == words
 
 
 def test_an_empty_sketch_has_no_quantile_and_one_of_zeros_has_zero() -> None:
