@@ -180,7 +180,9 @@ class Producer:
     def enqueue_ai_content(
         self, job: str, data: Mapping[str, Any] | None = None, /, **options_and_fields: Any
     ) -> Accepted:
-        """Have a text written: generate-draft, generate-summary, translate or enhance-content."""
+        """Have a text written: generate-draft, generate-summary, translate or enhance-content. Takes the options of
+        `enqueue` (idempotency_key, delay, priority, trace_id); all others are fields of the payload.
+        """
         return Enqueue(self, "ai:content", job)(data, **options_and_fields)
 
     #: Set what search engines show of an article (GenerateSeo).

@@ -172,17 +172,23 @@ def test_values_that_plotly_packs_are_words_too() -> None:
 @pytest.mark.parametrize(
     ("trace", "words"),
     [
-        (go.Heatmap(z=[[1, 2], [3, 4]], x=["م", "ن"], y=["a", "b"]),
-         "series 1, a, 2 values, from م to ن: between 1 and 2. series 1, b, 2 values, from م to ن: between 3 and 4"),
-        (go.Heatmap(z=np.arange(4.0).reshape(2, 2)),
-         "series 1, 0, 2 values, from 0 to 1: between 0 and 1. series 1, 1, 2 values, from 0 to 1: between 2 and 3"),
+        (
+            go.Heatmap(z=[[1, 2], [3, 4]], x=["م", "ن"], y=["a", "b"]),
+            "series 1, a, 2 values, from م to ن: between 1 and 2. series 1, b, 2 values, from م to ن: between 3 and 4",
+        ),
+        (
+            go.Heatmap(z=np.arange(4.0).reshape(2, 2)),
+            "series 1, 0, 2 values, from 0 to 1: between 0 and 1. series 1, 1, 2 values, from 0 to 1: between 2 and 3",
+        ),
         (go.Histogram(x=[5, 7, 6], name="ms"), "ms, 3 values, from 0 to 2: between 5 and 7"),
         (go.Box(y=np.array([5.0, 7.0])), "series 1, 2 values, from 0 to 1: between 5 and 7"),
         (go.Bar(x=[5], y=["q"], orientation="h"), "series 1, 1 value, from q to q: between 5 and 5"),
-        (go.Table(header={"values": ["job", "ms"]}, cells={"values": [["a", "b"], [1, 2]]}),
-         "job, 2 values, from 1 to 2. ms, 2 values, from 1 to 2: between 1 and 2"),
+        (
+            go.Table(header={"values": ["job", "ms"]}, cells={"values": [["a", "b"], [1, 2]]}),
+            "job, 2 values, from 1 to 2. ms, 2 values, from 1 to 2: between 1 and 2",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_kind_of_chart_is_told_by_its_values(trace: Any, words: str) -> None:
     figure = json.loads(go.Figure(trace).to_json())
     assert chart_label(figure) == f"Chart. {words}" and "<caption" in chart_table(figure)

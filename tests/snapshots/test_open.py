@@ -8,10 +8,11 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import psutil
@@ -34,6 +35,15 @@ from tests.snapshots.rows import NOON, damage_column, run, store, texts
 @pytest.fixture
 def snapshot(snapshot_of: SnapshotOf) -> Snapshot:
     return snapshot_of([run(NOON, 5.0)] * 3)
+
+
+def published_twice(database: Database, folder: Path, rows: Sequence[Any]) -> Exporter:
+    """An exporter that has published these rows, then twice as many."""
+    exporter = Exporter(database, folder)
+    for _ in range(2):
+        store(database, rows)
+        exporter.export()
+    return exporter
 
 
 def test_where_there_is_none_the_error_says_what_to_do(tmp_path: Path) -> None:
@@ -59,10 +69,7 @@ def test_it_says_what_it_is(sqlite_database: Database, tmp_path: Path) -> None:
 def test_the_newest_is_the_highest_number_whatever_the_clock_says(sqlite_database: Database, folder: Path) -> None:
     import os
 
-    exporter = Exporter(sqlite_database, folder)
-    for _ in range(2):
-        store(sqlite_database, [run(NOON, 5.0)])
-        exporter.export()
+    published_twice(sqlite_database, folder, [run(NOON, 5.0)])
     os.utime(folder / "audit-00000002.duckdb", (0, 0))
     (folder / "audit-00000099.duckdb.part").touch()
     (folder / "audit-x.duckdb").touch()
@@ -244,10 +251,7 @@ def foreign(content: bytes, chance: random.Random) -> bytes:
 def test_a_damaged_newest_one_is_passed_over_and_published_anew_at_once(
     sqlite_database: Database, folder: Path, damage: Callable[[bytes, random.Random], bytes], *, keeps_time: bool
 ) -> None:
-    exporter = Exporter(sqlite_database, folder)
-    for _ in range(2):
-        store(sqlite_database, [run(NOON, 5.0)])
-        exporter.export()
+    exporter = published_twice(sqlite_database, folder, [run(NOON, 5.0)])
     newest = folder / "audit-00000002.duckdb"
     written = newest.stat()
     newest.write_bytes(damage(newest.read_bytes(), random.Random(damage.__name__)))
@@ -330,10 +334,7 @@ def test_one_without_a_seal_is_read(sqlite_database: Database, folder: Path) -> 
 def test_a_damaged_newest_one_without_a_seal_is_passed_over_and_published_anew_at_once(
     sqlite_database: Database, folder: Path, seal: str
 ) -> None:
-    exporter = Exporter(sqlite_database, folder)
-    for _ in range(2):
-        store(sqlite_database, texts(2_000))
-        exporter.export()
+    exporter = published_twice(sqlite_database, folder, texts(2_000))
     newest, sealed = folder / "audit-00000002.duckdb", folder / "audit-00000002.seal"
     sealed.unlink()
     if seal == "unreadable":
@@ -368,10 +369,7 @@ def test_a_folder_in_the_place_of_a_seal_stops_neither_exports_nor_readers(
 def test_one_that_is_damaged_after_it_was_opened_is_said_so_and_passed_over_by_the_next(
     sqlite_database: Database, folder: Path
 ) -> None:
-    exporter = Exporter(sqlite_database, folder)
-    for _ in range(2):
-        store(sqlite_database, texts(2_000))
-        exporter.export()
+    exporter = published_twice(sqlite_database, folder, texts(2_000))
     newest = folder / "audit-00000002.duckdb"
 
     with open_snapshot(folder) as opened:
@@ -387,10 +385,7 @@ def test_one_that_is_damaged_after_it_was_opened_is_said_so_and_passed_over_by_t
 def test_a_newest_name_that_leads_nowhere_or_to_itself_is_passed_over_and_followed(
     sqlite_database: Database, folder: Path, target: str
 ) -> None:
-    exporter = Exporter(sqlite_database, folder)
-    for _ in range(2):
-        store(sqlite_database, [run(NOON, 5.0)])
-        exporter.export()
+    exporter = published_twice(sqlite_database, folder, [run(NOON, 5.0)])
     newest = folder / "audit-00000002.duckdb"
     newest.unlink()
     newest.symlink_to(folder / target)
